@@ -1,0 +1,186 @@
+"""A Backend: its providers with their credentials, its models, and how its paths are handled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import crds.backend
+from controller.compile.objects import Objects, Read
+from controller.compile.paths import comparable
+from controller.compile.secrets import Credential, Unresolved, provider_credential
+from controller.compile.statuses import Condition, false, true
+from dataplane import table
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+WELL_KNOWN: Mapping[str, crds.backend.RouteType] = {
+    "/v1/chat/completions": crds.backend.RouteType.COMPLETIONS,
+    "/v1/realtime": crds.backend.RouteType.REALTIME,
+}
+"""What is served where a Backend says nothing of routes."""
+
+REFUSED = (
+    "/realtime/client_secrets",
+    "/realtime/sessions",
+    "/realtime/transcription_sessions",
+    "/realtime/translations/client_secrets",
+    "/auth_tokens",
+    "/organization/*",
+)
+"""Paths that mint credentials or touch the account: under our credential they lead around every Policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A Backend as far as it can be decided without knowing who is attached to it."""
+
+    entry: table.Backend
+    credentials: tuple[Credential, ...] = ()
+    problems: tuple[Unresolved, ...] = ()
+    """References that lead nowhere, each with the field in its message."""
+
+    @property
+    def injects(self) -> bool:
+        """Whether a credential of ours is shown to a provider, be it missing for now."""
+        return any(provider.credential.kind == "secret" for provider in self.entry.providers)
+
+    @property
+    def passthrough(self) -> str:
+        """The first provider that is shown the client's own credential, or nothing."""
+        kinds = (provider.name for provider in self.entry.providers if provider.credential.kind == "passthrough")
+        return next(kinds, "")
+
+    @property
+    def uninspected(self) -> tuple[str, ...]:
+        """Paths that are relayed without being read."""
+        return tuple(path.suffix for path in self.entry.paths if path.type is table.RouteType.PASSTHROUGH)
+
+
+def compile_backend(backend: Read[crds.Backend], objects: Objects) -> Compiled:
+    """The Backend's entry, without the transformations and errors that Policies add."""
+    name = backend.identity.path
+    if backend.value is None:
+        return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {backend.error}"))
+    spec = backend.value.spec
+    try:
+        paths = _paths(spec.routes or WELL_KNOWN)
+    except ValueError as error:
+        return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {error}"))
+    found = [
+        _provider(provider, index, backend.identity.namespace, objects) for index, provider in enumerate(spec.providers)
+    ]
+    compiled = Compiled(
+        table.Backend(
+            name=name,
+            providers=tuple(provider for provider, _, _ in found),
+            models=tuple(_model(model) for model in spec.models),
+            paths=paths,
+        ),
+        tuple(credential for _, credential, _ in found if credential),
+        tuple(problem for _, _, problem in found if problem),
+    )
+    return _with_refused(compiled)
+
+
+def resolved(problems: Iterable[Unresolved]) -> Condition:
+    """The condition ResolvedRefs."""
+    listed = list(problems)
+    if listed:
+        return false("ResolvedRefs", listed[0].reason, "; ".join(map(str, listed)))
+    return true("ResolvedRefs", "Everything that the Backend refers to was found.")
+
+
+def _provider(
+    provider: crds.backend.Provider, index: int, namespace: str, objects: Objects
+) -> tuple[table.Provider, Credential | None, Unresolved | None]:
+    field = f"spec.providers[{index}]"
+    entry = table.Provider(
+        name=provider.name,
+        kind="openai" if provider.openai is not None else "custom",
+        url=(provider.url or OPENAI_URL).rstrip("/"),
+        credential=table.Credential(kind=_credential_kind(provider.auth)),
+        default_model=provider.default_model or "",
+        model_override=provider.model_override or "",
+    )
+    credential = None
+    try:
+        _check_url(entry.url, f"{field}.url")
+        if provider.auth and provider.auth.secret_ref:
+            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", namespace, objects)
+            entry = entry.model_copy(update={"credential": table.Credential(kind="secret", secret=credential.id)})
+    except Unresolved as problem:
+        return entry.model_copy(update={"error": str(problem)}), None, problem
+    return entry, credential, None
+
+
+def _credential_kind(auth: crds.backend.Auth | None) -> str:
+    if auth is None:
+        return "none"
+    return "passthrough" if auth.passthrough is not None else "secret"
+
+
+def _check_url(url: str, field: str) -> None:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return
+    except ValueError:
+        pass
+    raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
+
+
+def _look_up(ref: crds.backend.SecretKeyRef, field: str, namespace: str, objects: Objects) -> Credential:
+    secret = objects.secrets.get((namespace, ref.name))
+    try:
+        if secret is None:
+            raise Unresolved("SecretNotFound", missing_secret(namespace, ref.name, ref.key))
+        if secret.value is None:
+            raise Unresolved("InvalidCredential", f"{secret.identity} cannot be used: {secret.error}")
+        return provider_credential(secret.value, ref.key)
+    except Unresolved as problem:
+        raise Unresolved(problem.reason, f"{field}: {problem}") from None
+
+
+def missing_secret(namespace: str, name: str, key: str) -> str:
+    return (
+        f'Secret {namespace}/{name} does not exist; create it with the entry "{key}": '
+        f"kubectl --namespace {namespace} create secret generic {name} --from-literal={key}=KEY"
+    )
+
+
+def _model(model: crds.backend.Model) -> table.Model:
+    return table.Model(
+        name=model.name,
+        targets=tuple(
+            table.Target(provider=target.provider, model=target.model or "", weight=target.weight)
+            for target in model.targets
+        ),
+        price=table.Price(**model.price.model_dump(by_alias=False)) if model.price else None,
+    )
+
+
+def _paths(routes: Mapping[str, crds.backend.RouteType]) -> tuple[table.PathType, ...]:
+    """Longest first, so that the first that fits wins; `*` last."""
+    written: dict[str, str] = {}
+    for key in sorted(routes):
+        try:
+            suffix = key if key == "*" else comparable(key)
+        except ValueError as error:
+            raise ValueError(f'spec.routes["{key}"]: {error}') from None
+        if suffix in written:
+            raise ValueError(f'spec.routes["{key}"]: is the same path as "{written[suffix]}"; keep one')
+        written[suffix] = key
+    ordered = sorted(written, key=lambda suffix: (suffix == "*", -len(suffix), suffix))
+    return tuple(
+        table.PathType(suffix=suffix, type=table.RouteType(routes[written[suffix]].value)) for suffix in ordered
+    )
+
+
+def _with_refused(compiled: Compiled) -> Compiled:
+    suffixes = {path.suffix for path in compiled.entry.paths}
+    if "*" not in suffixes or not compiled.injects:
+        return compiled
+    refused = tuple(path for path in REFUSED if path not in suffixes)
+    return Compiled(compiled.entry.model_copy(update={"refused": refused}), compiled.credentials, compiled.problems)

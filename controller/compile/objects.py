@@ -1,0 +1,145 @@
+"""The first stage: raw documents become objects that are either read or broken, each under its identity.
+
+Nothing is lost on the way. A broken object keeps its documents, since later stages must still know what it was
+about: what a Policy was attached to, which Backend an HTTPRoute leads to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, NamedTuple, TypeVar, cast
+
+import crds
+from controller.compile.gateway_api import HTTPRoute, ReferenceGrant, read_grant, read_route
+from controller.compile.secrets import Secret, read_secret
+from crds import Invalid
+
+Document = Mapping[str, object]
+Age = tuple[datetime, str, str]
+T = TypeVar("T")
+
+GROUPS = {
+    "Backend": "tidegate.dev",
+    "Policy": "tidegate.dev",
+    "HTTPRoute": "gateway.networking.k8s.io",
+    "ReferenceGrant": "gateway.networking.k8s.io",
+    "Secret": "",
+}
+"""The kinds that are read, and their API groups."""
+
+_UNKNOWN_AGE = datetime.max.replace(tzinfo=UTC)
+
+
+class Identity(NamedTuple):
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """`namespace/name`, as the table has it."""
+        return f"{self.namespace}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """An object: its value, or why there is none."""
+
+    identity: Identity
+    age: Age
+    """Sort key: the oldest first, ties by namespace and name. Objects without a creation time are the youngest."""
+    documents: tuple[Document, ...]
+    """What was written under this identity: one, or different ones that cannot all hold."""
+    value: T | None = None
+    reason: str = ""
+    """Of the condition Accepted, where there is no value: Invalid or DuplicateName."""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """All objects, by (namespace, name), in that order."""
+
+    backends: Mapping[tuple[str, str], Read[crds.Backend]]
+    policies: Mapping[tuple[str, str], Read[crds.Policy]]
+    routes: Mapping[tuple[str, str], Read[HTTPRoute]]
+    secrets: Mapping[tuple[str, str], Read[Secret]]
+    grants: Mapping[tuple[str, str], Read[ReferenceGrant]]
+
+
+def read(documents: Iterable[Document]) -> Objects:
+    """Sort documents by identity and read each. Kinds that Tidegate does not know are ignored."""
+    found: dict[Identity, list[Document]] = defaultdict(list)
+    for document in documents:
+        if (identity := identify(document)) is not None:
+            found[identity].append(document)
+    of_kind: dict[str, list[tuple[Identity, list[Document]]]] = defaultdict(list)
+    for identity in sorted(found):
+        of_kind[identity.kind].append((identity, found[identity]))
+    return Objects(
+        backends=_read_all(of_kind["Backend"], lambda document: cast(crds.Backend, crds.parse(dict(document)))),
+        policies=_read_all(of_kind["Policy"], lambda document: cast(crds.Policy, crds.parse(dict(document)))),
+        routes=_read_all(of_kind["HTTPRoute"], read_route),
+        secrets=_read_all(of_kind["Secret"], read_secret),
+        grants=_read_all(of_kind["ReferenceGrant"], read_grant),
+    )
+
+
+def identify(document: Document) -> Identity | None:
+    """Who a document is about, or None if its kind is not one of ours. A name that cannot be read is empty."""
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str) or kind not in GROUPS:
+        return None
+    group, slash, _ = version.rpartition("/")
+    if group != GROUPS[kind]:
+        return None
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    return Identity(kind, _text(metadata.get("namespace")) or "default", _text(metadata.get("name")))
+
+
+def _read_all(
+    found: list[tuple[Identity, list[Document]]], reader: Callable[[Document], T]
+) -> dict[tuple[str, str], Read[T]]:
+    return {
+        (identity.namespace, identity.name): _read_one(identity, documents, reader) for identity, documents in found
+    }
+
+
+def _read_one(identity: Identity, documents: list[Document], reader: Callable[[Document], T]) -> Read[T]:
+    """Equal documents count once. Of different ones under one name none is used: whichever were picked, somebody
+    would be served what they did not write, and a slip in a copied file would silently replace its original."""
+    different = [document for _, document in sorted({_canonical(each): each for each in documents}.items())]
+    age = (min(map(_created, different)), identity.namespace, identity.name)
+    if len(different) > 1:
+        error = f"{len(different)} different documents have this name, so none is used: keep one, or rename the others"
+        return Read(identity, age, tuple(different), reason="DuplicateName", error=error)
+    try:
+        return Read(identity, age, tuple(different), reader(different[0]))
+    except Invalid as invalid:
+        return Read(identity, age, tuple(different), reason="Invalid", error=str(invalid))
+
+
+def _canonical(document: Document) -> str:
+    return json.dumps(document, sort_keys=True, default=str)
+
+
+def _created(document: Document) -> datetime:
+    metadata = document.get("metadata")
+    created = metadata.get("creationTimestamp") if isinstance(metadata, Mapping) else None
+    try:
+        parsed = datetime.fromisoformat(_text(created))
+    except ValueError:
+        return _UNKNOWN_AGE
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,75 @@
+"""What is said about each object, as Kubernetes conditions: every one with a reason for programs and a message
+that tells people what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from controller.compile.objects import Identity, Read
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AncestorRef:
+    """What a Policy is attached to (GEP-713)."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    section_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    ref: AncestorRef
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    kind: str
+    namespace: str
+    name: str
+    conditions: tuple[Condition, ...]
+    """Of the whole object. For a Policy they sum up its ancestors; an API server gets the ancestors alone."""
+    ancestors: tuple[Ancestor, ...] = ()
+
+
+def status(identity: Identity, *conditions: Condition, ancestors: Sequence[Ancestor] = ()) -> Status:
+    return Status(*identity, conditions, tuple(ancestors))
+
+
+def true(type_: str, message: str, reason: str = "") -> Condition:
+    return Condition(type_, "True", reason or type_, message)
+
+
+def false(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type_, "False", reason, message)
+
+
+def not_accepted(broken: Read[object]) -> Condition:
+    """The condition Accepted of an object that could not be read."""
+    return false("Accepted", broken.reason, broken.error)
+
+
+def unknown(type_: str) -> Condition:
+    """A condition that cannot be told while Accepted is False."""
+    return Condition(type_, "Unknown", "NotAccepted", "Not known until the object is accepted; see Accepted.")
+
+
+def ready(conditions: Sequence[Condition]) -> Condition:
+    """The sum of the others."""
+    missing = [f"{condition.type} ({condition.reason})" for condition in conditions if condition.status != "True"]
+    if missing:
+        return false("Ready", "NotReady", f"Not ready; see the conditions {', '.join(missing)}.")
+    return true("Ready", "Ready to serve.")

@@ -1,0 +1,284 @@
+"""Backend: where models are, what they are called and cost, and which paths lead to them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from crds.base import (
+    ApiModel,
+    Hostname,
+    Label,
+    Metadata,
+    ModelName,
+    ModelPattern,
+    ObjectName,
+    Path,
+    SecretKey,
+    Url,
+)
+from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
+
+
+class RouteType(StrEnum):
+    """How requests to a path are handled."""
+
+    COMPLETIONS = "Completions"
+    REALTIME = "Realtime"
+    PASSTHROUGH = "Passthrough"
+
+
+class SecretKeyRef(ApiModel):
+    """One entry of a Secret in the Backend's own namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(
+        default="Authorization",
+        description='Entry of the Secret that holds the credential, with or without "Bearer " before it.',
+    )
+
+
+class PassthroughAuth(ApiModel):
+    """The client's own credential goes on to the provider. Write `{}`."""
+
+
+class Auth(ApiModel):
+    """The credential that the provider sees. Exactly one of secretRef and passthrough."""
+
+    rules: ClassVar = (exactly_one("secret_ref", "passthrough", example="secretRef: {name: NAME}"),)
+
+    secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="A credential from a Secret. Callers then need one of their own: see Policy's authentication.",
+    )
+    passthrough: PassthroughAuth | None = Field(
+        default=None, description="The client's own credential goes on to the provider. Write `{}`."
+    )
+
+
+class OpenAIProvider(ApiModel):
+    """The OpenAI API. Write `{}`."""
+
+
+class CustomProvider(ApiModel):
+    """An address that speaks the OpenAI API, given by url. Write `{}`."""
+
+
+class Provider(ApiModel):
+    """One service that runs models: what it is, where it is and how to authenticate to it."""
+
+    rules: ClassVar = (
+        exactly_one("openai", "custom", example="openai: {}"),
+        Rule(
+            "!has(self.custom) || has(self.url)",
+            "custom has no default address: add url, such as https://llm.example.com/v1",
+            lambda provider: provider.custom is None or provider.url is not None,
+        ),
+    )
+
+    name: Label = Field(description="Name of the provider, unique in this Backend. Targets and Policies use it.")
+    openai: OpenAIProvider | None = Field(
+        default=None, description="The OpenAI API, at https://api.openai.com/v1 unless url says otherwise. Write `{}`."
+    )
+    custom: CustomProvider | None = Field(
+        default=None, description="Any service that speaks the OpenAI API, at the address in url. Write `{}`."
+    )
+    url: Url | None = Field(
+        default=None,
+        description=(
+            "Address that replaces the default of the provider's kind: http or https, a host, and optionally a port "
+            "and a path. The client's path is appended; a /v1 that both have is not doubled."
+        ),
+    )
+    auth: Auth | None = Field(
+        default=None, description="Credential for the provider. Absent: requests are sent without one."
+    )
+    default_model: ModelName | None = Field(default=None, description="Model to ask for where a request names none.")
+    model_override: ModelName | None = Field(default=None, description="Model to ask for whatever a request names.")
+
+
+class Target(ApiModel):
+    """One place that serves a model."""
+
+    provider: Label = Field(description="Name of one of this Backend's providers.")
+    model: ModelPattern | None = Field(
+        default=None,
+        description=(
+            "What the provider calls the model. A '*' becomes what the '*' of the model's public name matched. "
+            "Absent: the requested name goes on as it is."
+        ),
+    )
+    weight: int = Field(
+        default=1,
+        ge=0,
+        le=1_000_000,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description="Share of the requests, relative to the other targets. 0: none.",
+    )
+
+
+Usd = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=17),
+    matching(
+        r"[0-9]{1,7}(\.[0-9]{1,9})?", 'write USD per million tokens as a decimal in quotes, such as "0.40" or "32"'
+    ),
+]
+"""USD per million tokens, as a decimal: text, since a float would round it."""
+
+
+class Price(ApiModel):
+    """What a model costs, in USD per million tokens, by direction and modality. At least one price."""
+
+    rules: ClassVar = (
+        at_least_one(
+            "input_text",
+            "input_audio",
+            "input_image",
+            "cached_text",
+            "cached_audio",
+            "cached_image",
+            "output_text",
+            "output_audio",
+        ),
+    )
+
+    input_text: Usd | None = Field(default=None, description="Text tokens of the input that were not cached.")
+    input_audio: Usd | None = Field(default=None, description="Audio tokens of the input that were not cached.")
+    input_image: Usd | None = Field(default=None, description="Image tokens of the input that were not cached.")
+    cached_text: Usd | None = Field(default=None, description="Text tokens of the input, read from a cache.")
+    cached_audio: Usd | None = Field(default=None, description="Audio tokens of the input, read from a cache.")
+    cached_image: Usd | None = Field(default=None, description="Image tokens of the input, read from a cache.")
+    output_text: Usd | None = Field(default=None, description="Text tokens of the output.")
+    output_audio: Usd | None = Field(default=None, description="Audio tokens of the output.")
+
+
+def _stars_have_a_source(model: Model) -> bool:
+    if "*" in model.name:
+        return True
+    for index, target in enumerate(model.targets):
+        if target.model and "*" in target.model:
+            message = "'*' stands for what the '*' in name matched, but name has none: write the exact model"
+            raise refuse(message, "targets", index, "model")
+    return True
+
+
+class Model(ApiModel):
+    """A public model name, or a pattern of names, and what serves it."""
+
+    rules: ClassVar = (
+        Rule(
+            "self.name.contains('*') || self.targets.all(t, !has(t.model) || !t.model.contains('*'))",
+            "a target's model may hold '*' only when name does: write the exact model, or a pattern as name",
+            _stars_have_a_source,
+        ),
+        Rule(
+            "self.targets.exists(t, t.weight > 0)",
+            "every target has weight 0, so nothing serves the model: give one a weight above 0",
+            lambda model: any(target.weight for target in model.targets),
+        ),
+    )
+
+    name: ModelPattern = Field(
+        description=(
+            "Name that clients ask for: exact, or a pattern in which one '*' stands for any text, such as gpt-*. "
+            "Unique in this Backend."
+        )
+    )
+    targets: tuple[Target, ...] = Field(
+        min_length=1, max_length=16, description="What serves the model. Requests are shared by weight."
+    )
+    price: Price | None = Field(
+        default=None, description="What the model costs. It wins over the built-in price catalogue."
+    )
+
+
+class Expose(ApiModel):
+    """How the gateway serves the Backend without the Gateway API. `{}` means the path /<namespace>/<name>/."""
+
+    hostnames: Annotated[tuple[Hostname, ...], Unique()] = Field(
+        default=(),
+        max_length=16,
+        description=(
+            "Host names that requests must have. A leading '*.' matches any subdomain. Absent: every host name."
+        ),
+    )
+    path_prefix: Path | None = Field(
+        default=None,
+        description="Path before the Backend's own paths. It is stripped before a request goes on to the provider.",
+    )
+
+
+_ROUTE = r"\*|/[A-Za-z0-9\-._~!$&'()+,;=:@%/]{0,255}"
+_ROUTE_MESSAGE = (
+    'write a path that begins with "/" (at most 256 characters, no query, no "*"), such as "/v1/realtime", '
+    'or "*" alone for the rest'
+)
+
+
+def _routes_are_paths(routes: dict[str, RouteType]) -> bool:
+    for path in routes:
+        if not re.fullmatch(_ROUTE, path):
+            raise refuse(_ROUTE_MESSAGE, path)
+    return True
+
+
+def _targets_exist(spec: BackendSpec) -> bool:
+    known = {provider.name for provider in spec.providers}
+    for i, model in enumerate(spec.models):
+        for j, target in enumerate(model.targets):
+            if target.provider not in known:
+                message = f'no provider is called "{target.provider}"; providers here: {", ".join(sorted(known))}'
+                raise refuse(message, "models", i, "targets", j, "provider")
+    return True
+
+
+class BackendSpec(ApiModel):
+    """What the Backend is."""
+
+    rules: ClassVar = (
+        Rule(
+            "!has(self.models) || self.models.all(m, m.targets.all(t, self.providers.exists(p, p.name == t.provider)))",
+            "every target's provider must be the name of one of spec.providers",
+            _targets_exist,
+        ),
+    )
+
+    providers: Annotated[tuple[Provider, ...], Unique("name")] = Field(
+        min_length=1, max_length=32, description="Services that run the models. Names are unique."
+    )
+    models: Annotated[tuple[Model, ...], Unique("name")] = Field(
+        default=(),
+        max_length=256,
+        description="Public model names and what serves each. Absent: every name goes on to every provider as it is.",
+    )
+    routes: Annotated[
+        dict[str, RouteType],
+        Rule(f'self.all(k, k.matches(r"^({_ROUTE})$"))', _ROUTE_MESSAGE, _routes_are_paths),
+    ] = Field(
+        default={},
+        max_length=64,
+        description=(
+            "How each path is handled. A key is the end of a path, such as /v1/realtime; the longest that fits wins, "
+            "and '*' is the rest. Completions: a JSON request with a model; its usage is metered. Realtime: a "
+            "WebSocket session, metered turn by turn. Passthrough: relayed untouched and not metered. "
+            "Absent: the well-known paths of the providers, and nothing else."
+        ),
+    )
+    expose: Expose | None = Field(
+        default=None,
+        description="Serve the Backend without an HTTPRoute. `{}` serves it at the path /<namespace>/<name>/.",
+    )
+
+
+class Backend(ApiModel):
+    """A Backend says which providers and models there are, and which paths lead to them."""
+
+    api_version: Literal["tidegate.dev/v1alpha1"] = "tidegate.dev/v1alpha1"
+    kind: Literal["Backend"] = "Backend"
+    metadata: Metadata
+    spec: BackendSpec

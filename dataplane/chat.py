@@ -1,0 +1,134 @@
+"""Chat completions as OpenAI defines them: what is read and changed in the request, what is read in the answer.
+
+Pure. Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from dataplane import sse
+from dataplane.dialects.openai_usage import chat_usage
+from dataplane.errors import Refusal
+from dataplane.metering.usage import Status, Tokens
+
+Json = dict[str, object]
+# Cheap test before an event is parsed: most hold a piece of text and `"usage":null`.
+_WORTH_READING = re.compile(rb'"usage"\s*:\s*\{|"error"\s*:')
+
+
+def parsed(body: bytes) -> Json:
+    """The request body. Raises Refusal invalid_json."""
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal("invalid_json", f"The body is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise Refusal("invalid_json", "The body must be a JSON object.")
+    return value
+
+
+def model_of(body: Json) -> str:
+    """The model that the request names; empty if none. Raises Refusal invalid_value."""
+    model = body.get("model", "")
+    if not isinstance(model, str):
+        raise Refusal("invalid_value", "`model` must be a string.", param="model")
+    return model
+
+
+def asks_usage(body: Json) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def rewritten(body: Json, model: str) -> bytes:
+    """The body as the provider gets it: its own name of the model, and usage asked for where it streams.
+
+    Serialised from what was read, so that the provider cannot see another value than the one that was authorised
+    (of duplicate keys, for instance)."""
+    new: Json = {**body, "model": model}
+    options = body.get("stream_options")
+    if body.get("stream") is True and (options is None or isinstance(options, dict)):
+        new["stream_options"] = {**(options or {}), "include_usage": True}
+    return orjson.dumps(new)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the answer said about itself."""
+
+    id: str = ""
+    model: str = ""
+    tokens: Tokens | None = None
+    status: Status = "completed"
+    unmetered: str = ""
+    """Why usage could not be looked for; empty if it could."""
+
+    def read(self, payload: bytes) -> Json:
+        """Take what a reply or a chunk says; returns it, empty if it is no JSON object."""
+        try:
+            value: object = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return {}
+        if not isinstance(value, dict):
+            return {}
+        self.id = _text(value.get("id")) or self.id
+        self.model = _text(value.get("model")) or self.model
+        self.tokens = chat_usage(value.get("usage")) or self.tokens
+        if value.get("error"):
+            self.status = "failed"
+        return value
+
+
+class JsonTap:
+    """Looks on while a JSON reply is relayed; reads it at its end."""
+
+    def __init__(self, outcome: Outcome, limit: int) -> None:
+        self._outcome, self._limit = outcome, limit
+        self._held = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        if not self._outcome.unmetered:
+            self._held += chunk
+            if len(self._held) > self._limit:
+                self._outcome.unmetered = "reply_too_long"
+                self._held.clear()
+        return chunk
+
+    def end(self) -> bytes:
+        if not self._outcome.unmetered and not self._outcome.read(bytes(self._held)):
+            self._outcome.unmetered = "reply_not_json"
+        return b""
+
+
+class StreamTap:
+    """Looks on while a stream is relayed. With `hide`, the extra chunk that holds nothing but usage is taken out
+    of the stream, since the client did not ask for it (and may index `choices[0]`). Everything else stays as it
+    came, `"usage":null` in other chunks included."""
+
+    def __init__(self, outcome: Outcome, limit: int, *, hide: bool) -> None:
+        self._outcome, self._hide = outcome, hide
+        self._scanner = sse.Scanner(limit)
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._kept(self._scanner.feed(chunk))
+
+    def end(self) -> bytes:
+        return self._kept(self._scanner.end())
+
+    def _kept(self, events: list[bytes]) -> bytes:
+        return b"".join(event for event in events if not (self._extra(event) and self._hide))
+
+    def _extra(self, event: bytes) -> bool:
+        """Read an event; whether it is the extra one."""
+        if self._outcome.model and not _WORTH_READING.search(event):
+            return False
+        value = self._outcome.read(sse.data(event))
+        return value.get("choices") == [] and isinstance(value.get("usage"), dict)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,117 @@
+"""Chat completions: read the request, send it on under the provider's name for the model, relay and meter the
+answer."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import aiohttp
+from aiohttp import web
+
+from dataplane import chat, http
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.metering.usage import Status, Usage
+from dataplane.relay import PassAll, Tap, relay
+from dataplane.services import Services
+from dataplane.upstreams.choose import Destination, choose
+from dataplane.upstreams.request import address, upstream_headers
+from dataplane.upstreams.send import send
+
+_READ = frozenset(["accept-encoding", "content-encoding"])
+_NO_TURN = frozenset(["upstream_unreachable", "upstream_address_refused", "upstream_credential_rejected"])
+
+
+async def serve(services: Services, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
+    """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
+    _check(exchange)
+    asked = chat.parsed(await http.body(request, services.limits))
+    destination = choose(exchange.backend, chat.model_of(asked), services.rand)
+    exchange.allow_model(destination.public_model)
+    fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
+    fields.append(("accept-encoding", "identity"))  # the answer is read here
+    url = address(destination.provider, exchange.path, exchange.query)
+    turn = Turn(services, exchange, destination)
+    try:
+        with http.while_connected(request):
+            body = chat.rewritten(asked, destination.upstream_model)
+            response = await send(services, destination, "POST", url, fields, body)
+            try:
+                return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
+            finally:
+                response.close()
+    except http.ClientGone:
+        turn.end("cancelled")
+        raise
+    except http.UpstreamLost:
+        turn.end("failed")
+        raise
+    except Refusal as refusal:
+        if refusal.code not in _NO_TURN:
+            turn.end("failed")
+        raise
+
+
+async def _relay(
+    services: Services,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    turn: Turn,
+    response: aiohttp.ClientResponse,
+    *,
+    hide: bool,
+) -> http.Answer:
+    destination = turn.destination
+    if not response.ok:
+        return await relay(services, request, exchange, destination, response, PassAll())
+    streamed = response.content_type == "text/event-stream"
+    tap: Tap = (
+        chat.StreamTap(turn.outcome, services.limits.event, hide=hide)
+        if streamed
+        else chat.JsonTap(turn.outcome, services.limits.reply)
+    )
+    answer = await relay(services, request, exchange, destination, response, tap, resized=streamed)
+    turn.end(turn.outcome.status)
+    return answer
+
+
+class Turn:
+    """The one record that a request leaves, whatever becomes of it."""
+
+    def __init__(self, services: Services, exchange: Exchange, destination: Destination) -> None:
+        self.destination = destination
+        self.outcome = chat.Outcome()
+        self._services, self._exchange = services, exchange
+        self._began = asyncio.get_running_loop().time()
+
+    def end(self, status: Status) -> None:
+        exchange, destination, outcome = self._exchange, self.destination, self.outcome
+        route, backend = exchange.route.name, exchange.backend.name
+        usage = Usage(
+            id=uuid.uuid4().hex,
+            operation="chat",
+            status=status,
+            tokens=outcome.tokens,
+            provider=destination.provider.name,
+            provider_kind=destination.provider.kind,
+            request_model=destination.upstream_model,
+            response_model=outcome.model,
+            route=route,
+            backend=backend,
+            caller=exchange.caller,
+            response_id=outcome.id,
+            public_model=destination.public_model,
+        )
+        seconds = asyncio.get_running_loop().time() - self._began
+        self._services.meter.turn(usage, own=destination.price, duration=seconds)
+        if outcome.unmetered:
+            self._services.meter.unmetered(outcome.unmetered, route, backend)
+
+
+def _check(exchange: Exchange) -> None:
+    """Raises Refusal method_not_allowed, unsupported_encoding."""
+    if exchange.method != "POST":
+        raise Refusal("method_not_allowed", "Chat completions take POST.", headers={"Allow": "POST"})
+    if exchange.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal("unsupported_encoding", "The body must be read here: send it without Content-Encoding.")

@@ -1,0 +1,130 @@
+"""Every refusal of the gateway's own, in one catalogue: what the client sees, and what `docs/reference/errors.md`
+is made from. A refusal is raised by any stage and becomes an HTTP answer before the upgrade; how a session ends
+after it is the business of `dataplane.realtime.endings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of refusal. `type` and `code` are what OpenAI-style clients branch on."""
+
+    status: int
+    type: str
+    meaning: str
+    """What happened and what to do, for the reference; the message of a refusal is more precise."""
+
+
+INVALID = "invalid_request_error"
+CATALOGUE: dict[str, Kind] = {
+    "invalid_json": Kind(400, INVALID, "The body is not a JSON object. Send one, encoded as UTF-8."),
+    "invalid_path": Kind(
+        400, INVALID, "The path has dot segments, encoded slashes or control characters. Send it plain."
+    ),
+    "invalid_header": Kind(400, INVALID, "The request head is malformed. Check header names and values."),
+    "invalid_value": Kind(400, INVALID, "A field or parameter has a value that cannot be used. The message names it."),
+    "missing_model": Kind(400, INVALID, "No model was named and the Backend has no defaultModel. Name one."),
+    "upgrade_required": Kind(
+        426, INVALID, "A Realtime path takes WebSocket connections only. Connect with a WebSocket client."
+    ),
+    "credentials_required": Kind(
+        401,
+        "authentication_error",
+        "No key was sent. Send one as `Authorization: Bearer KEY`, or as the client's SDK does.",
+    ),
+    "invalid_api_key": Kind(
+        401, "authentication_error", "The key is not known here, or has expired. Ask whoever runs the gateway."
+    ),
+    "ambiguous_credentials": Kind(
+        401, "authentication_error", "Several different keys were sent in one request. Send one."
+    ),
+    "authentication_not_configured": Kind(
+        401,
+        "authentication_error",
+        "The Backend injects a credential and no Policy says how callers authenticate. "
+        "The message holds the YAML to apply.",
+    ),
+    "model_not_allowed": Kind(403, "permission_error", "A Policy does not allow this model to this caller."),
+    "path_not_allowed": Kind(
+        403,
+        "permission_error",
+        "The path mints credentials or touches the account; it must be named in the Backend's routes.",
+    ),
+    "call_id_not_allowed": Kind(
+        403, "permission_error", "Attaching to a call by call_id is refused under an injected credential."
+    ),
+    "unknown_host": Kind(
+        404, "not_found_error", "No route serves this host and path. Check the URL, or expose a Backend there."
+    ),
+    "undeclared_path": Kind(404, "not_found_error", "The Backend serves other paths. Declare this one in spec.routes."),
+    "model_not_found": Kind(
+        404, "not_found_error", "The Backend does not know this model. Use one of those in spec.models."
+    ),
+    "method_not_allowed": Kind(405, INVALID, "The path takes another method. The Allow header names it."),
+    "request_timeout": Kind(408, INVALID, "The body did not arrive in time. Send it without long pauses."),
+    "body_too_large": Kind(
+        413, INVALID, "The body is over the gateway's limit. Send less, or upload by a Passthrough path."
+    ),
+    "unsupported_encoding": Kind(
+        415, INVALID, "A body that must be read is compressed. Send it without Content-Encoding."
+    ),
+    "expectation_failed": Kind(
+        417, INVALID, "The Expect header asks for something else than 100-continue. Leave it out."
+    ),
+    "head_too_large": Kind(431, INVALID, "The request head is over 32 KiB. Send fewer or shorter header fields."),
+    "internal_error": Kind(500, "server_error", "The gateway failed. Its log has the details under the request's id."),
+    "configuration_error": Kind(
+        500, "server_error", "An object behind this route is invalid. The message names it; see its conditions."
+    ),
+    "upstream_unreachable": Kind(502, "upstream_error", "The provider could not be reached. The message says why."),
+    "upstream_address_refused": Kind(
+        502, "upstream_error", "The provider's address is in a range that the install does not allow."
+    ),
+    "upstream_refused": Kind(
+        502,
+        "upstream_error",
+        "The provider refused the request; the message is the provider's. The status is too, where it has one.",
+    ),
+    "upstream_credential_rejected": Kind(
+        502, "upstream_error", "The provider refused the gateway's own credential. Renew the Secret."
+    ),
+    "upstream_protocol_error": Kind(
+        502, "upstream_error", "The provider answered something that is not the protocol expected."
+    ),
+    "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),
+}
+
+
+class Refusal(Exception):
+    """A request that is not served. Raised by any stage; answered as `status` with `body()`.
+
+    `message` says what happened and what to do; it never holds a key. `status` differs from the catalogue's only
+    where an upstream's own refusal is passed on."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.kind = CATALOGUE[code]
+        self.status = status or self.kind.status
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """The error in OpenAI's shape: `{"error": {message, type, param, code}}`."""
+        error = {"message": self.message, "type": self.kind.type, "param": self.param, "code": self.code}
+        return orjson.dumps({"error": error})

@@ -1,0 +1,85 @@
+"""One request on its way: what was decided about it, for every stage that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from multidict import CIMultiDictProxy
+
+from dataplane import patterns
+from dataplane import query as queries
+from dataplane.callers import applies
+from dataplane.errors import Refusal
+from dataplane.metering.usage import Caller
+from dataplane.snapshot import Snapshot
+from dataplane.table import Backend, Forward, PolicySet, Route, RouteType, Transformation, Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was matched and authenticated. It keeps the snapshot that it began with."""
+
+    id: str
+    """Of this request; answered as `x-tidegate-request-id`."""
+    snapshot: Snapshot
+    route: Route
+    forward: Forward
+    backend: Backend
+    caller: Caller
+    type: RouteType
+    method: str
+    path: str
+    """Raw, with the route's prefix stripped."""
+    query: str
+    """Raw, without the client's credentials unless a provider of the Backend is to see them."""
+    headers: CIMultiDictProxy[str]
+    """The client's, as it sent them (credentials included: use `headers.upstream`)."""
+
+    @property
+    def policies(self) -> PolicySet:
+        return self.forward.policies
+
+    def allow_model(self, name: str) -> None:
+        """Raises Refusal model_not_allowed unless every Policy that applies to the caller allows the name."""
+        for allow in self.policies.models:
+            if not applies(allow.subjects, self.caller):
+                continue
+            if all(patterns.matched(pattern, name) is None for pattern in allow.patterns):
+                raise Refusal(
+                    "model_not_allowed",
+                    f"Policy {allow.policy} does not allow the model {name!r} to this caller. "
+                    f"It allows: {', '.join(allow.patterns)}.",
+                    param="model",
+                )
+
+    def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
+        """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""
+        both = (*self.policies.transformations, *extra)
+        return [change for change in both if applies(change.subjects, self.caller)]
+
+    def resolver(self, *, model: str = "", provider: str = "") -> Callable[[Variable], str]:
+        """Fills the variables of templates for this exchange; what it does not know is empty."""
+
+        def resolve(variable: Variable) -> str:
+            match variable.source:
+                case "request.header":
+                    return ", ".join(self.headers.getall(variable.name, []))
+                case "request.query":
+                    return queries.get(self.query, variable.name) or ""
+                case "request.path":
+                    return self.path
+                case "model":
+                    return model
+                case "provider":
+                    return provider
+                case "route":
+                    return self.route.name
+                case "backend":
+                    return self.backend.name
+                case "caller.key":
+                    return self.caller.key
+                case "caller.team":
+                    return self.caller.team
+
+        return resolve

@@ -1,0 +1,269 @@
+"""The client's side of HTTP: its connection, the body it sends, the answers it gets.
+
+aiohttp's low-level server parses requests; answers are written here, since its response objects add fields of
+their own (`Server`, a `Content-Type` that nobody said) and close cleanly what was in truth cut short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
+
+from dataplane.errors import Refusal
+from dataplane.services import Limits
+
+log = logging.getLogger(__name__)
+REQUEST_ID = "x-tidegate-request-id"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TEN = (1, 0)
+
+
+class ClientGone(Exception):
+    """The client has left, or takes nothing any more."""
+
+
+class UpstreamLost(Exception):
+    """The upstream broke off in the middle of its answer."""
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, which tells when the client leaves, and whose errors quote nothing of the request
+    (aiohttp's own answer and log line hold the offending header, `authorization` included)."""
+
+    __slots__ = ("_refused", "on_lost")
+
+    def __init__(
+        self,
+        server: web.Server,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        refused: Callable[[Refusal], None],
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=limits.keep_alive,
+            max_line_size=limits.head,
+            max_field_size=limits.head,
+        )
+        self.on_lost: Callable[[], None] | None = None
+        self._refused = refused
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        on_lost, self.on_lost = self.on_lost, None
+        super().connection_lost(exc)
+        if on_lost:
+            on_lost()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  (aiohttp's; it quotes the request)
+    ) -> web.StreamResponse:
+        """Answer a request that could not be parsed (or, never in practice, a failure of the stages)."""
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer has begun")
+        refusal = _parse_refusal(exc) if status != 500 else Refusal("internal_error", "The gateway failed.")
+        if status == 500:
+            log.error("a request failed outside its stages", exc_info=exc)
+        self._refused(refusal)
+        response = web.Response(
+            status=refusal.status, body=refusal.body(), headers={"Content-Type": "application/json", "Server": ""}
+        )
+        response.force_close()
+        return response
+
+
+def _parse_refusal(exc: BaseException | None) -> Refusal:
+    if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many")):
+        return Refusal("head_too_large", "A line of the request head is too long, or it has too many fields.")
+    return Refusal("invalid_header", "The request is not valid HTTP/1.1.")
+
+
+class Answer(web.StreamResponse):
+    """The answer of a handler that wrote it itself; `code` is the refusal's, for the meter."""
+
+    def __init__(self, status: int, *, keep_alive: bool = False, code: str = "") -> None:
+        super().__init__(status=status)
+        self.code = code
+        self._keeps = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._keeps
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing: it is written."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: it is written."""
+
+
+@contextmanager
+def while_connected(request: web.BaseRequest) -> Iterator[None]:
+    """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
+    connection, task = request.protocol, asyncio.current_task()
+    if not isinstance(connection, Connection) or task is None or request.transport is None:
+        raise ClientGone
+    gone = False
+
+    def leave() -> None:
+        nonlocal gone
+        gone = True
+        task.cancel()
+
+    connection.on_lost = leave
+    try:
+        yield
+    except BaseException:
+        if gone and task.uncancel() == 0:
+            raise ClientGone from None
+        raise
+    finally:
+        connection.on_lost = None
+
+
+def check_expectation(request: web.BaseRequest) -> None:
+    """Raises Refusal expectation_failed for an Expect header that is not `100-continue`."""
+    expected = request.headers.get("Expect", "")
+    if expected and expected.lower() != "100-continue":
+        raise Refusal("expectation_failed", "Only `Expect: 100-continue` is known here.")
+
+
+async def chunks(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+    """The request's body as it comes, after the `100 Continue` that its client may wait for.
+
+    Raises Refusal request_timeout, invalid_header; ClientGone."""
+    if request.headers.get("Expect") and request.version != _TEN and request.transport:
+        request.transport.write(_CONTINUE)
+    while True:
+        try:
+            async with asyncio.timeout(limits.client_idle):
+                data = await request.content.readany()
+        except TimeoutError:
+            raise Refusal("request_timeout", f"Nothing of the body came for {limits.client_idle:g} s.") from None
+        except ConnectionError:
+            raise ClientGone from None
+        except web.RequestPayloadError:
+            raise Refusal("invalid_header", "The body is not valid HTTP/1.1 (its chunks or its length).") from None
+        if not data:
+            return
+        yield data
+
+
+async def body(request: web.BaseRequest, limits: Limits) -> bytes:
+    """The whole body. Raises Refusal body_too_large, and what `chunks` raises."""
+    too_large = Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
+    if (request.content_length or 0) > limits.body:
+        raise too_large
+    held = bytearray()
+    async for data in chunks(request, limits):
+        held += data
+        if len(held) > limits.body:
+            raise too_large
+    return bytes(held)
+
+
+class Writer:
+    """One answer on its way to a client."""
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        limits: Limits,
+        status: int,
+        fields: Iterable[tuple[str, str]],
+        *,
+        reason: str = "",
+        length: int | None = None,
+    ) -> None:
+        """`length` of the body in bytes; None where it is not known."""
+        self._request, self._limits, self._status = request, limits, status
+        self._line = f"HTTP/1.1 {status} {reason}"
+        self._fields = CIMultiDict(fields)
+        bodiless = request.method == "HEAD" or status in (204, 304)
+        self._delimited = bodiless or length is not None
+        self._chunked = not self._delimited and request.version != _TEN
+        # A body that nobody read would be taken for the next request by a client that never sent it.
+        self._keep_alive = request.keep_alive and request.content.is_eof() and (self._delimited or self._chunked)
+        if length is not None and status != 204:
+            self._fields["Content-Length"] = str(length)
+        self._begun = False
+
+    async def write(self, data: bytes) -> None:
+        """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
+        writer = self._request.writer
+        try:
+            await self._begin()
+            if data:
+                await writer.write(data, drain=False)
+            elif self._chunked or self._delimited:
+                writer.send_headers()
+            if self._request.protocol.writing_paused:
+                async with asyncio.timeout(self._limits.client_idle):
+                    await writer.drain()
+        except ConnectionError:
+            raise ClientGone from None
+        except TimeoutError:
+            self.cut()
+            raise ClientGone from None
+
+    async def end(self, data: bytes = b"") -> Answer:
+        """Send the rest. Raises ClientGone."""
+        try:
+            await self._begin()
+            await self._request.writer.write_eof(data)
+        except ConnectionError:
+            raise ClientGone from None
+        return Answer(self._status, keep_alive=self._keep_alive)
+
+    def cut(self) -> None:
+        """End the connection so that the client notices that something is missing."""
+        if transport := self._request.transport:
+            if self._chunked or self._delimited:
+                transport.close()
+            else:
+                transport.abort()
+
+    async def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        if self._chunked:
+            self._fields["Transfer-Encoding"] = "chunked"
+            self._request.writer.enable_chunking()
+        if not self._keep_alive:
+            self._fields["Connection"] = "close"
+        elif self._request.version == _TEN:
+            self._fields["Connection"] = "keep-alive"
+        await self._request.writer.write_headers(self._line, self._fields)
+
+
+async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
+    """Answer a refusal. Raises ClientGone."""
+    payload = refusal.body()
+    fields = [
+        ("Content-Type", "application/json"),
+        (REQUEST_ID, request_id),
+        ("x-request-id", request_id),  # where OpenAI's SDKs look for it
+        *refusal.headers.items(),
+    ]
+    writer = Writer(request, limits, refusal.status, fields, reason=_reason(refusal), length=len(payload))
+    answer = await writer.end(payload if request.method != "HEAD" else b"")
+    answer.code = refusal.code
+    return answer
+
+
+def _reason(refusal: Refusal) -> str:
+    return refusal.code.replace("_", " ").capitalize()

@@ -1,0 +1,125 @@
+"""How the process writes its log: one JSON object a line on stdout, or short lines for a person at a terminal.
+
+Everything goes the same way, `structlog` loggers (ours) and `logging` ones (aiohttp, asyncio), tracebacks
+included, and has what looks like a credential masked at the very end. That is the second line of defence: no
+code of ours logs a credential.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO, Literal, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Format = Literal["json", "console"]
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+HINTS = (b"sk-", b"ek_", b"bearer", b"key=", b"api-key", b"api_key", b"apikey", b"_token=")
+"""In lower case; every pattern below holds one. A search costs 20 µs, and most lines need none."""
+
+CREDENTIAL = re.compile(
+    # In rendered JSON a line break is a backslash and an n, which must not pass for a letter before the key.
+    rb"((?:(?:(?<![a-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9a-f]{4}))(?:sk-|ek_|openai-insecure-api-key\.|bearer(?:\s|%20|\+)+)"
+    # ?key=…, api-key: …, 'x-api-key': '…', &access_token=…
+    rb"|[?&]key=|api[-_]?key[\"'\\]*\s*[:=]\s*[\"'\\]*|(?:access|id|refresh)_token=))"
+    rb"[^\s\"'\\,;&#<>]+",
+    re.IGNORECASE,
+)
+CONTROL = re.compile(rb"\\u00[01][0-9a-f]|\\[bf]|\x7f|\xc2[\x80-\x9f]")
+"""What could drive a terminal, in rendered JSON."""
+
+
+def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A002
+    """Set up logging for the whole process, to the present `sys.stdout`; may be called again.
+
+    `level` is one of `LEVELS`; KeyError otherwise."""
+    terminal = format == "console"
+    render = _console() if terminal else _json
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal)
+    common: list[Processor] = [structlog.processors.add_log_level, stamp]
+    structlog.configure(
+        processors=[*common, structlog.processors.format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", Unfailing(sys.stdout.buffer))),
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            lambda logger, name, event: render(logger, name, event).decode(),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    # It prints the subprotocols that a client offered, which is where browsers put their keys.
+    logging.getLogger("aiohttp.websocket").disabled = True
+
+
+class Unfailing:
+    """A stream that loses what it cannot write: whoever logs must not fail because nobody reads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def redact(line: bytes) -> bytes:
+    """A line of rendered JSON with everything that looks like a credential masked: keys (`sk-…`, `ek_…`),
+    `Bearer …`, `openai-insecure-api-key.…`, `?key=…`, `api-key: …`. It stays valid JSON."""
+    lowered = line.lower()
+    for hint in HINTS:
+        if hint in lowered:
+            return CREDENTIAL.sub(rb"\1***", line)
+    return line
+
+
+def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> bytes:
+    return redact(_dump({"event": event.pop("event", ""), **event}))
+
+
+def _console() -> Callable[[WrappedLogger, str, EventDict], bytes]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(),
+        pad_event_to=0,
+        pad_level=False,
+        sort_keys=False,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+    def render(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
+        clean = orjson.loads(CONTROL.sub(b"?", redact(_dump(event))))
+        return renderer(logger, name, clean).encode("utf-8", "replace")
+
+    return render
+
+
+def _dump(event: EventDict) -> bytes:
+    """JSON of anything at all: a log line must never be what fails."""
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # lone surrogates, integers over 64 bit, circles
+        return orjson.dumps({_text(key): _text(value) for key, value in event.items()})
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text.encode("utf-8", "replace").decode()

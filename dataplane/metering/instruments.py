@@ -1,0 +1,253 @@
+"""Every metric of the data plane, as plain numbers.
+
+OpenTelemetry's own instruments cost 17 to 25 µs a recording; these cost a dictionary access. `telemetry` reads
+them when somebody collects. Each metric is declared once, here: name, unit, labels, buckets, description. The
+metrics reference is made from these declarations (`python -m dataplane.metering.reference`).
+
+Label sets are bounded: from `LABEL_SETS` on, new ones are counted together in one overflow set, as in the
+OpenTelemetry SDK. Nothing is ever removed, since counters must not go backwards.
+
+Names follow the GenAI semantic conventions in both generations, of which dashboards read one or the other:
+open-telemetry/semantic-conventions-genai (`latest`), and core conventions up to 1.41 (`legacy`).
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Literal
+
+Labels = tuple[str, ...]
+"""Values, in the order of `Definition.labels`; empty where a label does not apply."""
+
+Generation = Literal["legacy", "latest"]
+Generations = Literal["both", "latest", "legacy"]
+
+LABEL_SETS = 1000
+OVERFLOW: Labels = ("overflow",)
+"""Stands for all label sets beyond the bound. No metric has exactly one label, so it is not one of theirs."""
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
+MODALITY = "gen_ai.token.modality"
+ERROR_TYPE = "error.type"
+
+TURN = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, "route", "backend")
+"""What every metric of a turn is labelled with."""
+
+TOKEN_BUCKETS = tuple(float(4**n) for n in range(14))
+SECOND_BUCKETS = tuple(0.01 * 2**n for n in range(14))
+"""Both as the GenAI conventions recommend."""
+HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""As the HTTP conventions recommend."""
+SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metric as its readers know it. `unit` in UCUM; `generation` None: not of the GenAI conventions."""
+
+    name: str
+    unit: str
+    labels: tuple[str, ...]
+    description: str
+    generation: Generation | None = None
+
+
+@dataclass(slots=True)
+class Counter:
+    """A sum per label set, which only grows."""
+
+    definition: Definition
+    values: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, labels: Labels, amount: float = 1) -> None:
+        if labels not in self.values and len(self.values) >= LABEL_SETS:
+            labels = OVERFLOW
+        self.values[labels] = self.values.get(labels, 0) + amount
+
+    def copy(self) -> Counter:
+        return type(self)(self.definition, dict(self.values))
+
+
+@dataclass(slots=True)
+class Gauge(Counter):
+    """A sum per label set, which also shrinks."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts per label set of values up to and including each bound; the last count is of the rest."""
+
+    definition: Definition
+    bounds: tuple[float, ...]
+    sums: dict[Labels, float] = field(default_factory=dict)
+    counts: dict[Labels, list[int]] = field(default_factory=dict)
+
+    def observe(self, labels: Labels, value: float) -> None:
+        counts = self.counts.get(labels)
+        if counts is None:
+            if len(self.counts) >= LABEL_SETS:
+                labels = OVERFLOW
+            counts = self.counts.setdefault(labels, [0] * (len(self.bounds) + 1))
+            self.sums.setdefault(labels, 0)
+        counts[bisect_left(self.bounds, value)] += 1
+        self.sums[labels] += value
+
+    def copy(self) -> Histogram:
+        counts = {labels: counts[:] for labels, counts in self.counts.items()}
+        return Histogram(self.definition, self.bounds, dict(self.sums), counts)
+
+
+Instrument = Counter | Histogram
+
+
+TOKEN = "{token}"  # noqa: S105
+ROUTE = ("route", "backend")
+INPUT_OF_TURN = "Input tokens of one turn, where the provider reported them."
+OUTPUT_OF_TURN = "Output tokens of one turn, where the provider reported them."
+SECONDS_OF_CALL = "Seconds that a model call took."
+
+
+class Instruments:
+    """One of each. Hold `lock` while changing them: it makes a turn visible as a whole or not at all to the
+    thread that reads them by `snapshot`."""
+
+    def __init__(self, generations: Generations = "both") -> None:
+        self.lock = threading.Lock()
+        self._generations = generations
+        self._declare_legacy()
+        self._declare_latest()
+        self._declare_turns()
+        self._declare_sessions()
+        self._declare_requests()
+
+    def _declare_legacy(self) -> None:
+        self.token_usage = _histogram(
+            "gen_ai.client.token.usage",
+            TOKEN,
+            (*TURN, TOKEN_TYPE),
+            "Tokens of one turn, by direction.",
+            TOKEN_BUCKETS,
+            "legacy",
+        )
+        self.operation_duration = _histogram(
+            "gen_ai.client.operation.duration",
+            "s",
+            (*TURN, ERROR_TYPE),
+            SECONDS_OF_CALL,
+            SECOND_BUCKETS,
+            "legacy",
+        )
+
+    def _declare_latest(self) -> None:
+        def usage(part: str, description: str) -> Counter:
+            name = f"gen_ai.client.inference.usage.{part}"
+            return Counter(Definition(name, TOKEN, (*TURN, MODALITY), description, "latest"))
+
+        def per_turn(name: str, unit: str, description: str, bounds: tuple[float, ...]) -> Histogram:
+            name = f"gen_ai.client.inference.{name}"
+            return _histogram(name, unit, (*TURN, ERROR_TYPE), description, bounds, "latest")
+
+        self.input_tokens = usage("input_tokens", "Input tokens, cached ones included.")
+        self.output_tokens = usage("output_tokens", "Output tokens, reasoning included.")
+        self.cache_read = usage("cache_read.input_tokens", "The input tokens that came from the cache.")
+        self.cache_write = usage("cache_write.input_tokens", "The input tokens that went into the cache.")
+        self.reasoning = usage("reasoning.output_tokens", "The output tokens that were reasoning.")
+        self.operation_input = per_turn("operation.input_tokens", TOKEN, INPUT_OF_TURN, TOKEN_BUCKETS)
+        self.operation_output = per_turn("operation.output_tokens", TOKEN, OUTPUT_OF_TURN, TOKEN_BUCKETS)
+        self.inference_duration = per_turn("duration", "s", SECONDS_OF_CALL, SECOND_BUCKETS)
+
+    def _declare_turns(self) -> None:
+        self.turns = _counter(
+            "tidegate.turns",
+            "{turn}",
+            (*TURN, "status", "usage"),
+            "Finished turns by how they ended (completed, cancelled, failed, incomplete, lost) and whether the "
+            "provider said what they used (reported, unreported).",
+        )
+        self.transcription_seconds = _counter(
+            "tidegate.transcription.seconds", "s", TURN, "Seconds of audio that were billed by time."
+        )
+        self.cost = _counter("tidegate.gen_ai.cost", "USD", TURN, "Cost of the turns that have a price; an estimate.")
+        self.cost_lookups = _counter(
+            "tidegate.gen_ai.cost.lookups",
+            "{lookup}",
+            (*TURN, "status"),
+            "Turns with usage by what became of their price: priced, unpriced (a kind of token has no price), "
+            "missing (nobody knows the model).",
+        )
+        self.unmetered = _counter(
+            "tidegate.unmetered",
+            "{message}",
+            (*ROUTE, "reason"),
+            "Messages whose usage could not be read, by reason.",
+        )
+
+    def _declare_sessions(self) -> None:
+        name = "tidegate.realtime.sessions"
+        opened = "Realtime sessions that were opened."
+        self.sessions = _counter(name, "{session}", ROUTE, opened)
+        self.sessions_active = Gauge(
+            Definition(f"{name}.active", "{session}", ROUTE, "Realtime sessions that are open.")
+        )
+        self.session_duration = _histogram(
+            "tidegate.realtime.session.duration",
+            "s",
+            ROUTE,
+            "Seconds from the start of a session to its end.",
+            SESSION_BUCKETS,
+        )
+        self.closes = _counter(
+            "tidegate.realtime.closes",
+            "{session}",
+            (*ROUTE, "code", "reason", "initiator"),
+            "Realtime sessions that ended, by close code, reason, and who ended them.",
+        )
+
+    def _declare_requests(self) -> None:
+        self.requests = _counter(
+            "tidegate.http.requests",
+            "{request}",
+            (*ROUTE, "status", "code"),
+            "Requests by the status of their answer, and by the error code where the gateway refused them.",
+        )
+        self.request_duration = _histogram(
+            "tidegate.http.request.duration",
+            "s",
+            ROUTE,
+            "Seconds from a request's head to the end of its answer; to the 101 for a WebSocket.",
+            HTTP_BUCKETS,
+        )
+
+    def all(self) -> list[Instrument]:
+        """Those that are exported, in the order of their declaration."""
+        every = [value for value in vars(self).values() if isinstance(value, Counter | Histogram)]
+        return [each for each in every if self._exported(each.definition.generation)]
+
+    def _exported(self, generation: Generation | None) -> bool:
+        return generation is None or self._generations in ("both", generation)
+
+    def snapshot(self) -> list[Instrument]:
+        """Copies of those that are exported, all of one moment. Callable from any thread."""
+        with self.lock:
+            return [each.copy() for each in self.all()]
+
+
+def _counter(name: str, unit: str, labels: tuple[str, ...], description: str) -> Counter:
+    return Counter(Definition(name, unit, labels, description))
+
+
+def _histogram(
+    name: str,
+    unit: str,
+    labels: tuple[str, ...],
+    description: str,
+    bounds: tuple[float, ...],
+    generation: Generation | None = None,
+) -> Histogram:
+    return Histogram(Definition(name, unit, labels, description, generation), bounds)

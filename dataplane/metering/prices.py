@@ -1,0 +1,239 @@
+"""What tokens cost: unit prices by kind of token, and the sum for one turn.
+
+The Backend's own prices win; what they leave open is filled from the catalogue that genai-prices ships
+(offline, dated). Unit prices are kept, so that a turn costs a few multiplications: the catalogue takes about
+200 ms to import and 0.2 ms to ask. Money is `Decimal`, exact.
+
+Nothing is guessed. A turn with a kind of token that has no price has no cost, not even a partial one:
+
+* Audio has a price of its own or none: text prices are ten times lower.
+* Images cost what text costs, unless a price for them is said; that is how vendors bill them.
+* Cached tokens and cache writes cost what fresh ones do, unless a price for them is said.
+* Tokens of unknown modality have the price of text where text is all they can be, or all modalities cost the
+  same; else none. Chat completions report audio apart, so there the rest is text.
+* Cached tokens of unknown modality are taken from unknown input first, then from text, audio and images.
+* Prices that rise with the size of the prompt ("tiers") hold for the whole turn.
+
+Only `openai` is priced from the catalogue: what a `custom` address charges is known to its owner alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from dataplane import table
+from dataplane.metering.usage import Tokens
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice, TieredPrices
+
+PriceStatus = Literal["priced", "unpriced", "missing", "unreported"]
+"""`unpriced`: a kind of token that was used has no price. `missing`: nobody knows the model. `unreported`: the
+provider reported no usage, so that there is nothing to price."""
+
+PriceSource = Literal["backend", "catalogue", "mixed", ""]
+"""Who said the prices: the Backend, genai-prices, or each a part."""
+
+MILLION = Decimal(1_000_000)
+HOUR = Decimal(3600)
+CACHE_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD of one turn. `usd` is None unless all of it has a price."""
+
+    usd: Decimal | None
+    status: PriceStatus
+    source: PriceSource
+
+
+UNREPORTED = Cost(None, "unreported", "")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrices:
+    """USD per token, and per second of audio. None: no price is known."""
+
+    input_text: Decimal | None = None
+    input_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    cached_text: Decimal | None = None
+    cached_audio: Decimal | None = None
+    cached_image: Decimal | None = None
+    cache_write: Decimal | None = None
+    output_text: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
+    second: Decimal | None = None
+    source: PriceSource = ""
+    """Empty: nobody knows this model."""
+    tiers: tuple[tuple[int, UnitPrices], ...] = ()
+    """Prices of prompts with more input tokens than the number; ascending."""
+
+    def at(self, input_tokens: int) -> UnitPrices:
+        """The prices of a turn with a prompt of this size."""
+        chosen = self
+        for start, prices in self.tiers:
+            if input_tokens > start:
+                chosen = prices
+        return chosen
+
+
+NO_PRICES = UnitPrices()
+KINDS = tuple(field.name for field in fields(UnitPrices) if field.name not in ("source", "tiers"))
+
+
+def cost(tokens: Tokens, prices: UnitPrices, *, unknown_is_text: bool = False) -> Cost:
+    """The price of one turn. `unknown_is_text`: tokens of unknown modality are no audio, as in a chat completion."""
+    if not prices.source:
+        return Cost(None, "missing", "")
+    total = Decimal(0)
+    for amount, price in _items(tokens, prices.at(tokens.input), unknown_is_text):
+        if not amount:
+            continue
+        if price is None:
+            return Cost(None, "unpriced", prices.source)
+        total += price * (amount if isinstance(amount, int) else Decimal(repr(amount)))
+    return Cost(total, "priced", prices.source)
+
+
+Item = tuple[int | float, Decimal | None]
+
+
+def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
+    yield from _input_items(t, p, unknown_is_text)
+    one_price = _same(p.output_text, p.output_audio, p.output_image)
+    yield t.output_unknown, p.output_text if unknown_is_text or one_price else None
+    yield t.output_text, p.output_text
+    yield t.output_audio, p.output_audio
+    yield t.output_image, p.output_image
+    yield t.seconds, p.second
+
+
+def _input_items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
+    """Cached, written and fresh tokens of each modality; `unknown` first, since it is the first to give up
+    cached and written ones that have no modality."""
+    known = unknown_is_text or _same(p.input_text, p.input_audio, p.input_image)
+    text = (p.input_text, p.cached_text)
+    image = text if p.input_image is None else (p.input_image, p.cached_image)
+    cached_left, written_left = t.cached_unknown, t.cache_write
+    for amount, cached, price, cached_price in (
+        (t.input_unknown, 0, *(text if known else (None, None))),
+        (t.input_text, t.cached_text, *text),
+        (t.input_audio, t.cached_audio, p.input_audio, p.cached_audio),
+        (t.input_image, t.cached_image, *image),
+    ):
+        if not amount:
+            continue
+        cached = min(cached, amount)
+        more = min(cached_left, amount - cached)
+        cached_left -= more
+        fresh = amount - cached - more
+        written = min(written_left, fresh)
+        written_left -= written
+        yield cached + more, price if cached_price is None else cached_price
+        yield written, price if p.cache_write is None or price is None else p.cache_write
+        yield fresh - written, price
+
+
+def _same(text: Decimal | None, *others: Decimal | None) -> bool:
+    """Whether every modality that has a price has that of text."""
+    return all(other is None or other == text for other in others)
+
+
+class PriceBook:
+    """Unit prices by provider kind and model, kept once they were found.
+
+    Prices with a starting date are those of the day when they were first asked for, or of the last `warm`."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._known: dict[tuple[str, str, table.Price | None], UnitPrices] = {}
+
+    def unit_prices(self, provider_kind: str, model: str, own: table.Price | None = None) -> UnitPrices:
+        """Prices for a model by its upstream's name; `own` is what the Backend says about it."""
+        key = (provider_kind, model, own)
+        prices = self._known.get(key)
+        if prices is None:
+            if len(self._known) >= CACHE_SIZE:
+                self._known.clear()
+            prices = self._known[key] = self._find(*key)
+        return prices
+
+    def warm(self, models: Iterable[tuple[str, str, table.Price | None]]) -> None:
+        """Look models up ahead of their first turn: (provider kind, model, own price). Run it in a thread."""
+        self._known = {key: self._find(*key) for key in models}
+
+    def _find(self, provider_kind: str, model: str, own: table.Price | None) -> UnitPrices:
+        listed = _listed(model, self._now()) if provider_kind == "openai" else NO_PRICES
+        return _with_own(listed, own) if own else listed
+
+
+def _with_own(listed: UnitPrices, own: table.Price) -> UnitPrices:
+    """What the Backend says, on every tier, and the catalogue's prices for the rest."""
+    said = {kind: Decimal(price) / MILLION for kind, price in own.model_dump(exclude_none=True).items()}
+    if not said:
+        return listed
+    filled = any(getattr(listed, kind) is not None for kind in KINDS if kind not in said)
+    source: PriceSource = "mixed" if filled else "backend"
+    tiers = tuple((start, replace(prices, source=source, tiers=(), **said)) for start, prices in listed.tiers)
+    return replace(listed, source=source, tiers=tiers, **said)
+
+
+def _listed(model: str, now: datetime) -> UnitPrices:
+    """The catalogue's prices of an OpenAI model, or none.
+
+    The provider is asked for directly: genai-prices' own look-up keeps every name it is ever given, and names
+    come from clients."""
+    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+    from genai_prices.types import TieredPrices
+
+    provider = find_provider_by_id(get_snapshot().providers, "openai")
+    found = provider.find_model(model) if provider else None
+    if found is None:
+        return NO_PRICES
+    prices = found.get_prices(now)
+    tiered = [price for price in vars(prices).values() if isinstance(price, TieredPrices)]
+    starts = sorted({tier.start for price in tiered for tier in price.tiers})
+    return replace(_flat(prices, 0), tiers=tuple((start, _flat(prices, start + 1)) for start in starts))
+
+
+def _flat(prices: ModelPrice, input_tokens: int) -> UnitPrices:
+    """The catalogue's prices, which are per million tokens or per hour, for a prompt of this size."""
+
+    def unit(*names: str, per: Decimal = MILLION) -> Decimal | None:
+        for name in names:
+            price: Decimal | TieredPrices | None = getattr(prices, name)
+            if price is not None:
+                return _tier(price, input_tokens) / per
+        return None
+
+    return UnitPrices(
+        input_text=unit("input_text_mtok", "input_mtok"),
+        input_audio=unit("input_audio_mtok"),
+        input_image=unit("input_image_mtok"),
+        cached_text=unit("cache_text_read_mtok", "cache_read_mtok"),
+        cached_audio=unit("cache_audio_read_mtok"),
+        cached_image=unit("cache_image_read_mtok"),
+        cache_write=unit("cache_write_mtok"),
+        output_text=unit("output_text_mtok", "output_mtok"),
+        output_audio=unit("output_audio_mtok"),
+        output_image=unit("output_image_mtok"),
+        second=unit("audio_hours", "input_audio_hours", per=HOUR),
+        source="catalogue",
+    )
+
+
+def _tier(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
+    if isinstance(price, Decimal):
+        return price
+    chosen = price.base
+    for tier in price.tiers:
+        if input_tokens > tier.start:
+            chosen = tier.price
+    return chosen

@@ -1,0 +1,61 @@
+"""Proof that a client message is audio and nothing but audio, without parsing it.
+
+A head alone proves nothing: in `{"type":"input_audio_buffer.append","audio":"AA","type":"session.update",…}` the
+last key wins. So the whole shape is proven: a known head, a string without quotes, escapes or anything but ASCII
+(which holds base64, and which no JSON parser can read as more than one string), and a known tail. The search for
+quotes and escapes runs at memory speed; a JSON parser would cost ten times as much per message.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_EVENT_ID = 512
+TAIL = MAX_EVENT_ID + 64
+"""Bytes at the end of a message that a tail may take up."""
+HEAD = MAX_EVENT_ID + 192
+"""Bytes at the start of a message within which a head is found."""
+
+_WS = rb"[ \t\r\n]*"
+_ID = rb'"event_id"' + _WS + b":" + _WS + rb'"[\x20\x21\x23-\x5b\x5d-\x7e]{0,%d}"' % MAX_EVENT_ID + _WS
+
+
+class CanonicalAudio:
+    """The shape of one audio event: `{"type": TYPE, FIELD: "…"}` with an optional `event_id` anywhere."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self, event_type: str, field: str) -> None:
+        kind = b'"type"' + _WS + b":" + _WS + b'"' + re.escape(event_type.encode()) + b'"' + _WS + b"," + _WS
+        optional_id = b"(" + _ID + b"," + _WS + b")?"
+        value = b'"' + re.escape(field.encode()) + b'"' + _WS + b":" + _WS + b'"'
+        self._head = re.compile(_WS + rb"\{" + _WS + optional_id + kind + optional_id + value)
+        self._tail = re.compile(b'"' + _WS + b"(," + _WS + _ID + b")?" + rb"\}" + _WS)
+
+    def proves(self, message: bytes) -> bool:
+        """Is this whole message canonical audio?"""
+        start = self.start(message)
+        return start is not None and self.ends(message, start[0], has_id=start[1])
+
+    def start(self, data: bytes) -> tuple[int, bool] | None:
+        """Where the audio begins, and whether an event_id was seen; None where the head is not canonical."""
+        match = self._head.match(data)
+        if match is None:
+            return None
+        ids = (match[1] is not None) + (match[2] is not None)
+        return (match.end(), bool(ids)) if ids < 2 else None
+
+    def ends(self, data: bytes, start: int, *, has_id: bool) -> bool:
+        """Is `data` from `start` on nothing but audio, then a canonical tail to its end?"""
+        quote = data.find(b'"', start)
+        if quote < 0 or not plain(data[start:quote]):
+            return False
+        tail = self._tail.fullmatch(data, quote)
+        return tail is not None and not (has_id and tail[1] is not None)
+
+
+def plain(data: bytes) -> bool:
+    """ASCII without quotes or escapes; `\\/`, which some encoders write for a slash, is fine."""
+    if not data.isascii() or b'"' in data:
+        return False
+    return b"\\" not in data or data.count(b"\\") == data.count(b"\\/")

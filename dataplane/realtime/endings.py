@@ -1,0 +1,80 @@
+"""How a session ends: one table of reason, event sent first, close code and metric label.
+
+docs/reference/endings.md is made from it. Where a session ends because a peer said Close, that code and reason
+are relayed as they came; `code` here is what the other leg gets where there is none to relay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Initiator = Literal["client", "upstream", "gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One row. `event` is the error event's (type, code), or None where the dialect needs none."""
+
+    label: str
+    initiator: Initiator
+    code: int
+    event: tuple[str, str] | None
+    meaning: str
+
+
+CLIENT_CLOSED = Ending("client_closed", "client", 1000, None, "The client said Close; code and reason are relayed.")
+CLIENT_LOST = Ending("client_lost", "client", 1001, None, "The client's connection ended without a Close frame.")
+UPSTREAM_CLOSED = Ending(
+    "upstream_closed", "upstream", 1000, None, "The upstream said Close; code and reason are relayed."
+)
+UPSTREAM_LOST = Ending(
+    "upstream_lost",
+    "upstream",
+    1011,
+    ("upstream_error", "upstream_lost"),
+    "The upstream's connection ended without a Close frame. Reconnect; the conversation starts anew.",
+)
+UPSTREAM_INVALID = Ending(
+    "upstream_invalid",
+    "upstream",
+    1011,
+    ("upstream_error", "upstream_protocol_error"),
+    "The upstream broke the WebSocket protocol.",
+)
+PROTOCOL_ERROR = Ending("protocol_error", "gateway", 1002, None, "The client broke the WebSocket protocol.")
+BAD_UTF8 = Ending("bad_utf8", "gateway", 1007, None, "A text message of the client was not UTF-8.")
+MESSAGE_TOO_BIG = Ending(
+    "message_too_big",
+    "gateway",
+    1009,
+    ("invalid_request_error", "message_too_big"),
+    "A message was over the limit. Send audio in smaller parts.",
+)
+AMBIGUOUS_AUDIO = Ending(
+    "ambiguous_audio",
+    "gateway",
+    1008,
+    ("invalid_request_error", "invalid_value"),
+    "A long audio event, already on its way, turned out to hold more than audio. Send `type` first, then `audio`.",
+)
+OPERATOR = Ending("operator", "gateway", 1001, ("session_error", "ended_by_operator"), "An operator ended the session.")
+SHUTDOWN = Ending("shutdown", "gateway", 1001, ("session_error", "gateway_shutdown"), "The gateway is shutting down.")
+INTERNAL = Ending(
+    "internal_error", "gateway", 1011, ("server_error", "internal_error"), "The gateway failed; see its log."
+)
+
+ENDINGS = (
+    CLIENT_CLOSED,
+    CLIENT_LOST,
+    UPSTREAM_CLOSED,
+    UPSTREAM_LOST,
+    UPSTREAM_INVALID,
+    PROTOCOL_ERROR,
+    BAD_UTF8,
+    MESSAGE_TOO_BIG,
+    AMBIGUOUS_AUDIO,
+    OPERATOR,
+    SHUTDOWN,
+    INTERNAL,
+)

@@ -1,0 +1,319 @@
+"""The gate of one direction: follows WebSocket frames and decides on each message before its bytes go on.
+
+Bytes go in as they were read; steps come out in order: bytes to forward, control frames, a breach of the
+protocol. A message that the judge wants to see is collected whole, handed over, and forwarded, replaced or
+dropped as the verdict says. Everything else is forwarded as it came, mask included.
+
+A frame of up to 64 KiB is forwarded when it is whole, so that something of our own (an error event, a Close) can
+always be put behind it; longer ones stream. A long client frame streams only while it proves to be audio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from dataplane.realtime import frames
+from dataplane.realtime.audio import HEAD, TAIL, CanonicalAudio, plain
+
+HOLD = 64 * 1024
+"""Payload bytes up to which a frame is held until it is whole."""
+SNIFF = 128
+"""Payload bytes that the judge sees of an upstream message before deciding whether to read it."""
+_OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
+
+
+class Keep(Enum):
+    """The verdict that lets a message go on as it came."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
+Verdict = Keep | tuple[bytes, ...]
+"""KEEP, or the text messages that take the message's place (none: it is dropped)."""
+
+
+class Read(Protocol):
+    """Decides about a whole message. Called in the order of the messages."""
+
+    def __call__(self, payload: bytes, *, binary: bool) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A whole control frame."""
+
+    opcode: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The peer broke the protocol or a limit; nothing more of this direction is read."""
+
+    code: int
+    message: str
+
+
+Step = bytes | Control | Breach
+
+
+class _Long:
+    """A frame over HOLD that is being forwarded before it is whole."""
+
+    __slots__ = ("has_id", "key", "offset", "remaining", "tail")
+
+    def __init__(self, remaining: int, *, key: bytes = b"", offset: int = 0, has_id: bool = False) -> None:
+        self.remaining = remaining
+        self.key = key
+        """Mask of an audio frame under proof; empty where the frame needs none."""
+        self.offset = offset
+        """Payload bytes of an audio frame that are proven and forwarded."""
+        self.has_id = has_id
+        self.tail = b""
+        """Bytes (masked) that are not proven yet."""
+
+
+class Gate:
+    """One direction of a session.
+
+    `masked`: the peer must mask its frames (a client), or must not (an upstream).
+    `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
+    `wants` tells by the first bytes of a text message whether it is read, and leaves binary ones alone; without
+    it all messages are read but those that `audio` proves to be audio."""
+
+    def __init__(
+        self,
+        read: Read | None,
+        *,
+        masked: bool,
+        max_message: int,
+        wants: Callable[[bytes], bool] | None = None,
+        audio: CanonicalAudio | None = None,
+    ) -> None:
+        self._read = read
+        self._wants = wants
+        self._masked = masked
+        self._max = max_message
+        self._audio = audio
+        self._held = bytearray()
+        self._need = 0
+        self._long: _Long | None = None
+        self._parts: bytearray | None = None
+        """Payload so far of a fragmented message that is collected."""
+        self._opcode = frames.CONTINUATION
+        """Opcode of the message that is open; CONTINUATION where none is."""
+        self._size = 0
+        self._stopped = False
+        self._severed = False
+
+    @property
+    def mid_frame(self) -> bool:
+        """Is the other side in the middle of a frame? Then nothing may be put in between."""
+        return self._long is not None or self._severed
+
+    @property
+    def mid_message(self) -> bool:
+        """Is the other side in the middle of a message? Then only control frames may be put in between."""
+        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
+
+    def stop(self) -> None:
+        """Read nothing more; what is behind the message at hand is dropped."""
+        self._stopped = True
+        self._held.clear()
+
+    def mute(self) -> None:
+        """Read no more messages; frames are still followed, for the Close among them."""
+        self._read = None
+
+    def feed(self, data: bytes) -> list[Step]:
+        """The steps that these bytes lead to. Bytes of an unfinished frame are kept for the next call."""
+        steps: list[Step] = []
+        if self._stopped:
+            return steps
+        if self._held:
+            self._held += data
+            if len(self._held) < self._need:
+                return steps
+            data = bytes(self._held)
+            self._held.clear()
+        pos = 0
+        if self._long is not None:
+            pos = min(len(data), self._long.remaining)
+            steps += self._go_on(self._long, data[:pos])
+        run, end = pos, len(data)  # data[run:pos] goes on as it came
+        while pos < end and not self._stopped:
+            head = frames.parse_head(data, pos)
+            instead = self._decide(head, data, pos)
+            if head is None or instead is None:
+                break
+            after = min(end, pos + head.size + head.length)
+            if instead is not KEEP:
+                if run < pos:
+                    steps.append(data[run:pos])
+                steps += instead
+                run = after
+            pos = after
+        if run < pos:
+            steps.append(data[run:pos])
+        if pos < end and not self._stopped:
+            self._held += data[pos:]
+        return steps
+
+    def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
+        """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
+        if head is None:
+            self._need = len(data) - pos + 1
+            return None
+        if (breach := self._breach(head)) is not None:
+            self.stop()
+            return [breach]
+        if pos + head.size + head.length > len(data):
+            return self._begin(head, data, pos) if self._streams(head, data, pos) else None
+        if head.opcode >= frames.CLOSE:
+            return [Control(head.opcode, self._payload(head, data, pos))]
+        return self._frame(head, data, pos)
+
+    def _breach(self, head: frames.Head) -> Breach | None:
+        opcode = head.opcode
+        if head.masked != self._masked:
+            return Breach(1002, "wrong masking")
+        if head.first & 0x70:
+            return Breach(1002, "reserved bits are set and no extension was negotiated")
+        if opcode not in _OPCODES:
+            return Breach(1002, f"unknown opcode {opcode}")
+        if opcode >= frames.CLOSE:
+            if not head.fin or head.length > frames.MAX_CONTROL:
+                return Breach(1002, "control frame fragmented or too long")
+        elif (opcode == frames.CONTINUATION) != (self._opcode != frames.CONTINUATION):
+            return Breach(1002, "continuation out of order")
+        elif head.length + (self._size if opcode == frames.CONTINUATION else 0) > self._max:
+            return Breach(1009, f"message over {self._max} bytes")
+        return None
+
+    def _payload(self, head: frames.Head, data: bytes, pos: int) -> bytes:
+        start = pos + head.size
+        payload = data[start : start + head.length]
+        return frames.unmasked(payload, data[start - 4 : start]) if head.masked else payload
+
+    # -- whole frames ----------------------------------------------------------------------------------------
+
+    def _frame(self, head: frames.Head, data: bytes, pos: int) -> Keep | list[bytes]:
+        """What becomes of a whole data frame: it goes on, or these frames do (none while a message is collected)."""
+        if not self._collects(head, data, pos):
+            self._pass(head)
+            return KEEP
+        payload = self._payload(head, data, pos)
+        opcode = head.opcode
+        if head.fin and opcode != frames.CONTINUATION:
+            if self._audio is not None and opcode == frames.TEXT and self._audio.proves(payload):
+                return KEEP
+            return self._judged(opcode, payload, head, data, pos, whole=True)
+        if self._parts is None:
+            self._opcode, self._size, self._parts = opcode, 0, bytearray()
+        self._size += head.length
+        self._parts += payload
+        if not head.fin:
+            return []
+        opcode, message = self._opcode, bytes(self._parts)
+        self._opcode, self._parts = frames.CONTINUATION, None
+        return self._judged(opcode, message, head, data, pos, whole=False)
+
+    def _judged(
+        self, opcode: int, message: bytes, head: frames.Head, data: bytes, pos: int, *, whole: bool
+    ) -> Keep | list[bytes]:
+        assert self._read is not None, "nothing is collected that nobody reads"
+        verdict = self._read(message, binary=opcode == frames.BINARY)
+        start = pos + head.size
+        key = data[start - 4 : start] if self._masked else None
+        if verdict is not KEEP:
+            return [frames.frame(frames.TEXT, text, key) for text in verdict]
+        return KEEP if whole else [frames.frame(opcode, message, key)]  # its fragments are gone: it goes on in one
+
+    def _collects(self, head: frames.Head, data: bytes, pos: int) -> bool:
+        """Must this frame's message be read? Text whose first fragment is too short to tell by is, to be sure."""
+        if self._read is None:
+            return False
+        if self._wants is None:
+            return True
+        if head.opcode == frames.CONTINUATION:
+            return self._parts is not None
+        if head.opcode == frames.BINARY:
+            return False
+        if not head.fin and head.length < SNIFF:
+            return True
+        start = pos + head.size
+        return self._wants(data[start : start + min(SNIFF, head.length)])
+
+    def _pass(self, head: frames.Head) -> None:
+        """Keep count of a message that goes on unread."""
+        if head.opcode != frames.CONTINUATION:
+            self._opcode, self._size = head.opcode, 0
+        self._size += head.length
+        if head.fin:
+            self._opcode = frames.CONTINUATION
+
+    # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
+
+    def _streams(self, head: frames.Head, data: bytes, pos: int) -> bool:
+        """May this unfinished frame begin to go on? Otherwise says in `_need` how many bytes to wait for."""
+        self._need = head.size + head.length
+        if head.length <= HOLD:
+            return False
+        if len(data) - pos < head.size + HEAD:
+            self._need = head.size + HEAD
+            return False
+        return not self._collects(head, data, pos) or self._audio_begins(head, data, pos) is not None
+
+    def _audio_begins(self, head: frames.Head, data: bytes, pos: int) -> tuple[int, bool] | None:
+        if self._audio is None or self._read is None or head.opcode != frames.TEXT or not head.fin:
+            return None
+        start = pos + head.size
+        return self._audio.start(frames.unmasked(data[start : start + HEAD], data[start - 4 : start]))
+
+    def _begin(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
+        """Forward the head of a long frame and what may go of its payload."""
+        start = pos + head.size
+        found = self._audio_begins(head, data, pos)
+        if found is not None:
+            offset, has_id = found
+            key = data[start - 4 : start]
+            start += offset
+            self._long = _Long(head.length - offset, offset=offset, key=key, has_id=has_id)
+        else:
+            self._pass(head)
+            self._long = _Long(head.length)
+        return [data[pos:start], *self._go_on(self._long, data[start:])]
+
+    def _go_on(self, long: _Long, piece: bytes) -> list[Step]:
+        """Take more of a long frame."""
+        long.remaining -= len(piece)
+        if long.remaining == 0:
+            self._long = None
+        if long.key:
+            return self._prove(long, piece)
+        return [piece] if piece else []
+
+    def _prove(self, long: _Long, piece: bytes) -> list[Step]:
+        """Forward what is proven to be audio; end the direction where it is not."""
+        assert self._audio is not None, "only audio is under proof"
+        masked = long.tail + piece
+        turn = long.offset % 4
+        clear = frames.unmasked(masked, long.key[turn:] + long.key[:turn])
+        if long.remaining == 0:
+            proven, cut = self._audio.ends(clear, 0, has_id=long.has_id), len(clear)
+        else:
+            cut = max(0, len(clear) - TAIL)
+            while cut and clear[cut - 1 : cut] == b"\\":  # an escape is judged together with what it escapes
+                cut -= 1
+            proven = plain(clear[:cut])
+        if not proven:
+            self._severed = True
+            self.stop()
+            return [Breach(1008, "a long audio event holds more than audio")]
+        long.offset += cut
+        long.tail = masked[cut:]
+        return [masked[:cut]] if cut else []

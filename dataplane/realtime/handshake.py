@@ -1,0 +1,271 @@
+"""How a session begins: dial the upstream, wait for its first event, then answer the client's upgrade.
+
+OpenAI answers 101 to everything, a wrong key included, and says what is wrong in its first event. So the client's
+101 waits for that event: a refusal reaches the client as an HTTP status, which every client and load balancer can
+see. An upstream that says nothing for `first_event` seconds gets its 101 passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+from websockets.utils import accept_key
+
+from dataplane import headers
+from dataplane import query as queries
+from dataplane.callers import applies
+from dataplane.dialects import openai
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.handover import take_over
+from dataplane.realtime.legs import LiveSession
+from dataplane.realtime.session import Refused, Terms
+from dataplane.services import Services
+from dataplane.upstreams.choose import Destination, any_provider, choose
+from dataplane.upstreams.connect import dial
+from dataplane.upstreams.opening import Answer, Opening, OpeningFailed
+from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
+
+MAX_DETAIL = 500
+"""Characters of an upstream's error message that are passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The client's request for a WebSocket (RFC 6455, section 4.2.1)."""
+
+    accept: str
+    """`Sec-WebSocket-Accept` for its key."""
+    offered: tuple[str, ...]
+    """Subprotocols, keys among them."""
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> Upgrade:
+        """Raises Refusal upgrade_required, method_not_allowed, invalid_header."""
+        fields = request.headers
+        if request.method != "GET":
+            raise Refusal("method_not_allowed", "A Realtime path takes GET with an upgrade.", headers={"allow": "GET"})
+        if fields.get("upgrade", "").lower() != "websocket" or "upgrade" not in fields.get("connection", "").lower():
+            raise Refusal(
+                "upgrade_required",
+                "This path takes WebSocket connections. Connect with ws:// or wss://, or an SDK's realtime client.",
+                headers={"upgrade": "websocket", "connection": "upgrade"},
+            )
+        if fields.get("sec-websocket-version", "") != "13":
+            raise Refusal(
+                "upgrade_required",
+                "Only version 13 of the WebSocket protocol is spoken here.",
+                headers={"sec-websocket-version": "13"},
+            )
+        key = fields.get("sec-websocket-key", "").strip()
+        if len(fields.getall("sec-websocket-key", [])) != 1 or not _is_key(key):
+            raise Refusal("invalid_header", "Sec-WebSocket-Key must be one base64 value of 16 bytes.")
+        offered = ",".join(fields.getall("sec-websocket-protocol", []))
+        return cls(accept_key(key), tuple(name.strip() for name in offered.split(",") if name.strip()))
+
+    def head(self, fields: headers.Fields) -> bytes:
+        """The 101. `realtime` is selected where it was offered; a key never is."""
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        lines.append(f"Sec-WebSocket-Accept: {self.accept}")
+        if openai.SUBPROTOCOL in self.offered:
+            lines.append(f"Sec-WebSocket-Protocol: {openai.SUBPROTOCOL}")
+        lines += [f"{name}: {value}" for name, value in fields if not name.lower().startswith("sec-websocket-")]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+# -- where it goes -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What was decided about a session before anything is dialled."""
+
+    destination: Destination
+    query: str
+    """With the upstream's model name."""
+
+
+def route(exchange: Exchange, services: Services) -> Route:
+    """Raises Refusal call_id_not_allowed, invalid_value, and those of `choose` and `allow_model`."""
+    query = exchange.query
+    models = queries.getall(query, "model")
+    if len(models) > 1:
+        raise Refusal("invalid_value", "The query names the model more than once. Name it once.", param="model")
+    if queries.get(query, "call_id") is not None:
+        return Route(_for_call(exchange, services), query)
+    if queries.get(query, "intent") == "transcription" and not models:
+        return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
+    destination = choose(exchange.backend, models[0] if models else "", services.rand)
+    exchange.allow_model(destination.public_model)
+    if not models or models[0] != destination.upstream_model:
+        query = queries.replaced(query, "model", destination.upstream_model)
+    return Route(destination, query)
+
+
+def _for_call(exchange: Exchange, services: Services) -> Destination:
+    provider = any_provider(exchange.backend, services.rand)
+    if any(each.credential.kind == "secret" for each in exchange.backend.providers):
+        raise Refusal(
+            "call_id_not_allowed",
+            "Attaching to a call by call_id is refused here: the gateway's credential would open every call of its "
+            "account, whoever made it. Connect to the provider yourself, or use a Backend with auth.passthrough.",
+            param="call_id",
+        )
+    return Destination(provider, "", "")
+
+
+def terms(request: web.BaseRequest, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
+    beta_header = "realtime=v1" in request.headers.get(openai.BETA_HEADER, "")
+    logged = next((log.types for log in exchange.policies.log_events if applies(log.subjects, exchange.caller)), ())
+    return Terms(
+        id=exchange.id,
+        route=exchange.route.name,
+        backend=exchange.backend.name,
+        caller=exchange.caller,
+        provider=destination.provider.name,
+        provider_kind=destination.provider.kind,
+        public_model=destination.public_model,
+        upstream_model=destination.upstream_model,
+        any_model=bool(destination.provider.model_override),
+        beta=beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered,
+        log_events=frozenset(logged),
+    )
+
+
+# -- the upstream's half -----------------------------------------------------------------------------------------
+
+
+async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, services: Services) -> Answer:
+    """Dial and upgrade; the upstream's bytes then go to `live`. Raises Refusal."""
+    destination = chosen.destination
+    credential = destination.provider.credential.kind
+    url = address(destination.provider, exchange.path, chosen.query)
+    offered = exchange.headers.getall("sec-websocket-protocol", []) if credential == "passthrough" else []
+    names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
+    fields = [field for field in upstream_headers(exchange, destination) if field[0] != openai.BETA_HEADER]
+    answer = await _answer(live, url, fields, names, services)
+    if answer.status != 101:
+        raise _refusal(answer, destination, own=credential == "secret")
+    return answer
+
+
+async def _answer(
+    live: LiveSession, url: str, fields: headers.Fields, names: Sequence[str], services: Services
+) -> Answer:
+    opening = Opening(url, fields, names)
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    leg, receive, lost = live.upstream, live.upstream.receive, live.upstream.lost
+
+    def settle(answer: Answer | None) -> None:
+        if answer is None or answered.done():
+            return
+        answered.set_result(answer)
+        if answer.status == 101:  # at once: the first event may be in the same packet
+            leg.receive, leg.lost = receive, lost
+            if answer.rest:
+                receive(answer.rest)
+
+    def take(data: bytes) -> None:
+        try:
+            settle(opening.receive(data))
+        except OpeningFailed as error:
+            fail(error)
+
+    def gone() -> None:
+        try:
+            settle(opening.eof())
+        except OpeningFailed as error:
+            fail(error)
+
+    def fail(error: OpeningFailed) -> None:
+        if not answered.done():
+            answered.set_exception(error)
+
+    leg.receive, leg.lost = take, gone
+    limits = services.limits
+    await dial(url, lambda: leg, addresses=services.addresses, timeout=limits.connect, tls=services.tls)
+    leg.write(opening.request())
+    try:
+        async with asyncio.timeout(limits.upgrade):
+            return await answered
+    except TimeoutError:
+        raise Refusal(
+            "upstream_timeout", f"The provider did not answer the handshake within {limits.upgrade:g} s."
+        ) from None
+    except OpeningFailed as error:
+        raise Refusal("upstream_protocol_error", f"The provider could not open a session: {error}.") from None
+    finally:
+        answered.cancel()
+
+
+def _refusal(answer: Answer, destination: Destination, *, own: bool) -> Refusal:
+    """What the client is told where the upstream answered its handshake with another status than 101."""
+    name, status = destination.provider.name, answer.status
+    detail = _detail(answer.body)
+    if status in (401, 403) and own:
+        return Refusal(
+            "upstream_credential_rejected",
+            f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.",
+        )
+    if 400 <= status < 500 or status == 503:
+        passed = {name: value for name, value in answer.headers if name.lower() == "retry-after"}
+        return Refusal(
+            "upstream_refused", detail or f"Provider {name} answered {status}.", status=status, headers=passed
+        )
+    return Refusal("upstream_protocol_error", f"Provider {name} answered {status} instead of opening a session.")
+
+
+def _detail(body: bytes) -> str:
+    """The message of a provider's JSON error, if it has one."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return (openai.text(found, "error", "message") or openai.text(found, "error"))[:MAX_DETAIL]
+
+
+async def first_event(live: LiveSession, destination: Destination, seconds: float) -> None:
+    """Wait for the upstream's first event. Raises Refusal where it is an error, or where the upstream leaves."""
+    try:
+        async with asyncio.timeout(seconds):
+            refused = await asyncio.shield(live.opened)
+    except TimeoutError:
+        opened = live.session.opened
+        refused = opened if isinstance(opened, Refused) else None
+    if refused is not None:
+        raise _unwelcome(refused, destination)
+
+
+def _unwelcome(refused: Refused, destination: Destination) -> Refusal:
+    code = openai.refusal_code(refused.code, refused.close_reason)
+    own = destination.provider.credential.kind == "secret"
+    name = destination.provider.name
+    if code == "upstream_credential_rejected":
+        if own:
+            return Refusal(code, f"Provider {name} refused the gateway's credential. Renew the Secret that it uses.")
+        return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent.")
+    message = refused.message[:MAX_DETAIL] or f"Provider {name} ended the session before it began."
+    return Refusal(code, message)
+
+
+async def answer_client(
+    request: web.BaseRequest, upgrade: Upgrade, live: LiveSession, exchange: Exchange, chosen: Route, answer: Answer
+) -> web.StreamResponse:
+    """Send the 101 and give the connection to the session. Raises ConnectionResetError where the client left."""
+    fields = response_headers(exchange, chosen.destination, answer.headers)
+    response = take_over(request, upgrade.head(fields), live.attach())
+    live.greet()
+    return response

@@ -1,0 +1,261 @@
+"""The two connections of a session, and the carrying out of what its relay decides.
+
+`LiveSession` is all I/O of a session after the handshakes: it feeds bytes to the relay, writes what comes out,
+keeps the one timer, and holds back whoever is too fast. It lives until both connections are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, cast
+
+import structlog
+
+from dataplane.realtime import endings, relay
+from dataplane.realtime.endings import Ending
+from dataplane.realtime.frames import Close
+from dataplane.realtime.relay import Action, Ended, Relay
+from dataplane.realtime.session import Logged, Metered, Refused, Session, Unmetered
+
+HIGH_WATER = 64 * 1024
+"""Bytes that may wait to be written before the other leg is held back: one second of audio."""
+EARLY = 1024 * 1024
+"""Bytes of the upstream's that are kept while the client has not been answered."""
+
+log = structlog.get_logger("tidegate.session")
+
+
+class Hooks(Protocol):
+    """Where a session's effects go."""
+
+    def metered(self, live: LiveSession, effect: Metered) -> None: ...
+
+    def unmetered(self, live: LiveSession, effect: Unmetered) -> None: ...
+
+    def logged(self, live: LiveSession, effect: Logged) -> None: ...
+
+    def ended(self, live: LiveSession, effect: Ended) -> None: ...
+
+
+class Leg(asyncio.Protocol):
+    """One connection. `receive` gets its bytes, `lost` is called once when it is gone."""
+
+    def __init__(self, receive: Callable[[bytes], None], lost: Callable[[], None], balance: Callable[[], None]) -> None:
+        self.receive = receive
+        self.lost = lost
+        self.full = False
+        """Does more wait to be written than should?"""
+        self._balance = balance
+        self._reading = True
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        self.receive(data)
+
+    feed = data_received
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._transport = None
+            self.lost()
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._balance()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._balance()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def read(self, wanted: bool) -> None:
+        """Take bytes from the peer, or let them wait."""
+        if self._transport is None or wanted == self._reading or self._transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def drop(self) -> None:
+        """End the connection: what was written is sent first, within LINGER seconds."""
+        if (transport := self._transport) is not None:
+            transport.close()
+            asyncio.get_running_loop().call_later(relay.LINGER, transport.abort)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class LiveSession:
+    """A session with its connections. The upstream's is there first; `attach` adds the client's."""
+
+    def __init__(self, session: Session, hooks: Hooks, *, max_message: int, reads: bool = True) -> None:
+        self.session = session
+        self.relay = Relay(session, mask=lambda: secrets.token_bytes(4), max_message=max_message, reads=reads)
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        self.opened: asyncio.Future[Refused | None] = loop.create_future()
+        """Set by the upstream's first event (None), its refusal, or its end."""
+        self.upstream = Leg(self._from_upstream, self._upstream_lost, self._balance)
+        self.client: Leg | None = None
+        self._hooks = hooks
+        self._early = bytearray()
+        self._answering = False
+        """The client is sent answers of ours faster than it reads."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return asyncio.get_running_loop().time() - self._started
+
+    def attach(self) -> Leg:
+        """The protocol for the client's connection; once that is made, call `greet`."""
+        self.client = Leg(self._from_client, self._client_lost, self._balance)
+        return self.client
+
+    def greet(self) -> None:
+        """Send the client what the upstream said before the client was there."""
+        assert self.client is not None, "attach comes first"
+        if self._early:
+            self.client.write(bytes(self._early))
+            self._early = bytearray()
+        self._balance()
+
+    def end(self, ending: Ending, message: str) -> None:
+        """End the session for a reason of the gateway's."""
+        self._perform(lambda: self.relay.end(ending, message))
+
+    def abandon(self) -> None:
+        """The client was never answered: let the upstream go."""
+        self._perform(self.relay.client_lost)
+
+    # -- events of the connections -----------------------------------------------------------------------------
+
+    def _from_client(self, data: bytes) -> None:
+        answered = self._perform(lambda: self.relay.from_client(data))
+        if answered and self.client is not None and self.client.full:
+            self._answering = True
+            self._balance()
+
+    def _from_upstream(self, data: bytes) -> None:
+        self._perform(lambda: self.relay.from_upstream(data))
+        self._announce()
+
+    def _client_lost(self) -> None:
+        self._perform(self.relay.client_lost)
+
+    def _upstream_lost(self) -> None:
+        self._perform(self.relay.upstream_lost)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell whoever waits for the upstream's first word."""
+        if self.opened.done():
+            return
+        opened, ending = self.session.opened, self.relay.ending
+        if isinstance(opened, Refused):
+            if opened.code or ending is not None:  # an error without a code is explained by the Close behind it
+                self.opened.set_result(replace(opened, close_reason=self.relay.close.reason))
+        elif opened:
+            self.opened.set_result(None)
+        elif ending is not None:
+            self.opened.set_result(Refused("", "", self.relay.close.reason))
+
+    def _expired(self) -> None:
+        self._timer = None
+        self._perform(self.relay.expired)
+
+    # -- carrying out ------------------------------------------------------------------------------------------
+
+    def _perform(self, decide: Callable[[], list[Action]]) -> bool:
+        """Carry out what the relay decides; whether the client was written to. A fault of ours ends this
+        session, and no other."""
+        wrote = False
+        if self._over:
+            return wrote
+        try:
+            for action in decide():
+                wrote |= self._act(action)
+        except Exception:
+            log.exception("session failed", session=self.session.terms.id)
+            self._fail()
+        return wrote
+
+    def _act(self, action: Action) -> bool:
+        match action:
+            case relay.ToClient(data=data):
+                self._to_client(data)
+                return True
+            case relay.ToUpstream(data=data):
+                self.upstream.write(data)
+            case relay.DropClient():
+                if self.client is not None:
+                    self.client.drop()
+            case relay.DropUpstream():
+                self.upstream.drop()
+            case relay.Wait(seconds=seconds):
+                self._wait(seconds)
+            case Metered():
+                self._hooks.metered(self, action)
+            case Unmetered():
+                self._hooks.unmetered(self, action)
+            case Logged():
+                self._hooks.logged(self, action)
+            case Ended():
+                self._end(action)
+        return False
+
+    def _to_client(self, data: bytes) -> None:
+        if self.client is not None:
+            self.client.write(data)
+        else:
+            self._early += data
+            self._balance()
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._expired)
+
+    def _balance(self) -> None:
+        """Who is read from: a leg whose bytes the other leg can take, and who takes our answers to it."""
+        if self.client is None:
+            self.upstream.read(len(self._early) < EARLY)
+            return
+        self._answering = self._answering and self.client.full
+        self.upstream.read(not self.client.full)
+        self.client.read(not self.upstream.full and not self._answering)
+
+    def _end(self, ended: Ended) -> None:
+        self._over = True
+        self._wait(None)
+        self._hooks.ended(self, ended)
+
+    def _fail(self) -> None:
+        """After a fault: cut both connections; what the session has counted stays counted."""
+        if self.client is not None:
+            self.client.abort()
+        self.upstream.abort()
+        self.session.abandon()
+        for effect in self.session.effects():
+            if isinstance(effect, Metered):
+                self._hooks.metered(self, effect)
+        self._end(Ended(endings.INTERNAL, Close(endings.INTERNAL.code)))

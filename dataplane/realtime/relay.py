@@ -1,0 +1,327 @@
+"""Both directions of one session, and its end: bytes of either leg in, actions out. No I/O, no clock.
+
+How a session ends, in order: the side that still listens is told (an error event where the dialect has one, then
+Close); what the client left running is cancelled upstream and its usage awaited, for SETTLE seconds; then the
+upstream gets its Close, and LINGER seconds to answer it, since many never do. Whoever carries out the actions
+keeps one timer, which the newest `Wait` sets anew, and calls `expired` when it fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dataplane.dialects import openai
+from dataplane.realtime import endings, events, frames
+from dataplane.realtime.endings import Ending
+from dataplane.realtime.frames import Close
+from dataplane.realtime.gate import Breach, Control, Gate
+from dataplane.realtime.session import Finish, Logged, Metered, Session, Tell, Unmetered
+
+SETTLE = 2.0
+"""Seconds that late usage is waited for once the client has gone."""
+LINGER = 2.0
+"""Seconds that a peer has to answer Close."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToUpstream:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropClient:
+    """End the client's connection once what was written is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropUpstream:
+    """End the upstream's connection once what was written is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Both legs are done. Comes once, last."""
+
+    ending: Ending
+    close: Close
+
+
+Action = ToClient | ToUpstream | DropClient | DropUpstream | Wait | Ended | Metered | Unmetered | Logged
+
+
+class Relay:
+    """`mask` makes the 4-byte keys for frames of ours to the upstream. `reads=False` relays without reading any
+    message: frames, control frames and limits only."""
+
+    def __init__(self, session: Session, *, mask: Callable[[], bytes], max_message: int, reads: bool = True) -> None:
+        self.session = session
+        self.ending: Ending | None = None
+        self._mask = mask
+        self.close = Close()
+        """What the session's end is reported with."""
+        self._client_gate = Gate(
+            session.read_client if reads else None, masked=True, max_message=max_message, audio=session.audio
+        )
+        self._upstream_gate = Gate(
+            session.read_upstream if reads else None, masked=False, max_message=max_message, wants=session.wants
+        )
+        self._client_hears = True
+        """May more be sent to the client? Not after our Close, or once it is gone."""
+        self._upstream_hears = True
+        self._client_gone = False
+        self._upstream_gone = False
+        self._goodbye: Close | None = None
+        """Close for the upstream, once its usage has settled."""
+        self._late: list[tuple[int, bytes]] = []
+        """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
+        self._closing_client = False
+        """Close is among them: nothing more is begun."""
+        self._client_said_close = False
+        self._muted = False
+        """The client is not listened to any more, but for its Close."""
+        self._done = False
+
+    # -- what happens on the wires -----------------------------------------------------------------------------
+
+    def from_client(self, data: bytes) -> list[Action]:
+        """Bytes that the client sent."""
+        actions: list[Action] = []
+        if self._client_gone:
+            return actions
+        for step in self._client_gate.feed(data):
+            match step:
+                case bytes():
+                    if self._upstream_hears and not self._muted:
+                        actions.append(ToUpstream(step))
+                case Control():
+                    self._client_control(step, actions)
+                case Breach():
+                    self._finish(_BREACHES[step.code], step.message, actions)
+        return self._settled(actions)
+
+    def from_upstream(self, data: bytes) -> list[Action]:
+        """Bytes that the upstream sent. They are read for usage even when the client is gone."""
+        actions: list[Action] = []
+        if self._upstream_gone:
+            return actions
+        for step in self._upstream_gate.feed(data):
+            match step:
+                case bytes():
+                    if self._client_hears:
+                        actions.append(ToClient(step))
+                case Control():
+                    self._upstream_control(step, actions)
+                case Breach():
+                    self._upstream_broke(step.message, actions)
+        self._flush_late(actions)
+        return self._settled(actions)
+
+    def client_lost(self) -> list[Action]:
+        """The client's connection is gone."""
+        actions: list[Action] = []
+        self._client_hears, self._client_gone = False, True
+        self._begin_end(endings.CLIENT_LOST, Close(1001, "client went away"))
+        self._leave_upstream(Close(1001, "client went away"), actions)
+        return self._settled(actions)
+
+    def upstream_lost(self) -> list[Action]:
+        """The upstream's connection is gone."""
+        actions: list[Action] = []
+        self._upstream_hears, self._upstream_gone = False, True
+        self._tell_end(endings.UPSTREAM_LOST, "The upstream's connection was lost.", actions)
+        return self._settled(actions)
+
+    def end(self, ending: Ending, message: str) -> list[Action]:
+        """The gateway ends the session."""
+        actions: list[Action] = []
+        self._finish(ending, message, actions)
+        return self._settled(actions)
+
+    def expired(self) -> list[Action]:
+        """The time of the newest `Wait` is over."""
+        actions: list[Action] = []
+        if self._goodbye is not None:
+            self._close_upstream(self._goodbye, actions)
+        else:
+            self._drop_client(actions)
+            self._drop_upstream(actions)
+        return self._settled(actions)
+
+    # -- control frames ----------------------------------------------------------------------------------------
+
+    def _client_control(self, step: Control, actions: list[Action]) -> None:
+        if step.opcode == frames.PING:
+            self._to_client(frames.PONG, step.payload, actions)
+        elif step.opcode == frames.CLOSE:
+            try:
+                close = frames.parse_close(step.payload)
+            except frames.BadClose as error:
+                self._finish(endings.BAD_UTF8 if error.code == 1007 else endings.PROTOCOL_ERROR, str(error), actions)
+                return
+            self._client_gate.stop()
+            self._client_said_close = True
+            self._begin_end(endings.CLIENT_CLOSED, close)
+            if self._client_hears:
+                self._close_client(close, actions)
+            else:
+                self._drop_client(actions)
+            self._leave_upstream(close, actions)
+
+    def _upstream_control(self, step: Control, actions: list[Action]) -> None:
+        if step.opcode == frames.PING:
+            self._to_upstream(frames.PONG, step.payload, actions)
+        elif step.opcode == frames.CLOSE:
+            try:
+                close = frames.parse_close(step.payload)
+            except frames.BadClose as error:
+                self._upstream_broke(str(error), actions)
+                return
+            self._upstream_gate.stop()
+            self._begin_end(endings.UPSTREAM_CLOSED, close)
+            self._close_upstream(close, actions)
+            self._drop_upstream(actions)
+            self._close_client(close, actions)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def _begin_end(self, ending: Ending, close: Close) -> bool:
+        """Remember why the session ends; False where it was ending already."""
+        if self.ending is not None:
+            return False
+        self.ending, self.close = ending, close
+        return True
+
+    def _finish(self, ending: Ending, message: str, actions: list[Action]) -> None:
+        """End both legs for a reason of ours."""
+        self._client_gate.mute()
+        self._muted = True
+        self._tell_end(ending, message, actions)
+        self._leave_upstream(Close(1000), actions)
+
+    def _upstream_broke(self, message: str, actions: list[Action]) -> None:
+        self._upstream_gate.stop()
+        self._close_upstream(Close(1002), actions)
+        self._drop_upstream(actions)
+        self._tell_end(endings.UPSTREAM_INVALID, f"The upstream broke the protocol: {message}.", actions)
+
+    def _tell_end(self, ending: Ending, message: str, actions: list[Action]) -> None:
+        """Tell the client why: the ending's event, then Close."""
+        close = Close(ending.code, message)
+        if not self._begin_end(ending, close):
+            return
+        if ending.event is not None:
+            kind, code = ending.event
+            self._send_event(openai.error(f"event_gw_{self.session.terms.id}_end", code, message, kind=kind), actions)
+        self._close_client(close, actions)
+
+    def _close_client(self, close: Close, actions: list[Action]) -> None:
+        if self._upstream_gate.mid_frame and self._upstream_gone:  # the frame will never be whole
+            self._drop_client(actions)
+        elif not self._closing_client:
+            self._closing_client = True
+            self._to_client(frames.CLOSE, close.payload(), actions)
+
+    def _drop_client(self, actions: list[Action]) -> None:
+        self._client_hears = False
+        if not self._client_gone:
+            self._client_gone = True
+            actions.append(DropClient())
+
+    def _leave_upstream(self, close: Close, actions: list[Action]) -> None:
+        """Say Close to the upstream, after what the client left running was cancelled and has settled."""
+        if not self._upstream_hears or self._goodbye is not None:
+            return
+        if self._client_gate.mid_frame:  # nothing can be put into the middle of a frame
+            self._drop_upstream(actions)
+            return
+        self._goodbye = close
+        if self.session.unsettled:
+            self.session.leave()
+            actions.append(Wait(SETTLE))
+
+    def _close_upstream(self, close: Close, actions: list[Action]) -> None:
+        self._goodbye = None
+        if self._upstream_hears:
+            self._to_upstream(frames.CLOSE, close.payload(), actions)
+            self._upstream_hears = False
+            actions.append(Wait(LINGER))
+
+    def _drop_upstream(self, actions: list[Action]) -> None:
+        self._upstream_hears = False
+        self._goodbye = None
+        if not self._upstream_gone:
+            self._upstream_gone = True
+            actions.append(DropUpstream())
+
+    def _settled(self, actions: list[Action]) -> list[Action]:
+        """Carry out what follows from what just happened."""
+        self._apply_effects(actions)
+        if self._goodbye is not None and not self.session.unsettled:
+            self._close_upstream(self._goodbye, actions)
+        if self._upstream_gone:
+            self.session.abandon()
+            self._apply_effects(actions)
+        if self._client_gone and self._upstream_gone and not self._done and self.ending is not None:
+            self._done = True
+            actions.append(Ended(self.ending, self.close))
+        return actions
+
+    def _apply_effects(self, actions: list[Action]) -> None:
+        for effect in self.session.effects():
+            match effect:
+                case Tell(to="client", event=event):
+                    self._send_event(event, actions)
+                case Tell(event=event):
+                    self._to_upstream(frames.TEXT, events.dump(event), actions)
+                case Finish(ending=ending, message=message):
+                    self._finish(ending, message, actions)
+                case Metered() | Unmetered() | Logged():
+                    actions.append(effect)
+
+    # -- frames of ours ----------------------------------------------------------------------------------------
+
+    def _send_event(self, event: events.Event, actions: list[Action]) -> None:
+        self._to_client(frames.TEXT, events.dump(event), actions)
+
+    def _to_client(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
+        """Send the client a frame of ours, behind what of the upstream's is under way."""
+        if self._client_hears:
+            self._late.append((opcode, frames.frame(opcode, payload)))
+            self._flush_late(actions)
+
+    def _flush_late(self, actions: list[Action]) -> None:
+        while self._late and self._client_hears and not self._upstream_gate.mid_frame:
+            opcode, data = self._late[0]
+            if opcode >= frames.CLOSE or not self._upstream_gate.mid_message:
+                actions.append(ToClient(data))
+            elif not self._closing_client:  # otherwise the message is given up: only Close may come in between
+                return
+            del self._late[0]
+            if opcode == frames.CLOSE:
+                self._client_closed(actions)
+
+    def _client_closed(self, actions: list[Action]) -> None:
+        """Our Close is on its way to the client."""
+        self._client_hears = False
+        if self._client_said_close:
+            self._drop_client(actions)
+        else:
+            actions.append(Wait(LINGER))
+
+    def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
+        if self._upstream_hears and not self._client_gate.mid_frame:
+            actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
+
+
+_BREACHES = {1002: endings.PROTOCOL_ERROR, 1008: endings.AMBIGUOUS_AUDIO, 1009: endings.MESSAGE_TOO_BIG}

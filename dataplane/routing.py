@@ -1,0 +1,174 @@
+"""Which route serves a request, and how its path is handled.
+
+Precedence is that of Gateway API's HTTPRoute: an exact host, then the longest wildcard, then any host; an exact
+path, then the longest prefix, then a regular expression; a method; the number of header matches; the number of
+query matches; the order of the table. What a request costs does not depend on the number of routes: hosts and
+exact paths are looked up, prefixes are walked by segments. Only regular expressions are tried one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dataplane import paths
+from dataplane import query as queries
+from dataplane.errors import Refusal
+from dataplane.table import Backend, Match, NameMatch, Route, RouteType
+
+Test = Callable[[str | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One match of one route, ready to be tried."""
+
+    route: Route
+    order: int
+    method: str
+    headers: tuple[tuple[str, Test], ...]
+    query: tuple[tuple[str, Test], ...]
+    path: re.Pattern[str] | None = None
+
+    @property
+    def rank(self) -> tuple[bool, int, int, int]:
+        """Sort key among candidates whose host and path match equally well; the lowest wins."""
+        return (not self.method, -len(self.headers), -len(self.query), self.order)
+
+    def holds(self, method: str, headers: Mapping[str, str], query: str) -> bool:
+        return (
+            self.method in ("", method)
+            and all(test(headers.get(name)) for name, test in self.headers)
+            and all(test(queries.get(query, name)) for name, test in self.query)
+        )
+
+
+@dataclass(slots=True)
+class Paths:
+    """The candidates of one host, by path."""
+
+    exact: dict[str, list[Candidate]] = field(default_factory=dict)
+    prefix: dict[str, list[Candidate]] = field(default_factory=dict)
+    regex: list[Candidate] = field(default_factory=list)
+    depth: int = 0
+    """Segments of the longest prefix: deeper ones of a request need no look-up."""
+
+    def add(self, match: Match, candidate: Candidate) -> None:
+        if match.path_kind == "regex":
+            self.regex.append(candidate)
+            return
+        path = "/" + "/".join(segment for segment in match.path.split("/") if segment)
+        by_path = self.exact if match.path_kind == "exact" else self.prefix
+        by_path.setdefault(path, []).append(candidate)
+        if match.path_kind == "prefix":
+            self.depth = max(self.depth, len(paths.segments_of(path)))
+
+    def sort(self) -> None:
+        for candidates in (*self.exact.values(), *self.prefix.values(), self.regex):
+            candidates.sort(key=lambda candidate: candidate.rank)
+
+    def groups(self, path: str) -> Iterator[list[Candidate]]:
+        """Candidates whose path matches, the best first."""
+        yield self.exact.get(path, [])
+        segments = path[1:].split("/", self.depth)[: self.depth] if path != "/" else []
+        for count in range(len(segments), -1, -1):
+            yield self.prefix.get("/" + "/".join(segments[:count]), [])
+        yield [candidate for candidate in self.regex if candidate.path and candidate.path.fullmatch(path)]
+
+
+class Router:
+    """All routes of a table. Raises ValueError for a regular expression that is none, naming the route."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._hosts: dict[str, Paths] = {}
+        """By exact host, by `.suffix` for a wildcard, by the empty string for any host."""
+        order = 0
+        for route in routes:
+            for match in route.matches:
+                order += 1
+                candidate = _candidate(route, match, order)
+                for hostname in route.hostnames or ("",):
+                    by_path = self._hosts.setdefault(hostname.removeprefix("*").lower(), Paths())
+                    by_path.add(match, candidate)
+        for by_path in self._hosts.values():
+            by_path.sort()
+
+    def match(self, host: str, path: str, method: str, headers: Mapping[str, str], query: str) -> Route | None:
+        """The route that serves a request, or None.
+
+        `host` may have a port, `path` is raw, `headers` find names in any case, `query` is raw.
+        Raises Refusal invalid_path."""
+        path = paths.normalised(path)
+        for key in _host_keys(host):
+            by_path = self._hosts.get(key)
+            for group in by_path.groups(path) if by_path else ():
+                for candidate in group:
+                    if candidate.holds(method, headers, query):
+                        return candidate.route
+        return None
+
+
+def path_type(backend: Backend, path: str) -> RouteType:
+    """How the Backend handles a raw path (its prefix stripped).
+
+    Raises Refusal undeclared_path, path_not_allowed, invalid_path."""
+    path = paths.normalised(path)
+    for declared in backend.paths:
+        if declared.suffix == "*":
+            _refuse_account_paths(backend, path)
+            return declared.type
+        if path.endswith(declared.suffix):
+            return declared.type
+    known = ", ".join(f"{declared.suffix} ({declared.type})" for declared in backend.paths) or "none"
+    raise Refusal(
+        "undeclared_path",
+        f"Backend {backend.name} does not serve {path}. It serves: {known}. Declare the path in spec.routes.",
+    )
+
+
+def _refuse_account_paths(backend: Backend, path: str) -> None:
+    folded = "/".join(segment.partition(";")[0].rstrip() for segment in path.casefold().split("/"))
+    for refused in backend.refused:
+        pattern = refused.casefold()
+        inside = pattern.endswith("/*") and pattern.removesuffix("*") in folded + "/"
+        if inside or folded.endswith(pattern):
+            raise Refusal(
+                "path_not_allowed",
+                f"{path} mints credentials or touches the provider's account, and Backend {backend.name} injects "
+                "its own credential. Name the path exactly in spec.routes if callers may use it.",
+            )
+
+
+def _candidate(route: Route, match: Match, order: int) -> Candidate:
+    try:
+        return Candidate(
+            route,
+            order,
+            match.method.upper(),
+            tuple((test.name, _test(test)) for test in match.headers),
+            tuple((test.name, _test(test)) for test in match.query),
+            re.compile(match.path) if match.path_kind == "regex" else None,
+        )
+    except re.error as error:
+        raise ValueError(f"route {route.name}: regular expression: {error}") from None
+
+
+def _test(match: NameMatch) -> Test:
+    if not match.regex:
+        return lambda value: value == match.value
+    pattern = re.compile(match.value)
+    return lambda value: value is not None and pattern.fullmatch(value) is not None
+
+
+def _host_keys(host: str) -> Iterator[str]:
+    """The host itself, its wildcards from the longest on, then any host."""
+    name = host.lower()
+    if not name.endswith("]"):
+        name = re.sub(r":\d*$", "", name)
+    name = name.rstrip(".")
+    yield name
+    while "." in name:
+        name = name.partition(".")[2]
+        yield "." + name
+    yield ""

@@ -1,0 +1,70 @@
+"""What every request shares: limits, the meter, upstream connections. Made once, by the server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+
+from dataplane.metering.usage import Usage
+from dataplane.splice import Leg
+from dataplane.table import Price
+from dataplane.upstreams.addresses import AddressPolicy
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes that are held, and seconds that a peer is waited for."""
+
+    head: int = 32 * KIB
+    """Of a request: its line and all header fields."""
+    body: int = 32 * MIB
+    """Of a request that must be read (Completions)."""
+    reply: int = 16 * MIB
+    """Of a JSON reply, to read its usage. A longer one is relayed all the same, and counted as unmetered."""
+    event: int = 4 * MIB
+    """Of one event of a stream."""
+    message: int = 24 * MIB
+    """Of a message in a realtime session. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
+    connect: float = 5.0
+    upgrade: float = 10.0
+    """From a WebSocket handshake to the upstream's answer."""
+    first_event: float = 1.0
+    """From that answer to a realtime session's first event; then the session begins without one."""
+    upstream_head: float = 120.0
+    """From the end of the request to the head of the answer."""
+    upstream_idle: float = 300.0
+    """Between two reads of an answer."""
+    client_idle: float = 60.0
+    """Between two reads of a request's body, or until a client takes more of its answer."""
+    keep_alive: float = 75.0
+    """How long a connection may be idle, or a request's head unfinished."""
+
+
+class Meter(Protocol):
+    """What is counted; see `dataplane.metering.meter.Meter`."""
+
+    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> object: ...
+
+    def request(self, route: str, backend: str, status: int, code: str, seconds: float) -> None: ...
+
+    def unmetered(self, reason: str, route: str = "", backend: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    limits: Limits
+    meter: Meter
+    addresses: AddressPolicy
+    tls: ssl.SSLContext
+    """For upstreams."""
+    pool: aiohttp.ClientSession
+    rand: Callable[[], float]
+    """A number in [0, 1)."""
+    splices: set[Leg]
+    """Ends of the WebSocket tunnels that are open."""

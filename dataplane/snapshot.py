@@ -1,0 +1,128 @@
+"""A table made ready to serve: look-ups instead of lists.
+
+A snapshot never changes. A reload builds a new one, reusing what is the same, and swaps one reference; requests
+and sessions keep the one that they began with. A table that cannot be served is refused whole, with all reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from dataplane.callers import CallerIndex
+from dataplane.routing import Router
+from dataplane.table import SCHEMA, Backend, Entry, Route, Secrets, Table
+
+
+class TableRefused(Exception):
+    """The table is not served, for these reasons; the one before stays."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    table: Table
+    versions: Mapping[str, str]
+    router: Router
+    backends: Mapping[str, Backend]
+    callers: CallerIndex
+    secrets: Mapping[str, SecretStr] = field(repr=False)
+
+    @classmethod
+    def build(cls, table: Table, secrets: Secrets, previous: Self | None = None) -> Self:
+        """Make a table ready. Sections and Backends that `previous` has are taken from there.
+
+        Raises TableRefused."""
+        if table.schema_number not in (SCHEMA, SCHEMA - 1):
+            raise TableRefused([f"schema {table.schema_number} is unknown; this data plane serves {SCHEMA}"])
+        if reasons := list(_faults(table, secrets)):
+            raise TableRefused(reasons)
+        versions = table.versions()
+        same = {name for name, version in versions.items() if previous and previous.versions[name] == version}
+        try:
+            router = previous.router if previous and "routes" in same else Router(table.routes)
+        except ValueError as error:
+            raise TableRefused([str(error)]) from None
+        callers = previous.callers if previous and "callers" in same else CallerIndex(table.callers)
+        kept = {name: secrets[name] for name in table.secrets}
+        return cls(table, versions, router, _backends(table, previous), callers, kept)
+
+
+def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:
+    """By name. An unchanged one stays the same object, so that what hangs on it (pools, health) stays too."""
+    old = previous.backends if previous else {}
+    return {
+        backend.name: known
+        if (known := old.get(backend.name)) and known.hash and known.hash == backend.hash
+        else backend
+        for backend in table.backends
+    }
+
+
+def _faults(table: Table, secrets: Secrets) -> Iterator[str]:
+    yield from _repeated("backend", table.backends)
+    yield from _repeated("route", table.routes)
+    yield from (f"secret {name} is missing" for name in table.secrets if name not in secrets)
+    known = frozenset(table.secrets)
+    for backend in table.backends:
+        yield from (f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known))
+    backends = frozenset(backend.name for backend in table.backends)
+    callers = frozenset(callers.id for callers in table.callers)
+    for route in table.routes:
+        yield from (f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers))
+    for known_set in table.callers:
+        for key in known_set.keys:
+            if len(key.sha256) != 64 or not set(key.sha256) <= set("0123456789abcdef"):
+                yield f"callers {known_set.id}: key {key.name} has no SHA-256 digest"
+
+
+def _repeated(kind: str, entries: tuple[Entry, ...] | tuple[Backend, ...] | tuple[Route, ...]) -> Iterator[str]:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.name in seen:
+            yield f"{kind} {entry.name} is in the table twice"
+        seen.add(entry.name)
+
+
+def _backend_faults(backend: Backend, secrets: frozenset[str]) -> Iterator[str]:
+    providers = {provider.name for provider in backend.providers}
+    for provider in backend.providers:
+        if provider.error:
+            continue
+        if provider.credential.kind == "secret" and provider.credential.secret not in secrets:
+            yield f"provider {provider.name} uses secret {provider.credential.secret}, which the table does not list"
+        if not _usable(provider.url):
+            yield f"provider {provider.name} has no http(s) URL: {provider.url!r}"
+    for model in backend.models:
+        for target in model.targets:
+            if target.provider not in providers:
+                yield f"model {model.name} goes to provider {target.provider}, which the backend does not have"
+
+
+def _usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _route_faults(route: Route, backends: frozenset[str], callers: frozenset[str]) -> Iterator[str]:
+    for forward in route.forwards:
+        if not forward.error and forward.backend not in backends:
+            yield f"backend {forward.backend} is not in the table"
+        authentication = forward.policies.authentication
+        for name in authentication.callers if authentication else ():
+            if name not in callers:
+                yield f"callers {name} are not in the table"
+
+
+EMPTY = Snapshot.build(Table(), {})
+"""What is served before the first table: nothing."""

@@ -1,0 +1,49 @@
+"""Server-sent events, found in chunks that may be cut anywhere (https://html.spec.whatwg.org, §9.2). Pure."""
+
+from __future__ import annotations
+
+import re
+
+# Lines end in CRLF, LF or CR; an event ends with an empty line. "\r(?!\n)": CRLF is one line end, never two.
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+class Scanner:
+    """Splits a stream into complete events, byte for byte: all that was fed comes out again, in order.
+
+    At most `limit` bytes are held; a longer piece comes out in parts, as if each were an event."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that are complete now, each with its empty line."""
+        searched = max(0, len(self._held) - 3)  # an end may have begun in what is held
+        self._held += data
+        events: list[bytes] = []
+        start = 0
+        for end in _END.finditer(self._held, searched):
+            events.append(bytes(self._held[start : end.end()]))
+            start = end.end()
+        del self._held[:start]
+        if len(self._held) > self._limit:
+            events += self.end()
+        return events
+
+    def end(self) -> list[bytes]:
+        """What is left when the stream ends: an event without its empty line, or nothing."""
+        rest, self._held = bytes(self._held), bytearray()
+        return [rest] if rest else []
+
+
+def data(event: bytes) -> bytes:
+    """The data of an event: its `data` lines, joined by line feeds."""
+    lines = []
+    for line in _LINE.split(event):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].removeprefix(b" "))
+        elif line == b"data":
+            lines.append(b"")
+    return b"\n".join(lines)

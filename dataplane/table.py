@@ -1,0 +1,314 @@
+"""The routing table: the contract between whoever decides (the compiler) and whoever carries (the data plane).
+
+Everything in it is decided: names are resolved, policies merged, templates parsed, so that a request costs
+look-ups and nothing else. The models are frozen. They hold ids of secrets, never their values: those travel
+apart, as `Secrets`, so that a table can be printed.
+
+Entries of the routes section carry a hash of their own, so that a reload builds only what changed. A table
+that says `error` on an entry is a good table: that entry answers 500 with the message, its neighbours work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+SCHEMA = 1
+"""Number of the table's shape. A controller serves this one and the one before."""
+
+Secrets = Mapping[str, SecretStr]
+"""Secret values by the ids that a table uses. They are in memory only; no dump, log or error holds one."""
+
+
+class Frozen(BaseModel):
+    """Base of every model of the table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RouteType(StrEnum):
+    """How a path is handled (not where it goes)."""
+
+    COMPLETIONS = "Completions"
+    REALTIME = "Realtime"
+    PASSTHROUGH = "Passthrough"
+
+
+class Variable(Frozen):
+    """`${…}` in a header value: where the text comes from when a request is served."""
+
+    source: Literal[
+        "request.header",
+        "request.query",
+        "request.path",
+        "model",
+        "route",
+        "backend",
+        "provider",
+        "caller.key",
+        "caller.team",
+    ]
+    name: str = ""
+    """Header (lower case) or query parameter; empty for the other sources."""
+
+
+Template = tuple[str | Variable, ...]
+"""A header value: literal parts and variables, in order."""
+
+
+class HeaderValue(Frozen):
+    name: str
+    """Lower case."""
+    value: Template
+
+
+class HeaderOps(Frozen):
+    """Changes of one message's header fields, applied in this order: remove, set, add."""
+
+    remove: tuple[str, ...] = ()
+    set: tuple[HeaderValue, ...] = ()
+    add: tuple[HeaderValue, ...] = ()
+
+
+class Subject(Frozen):
+    """Callers that a part of a Policy is for: one key, or one team, of the callers that `namespace` knows."""
+
+    namespace: str
+    key: str = ""
+    team: str = ""
+
+
+class Transformation(Frozen):
+    policy: str
+    """`namespace/name` of the Policy that says so, for `explain` and logs."""
+    subjects: tuple[Subject, ...] = ()
+    """Empty: for everyone."""
+    request: HeaderOps = HeaderOps()
+    response: HeaderOps = HeaderOps()
+
+
+class ModelAllow(Frozen):
+    policy: str
+    subjects: tuple[Subject, ...] = ()
+    patterns: tuple[str, ...]
+    """Public model names, each with at most one `*`."""
+
+
+class LogEvents(Frozen):
+    policy: str
+    subjects: tuple[Subject, ...] = ()
+    types: tuple[str, ...]
+    """Event types, or `*`."""
+
+
+class AuthenticationMode(StrEnum):
+    REQUIRED = "Required"
+    OPTIONAL = "Optional"
+    NONE = "None"
+
+
+class Authentication(Frozen):
+    policy: str
+    """Empty where no Policy had to say it (nothing is injected, or a standalone gateway on loopback)."""
+    mode: AuthenticationMode
+    callers: tuple[str, ...] = ()
+    """Ids of `CallerSet`s."""
+
+
+class PolicySet(Frozen):
+    """What holds for one Backend on one route."""
+
+    authentication: Authentication | None = None
+    """None: nobody said how callers authenticate although a credential is injected; every request is
+    answered 401 with the YAML to apply."""
+    transformations: tuple[Transformation, ...] = ()
+    """From broad to narrow; all that apply to the caller are applied, in order."""
+    models: tuple[ModelAllow, ...] = ()
+    """All that apply to the caller must allow the name."""
+    log_events: tuple[LogEvents, ...] = ()
+    """The first that applies to the caller holds."""
+
+
+class Credential(Frozen):
+    """What the upstream is shown: a secret of ours, the client's own, or nothing."""
+
+    kind: Literal["secret", "passthrough", "none"] = "none"
+    secret: str = ""
+    """Id of the secret, with kind `secret`."""
+
+
+class Provider(Frozen):
+    name: str
+    kind: Literal["openai", "custom"]
+    url: str
+    """Base address, without a trailing slash: `https://api.openai.com/v1`."""
+    credential: Credential = Credential()
+    default_model: str = ""
+    model_override: str = ""
+    transformations: tuple[Transformation, ...] = ()
+    """Of Policies that target this provider; applied last."""
+    error: str = ""
+    """Why this provider cannot be used (its Secret is missing, …). It is never chosen; where no other is
+    left, requests are answered 500 with the message."""
+
+
+class Price(Frozen):
+    """USD per million tokens, as decimal strings. What is absent is not said here (the catalogue may know)."""
+
+    input_text: str | None = None
+    input_audio: str | None = None
+    input_image: str | None = None
+    cached_text: str | None = None
+    cached_audio: str | None = None
+    cached_image: str | None = None
+    output_text: str | None = None
+    output_audio: str | None = None
+
+
+class Target(Frozen):
+    provider: str
+    model: str = ""
+    """The upstream's name. Empty: the name that was asked for. A `*` stands for what the pattern's `*` matched."""
+    weight: int = 1
+
+
+class Model(Frozen):
+    """A public model name and where it goes."""
+
+    name: str
+    """Exact, or with one `*`. An exact name wins over a pattern, a longer pattern over a shorter one."""
+    targets: tuple[Target, ...]
+    price: Price | None = None
+
+
+class PathType(Frozen):
+    suffix: str
+    """Whole path segments at the end of the path (`/v1/realtime`), or `*` for the rest."""
+    type: RouteType
+
+
+class Entry(Frozen):
+    """A part of the routes section that is loaded by itself."""
+
+    name: str
+    hash: str = ""
+    """SHA-256 of the entry's canonical JSON without this field; see `sealed`."""
+    error: str = ""
+    """Why the object behind this entry cannot be served; its requests are answered 500 with this message."""
+
+
+class Backend(Entry):
+    """`namespace/name` of a Backend, with its providers resolved."""
+
+    providers: tuple[Provider, ...] = ()
+    models: tuple[Model, ...] = ()
+    """Empty: every name goes to every provider as it is."""
+    paths: tuple[PathType, ...] = ()
+    """Longest suffix first, `*` last."""
+    refused: tuple[str, ...] = ()
+    """Paths behind `*` that mint credentials or touch the account, refused because a credential is injected:
+    suffixes, or with `/*` at the end whole segments anywhere in the path."""
+
+
+class NameMatch(Frozen):
+    """A header field or query parameter that must have this value."""
+
+    name: str
+    value: str
+    regex: bool = False
+
+
+class Match(Frozen):
+    """All of it must hold (Gateway API, HTTPRouteMatch)."""
+
+    path: str = "/"
+    path_kind: Literal["exact", "prefix", "regex"] = "prefix"
+    method: str = ""
+    headers: tuple[NameMatch, ...] = ()
+    query: tuple[NameMatch, ...] = ()
+
+
+class Forward(Frozen):
+    """One Backend of a route, with the policies that hold for it there."""
+
+    backend: str
+    weight: int = 1
+    policies: PolicySet = PolicySet()
+    error: str = ""
+    """Why this share of the requests cannot be served (no such Backend, …): it is answered 500."""
+
+
+class Route(Entry):
+    """A rule of an HTTPRoute (`namespace/name#rule`), or an exposed Backend (`namespace/name`).
+
+    Of routes that match a request equally well the first in the table wins; the compiler orders them."""
+
+    hostnames: tuple[str, ...] = ()
+    """Lower case, exact or `*.example.com`. Empty: any host."""
+    matches: tuple[Match, ...] = (Match(),)
+    """Any of them suffices."""
+    strip_prefix: str = ""
+    """`expose.pathPrefix`, taken off the path before anything else looks at it."""
+    forwards: tuple[Forward, ...] = ()
+
+
+class CallerKey(Frozen):
+    name: str
+    """The Secret's entry name."""
+    sha256: str
+    """Hex digest of the key."""
+    expires: float | None = None
+    """Seconds since the epoch."""
+
+
+class CallerSet(Frozen):
+    """The keys of one Secret, as one Policy admits them."""
+
+    id: str
+    namespace: str
+    """Of the Policy that authenticates; part of every caller's identity."""
+    team: str = ""
+    keys: tuple[CallerKey, ...] = ()
+
+
+class Table(Frozen):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_number: int = Field(default=SCHEMA, alias="schema")
+    backends: tuple[Backend, ...] = ()
+    routes: tuple[Route, ...] = ()
+    callers: tuple[CallerSet, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
+
+    def versions(self) -> dict[str, str]:
+        """Content hash of each section; equal on every replica that compiled the same objects."""
+        return {
+            "routes": digest([*self.backends, *self.routes]),
+            "callers": digest(list(self.callers)),
+            "secrets": hashlib.sha256(canonical(list(self.secrets))).hexdigest(),
+        }
+
+
+EntryT = TypeVar("EntryT", bound=Entry)
+
+
+def sealed(entry: EntryT) -> EntryT:
+    """The entry with its hash filled in."""
+    bare = entry.model_copy(update={"hash": ""})
+    return entry.model_copy(update={"hash": digest([bare])})
+
+
+def digest(models: list[Frozen] | list[CallerSet] | list[EntryT]) -> str:
+    """SHA-256 of the models' canonical JSON, in hex."""
+    return hashlib.sha256(canonical([model.model_dump(mode="json") for model in models])).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no white space: equal values, equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

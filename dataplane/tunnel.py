@@ -1,0 +1,199 @@
+"""WebSockets of Passthrough paths: the client's handshake goes upstream, the upstream's answer comes back, and
+then both connections are joined, compression and all. Frames are never looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
+from websockets.uri import parse_uri
+
+from dataplane import headers, http
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.handover import SWITCHED, take_over
+from dataplane.services import Services
+from dataplane.splice import pair
+from dataplane.upstreams.choose import Destination
+from dataplane.upstreams.connect import dial
+from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
+from dataplane.upstreams.send import check_credential
+
+_HANDSHAKE = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions")
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
+_END = b"\r\n\r\n"
+
+
+async def serve(
+    services: Services, request: web.BaseRequest, exchange: Exchange, destination: Destination
+) -> http.Answer:
+    """Serve one connection, until it is joined. Raises Refusal, ClientGone."""
+    url = address(destination.provider, exchange.path, exchange.query)
+    host = urlsplit(url).hostname or ""
+    head = _request_head(url, upstream_headers(exchange, destination, _handshake(exchange, destination)))
+    with http.while_connected(request):
+        transport, incoming = await dial(
+            url,
+            Incoming,
+            addresses=services.addresses,
+            timeout=services.limits.connect,
+            tls=services.tls,
+        )
+        try:
+            transport.write(head)
+            async with asyncio.timeout(services.limits.upstream_head):
+                status = await incoming.status(services.limits.head)
+                if status != SWITCHED:
+                    refused = await incoming.refused(url)
+                    return await _relay_refusal(services, request, exchange, destination, refused)
+            transport.pause_reading()
+        except TimeoutError:
+            transport.abort()
+            raise Refusal("upstream_timeout", f"{host} did not answer the handshake in time.") from None
+        except ValueError as error:
+            transport.abort()
+            raise Refusal("upstream_protocol_error", f"{host} {error}.") from None
+        except BaseException:
+            transport.abort()
+            raise
+        finally:
+            if incoming.answered != SWITCHED:
+                transport.close()
+    return _join(services, request, exchange, destination, transport, incoming)
+
+
+class Incoming(asyncio.Protocol):
+    """What an upstream sends until it is joined with a client."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.answered = 0
+        """The status, once it is known."""
+        self._ended = False
+        self._more = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self._more.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._more.set()
+
+    async def status(self, limit: int) -> int:
+        """Wait for the head of the answer, which then begins `data`. Raises ValueError."""
+        while True:
+            while (end := self.data.find(_END)) < 0:
+                if self._ended or len(self.data) > limit:
+                    raise ValueError("closed the connection" if self._ended else "sent an endless head")
+                await self._wait()
+            match = _STATUS.match(self.data)
+            if not match:
+                raise ValueError("answered something that is not HTTP/1.1")
+            status = int(match[1])
+            if status >= 200 or status == SWITCHED:
+                self.answered = status
+                return status
+            del self.data[: end + len(_END)]
+
+    async def refused(self, url: str) -> Response:
+        """The whole answer that is no 101. Raises ValueError."""
+        parser = ClientProtocol(parse_uri(re.sub("^http", "ws", url)))
+        while True:
+            data, self.data = bytes(self.data), bytearray()
+            if data:
+                parser.receive_data(data)
+            if self._ended:
+                parser.receive_eof()
+            if isinstance(parser.handshake_exc, InvalidStatus):
+                return parser.handshake_exc.response
+            if parser.handshake_exc or self._ended:
+                raise ValueError("answered something that is not HTTP/1.1, or too long")
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._more.clear()
+        await self._more.wait()
+
+
+def _handshake(exchange: Exchange, destination: Destination) -> Iterator[tuple[str, str]]:
+    yield "connection", "Upgrade"
+    yield "upgrade", "websocket"
+    for name in _HANDSHAKE:
+        for value in exchange.headers.getall(name, []):
+            yield name, value
+    offered = ", ".join(exchange.headers.getall("sec-websocket-protocol", []))
+    if kept := subprotocols(offered, credential=destination.provider.credential.kind):
+        yield "sec-websocket-protocol", kept
+
+
+def _request_head(url: str, fields: headers.Fields) -> bytes:
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    host = parts.netloc.rpartition("@")[2]
+    lines = [f"GET {target} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in fields)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _relay_refusal(
+    services: Services,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    destination: Destination,
+    response: Response,
+) -> http.Answer:
+    check_credential(destination, response.status_code)
+    fields = response_headers(exchange, destination, response.headers.raw_items())
+    writer = http.Writer(
+        request,
+        services.limits,
+        response.status_code,
+        [*fields, (http.REQUEST_ID, exchange.id)],
+        reason=response.reason_phrase,
+        length=len(response.body),
+    )
+    return await writer.end(bytes(response.body))
+
+
+def _join(
+    services: Services,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    destination: Destination,
+    transport: asyncio.Transport,
+    incoming: Incoming,
+) -> http.Answer:
+    """No await from here on: bytes that either side has sent already go over in order."""
+    end = incoming.data.index(_END) + len(_END)
+    head, rest = bytes(incoming.data[:end]), bytes(incoming.data[end:])
+    client, upstream = pair(services.splices)
+    transport.set_protocol(upstream)
+    upstream.connection_made(transport)
+    try:
+        answer = take_over(request, _changed(exchange, destination, head), client)
+    except ConnectionResetError:
+        upstream.abort()
+        raise http.ClientGone from None
+    if rest:
+        upstream.feed(rest)
+    transport.resume_reading()
+    return answer
+
+
+def _changed(exchange: Exchange, destination: Destination, head: bytes) -> bytes:
+    """The upstream's 101 as it came, unless a Policy changes its fields."""
+    changes = exchange.transformations(destination.provider.transformations)
+    if not any(change.response != headers.NO_CHANGES for change in changes):
+        return head
+    first, *lines = head.removesuffix(_END).decode("latin-1").split("\r\n")
+    fields = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    resolve = exchange.resolver(provider=destination.provider.name)
+    for change in changes:
+        fields = headers.transformed(fields, change.response, resolve)
+    return ("\r\n".join([first, *(f"{name}: {value}" for name, value in fields)]) + "\r\n\r\n").encode("latin-1")

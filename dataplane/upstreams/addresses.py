@@ -1,0 +1,57 @@
+"""Which addresses an upstream may have. Pure.
+
+Whoever writes a Backend chooses a name, and whoever owns that name chooses an address: without a check it can
+be the cloud's metadata service or a neighbour in the cluster. The check is made on the address that is dialled,
+after DNS, so that a name that resolves differently the second time gains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_METADATA = frozenset([ip_address("168.63.129.16")])  # Azure's platform endpoint has a public address
+_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+_COMPATIBLE = ip_network("::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """Public addresses are allowed; others where said here."""
+
+    allow_loopback: bool = False
+    allow: tuple[Network, ...] = ()
+
+    def refusal(self, text: str) -> str:
+        """Why this numeric address may not be dialled; empty if it may."""
+        address = ip_address(text.partition("%")[0])
+        meant = _meant(address)
+        if any(candidate in network for candidate in {address, meant} for network in self.allow):
+            return ""
+        if meant.is_loopback:
+            return "" if self.allow_loopback else "is a loopback address"
+        if meant.is_unspecified:
+            return "is the unspecified address"
+        if meant.is_link_local or meant in _METADATA:
+            return "is a link-local or metadata address"
+        if meant.is_multicast:
+            return "is a multicast address"
+        return "" if meant.is_global else "is a private or reserved address"
+
+
+def _meant(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one that only carries it (mapped, compatible, 6to4, Teredo, NAT64)."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped:
+        return address.ipv4_mapped
+    if address.sixtofour:
+        return address.sixtofour
+    if address.teredo:
+        return address.teredo[1]
+    if any(address in network for network in _NAT64) or (address in _COMPATIBLE and int(address) > 0xFFFF):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address

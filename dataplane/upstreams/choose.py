@@ -1,0 +1,118 @@
+"""Which provider takes a request, and under which name it knows the model. Pure; chance is an argument."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dataplane import patterns
+from dataplane.errors import Refusal
+from dataplane.table import Backend, Model, Price, Provider
+
+Rand = Callable[[], float]
+"""A number in [0, 1)."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    provider: Provider
+    public_model: str
+    """The name that the client asked for, or the default. Policies and price lists speak of this one."""
+    upstream_model: str
+    """The name that the provider is sent."""
+    price: Price | None = None
+    """The Backend's own price."""
+    declared: bool = False
+    """Whether the Backend declares the name; only then may it become a metric label unseen."""
+
+
+def choose(backend: Backend, requested: str, rand: Rand) -> Destination:
+    """The destination of a request that names `requested` (empty: it names no model).
+
+    Raises Refusal model_not_found, missing_model, configuration_error."""
+    usable = {provider.name: provider for provider in backend.providers if not provider.error}
+    if not usable:
+        raise unusable(backend, [provider.name for provider in backend.providers])
+    if not requested:
+        return _default(backend, list(usable.values()), rand)
+    if not backend.models:
+        provider = _weighted([(provider, 1) for provider in usable.values()], rand)
+        return Destination(provider, requested, provider.model_override or requested)
+    model, star = _declared(backend, requested)
+    targets = [(target, target.weight) for target in model.targets if target.provider in usable]
+    if not any(weight for _, weight in targets):
+        raise unusable(backend, [target.provider for target in model.targets])
+    target = _weighted(targets, rand)
+    provider = usable[target.provider]
+    name = provider.model_override or target.model.replace("*", star) or requested
+    return Destination(provider, requested, name, model.price, declared=True)
+
+
+def any_provider(backend: Backend, rand: Rand) -> Provider:
+    """A usable provider for a request that names no model at all (Passthrough).
+
+    Raises Refusal configuration_error."""
+    usable = [(provider, 1) for provider in backend.providers if not provider.error]
+    if not usable:
+        raise unusable(backend, [provider.name for provider in backend.providers])
+    return _weighted(usable, rand)
+
+
+def find(models: Sequence[Model], name: str) -> tuple[Model, str] | None:
+    """The declared model for a name and what its `*` stands for: exact first, then the longest pattern."""
+    found: tuple[Model, str] | None = None
+    for model in models:
+        if model.name == name:
+            return model, ""
+        star = patterns.matched(model.name, name)
+        if star is not None and (found is None or len(model.name) > len(found[0].name)):
+            found = model, star
+    return found
+
+
+def _default(backend: Backend, usable: list[Provider], rand: Rand) -> Destination:
+    willing = [(provider, 1) for provider in usable if provider.default_model or provider.model_override]
+    if not willing:
+        raise Refusal(
+            "missing_model",
+            f"The request names no model, and no provider of Backend {backend.name} has a defaultModel. Name one.",
+            param="model",
+        )
+    provider = _weighted(willing, rand)
+    name = provider.default_model or provider.model_override
+    known = find(backend.models, name)
+    return Destination(
+        provider, name, provider.model_override or name, known[0].price if known else None, declared=True
+    )
+
+
+def _declared(backend: Backend, name: str) -> tuple[Model, str]:
+    if found := find(backend.models, name):
+        return found
+    names = [model.name for model in backend.models]
+    close = difflib.get_close_matches(name[:256], names, n=3, cutoff=0.4) or names[:5]
+    raise Refusal(
+        "model_not_found",
+        f"Backend {backend.name} does not know the model {name[:256]!r}. Did you mean {', '.join(close)}?",
+        param="model",
+    )
+
+
+def unusable(backend: Backend, names: Sequence[str]) -> Refusal:
+    """What is answered where none of these providers can be used, with their own reasons."""
+    errors = {provider.name: provider.error for provider in backend.providers if provider.error}
+    reasons = [f"provider {name}: {errors[name]}" for name in dict.fromkeys(names) if name in errors]
+    why = "; ".join(reasons) or "every target has weight 0 or there is none"
+    return Refusal("configuration_error", f"Backend {backend.name} has no usable provider: {why}.")
+
+
+def _weighted(items: Sequence[tuple[T, int]], rand: Rand) -> T:
+    point = rand() * sum(weight for _, weight in items)
+    for item, weight in items:
+        point -= weight
+        if point < 0:
+            return item
+    return next(item for item, weight in reversed(items) if weight)

@@ -1,0 +1,150 @@
+"""Connections to upstreams: raw ones for WebSockets, a pool of HTTP ones. Every address is checked when dialled."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from dataplane.errors import Refusal
+from dataplane.upstreams.addresses import AddressPolicy
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
+_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_IDLE_S = 15.0  # pooled connections: shorter than most servers keep theirs
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # a dead peer is found in two minutes
+
+
+class AddressRefused(OSError):
+    """A connection was not tried because the policy forbids the address."""
+
+
+async def dial(
+    url: str,
+    make_protocol: Callable[[], ProtocolT],
+    *,
+    addresses: AddressPolicy,
+    timeout: float,  # noqa: ASYNC109  (one deadline over all addresses)
+    tls: ssl.SSLContext,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Connect to the host of an http(s) or ws(s) URL: resolve, check, try the addresses in turn, TLS where the
+    scheme says so, all within `timeout` seconds.
+
+    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    context = tls if parts.scheme in ("https", "wss") else None
+    try:
+        async with asyncio.timeout(timeout):
+            return await _dial(host, port, make_protocol, addresses, context)
+    except TimeoutError:
+        raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
+    except OSError as error:
+        raise unreachable(host, port, error) from None
+
+
+async def _dial(
+    host: str,
+    port: int,
+    make_protocol: Callable[[], ProtocolT],
+    addresses: AddressPolicy,
+    context: ssl.SSLContext | None,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    loop = asyncio.get_running_loop()
+    sock = await _connected(loop, await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), addresses)
+    try:
+        name = host if context else None
+        transport, protocol = await loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name)
+    except BaseException:
+        sock.close()
+        raise
+    return transport, protocol
+
+
+AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+
+async def _connected(
+    loop: asyncio.AbstractEventLoop, infos: Sequence[AddressInfo], addresses: AddressPolicy
+) -> socket.socket:
+    """A socket connected to the first address that takes us. Raises the last OSError."""
+    last = OSError("the name has no address")
+    for info in infos:
+        try:
+            sock = checked_socket(info, addresses)
+        except OSError as error:
+            last = error
+            continue
+        try:
+            await loop.sock_connect(sock, info[4])
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise last
+
+
+def checked_socket(info: AddressInfo, addresses: AddressPolicy) -> socket.socket:
+    """A socket for this address, not yet connected. Raises AddressRefused."""
+    family, kind, number, _, address = info
+    if why := addresses.refusal(str(address[0])):
+        raise AddressRefused(f"{address[0]!s} {why}")
+    sock = socket.socket(family, kind, number)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return sock
+
+
+def unreachable(host: str, port: int, error: OSError) -> Refusal:
+    """The refusal for a connection that could not be made."""
+    if isinstance(error, AddressRefused):
+        return Refusal(
+            "upstream_address_refused",
+            f"{host} resolves to {error}, which this install does not allow (upstreams.allow).",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"its certificate is not trusted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        why = f"TLS failed: {error.reason or 'the handshake was broken off'}"
+    elif isinstance(error, socket.gaierror):
+        why = "its name cannot be resolved"
+    else:
+        why = (error.strerror or str(error) or type(error).__name__).lower()
+    return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
+
+
+def http_pool(addresses: AddressPolicy, *, connect: float, read: float, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Pooled HTTP/1.1 connections that change nothing: no redirects of their own (see `allow_redirects`), no
+    cookies, no decompression, no headers beside ours, no proxy from the environment.
+
+    `connect` bounds the connection with its TLS handshake, `read` the silence between two reads, in seconds."""
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        ssl=tls,
+        keepalive_timeout=_IDLE_S,
+        socket_factory=lambda info: checked_socket(info, addresses),
+        happy_eyeballs_delay=None,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read),
+        max_line_size=32 * 1024,
+        max_field_size=32 * 1024,
+    )

@@ -1,0 +1,81 @@
+"""What the upstream request looks like: address and header fields. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from dataplane import callers, headers, paths
+from dataplane import query as queries
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.table import Provider
+from dataplane.upstreams.choose import Destination
+
+_VERSION = re.compile(r"v\d+\w*")
+
+
+def address(provider: Provider, path: str, query: str) -> str:
+    """The upstream URL: the provider's base joined with the client's raw path and query.
+
+    A leading version (`/v1`) of the path that the base ends with is merged, never doubled:
+
+    >>> address(Provider(name="a", kind="openai", url="https://a.example/v1"), "/v1/models", "")
+    'https://a.example/v1/models'
+    """
+    base = provider.url.rstrip("/")
+    last = urlsplit(base).path.rpartition("/")[2]
+    if _VERSION.fullmatch(last):
+        path = paths.stripped(path, last)
+    if provider.credential.kind != "passthrough":
+        query = queries.without(query, callers.QUERY)
+    return base + path + (f"?{query}" if query else "")
+
+
+def upstream_headers(
+    exchange: Exchange, destination: Destination, extra: Iterable[tuple[str, str]] = ()
+) -> headers.Fields:
+    """The fields that the provider sees: the client's, then `extra` (a handshake's), changed by Policies, and
+    the credential of ours last, so that nothing can replace it.
+
+    Raises Refusal invalid_value."""
+    provider = destination.provider
+    credential = provider.credential
+    fields = headers.upstream(exchange.headers.items(), credential=credential.kind) + list(extra)
+    resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
+    for change in exchange.transformations(provider.transformations):
+        fields = headers.transformed(fields, change.request, resolve)
+    if credential.kind == "secret":
+        fields.append(("authorization", bearer(exchange.snapshot.secrets, credential.secret)))
+    return fields
+
+
+def response_headers(exchange: Exchange, destination: Destination, fields: Iterable[tuple[str, str]]) -> headers.Fields:
+    """The fields that the client sees of an upstream's answer."""
+    provider = destination.provider
+    result = headers.downstream(fields)
+    resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
+    for change in exchange.transformations(provider.transformations):
+        result = headers.transformed(result, change.response, resolve)
+    return result
+
+
+def subprotocols(offered: str, *, credential: str) -> str:
+    """The client's `sec-websocket-protocol` as the provider sees it: without keys unless they pass through."""
+    names = [name.strip() for name in offered.split(",")]
+    return ", ".join(name for name in names if credential == "passthrough" or not callers.key_in(name))
+
+
+def bearer(secrets: Mapping[str, SecretStr], name: str) -> str:
+    """The `authorization` value of a secret, whose text may or may not begin with `Bearer`.
+
+    Raises Refusal configuration_error where the text is no key."""
+    value = secrets[name].get_secret_value().strip()
+    scheme, _, key = value.partition(" ")
+    value = key.strip() if scheme.lower() == "bearer" else value
+    if not value or not value.isascii() or not value.isprintable():
+        raise Refusal("configuration_error", f"Secret {name} is empty or has characters that no key has.")
+    return f"Bearer {value}"

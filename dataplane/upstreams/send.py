@@ -1,0 +1,84 @@
+"""Send one HTTP request upstream and wait for the head of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from dataplane.errors import Refusal
+from dataplane.headers import Fields
+from dataplane.services import Services
+from dataplane.upstreams.choose import Destination
+from dataplane.upstreams.connect import unreachable
+
+
+async def send(
+    services: Services,
+    destination: Destination,
+    method: str,
+    url: str,
+    fields: Fields,
+    body: bytes | AsyncIterator[bytes] | None,
+) -> aiohttp.ClientResponse:
+    """The upstream's answer, its body unread. Close it.
+
+    A body that is not yet there may take as long as it comes; the time for the answer runs from its last piece.
+    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, upstream_protocol_error,
+    upstream_credential_rejected."""
+    wait = services.limits.upstream_head
+    host = urlsplit(url).hostname or ""
+    try:
+        async with asyncio.timeout(wait) as deadline:
+            data = body if body is None or isinstance(body, bytes) else _paced(body, deadline, wait)
+            response = await services.pool.request(
+                method, URL(url, encoded=True), headers=CIMultiDict(fields), data=data, allow_redirects=False
+            )
+    except aiohttp.ClientConnectorError as error:
+        raise unreachable(error.host, error.port or 0, error.os_error) from None
+    except TimeoutError as error:
+        did = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "answer"
+        raise Refusal("upstream_timeout", f"{host} did not {did} in time.") from None
+    except aiohttp.ServerDisconnectedError:
+        raise Refusal("upstream_unreachable", f"{host} closed the connection without an answer.") from None
+    except aiohttp.ClientResponseError:
+        raise Refusal("upstream_protocol_error", f"{host} answered something that is not HTTP/1.1.") from None
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error.__cause__, Refusal):  # the body broke, not the upstream
+            raise error.__cause__ from None
+        why = type(error.__cause__ or error).__name__
+        raise Refusal("upstream_unreachable", f"The connection to {host} broke ({why}).") from None
+    try:
+        check_credential(destination, response.status)
+    except Refusal:
+        response.close()
+        raise
+    return response
+
+
+async def _paced(body: AsyncIterator[bytes], deadline: asyncio.Timeout, wait: float) -> AsyncIterator[bytes]:
+    """The body; each piece gives the upstream new time."""
+    loop = asyncio.get_running_loop()
+    deadline.reschedule(None)
+    async for data in body:
+        deadline.reschedule(loop.time() + wait)
+        yield data
+        deadline.reschedule(None)
+    deadline.reschedule(loop.time() + wait)
+
+
+def check_credential(destination: Destination, status: int) -> None:
+    """An upstream's 401 or 403 is about our credential, where it was ours; the client can do nothing about it.
+
+    Raises Refusal upstream_credential_rejected."""
+    provider = destination.provider
+    if status in (401, 403) and provider.credential.kind == "secret":
+        raise Refusal(
+            "upstream_credential_rejected",
+            f"Provider {provider.name} answered {status} to the gateway's own credential. Whoever runs "
+            "the gateway must check the provider's Secret.",
+        )

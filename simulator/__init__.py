@@ -1,0 +1,23 @@
+"""Doubles of the OpenAI provider, with a ledger of what they billed.
+
+`tidegate simulate`, the demo, the tests and the load runs use it as their upstream: faithful enough that the
+vendor's own SDKs parse every event, deterministic given its inputs, and as wrong or slow as a scenario says.
+
+    server        Simulator: start, stop, and what was received
+    ├─ http_api   chat completions, models, embeddings, files, the ledger       (I/O)
+    │   └─ chat       one completion: body in, reply or chunks out
+    ├─ realtime   the WebSocket pump                                            (I/O)
+    │   ├─ handshake      who may open a session
+    │   └─ conversation   one session: client events in, server events out
+    │       ├─ session, items, speech   what a session holds
+    │       ├─ responses, answers       what a response reads, and says
+    │       ├─ turns                    the script of one response
+    │       └─ timeline                 scripts played side by side; the clock is an argument
+    └─ passthrough  echoes and a download, to see what a relay does             (I/O)
+    usage, ledger   what a turn costs, and the book of it
+    scenarios       named misbehaviour, chosen by the client or by a file
+
+Only the files marked I/O know sockets, asyncio or a clock. The rest is plain code: a test of a session is a
+dialogue, and the order of events is the same every time. A turn is booked just before its usage is sent, so
+whoever has seen the usage finds it in `GET /_ledger`, whose totals are what a correct meter must reach.
+"""

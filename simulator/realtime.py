@@ -1,0 +1,141 @@
+"""The realtime API: WebSocket I/O around a `Conversation`, and nothing else.
+
+One task a connection: send what is due, then wait for the client or for the next thing due. A client that does
+not read is not read from either.
+"""
+
+import asyncio
+import socket as sockets
+import struct
+import time
+
+import orjson
+from aiohttp import ClientConnectionError, WSMessage, WSMsgType, web
+
+from simulator import events, handshake
+from simulator.conversation import Conversation
+from simulator.errors import RefusedError, of_status
+from simulator.scenarios import Options, ScenarioError
+from simulator.state import STATE
+from simulator.timeline import Action, Close, Ping, Reset
+
+_MAX_MESSAGE = 24 * 1024 * 1024  # one append may hold 15 MiB of audio
+_CLOSE_S = 2.0  # how long to wait for the client's CLOSE
+_WRITE_S = 60.0  # how long a client may leave a message unread
+_SESSION_S = 3600
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s; makes a close a reset
+
+
+def routes() -> list[web.RouteDef]:
+    """What is served here."""
+    return [web.get("/v1/realtime", _realtime)]
+
+
+async def _realtime(request: web.Request) -> web.StreamResponse:
+    state = request.app[STATE]
+    if "call_id" in request.query:
+        raise RefusedError("No session found for the provided call_id", "call_id_not_found", "", status=404)
+    model = None if request.query.get("intent") == "transcription" else request.query.get("model", "")
+    try:
+        asked = Options.parse(request.query.get("scenario", ""))
+    except ScenarioError as error:
+        raise RefusedError(str(error), "invalid_value", "scenario") from None
+    options = state.scenarios.choose(model or "") | asked
+    if "no-upgrade" in options:
+        raise of_status(int(options["no-upgrade"]))
+    socket = _socket(request)
+    await socket.prepare(request)
+    state.sessions += 1
+    try:
+        refusal = handshake.judge(request.headers, request.query, state.keys)
+        if refusal is not None:
+            await _refuse(socket, refusal)
+        else:
+            conversation = Conversation(next(state.numbers), model, state.ledger, state.scenarios, asked)
+            await _Session(request, socket, conversation, options).run()
+    except (ClientConnectionError, TimeoutError):
+        pass  # the client has gone, or does not read: nobody is left to tell
+    finally:
+        state.sessions -= 1
+    return socket
+
+
+def _socket(request: web.Request) -> web.WebSocketResponse:
+    offered = handshake.protocols(request.headers.get("Sec-WebSocket-Protocol", ""))
+    return web.WebSocketResponse(
+        timeout=_CLOSE_S,
+        autoclose=False,
+        protocols=("realtime",) if "realtime" in offered else (),
+        compress=False,
+        max_msg_size=_MAX_MESSAGE,
+    )
+
+
+async def _refuse(socket: web.WebSocketResponse, refusal: handshake.Refusal) -> None:
+    event = {**events.error(refusal.error), "event_id": "event_refused"}
+    await socket.send_str(orjson.dumps(event).decode())
+    await socket.close(code=refusal.code, message=refusal.reason.encode())
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, conversation: Conversation, options: Options
+    ) -> None:
+        self._request, self._socket = request, socket
+        self._conversation, self._options = conversation, options
+
+    async def run(self) -> None:
+        """Until either side has had enough."""
+        self._conversation.open(time.monotonic(), int(time.time()) + _SESSION_S)
+        try:
+            while not self._socket.closed:
+                for action in self._conversation.due(time.monotonic()):
+                    async with asyncio.timeout(_WRITE_S):
+                        await self._perform(action)
+                message = await self._next()
+                if message is not None and not await self._take(message):
+                    return
+        finally:
+            self._conversation.end()
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Close(code, reason):
+                await self._socket.close(code=code, message=reason.encode())
+            case Ping():
+                await self._socket.ping(b"ping")
+            case Reset():
+                self._reset()
+            case _:
+                await self._socket.send_str(orjson.dumps(action).decode())
+
+    def _reset(self) -> None:
+        transport = self._request.transport
+        if transport is not None:
+            transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
+            transport.abort()
+
+    async def _next(self) -> WSMessage | None:
+        """The client's next message; None when something else is due first."""
+        due = self._conversation.next_due()
+        if due is None:
+            return await self._socket.receive()
+        try:
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                return await self._socket.receive()
+        except TimeoutError:
+            return None
+
+    async def _take(self, message: WSMessage) -> bool:
+        """Whether the connection goes on."""
+        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+            if message.type is WSMsgType.TEXT:
+                self._request.app[STATE].heard(self._conversation.id, message.data)
+            self._conversation.receive(message.data, time.monotonic())
+            return True
+        if message.type is WSMsgType.CLOSE and "no-close-reply" in self._options:
+            await asyncio.sleep(_SESSION_S)  # cancelled when the client's connection is gone
+        await self._socket.close(code=1000)
+        return False

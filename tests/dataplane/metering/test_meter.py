@@ -1,0 +1,278 @@
+"""What goes into the meter comes out of the instruments, to the token and per label set."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane import table
+from dataplane.metering import instruments as names
+from dataplane.metering.instruments import LABEL_SETS, OVERFLOW, Counter, Definition, Histogram, Labels
+from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
+from tests.dataplane.metering.cases import SPOKEN, ended_session, new_meter, spoken_turn
+
+amounts = st.integers(0, 10**6)
+
+
+@st.composite
+def tokens(draw: st.DrawFn) -> Tokens:
+    parts = {name: draw(amounts) for name in ("input_text", "input_audio", "input_image", "input_unknown")}
+    parts |= {name: draw(amounts) for name in ("output_text", "output_audio", "output_image", "output_unknown")}
+    parts |= {f"cached_{kind}": draw(st.integers(0, parts[f"input_{kind}"])) for kind in ("text", "audio", "image")}
+    parts["cached_unknown"] = draw(st.integers(0, parts["input_unknown"]))
+    parts["cache_write"] = draw(st.integers(0, parts["input_unknown"] - parts["cached_unknown"]))
+    parts["reasoning"] = draw(st.integers(0, parts["output_text"]))
+    return Tokens(**parts, seconds=draw(st.sampled_from([0.0, 0.5, 2.25])))
+
+
+turns = st.builds(
+    Usage,
+    id=st.uuids().map(str),
+    operation=st.sampled_from(["chat", "realtime_inference", "transcription"]),
+    status=st.sampled_from(["completed", "cancelled", "failed", "incomplete", "lost"]),
+    tokens=st.none() | tokens(),
+    provider=st.just("main"),
+    provider_kind=st.sampled_from(["openai", "custom"]),
+    request_model=st.sampled_from(["gpt-realtime", "gpt-4o"]),
+    response_model=st.sampled_from(["gpt-realtime", "gpt-4o-2024-08-06"]),
+    route=st.sampled_from(["ai/a", "ai/b"]),
+    backend=st.just("ai/main"),
+)
+
+
+def labels_of(usage: Usage) -> Labels:
+    return (
+        usage.operation,
+        usage.provider_kind,
+        usage.request_model,
+        usage.response_model,
+        usage.route,
+        usage.backend,
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(turns, max_size=12))
+def test_every_metric_is_the_sum_of_the_turns_per_label_set(many: list[Usage]) -> None:
+    meter, i, ledger = new_meter()
+    counted: dict[str, dict[Labels, int]] = defaultdict(lambda: defaultdict(int))
+    for usage in many:
+        meter.turn(usage)
+        t = usage.tokens or NO_TOKENS
+        for name, modality, amount in (
+            ("input", "text", t.input_text),
+            ("input", "audio", t.input_audio),
+            ("input", "image", t.input_image),
+            ("input", "unknown", t.input_unknown),
+            ("output", "text", t.output_text),
+            ("output", "audio", t.output_audio),
+            ("output", "image", t.output_image),
+            ("output", "unknown", t.output_unknown),
+            ("cached", "text", t.cached_text),
+            ("cached", "audio", t.cached_audio),
+            ("cached", "image", t.cached_image),
+            ("cached", "unknown", t.cached_unknown),
+            ("written", "unknown", t.cache_write),
+            ("reasoning", "unknown", t.reasoning),
+        ):
+            if amount:
+                counted[name][*labels_of(usage), modality] += amount
+        counted["turns"][*labels_of(usage), usage.status, "reported" if usage.tokens else "unreported"] += 1
+
+    assert nonzero(i.input_tokens) == counted["input"]
+    assert nonzero(i.output_tokens) == counted["output"]
+    assert nonzero(i.cache_read) == counted["cached"]
+    assert nonzero(i.cache_write) == counted["written"]
+    assert nonzero(i.reasoning) == counted["reasoning"]
+    assert nonzero(i.turns) == counted["turns"]
+
+    reported = [usage.tokens for usage in many if usage.tokens is not None]
+    assert sum(i.operation_input.sums.values()) == sum(t.input for t in reported)
+    assert sum(i.operation_output.sums.values()) == sum(t.output for t in reported)
+    assert sum(i.token_usage.sums.values()) == sum(t.input + t.output for t in reported)
+    assert sum(i.transcription_seconds.values.values()) == sum(t.seconds for t in reported)
+    assert sum(i.cost_lookups.values.values()) == len(reported)
+    priced = [cost.usd for _, cost, _ in ledger.turns if cost.usd is not None]
+    assert sum(i.cost.values.values()) == pytest.approx(float(sum(priced)))
+    assert [usage for usage, _, _ in ledger.turns] == many
+
+
+def nonzero(counter: Counter) -> dict[Labels, float]:
+    return {labels: value for labels, value in counter.values.items() if value}
+
+
+def test_a_turn_is_priced_recorded_and_timed() -> None:
+    meter, i, ledger = new_meter()
+    usage = replace(spoken_turn(), operation="chat", status="failed")
+    cost = meter.turn(usage, duration=1.5)
+    assert cost.usd == Decimal("0.04552")
+    assert ledger.turns == [(usage, cost, 1.5)]
+    for histogram in (i.operation_duration, i.inference_duration):
+        assert histogram.sums == {(*labels_of(usage), "failed"): 1.5}
+
+
+def test_success_and_interruption_are_no_errors() -> None:
+    meter, i, _ = new_meter()
+    for status in ("completed", "cancelled", "incomplete"):
+        meter.turn(replace(spoken_turn(), status=status), duration=1.0)
+    assert set(i.inference_duration.counts) == {(*labels_of(spoken_turn()), "")}
+
+
+def test_the_public_model_s_own_price_wins() -> None:
+    meter, _, _ = new_meter()
+    cost = meter.turn(spoken_turn(), table.Price(output_audio="0"))
+    assert (cost.usd, cost.source) == (Decimal("0.04552") - 400 * Decimal(64) / 10**6, "mixed")
+
+
+def test_the_asked_model_s_price_holds_where_the_answered_one_is_unknown() -> None:
+    meter, _, _ = new_meter()
+    assert meter.turn(replace(spoken_turn(), response_model="snapshot-of-today")).usd == Decimal("0.04552")
+
+
+def test_without_usage_there_is_a_turn_and_no_cost() -> None:
+    meter, i, _ = new_meter()
+    cost = meter.turn(replace(spoken_turn(), tokens=None, status="failed"))
+    assert (cost.usd, cost.status) == (None, "unreported")
+    assert not i.cost_lookups.values
+    assert not i.operation_input.counts
+    assert list(i.input_tokens.values.values()) == [0]
+    assert list(i.turns.values) == [(*labels_of(spoken_turn()), "failed", "unreported")]
+
+
+def test_seconds_alone_do_not_count_as_zero_tokens() -> None:
+    meter, i, _ = new_meter()
+    heard = replace(spoken_turn(), operation="transcription", tokens=Tokens(seconds=1.5), request_model="whisper-1")
+    meter.turn(heard)
+    assert not i.token_usage.counts
+    assert sum(i.transcription_seconds.values.values()) == 1.5
+
+
+def test_clients_cannot_make_up_series() -> None:
+    meter, i, _ = new_meter()
+    made_up = replace(spoken_turn(), request_model="made-up", response_model="", tokens=None, status="failed")
+    meter.turn(made_up)
+    meter.load(
+        table.Table(
+            backends=(
+                table.Backend(
+                    name="ai/voice",
+                    providers=(table.Provider(name="openai", kind="openai", url="https://api.openai.com/v1"),),
+                    models=(table.Model(name="voice", targets=(table.Target(provider="openai", model="declared"),)),),
+                ),
+            )
+        )
+    )
+    meter.turn(replace(made_up, request_model="declared"))
+    meter.turn(replace(made_up, request_model="confirmed", response_model="confirmed"))
+    meter.turn(replace(made_up, request_model="x" * 4000, response_model="y" * 4000))
+    asked = [labels[2] for labels in i.turns.values]
+    answered = [labels[3] for labels in i.turns.values]
+    assert asked == ["_OTHER", "declared", "confirmed", "_OTHER"]
+    assert answered == ["", "", "confirmed", "_OTHER"]
+
+
+def test_sessions() -> None:
+    meter, i, ledger = new_meter()
+    where = ("ai/voice", "ai/voice")
+    meter.session_opened(*where)
+    meter.session_opened(*where)
+    assert i.sessions_active.values == {where: 2}
+    meter.session_closed(ended_session())
+    assert i.sessions_active.values == {where: 1}
+    assert i.sessions.values == {where: 2}
+    assert i.session_duration.sums == {where: 62.5}
+    assert i.closes.values == {(*where, "1000", "client_closed", "client"): 1}
+    assert ledger.sessions == [ended_session()]
+
+
+def test_private_close_codes_of_clients_are_counted_by_the_thousand() -> None:
+    meter, i, _ = new_meter()
+    for code, initiator in ((4123, "client"), (3000, "client"), (3000, "upstream"), (1008, "gateway")):
+        meter.session_closed(replace(ended_session(), close_code=code, initiator=initiator))
+    assert [labels[2] for labels in i.closes.values] == ["4xxx", "3xxx", "3000", "1008"]
+
+
+def test_requests_and_what_could_not_be_metered() -> None:
+    meter, i, _ = new_meter()
+    meter.request("ai/voice", "ai/voice", 401, "invalid_api_key", 0.25)
+    meter.request("", "", 404, "unknown_host", 0.001)
+    meter.unmetered("too_large", "ai/voice", "ai/voice")
+    assert i.requests.values == {
+        ("ai/voice", "ai/voice", "401", "invalid_api_key"): 1,
+        ("", "", "404", "unknown_host"): 1,
+    }
+    assert i.request_duration.sums == {("ai/voice", "ai/voice"): 0.25, ("", ""): 0.001}
+    assert i.unmetered.values == {("ai/voice", "ai/voice", "too_large"): 1}
+
+
+def test_label_sets_are_bounded_and_nothing_is_lost() -> None:
+    definition = Definition("x", "1", ("a", "b"), "")
+    counter, histogram = Counter(definition), Histogram(definition, (1.0,))
+    for number in range(LABEL_SETS + 50):
+        for _ in range(2):
+            counter.add((str(number), ""), 3)
+            histogram.observe((str(number), ""), 3)
+    assert len(counter.values) == len(histogram.counts) == LABEL_SETS + 1
+    assert counter.values[OVERFLOW] == histogram.sums[OVERFLOW] == 50 * 2 * 3
+    assert histogram.counts[OVERFLOW] == [0, 100]
+    assert counter.values["7", ""] == 6
+
+
+def test_a_bound_belongs_to_its_bucket() -> None:
+    histogram = Histogram(Definition("x", "1", ("a", "b"), ""), (1.0, 4.0))
+    for value in (0, 1, 2, 4, 5):
+        histogram.observe(("", ""), value)
+    assert histogram.counts["", ""] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("generations", "there", "absent"),
+    [
+        ("both", {"gen_ai.client.token.usage", "gen_ai.client.inference.duration"}, set()),
+        ("legacy", {"gen_ai.client.token.usage", "tidegate.turns"}, {"gen_ai.client.inference.duration"}),
+        ("latest", {"gen_ai.client.inference.duration", "tidegate.turns"}, {"gen_ai.client.token.usage"}),
+    ],
+)
+def test_one_generation_of_the_conventions_or_both(
+    generations: names.Generations, there: set[str], absent: set[str]
+) -> None:
+    _, i, _ = new_meter(generations)
+    exported = {each.definition.name for each in i.snapshot()}
+    assert there <= exported
+    assert not absent & exported
+
+
+def test_every_metric_is_declared_once() -> None:
+    declared = [each.definition.name for each in names.Instruments().all()]
+    assert len(declared) == len(set(declared))
+
+
+def test_a_snapshot_shows_whole_turns_only() -> None:
+    meter, i, _ = new_meter()
+    done = threading.Event()
+
+    def take_turns() -> None:
+        for _ in range(500):
+            meter.turn(spoken_turn())
+        done.set()
+
+    worker = threading.Thread(target=take_turns)
+    worker.start()
+    finished = False
+    while not finished:
+        finished = done.is_set()
+        shot = {each.definition.name: each for each in i.snapshot()}
+        turns_seen = shot["tidegate.turns"]
+        usage_seen = shot["gen_ai.client.token.usage"]
+        assert isinstance(turns_seen, Counter)
+        assert isinstance(usage_seen, Histogram)
+        count = sum(turns_seen.values.values())
+        assert sum(usage_seen.sums.values()) == count * (SPOKEN.input + SPOKEN.output)
+    worker.join()
+    assert count == 500

@@ -1,0 +1,141 @@
+"""A gateway on loopback with a table made by hand, and a meter that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from dataplane.metering.usage import Usage
+from dataplane.server import AddressPolicy, Gateway, Limits
+from dataplane.table import (
+    Authentication,
+    AuthenticationMode,
+    Backend,
+    CallerKey,
+    CallerSet,
+    Credential,
+    Forward,
+    PathType,
+    PolicySet,
+    Price,
+    Provider,
+    Route,
+    RouteType,
+    Table,
+    sealed,
+)
+
+CLIENT_KEY = "client-key-1f2e3d4c5b6a"
+UPSTREAM_KEY = "sk-simulator"
+SECRETS = {"upstream@1": SecretStr(f"Bearer {UPSTREAM_KEY}")}
+CALLERS = CallerSet(
+    id="ai/keys",
+    namespace="ai",
+    team="support",
+    keys=(CallerKey(name="ci-bot", sha256=hashlib.sha256(CLIENT_KEY.encode()).hexdigest()),),
+)
+REQUIRED = PolicySet(
+    authentication=Authentication(policy="ai/auth", mode=AuthenticationMode.REQUIRED, callers=("ai/keys",))
+)
+OPEN = PolicySet(authentication=Authentication(policy="ai/open", mode=AuthenticationMode.NONE))
+PATHS = (
+    PathType(suffix="/v1/chat/completions", type=RouteType.COMPLETIONS),
+    PathType(suffix="/v1/realtime", type=RouteType.REALTIME),
+    PathType(suffix="*", type=RouteType.PASSTHROUGH),
+)
+ACCOUNT = ("/realtime/client_secrets", "/auth_tokens", "/v1/organization/*")
+
+
+def provider(url: str, name: str = "openai", **changes: object) -> Provider:
+    """A provider that injects the simulator's key."""
+    first = Provider(name=name, kind="openai", url=url, credential=Credential(kind="secret", secret="upstream@1"))
+    return first.model_copy(update=changes)
+
+
+def backend(*providers: Provider, **changes: object) -> Backend:
+    first = Backend(name="ai/voice", providers=providers, paths=PATHS, refused=ACCOUNT)
+    return sealed(first.model_copy(update=changes))
+
+
+def table(served: Backend, policies: PolicySet = REQUIRED, **changes: object) -> Table:
+    """One Backend at `/`."""
+    route = Route(name="ai/voice", forwards=(Forward(backend=served.name, policies=policies),))
+    route = sealed(route.model_copy(update=changes))
+    return Table(backends=(served,), routes=(route,), callers=(CALLERS,), secrets=("upstream@1",))
+
+
+@dataclass
+class Remembering:
+    """A meter that remembers all calls."""
+
+    turns: list[Usage] = field(default_factory=list)
+    prices: list[Price | None] = field(default_factory=list)
+    requests: list[tuple[str, str, int, str]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> None:
+        self.turns.append(usage)
+        self.prices.append(own)
+
+    def request(self, route: str, backend: str, status: int, code: str, seconds: float) -> None:
+        self.requests.append((route, backend, status, code))
+
+    def unmetered(self, reason: str, route: str = "", backend: str = "") -> None:
+        self.lost.append(reason)
+
+
+@dataclass
+class Rig:
+    gateway: Gateway
+    meter: Remembering
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway.port}"
+
+    async def settled(self, requests: int = 1) -> None:
+        """Wait until so many requests were counted."""
+        async with asyncio.timeout(5):
+            while len(self.meter.requests) < requests:
+                await asyncio.sleep(0.005)
+
+    async def raw(self, data: bytes, *, eof: bool = False) -> bytes:
+        """Everything that the gateway answers to these bytes until it closes (or 1 s of silence)."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        try:
+            writer.write(data)
+            if eof:
+                writer.write_eof()
+            answer = b""
+            while True:
+                try:
+                    async with asyncio.timeout(1):
+                        piece = await reader.read(65536)
+                except (TimeoutError, ConnectionError):
+                    return answer
+                if not piece:
+                    return answer
+                answer += piece
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(served: Table, limits: Limits | None = None) -> AsyncIterator[Rig]:
+    meter = Remembering()
+    gateway = Gateway(meter=meter, limits=limits, addresses=AddressPolicy(allow_loopback=True), rand=lambda: 0.0)
+    gateway.load(served, SECRETS)
+    await gateway.start("127.0.0.1", 0)
+    try:
+        yield Rig(gateway, meter)
+    finally:
+        await gateway.stop()
+
+
+BEARER = {"Authorization": f"Bearer {CLIENT_KEY}"}
+ASK: dict[str, object] = {"model": "gpt-5", "messages": [{"role": "user", "content": "hello"}]}

@@ -1,0 +1,199 @@
+"""What is written to the log: records as JSON lines, and never a credential."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+
+import orjson
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane import logs
+from dataplane.metering.prices import Cost
+from dataplane.metering.records import Log, turn_record
+from tests.dataplane.metering.cases import ended_session, spoken_turn
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Logging as it was before the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    muted = logging.getLogger("aiohttp.websocket")
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    muted.disabled = False
+    structlog.reset_defaults()
+
+
+def lines(capture: Capture) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in capture.readouterr().out.splitlines()]
+
+
+def test_a_turn_is_one_line(capsys: Capture) -> None:
+    logs.configure()
+    Log().turn(spoken_turn(), Cost(Decimal("0.0455200"), "priced", "catalogue"), None)
+    [line] = lines(capsys)
+    assert str(line.pop("timestamp")).endswith("Z")
+    assert line == {
+        "event": "turn",
+        "level": "info",
+        "id": "turn-1",
+        "session": "session-1",
+        "response_id": "resp_1",
+        "operation": "realtime_inference",
+        "status": "completed",
+        "route": "ai/voice",
+        "backend": "ai/voice",
+        "provider": "openai",
+        "provider_kind": "openai",
+        "public_model": "voice",
+        "request_model": "gpt-realtime",
+        "response_model": "gpt-realtime-2025-08-28",
+        "caller": {"namespace": "ai", "key": "ci-bot", "team": "support"},
+        "tokens": {
+            "input_text": 200,
+            "input_audio": 800,
+            "cached_text": 50,
+            "cached_audio": 250,
+            "output_text": 100,
+            "output_audio": 400,
+        },
+        "cost_usd": "0.04552",
+        "cost_status": "priced",
+        "price_source": "catalogue",
+        "duration": None,
+    }
+
+
+def test_a_session_is_one_line(capsys: Capture) -> None:
+    logs.configure()
+    Log().session(ended_session())
+    [line] = lines(capsys)
+    assert (line["event"], line["id"], line["turns"]) == ("session", "session-1", 1)
+    assert (line["close_code"], line["reason"], line["initiator"]) == (1000, "client_closed", "client")
+    assert (line["seconds"], line["cost_usd"]) == (62.5, None)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("1E-7", "0.0000001"), ("0", "0"), ("0E-9", "0"), ("100", "100"), ("1.50", "1.5")]
+)
+def test_money_is_written_in_plain_digits(amount: str, text: str) -> None:
+    assert turn_record(spoken_turn(), Cost(Decimal(amount), "priced", "backend"), None)["cost_usd"] == text
+
+
+def test_nothing_reported_is_null(capsys: Capture) -> None:
+    assert turn_record(spoken_turn(), Cost(None, "unreported", ""), None)["cost_usd"] is None
+
+
+def test_other_libraries_log_in_the_same_shape(capsys: Capture) -> None:
+    logs.configure()
+    logging.getLogger("asyncio").warning("slow by %d ms", 7)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"], line["logger"]) == ("slow by 7 ms", "warning", "asyncio")
+
+
+def test_the_level_holds_for_both(capsys: Capture) -> None:
+    logs.configure(level="warning")
+    structlog.get_logger().info("quiet")
+    logging.getLogger("asyncio").info("quiet")
+    structlog.get_logger().error("loud")
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_aiohttp_s_websocket_logger_is_muted(capsys: Capture) -> None:
+    logs.configure()
+    logging.getLogger("aiohttp.websocket").warning("protocols: openai-insecure-api-key.sk-secret")
+    assert lines(capsys) == []
+
+
+SECRETS = [
+    "sk-proj-S3CRET_x-y",
+    "ek_S3CRETS3CRET",
+    "Bearer S3CRET.abc/def+g=",
+    "bearer  S3CRET",
+    "Bearer%20S3CRET",
+    "realtime, openai-insecure-api-key.S3CRET, openai-beta.realtime-v1",
+    "wss://h/v1/realtime?model=m&key=S3CRET&x=1",
+    "https://h/?key=S3CRET",
+    "{'api-key': 'S3CRET'}",
+    '{"x-api-key": "S3CRET"}',
+    "api_key=S3CRET",
+    "?access_token=S3CRET",
+    "line\nsk-S3CRET",
+    "tab\tek_S3CRET",
+    "\x1b[1msk-S3CRET".replace("m", " "),
+    "\x00sk-S3CRET",
+    "ключ:sk-S3CRET",
+    "\ud800sk-S3CRET",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_credentials_are_masked_wherever_they_stand(capsys: Capture, format_: logs.Format, secret: str) -> None:
+    logs.configure(format_)
+    structlog.get_logger().info(secret, field=secret, nested={"list": [secret], secret: 1})
+    logging.getLogger("asyncio").warning("from %s", secret)
+    try:
+        raise ValueError(secret)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+        logging.getLogger("asyncio").exception("failed")
+    written = capsys.readouterr().out
+    assert "ValueError" in written
+    # A traceback quotes the line that raised; the secret is not in that line but in a variable.
+    assert "S3CRET" not in written
+    assert written.count("***") >= 6
+
+
+@pytest.mark.parametrize(
+    "harmless", ["task-force", "desk-assistant", "week_1", "monkey=1", "the api keys: see docs", "gpt-4o"]
+)
+def test_other_words_stay(harmless: str) -> None:
+    line = orjson.dumps({"event": harmless})
+    assert logs.redact(line) == line
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=9), st.text() | st.sampled_from([*SECRETS[:-1]]), max_size=4))
+def test_a_masked_line_is_still_json(event: dict[str, str]) -> None:
+    masked = orjson.loads(logs.redact(orjson.dumps(event)))
+    assert len(masked) == len(event)
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_a_line_never_fails(capsys: Capture, format_: logs.Format) -> None:
+    logs.configure(format_)
+    circle: list[object] = []
+    circle.append(circle)
+    structlog.get_logger().info("odd", big=2**80, circle=circle, surrogate="\udcff", key={(1, 2): object()})
+    assert "odd" in capsys.readouterr().out
+
+
+def test_a_reader_that_went_away_fails_nobody() -> None:
+    class Broken:
+        def write(self, _data: bytes) -> None:
+            raise BrokenPipeError
+
+        flush = write
+
+    stream = logs.Unfailing(Broken())  # type: ignore[arg-type]
+    stream.write(b"x")
+
+
+def test_the_console_is_short_and_cannot_be_driven_by_what_is_logged(capsys: Capture) -> None:
+    logs.configure("console")
+    structlog.get_logger().info("hello\x1b[2J", name="\x9b2J\x07", plain="yes")
+    written = capsys.readouterr().out
+    assert not any(control in written for control in "\x1b\x9b\x07")
+    assert written.endswith("[info] hello?[2J name=?2J? plain=yes\n")
+    assert sys.stdout.isatty() is False
