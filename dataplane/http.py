@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from aiohttp import web
+from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
@@ -30,7 +32,11 @@ class ClientGone(Exception):
 
 
 class UpstreamLost(Exception):
-    """The upstream broke off in the middle of its answer."""
+    """The upstream broke off in the middle of its answer, which had begun with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Connection(RequestHandler):
@@ -49,7 +55,7 @@ class Connection(RequestHandler):
         super().__init__(
             server,
             loop=loop,
-            access_log=None,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp takes None, and says Logger
             auto_decompress=False,
             keepalive_timeout=limits.keep_alive,
             max_line_size=limits.head,
@@ -203,7 +209,7 @@ class Writer:
 
     async def write(self, data: bytes) -> None:
         """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
-        writer = self._request.writer
+        writer = cast("StreamWriter", self._request.writer)
         try:
             await self._begin()
             if data:

@@ -65,7 +65,7 @@ async def relay(
                 await writer.write(kept)
     except (aiohttp.ClientError, TimeoutError, OSError):
         writer.cut()
-        raise UpstreamLost from None
+        raise UpstreamLost(response.status) from None
     return await writer.end(tap.end())
 
 

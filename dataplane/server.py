@@ -22,6 +22,7 @@ from dataplane import query as queries
 from dataplane.accept import Target, accept
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.table import Backend, Forward, Route, RouteType, Secrets, Table
@@ -59,6 +60,7 @@ class Gateway:
         self._snapshot = EMPTY
         self._loaded = False
         self._services: Services | None = None
+        self._sessions: Realtime | None = None
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self.port = 0
@@ -84,6 +86,7 @@ class Gateway:
         context = self._tls or tls.create_default_context()
         pool = http_pool(self._addresses, connect=limits.connect, read=limits.upstream_idle, tls=context)
         self._services = Services(limits, self._meter, self._addresses, context, pool, self._rand, set())
+        self._sessions = Realtime(self._services)
         self._web = server = web.Server(self._serve)
         try:
             self._listener = await loop.create_server(
@@ -102,6 +105,8 @@ class Gateway:
         """Close the port, then everything that is under way."""
         if self._listener:
             self._listener.close()
+        if self._sessions:
+            await self._sessions.stop()
         if self._web:
             await self._web.shutdown(_STOP_S)
         if self._listener:
@@ -112,6 +117,14 @@ class Gateway:
                 leg.abort()
             await self._services.pool.close()
             self._services = None
+
+    def sessions(self) -> list[dict[str, object]]:
+        """The live realtime sessions, with what each used so far."""
+        return self._sessions.sessions() if self._sessions else []
+
+    def end_session(self, session_id: str) -> bool:
+        """End one realtime session; False where there is none by that id."""
+        return self._sessions is not None and self._sessions.end(session_id)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, from its head to its last byte: run the stages, and turn what goes wrong into an answer."""
@@ -129,8 +142,8 @@ class Gateway:
                 answer = await self._failed(request, visit)
         except http.ClientGone:
             answer = http.Answer(_GONE, code="client_gone")
-        except http.UpstreamLost:
-            answer = http.Answer(200, code="upstream_lost")
+        except http.UpstreamLost as lost:
+            answer = http.Answer(lost.status, code="upstream_lost")
         except asyncio.CancelledError:
             self._count(visit, _GONE, "cancelled")
             raise
@@ -150,7 +163,7 @@ class Gateway:
             case RouteType.PASSTHROUGH:
                 return await passthrough.serve(services, request, exchange)
             case RouteType.REALTIME:
-                raise NotImplementedError
+                return await self._realtime(request, exchange)
 
     def _matched(self, request: web.BaseRequest, target: Target, visit: Visit) -> tuple[Route, Forward]:
         """The route, and which of its Backends takes this request."""
@@ -202,10 +215,18 @@ class Gateway:
             headers=request.headers,
         )
 
+    async def _realtime(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        if self._sessions is None:
+            raise http.ClientGone
+        try:
+            return await self._sessions.serve(request, exchange)
+        except ConnectionResetError:
+            raise http.ClientGone from None
+
     async def _failed(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
         """The answer to a request that failed for a reason that nobody foresaw."""
         if request.writer.output_size:
-            raise http.UpstreamLost
+            raise http.ClientGone
         message = f"The gateway failed. Its log has the details under the request id {visit.id}."
         return await http.refuse(request, self._limits, Refusal("internal_error", message), visit.id)
 

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import aiohttp
 
+from dataplane.metering.prices import Cost
+from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
 from dataplane.splice import Leg
 from dataplane.table import Price
@@ -49,7 +51,11 @@ class Limits:
 class Meter(Protocol):
     """What is counted; see `dataplane.metering.meter.Meter`."""
 
-    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> object: ...
+    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost: ...
+
+    def session_opened(self, route: str, backend: str) -> None: ...
+
+    def session_closed(self, summary: SessionSummary) -> None: ...
 
     def request(self, route: str, backend: str, status: int, code: str, seconds: float) -> None: ...
 

@@ -42,7 +42,7 @@ class Leg(asyncio.Protocol):
         if transport := self.peer.open():
             transport.resume_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._splices.discard(self)
         self._transport = None
         if self._abort:

@@ -82,7 +82,7 @@ class Incoming(asyncio.Protocol):
         self.data += data
         self._more.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._ended = True
         self._more.set()
 

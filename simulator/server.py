@@ -3,7 +3,6 @@
 import ssl as tls
 from collections import deque
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -14,7 +13,7 @@ from simulator.ledger import Ledger
 from simulator.scenarios import Scenarios
 from simulator.state import RECEIVED, STATE, Received, State
 
-_STOP_S = 0.2  # how long open requests may take when the server stops
+_STOP_S = 0.05  # how long open requests may take when the server stops
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,9 +57,7 @@ class Simulator:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     @property

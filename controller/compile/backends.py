@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import crds.backend
 from controller.compile.objects import Objects, Read
-from controller.compile.paths import comparable
+from controller.compile.paths import declared
 from controller.compile.secrets import Credential, Unresolved, provider_credential
 from controller.compile.statuses import Condition, false, true
 from dataplane import table
@@ -64,10 +64,6 @@ def compile_backend(backend: Read[crds.Backend], objects: Objects) -> Compiled:
     if backend.value is None:
         return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {backend.error}"))
     spec = backend.value.spec
-    try:
-        paths = _paths(spec.routes or WELL_KNOWN)
-    except ValueError as error:
-        return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {error}"))
     found = [
         _provider(provider, index, backend.identity.namespace, objects) for index, provider in enumerate(spec.providers)
     ]
@@ -76,7 +72,7 @@ def compile_backend(backend: Read[crds.Backend], objects: Objects) -> Compiled:
             name=name,
             providers=tuple(provider for provider, _, _ in found),
             models=tuple(_model(model) for model in spec.models),
-            paths=paths,
+            paths=declared(spec.routes or WELL_KNOWN),
         ),
         tuple(credential for _, credential, _ in found if credential),
         tuple(problem for _, _, problem in found if problem),
@@ -158,23 +154,6 @@ def _model(model: crds.backend.Model) -> table.Model:
             for target in model.targets
         ),
         price=table.Price(**model.price.model_dump(by_alias=False)) if model.price else None,
-    )
-
-
-def _paths(routes: Mapping[str, crds.backend.RouteType]) -> tuple[table.PathType, ...]:
-    """Longest first, so that the first that fits wins; `*` last."""
-    written: dict[str, str] = {}
-    for key in sorted(routes):
-        try:
-            suffix = key if key == "*" else comparable(key)
-        except ValueError as error:
-            raise ValueError(f'spec.routes["{key}"]: {error}') from None
-        if suffix in written:
-            raise ValueError(f'spec.routes["{key}"]: is the same path as "{written[suffix]}"; keep one')
-        written[suffix] = key
-    ordered = sorted(written, key=lambda suffix: (suffix == "*", -len(suffix), suffix))
-    return tuple(
-        table.PathType(suffix=suffix, type=table.RouteType(routes[written[suffix]].value)) for suffix in ordered
     )
 
 

@@ -24,6 +24,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 # Syntax that Python's regular expressions have and RE2, which other gateways use, does not.
 _NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9])")
+_NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 _METHODS = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
 
@@ -154,6 +155,8 @@ class Rule:
     """Its own name, or its index."""
     path: str
     """Of the field: `spec.rules[0]`."""
+    named: bool
+    """Whether a Policy can target it."""
     matches: tuple[RouteMatch, ...]
     value: RouteRule | None = None
     error: str = ""
@@ -173,7 +176,7 @@ def read_route(document: Mapping[str, object]) -> HTTPRoute:
         rule = _read_rule(raw, index)
         if any(rule.name == other.name for other in rules):
             error = f'{rule.path}.name: two rules are called "{rule.name}"; give each a name of its own'
-            rule = Rule(f"rules[{index}]", rule.path, rule.matches, error=error)
+            rule = Rule(f"rules[{index}]", rule.path, False, rule.matches, error=error)
         rules.append(rule)
     return HTTPRoute(spec.hostnames, tuple(rules))
 
@@ -189,8 +192,9 @@ def _read_rule(raw: Mapping[str, object], index: int) -> Rule:
         rule = _parse(RouteRule, raw, path)
     except Invalid as invalid:
         name = raw.get("name")
-        return Rule(name if isinstance(name, str) else str(index), path, _salvaged(raw), error=str(invalid))
-    return Rule(rule.name or str(index), path, rule.matches, rule)
+        named = isinstance(name, str) and _NAME.fullmatch(name) is not None
+        return Rule(str(name) if named else str(index), path, named, _salvaged(raw), error=str(invalid))
+    return Rule(rule.name or str(index), path, rule.name is not None, rule.matches, rule)
 
 
 def _salvaged(raw: Mapping[str, object]) -> tuple[RouteMatch, ...]:

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import crds
+from controller.compile.blocks import Blocks, read_policy
 from controller.compile.gateway_api import HTTPRoute, ReferenceGrant, read_grant, read_route
+from controller.compile.paths import comparable, declared
 from controller.compile.secrets import Secret, read_secret
-from crds import Invalid
+from crds import FieldError, Invalid
 
 Document = Mapping[str, object]
 Age = tuple[datetime, str, str]
@@ -68,7 +70,7 @@ class Objects:
     """All objects, by (namespace, name), in that order."""
 
     backends: Mapping[tuple[str, str], Read[crds.Backend]]
-    policies: Mapping[tuple[str, str], Read[crds.Policy]]
+    policies: Mapping[tuple[str, str], Read[Blocks]]
     routes: Mapping[tuple[str, str], Read[HTTPRoute]]
     secrets: Mapping[tuple[str, str], Read[Secret]]
     grants: Mapping[tuple[str, str], Read[ReferenceGrant]]
@@ -84,8 +86,8 @@ def read(documents: Iterable[Document]) -> Objects:
     for identity in sorted(found):
         of_kind[identity.kind].append((identity, found[identity]))
     return Objects(
-        backends=_read_all(of_kind["Backend"], lambda document: cast(crds.Backend, crds.parse(dict(document)))),
-        policies=_read_all(of_kind["Policy"], lambda document: cast(crds.Policy, crds.parse(dict(document)))),
+        backends=_read_all(of_kind["Backend"], _read_backend),
+        policies=_read_all(of_kind["Policy"], read_policy),
         routes=_read_all(of_kind["HTTPRoute"], read_route),
         secrets=_read_all(of_kind["Secret"], read_secret),
         grants=_read_all(of_kind["ReferenceGrant"], read_grant),
@@ -125,6 +127,16 @@ def _read_one(identity: Identity, documents: list[Document], reader: Callable[[D
         return Read(identity, age, tuple(different), reader(different[0]))
     except Invalid as invalid:
         return Read(identity, age, tuple(different), reason="Invalid", error=str(invalid))
+
+
+def _read_backend(document: Document) -> crds.Backend:
+    backend = cast(crds.Backend, crds.parse(dict(document)))
+    declared(backend.spec.routes)
+    try:
+        comparable(backend.spec.expose and backend.spec.expose.path_prefix or "/")
+    except ValueError as error:
+        raise Invalid([FieldError("spec.expose.pathPrefix", str(error))]) from None
+    return backend
 
 
 def _canonical(document: Document) -> str:

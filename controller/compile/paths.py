@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
+
+from crds import FieldError, Invalid
+from crds.backend import RouteType
+from crds.errors import path_of
+from dataplane import table
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNMATCHABLE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]|%(?:2[ef]|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.IGNORECASE)
@@ -22,6 +28,24 @@ def comparable(path: str) -> str:
     if _MALFORMED.search(path):
         raise ValueError("has a '%' that is not followed by two hexadecimal digits")
     return "/" + "/".join(_decoded(segment) for segment in path[1:].split("/") if segment)
+
+
+def declared(routes: Mapping[str, RouteType]) -> tuple[table.PathType, ...]:
+    """A Backend's `routes`, longest suffix first, so that the first that fits wins; `*` last. Raises `Invalid`."""
+    written: dict[str, str] = {}
+    for key in sorted(routes):
+        field = path_of(("spec", "routes", key))
+        try:
+            suffix = key if key == "*" else comparable(key)
+        except ValueError as error:
+            raise Invalid([FieldError(field, str(error))]) from None
+        if suffix in written:
+            raise Invalid([FieldError(field, f'is the same path as "{written[suffix]}"; keep one')])
+        written[suffix] = key
+    ordered = sorted(written, key=lambda suffix: (suffix == "*", -len(suffix), suffix))
+    return tuple(
+        table.PathType(suffix=suffix, type=table.RouteType(routes[written[suffix]].value)) for suffix in ordered
+    )
 
 
 def _decoded(segment: str) -> str:

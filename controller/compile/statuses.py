@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from controller.compile.objects import Identity, Read
 
@@ -18,20 +18,24 @@ class Condition:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class AncestorRef:
-    """What a Policy is attached to (GEP-713)."""
+class Target(NamedTuple):
+    """What a Policy is attached to: an object, or its section (a rule's name, a provider's name)."""
 
-    group: str
     kind: str
     namespace: str
     name: str
-    section_name: str = ""
+    section: str = ""
+
+    def __str__(self) -> str:
+        section = {"HTTPRoute": f", rule {self.section}", "Backend": f", provider {self.section}"}
+        return f"{self.kind} {self.namespace}/{self.name}" + (section[self.kind] if self.section else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    ref: AncestorRef
+    """What a Policy does to one of its targets (GEP-713)."""
+
+    ref: Target
     conditions: tuple[Condition, ...]
 
 

@@ -66,9 +66,12 @@ class Counter:
     values: dict[Labels, float] = field(default_factory=dict)
 
     def add(self, labels: Labels, amount: float = 1) -> None:
-        if labels not in self.values and len(self.values) >= LABEL_SETS:
-            labels = OVERFLOW
-        self.values[labels] = self.values.get(labels, 0) + amount
+        try:
+            self.values[labels] += amount
+        except KeyError:
+            if len(self.values) >= LABEL_SETS:
+                labels = OVERFLOW
+            self.values[labels] = self.values.get(labels, 0) + amount
 
     def copy(self) -> Counter:
         return type(self)(self.definition, dict(self.values))

@@ -79,12 +79,12 @@ def main(arguments: list[str]) -> int:
     target = Path(next((each for each in arguments if not each.startswith("-")), PAGE))
     text = page()
     if check:
-        fresh = target.is_file() and target.read_text() == text
+        fresh = target.is_file() and target.read_text(encoding="utf-8") == text
         if not fresh:
             print(f"{target} is stale; run: python -m dataplane.metering.reference", file=sys.stderr)  # noqa: T201
         return 0 if fresh else 1
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
 from websockets.utils import accept_key
 
-from dataplane import headers
+from dataplane import headers, http
 from dataplane import query as queries
 from dataplane.callers import applies
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.handover import take_over
+from dataplane.handover import SWITCHED, take_over
 from dataplane.realtime.legs import LiveSession
 from dataplane.realtime.session import Refused, Terms
 from dataplane.services import Services
@@ -157,58 +157,59 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
     fields = [field for field in upstream_headers(exchange, destination) if field[0] != openai.BETA_HEADER]
     answer = await _answer(live, url, fields, names, services)
-    if answer.status != 101:
+    if answer.status != SWITCHED:
         raise _refusal(answer, destination, own=credential == "secret")
     return answer
+
+
+class _Exchange:
+    """Stands in for the session on the upstream's connection until the handshake is answered."""
+
+    def __init__(self, live: LiveSession, opening: Opening) -> None:
+        self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._opening = opening
+        self._leg = live.upstream
+        self._receive, self._lost = self._leg.receive, self._leg.lost
+        self._leg.receive, self._leg.lost = self.take, self.gone
+
+    def take(self, data: bytes) -> None:
+        self._settle(lambda: self._opening.receive(data))
+
+    def gone(self) -> None:
+        self._settle(self._opening.eof)
+
+    def _settle(self, read: Callable[[], Answer | None]) -> None:
+        if self.answered.done():
+            return
+        try:
+            answer = read()
+        except OpeningFailed as error:
+            self.answered.set_exception(error)
+            return
+        if answer is not None:
+            self.answered.set_result(answer)
+            if answer.status == SWITCHED:  # at once: the first event may be in the same packet
+                self._leg.receive, self._leg.lost = self._receive, self._lost
+                if answer.rest:
+                    self._receive(answer.rest)
 
 
 async def _answer(
     live: LiveSession, url: str, fields: headers.Fields, names: Sequence[str], services: Services
 ) -> Answer:
     opening = Opening(url, fields, names)
-    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    leg, receive, lost = live.upstream, live.upstream.receive, live.upstream.lost
-
-    def settle(answer: Answer | None) -> None:
-        if answer is None or answered.done():
-            return
-        answered.set_result(answer)
-        if answer.status == 101:  # at once: the first event may be in the same packet
-            leg.receive, leg.lost = receive, lost
-            if answer.rest:
-                receive(answer.rest)
-
-    def take(data: bytes) -> None:
-        try:
-            settle(opening.receive(data))
-        except OpeningFailed as error:
-            fail(error)
-
-    def gone() -> None:
-        try:
-            settle(opening.eof())
-        except OpeningFailed as error:
-            fail(error)
-
-    def fail(error: OpeningFailed) -> None:
-        if not answered.done():
-            answered.set_exception(error)
-
-    leg.receive, leg.lost = take, gone
+    exchange = _Exchange(live, opening)
     limits = services.limits
-    await dial(url, lambda: leg, addresses=services.addresses, timeout=limits.connect, tls=services.tls)
-    leg.write(opening.request())
+    await dial(url, lambda: live.upstream, addresses=services.addresses, timeout=limits.connect, tls=services.tls)
+    live.upstream.write(opening.request())
     try:
         async with asyncio.timeout(limits.upgrade):
-            return await answered
+            return await exchange.answered
     except TimeoutError:
-        raise Refusal(
-            "upstream_timeout", f"The provider did not answer the handshake within {limits.upgrade:g} s."
-        ) from None
+        message = f"The provider did not answer the handshake within {limits.upgrade:g} s."
+        raise Refusal("upstream_timeout", message) from None
     except OpeningFailed as error:
         raise Refusal("upstream_protocol_error", f"The provider could not open a session: {error}.") from None
-    finally:
-        answered.cancel()
 
 
 def _refusal(answer: Answer, destination: Destination, *, own: bool) -> Refusal:
@@ -261,11 +262,16 @@ def _unwelcome(refused: Refused, destination: Destination) -> Refusal:
     return Refusal(code, message)
 
 
-async def answer_client(
+def answer_client(
     request: web.BaseRequest, upgrade: Upgrade, live: LiveSession, exchange: Exchange, chosen: Route, answer: Answer
-) -> web.StreamResponse:
-    """Send the 101 and give the connection to the session. Raises ConnectionResetError where the client left."""
-    fields = response_headers(exchange, chosen.destination, answer.headers)
-    response = take_over(request, upgrade.head(fields), live.attach())
+) -> http.Answer:
+    """Send the 101 and give the connection to the session; return what is returned from here, at once.
+
+    Raises ClientGone."""
+    fields = [*response_headers(exchange, chosen.destination, answer.headers), (http.REQUEST_ID, exchange.id)]
+    try:
+        response = take_over(request, upgrade.head(fields), live.attach())
+    except ConnectionResetError:
+        raise http.ClientGone from None
     live.greet()
     return response

@@ -9,6 +9,7 @@ from decimal import Decimal
 import structlog
 from aiohttp import web
 
+from dataplane import http
 from dataplane.exchange import Exchange
 from dataplane.metering.records import SessionSummary
 from dataplane.realtime import endings, handshake
@@ -40,7 +41,7 @@ class Realtime:
         self._services = services
         self._entries: dict[str, _Entry] = {}
 
-    async def serve(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
         """Answer a request for a session: with 101 and the session, or with the Refusal that is raised."""
         upgrade = handshake.Upgrade.of(request)
         chosen = handshake.route(exchange, self._services)
@@ -48,9 +49,10 @@ class Realtime:
         live = LiveSession(session, self, max_message=self._services.limits.message)
         entry = self._entries[exchange.id] = _Entry(live, chosen.destination.price)
         try:
-            answer = await handshake.open_upstream(live, exchange, chosen, self._services)
-            await handshake.first_event(live, chosen.destination, self._services.limits.first_event)
-            response = await handshake.answer_client(request, upgrade, live, exchange, chosen, answer)
+            with http.while_connected(request):
+                answer = await handshake.open_upstream(live, exchange, chosen, self._services)
+                await handshake.first_event(live, chosen.destination, self._services.limits.first_event)
+            response = handshake.answer_client(request, upgrade, live, exchange, chosen, answer)
         except BaseException:
             live.abandon()
             raise

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from dataplane.metering.prices import UNREPORTED, Cost
+from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.table import (
@@ -76,11 +78,20 @@ class Remembering:
     turns: list[Usage] = field(default_factory=list)
     prices: list[Price | None] = field(default_factory=list)
     requests: list[tuple[str, str, int, str]] = field(default_factory=list)
+    opened: int = 0
+    closed: list[SessionSummary] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
-    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> None:
+    def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost:
         self.turns.append(usage)
         self.prices.append(own)
+        return UNREPORTED
+
+    def session_opened(self, route: str, backend: str) -> None:
+        self.opened += 1
+
+    def session_closed(self, summary: SessionSummary) -> None:
+        self.closed.append(summary)
 
     def request(self, route: str, backend: str, status: int, code: str, seconds: float) -> None:
         self.requests.append((route, backend, status, code))
@@ -126,10 +137,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(served: Table, limits: Limits | None = None) -> AsyncIterator[Rig]:
+async def running(
+    served: Table, limits: Limits | None = None, secrets: dict[str, str] | None = None
+) -> AsyncIterator[Rig]:
     meter = Remembering()
     gateway = Gateway(meter=meter, limits=limits, addresses=AddressPolicy(allow_loopback=True), rand=lambda: 0.0)
-    gateway.load(served, SECRETS)
+    known = {name: SecretStr(value) for name, value in secrets.items()} if secrets else SECRETS
+    gateway.load(served, known)
     await gateway.start("127.0.0.1", 0)
     try:
         yield Rig(gateway, meter)

@@ -130,7 +130,6 @@ SECRETS = [
     "?access_token=S3CRET",
     "line\nsk-S3CRET",
     "tab\tek_S3CRET",
-    "\x1b[1msk-S3CRET".replace("m", " "),
     "\x00sk-S3CRET",
     "ключ:sk-S3CRET",
     "\ud800sk-S3CRET",
@@ -150,7 +149,6 @@ def test_credentials_are_masked_wherever_they_stand(capsys: Capture, format_: lo
         logging.getLogger("asyncio").exception("failed")
     written = capsys.readouterr().out
     assert "ValueError" in written
-    # A traceback quotes the line that raised; the secret is not in that line but in a variable.
     assert "S3CRET" not in written
     assert written.count("***") >= 6
 
@@ -164,7 +162,7 @@ def test_other_words_stay(harmless: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(max_size=9), st.text() | st.sampled_from([*SECRETS[:-1]]), max_size=4))
+@given(st.dictionaries(st.text(max_size=9), st.text() | st.sampled_from(SECRETS[:-1]), max_size=4))
 def test_a_masked_line_is_still_json(event: dict[str, str]) -> None:
     masked = orjson.loads(logs.redact(orjson.dumps(event)))
     assert len(masked) == len(event)

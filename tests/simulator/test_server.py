@@ -329,7 +329,8 @@ async def test_silent_session_and_pings(simulator: Simulator) -> None:
         await socket.send('{"type":"response.create"}')
         await (await socket.ping())  # what the server had to say would have come before the pong
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(socket.recv(), 0)
+            async with asyncio.timeout(0):
+                await socket.recv()
     async with aiohttp.ClientSession(headers=KEY) as http:
         url = f"{simulator.url}/v1/realtime?model=m&scenario=ping:1"
         async with http.ws_connect(url, autoping=False) as raw:

@@ -107,9 +107,7 @@ def test_zero_reported_is_zero() -> None:
 def test_what_is_no_count_is_as_if_absent(bad: object) -> None:
     assert response_usage({"input_tokens": bad, "output_tokens": 7}) == Tokens(output_unknown=7)
     details = {"text_tokens": bad, "audio_tokens": 2, "cached_tokens": bad}
-    assert response_usage({"input_tokens": 5, "input_token_details": details}) == Tokens(
-        input_audio=2, input_unknown=3
-    )
+    assert response_usage({"input_tokens": 5, "input_token_details": details}) == Tokens(input_audio=2, input_unknown=3)
     assert transcription_usage({"seconds": bad if bad != 1.5 else "1.5", "output_tokens": 1}) == Tokens(
         output_unknown=1
     )

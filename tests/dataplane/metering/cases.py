@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import Cost, PriceBook
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Caller, Tokens, Usage
 
-SPOKEN = Tokens(
-    input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400
-)
+SPOKEN = Tokens(input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400)
 
 
 class Ledger:
@@ -29,7 +29,8 @@ class Ledger:
 
 def new_meter(generations: Generations = "both") -> tuple[Meter, Instruments, Ledger]:
     instruments, ledger = Instruments(generations), Ledger()
-    return Meter(instruments, PriceBook(), ledger), instruments, ledger
+    book = PriceBook(now=lambda: datetime(2026, 11, 1, tzinfo=UTC))
+    return Meter(instruments, book, ledger), instruments, ledger
 
 
 def spoken_turn() -> Usage:

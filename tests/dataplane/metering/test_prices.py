@@ -30,9 +30,7 @@ def catalogue(model: str, **usage: float) -> Decimal:
     return calc_price(reported, model, provider_id="openai", genai_request_timestamp=WHEN).total_price
 
 
-SPOKEN = Tokens(
-    input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400
-)
+SPOKEN = Tokens(input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400)
 
 
 @pytest.mark.parametrize(

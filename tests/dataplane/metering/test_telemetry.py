@@ -65,10 +65,12 @@ def families(telemetry: Telemetry) -> dict[str, Metric]:
 
 
 def test_the_exposition_is_the_golden_one(busy: tuple[Instruments, Telemetry]) -> None:
-    text = re.sub('telemetry_sdk_version="[^"]*"', 'telemetry_sdk_version="…"', busy[1].exposition().decode())
+    text = re.sub('telemetry_sdk_version="[^"]*"', 'telemetry_sdk_version="X"', busy[1].exposition().decode())
     if os.environ.get("UPDATE_GOLDENS"):
-        GOLDEN.write_text(text)
-    assert text == GOLDEN.read_text(), "if that is meant: UPDATE_GOLDENS=1 pytest, and read the difference"
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert text == GOLDEN.read_text(encoding="utf-8"), (
+        "if that is meant: UPDATE_GOLDENS=1 pytest, and read the difference"
+    )
 
 
 def test_it_parses_and_keeps_its_sums(busy: tuple[Instruments, Telemetry]) -> None:

@@ -1,0 +1,54 @@
+"""What a Policy says, block by block, in the table's terms; what it is attached to is decided later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import crds
+from controller.compile import headers
+from crds import FieldError, Invalid
+from crds.policy import PolicySpec
+from dataplane import table
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of a valid Policy; authentication needs Secrets, so it stays in `spec`."""
+
+    spec: PolicySpec
+    transformation: table.Transformation | None
+    models: table.ModelAllow | None
+    telemetry: table.LogEvents | None
+
+
+def read_policy(document: Mapping[str, object]) -> Blocks:
+    """A Policy with templates parsed and headers checked. Raises `Invalid`."""
+    policy = cast(crds.Policy, crds.parse(dict(document)))
+    spec, name = policy.spec, f"{policy.metadata.namespace}/{policy.metadata.name}"
+    subjects = tuple(
+        table.Subject(namespace=policy.metadata.namespace, key=subject.key or "", team=subject.team or "")
+        for subject in spec.subjects
+    )
+    return Blocks(
+        spec,
+        _transformation(spec, name, subjects),
+        table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
+        table.LogEvents(policy=name, subjects=subjects, types=spec.telemetry.log_events) if spec.telemetry else None,
+    )
+
+
+def _transformation(
+    spec: PolicySpec, name: str, subjects: tuple[table.Subject, ...]
+) -> table.Transformation | None:
+    if spec.transformation is None:
+        return None
+    errors: list[FieldError] = []
+    request, found = headers.compiled(spec.transformation.request, "spec.transformation.request")
+    errors += found
+    response, found = headers.compiled(spec.transformation.response, "spec.transformation.response")
+    errors += found
+    if errors:
+        raise Invalid(errors)
+    return table.Transformation(policy=name, subjects=subjects, request=request, response=response)

@@ -1,0 +1,87 @@
+"""How Policies combine on the way from an HTTPRoute by its rule to a Backend; design rules, and nothing subtler:
+
+- allowed models add up: all must hold;
+- transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
+- of authentication and telemetry the narrowest wins whole, unless a broader Policy says `precedence: Override`:
+  then the broadest that says so wins. On one target the oldest wins, ties by name.
+
+Telemetry may have subjects, so several can stand side by side: the first that applies to the caller wins, and one
+without subjects, which applies to everybody, ends the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from controller.compile.policies import Attached, Attachments
+from controller.compile.statuses import Target
+from dataplane import table
+
+
+class Loss(NamedTuple):
+    """A block that does not hold somewhere, because another Policy's does."""
+
+    loser: Attached
+    block: str
+    winner: Attached
+
+
+class Combined(NamedTuple):
+    """What holds on one chain of targets."""
+
+    policies: table.PolicySet
+    authenticator: Attached | None
+    held: tuple[tuple[Attached, str], ...]
+    """Blocks that hold here."""
+    lost: tuple[Loss, ...]
+
+
+def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
+    """What holds for requests that pass these targets, broad to narrow."""
+    levels = [attachments.at[target] for target in chain if target in attachments.at]
+    if not levels:
+        return Combined(table.PolicySet(), None, (), ())
+    authentication, authentication_lost = contest(levels, "authentication")
+    telemetry, telemetry_lost = contest(levels, "telemetry")
+    changing = [each for level in levels for each in reversed(level) if each.has("transformation")]
+    limiting = [each for level in levels for each in level if each.has("models")]
+    policies = table.PolicySet(
+        authentication=authentication[0].authentication if authentication else None,
+        transformations=tuple(each.blocks.transformation for each in changing if each.blocks.transformation),
+        models=tuple(each.blocks.models for each in limiting if each.blocks.models),
+        log_events=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
+    )
+    held = [
+        (each, block)
+        for block, standing in (
+            ("transformation", changing),
+            ("authentication", authentication),
+            ("models", limiting),
+            ("telemetry", telemetry),
+        )
+        for each in standing
+    ]
+    losses = (*authentication_lost, *telemetry_lost)
+    return Combined(policies, authentication[0] if authentication else None, tuple(held), losses)
+
+
+def contest(levels: Sequence[Sequence[Attached]], block: str) -> tuple[list[Attached], list[Loss]]:
+    """Who stands, in the order in which they are tried, and who lost to whom."""
+    standing: list[list[Attached]] = []
+    losses: list[Loss] = []
+    for level in levels:
+        kept, lost = _until_one_is_for_all([each for each in level if each.has(block)], block)
+        standing.append(kept)
+        losses += lost
+    overrides = [each for level in standing for each in level if each.override]
+    defaults = [each for level in reversed(standing) for each in level if not each.override]
+    kept, lost = _until_one_is_for_all([*overrides, *defaults], block)
+    return kept, losses + lost
+
+
+def _until_one_is_for_all(ordered: Sequence[Attached], block: str) -> tuple[list[Attached], list[Loss]]:
+    for index, each in enumerate(ordered):
+        if not each.has_subjects:
+            return list(ordered[: index + 1]), [Loss(loser, block, each) for loser in ordered[index + 1 :]]
+    return list(ordered), []

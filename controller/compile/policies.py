@@ -1,0 +1,188 @@
+"""Policies and their targets: who is attached where, and what stays closed because its Policy cannot hold."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.compile.backends import missing_secret
+from controller.compile.blocks import Blocks
+from controller.compile.objects import Age, Document, Identity, Objects, Read
+from controller.compile.secrets import caller_set
+from controller.compile.statuses import Condition, Target, false
+from crds.policy import Authentication, Precedence, TargetRef
+from dataplane import table
+
+# What the absence of a Policy with nothing else can do no harm to. Any other block, also one that this version does
+# not know, may be there to keep somebody out.
+_HARMLESS = frozenset(["targetRefs", "subjects", "precedence", "transformation", "telemetry"])
+_KINDS = ("HTTPRoute", "Backend")
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A valid Policy on one of its targets."""
+
+    policy: Identity
+    age: Age
+    target: Target
+    override: bool
+    blocks: Blocks
+    authentication: table.Authentication | None
+
+    @property
+    def has_subjects(self) -> bool:
+        return bool(self.blocks.spec.subjects)
+
+    def has(self, block: str) -> bool:
+        """Whether the Policy says anything about `transformation`, `authentication`, `models` or `telemetry`."""
+        return getattr(self.blocks.spec, block) is not None
+
+
+@dataclass(slots=True)
+class Attachments:
+    """Everything that Policies say, by target."""
+
+    at: dict[Target, list[Attached]] = field(default_factory=lambda: defaultdict(list))
+    """The oldest first."""
+    closed: dict[Target, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Why nothing is served there: a Policy that guards the target cannot hold, and without it all would be open."""
+    rejected: dict[Identity, dict[Target, Condition]] = field(default_factory=lambda: defaultdict(dict))
+    """The condition Accepted of Policies that are not attached to a target that they name."""
+    callers: dict[str, table.CallerSet] = field(default_factory=dict)
+    """By id."""
+    key_problems: dict[Identity, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    """Reason and message of what is wrong with a Policy's keys."""
+
+
+def attach(objects: Objects) -> Attachments:
+    """Attach every Policy to its targets."""
+    attachments = Attachments()
+    for policy in sorted(objects.policies.values(), key=lambda policy: policy.age):
+        if policy.value is None:
+            _reject(policy, attachments)
+        else:
+            _attach_one(policy, policy.value, objects, attachments)
+    return attachments
+
+
+def _attach_one(policy: Read[Blocks], blocks: Blocks, objects: Objects, attachments: Attachments) -> None:
+    authentication = _authentication(policy.identity, blocks.spec.authentication, objects, attachments)
+    for index, ref in enumerate(blocks.spec.target_refs):
+        target = Target(ref.kind, policy.identity.namespace, ref.name, ref.section_name or "")
+        path = f"spec.targetRefs[{index}]"
+        if message := _not_found(ref, target.namespace, path, objects):
+            attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
+        elif message := _too_much_for_a_provider(target, blocks, path):
+            attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
+            if blocks.spec.authentication or blocks.models:
+                attachments.closed[target].append(f"{policy.identity} cannot hold here: {message}")
+        else:
+            override = blocks.spec.precedence is Precedence.OVERRIDE
+            attachments.at[target].append(
+                Attached(policy.identity, policy.age, target, override, blocks, authentication)
+            )
+
+
+def _reject(policy: Read[Blocks], attachments: Attachments) -> None:
+    """A Policy that cannot be read: its targets are told so, and closed where it may have guarded them."""
+    condition = false("Accepted", policy.reason, policy.error)
+    for document in policy.documents:
+        spec = document.get("spec")
+        guards = isinstance(spec, Mapping) and bool(set(spec) - _HARMLESS)
+        for target in readable_targets(document, policy.identity.namespace):
+            attachments.rejected[policy.identity][target] = condition
+            if guards:
+                attachments.closed[target].append(
+                    f"{policy.identity} is not accepted, and without it this would be open: {policy.error}"
+                )
+
+
+def readable_targets(document: Document, namespace: str) -> Iterator[Target]:
+    """The targets that can be made out in a Policy that is otherwise broken."""
+    spec = document.get("spec")
+    refs = spec.get("targetRefs") if isinstance(spec, Mapping) else None
+    for ref in refs if isinstance(refs, list) else ():
+        if isinstance(ref, Mapping) and ref.get("kind") in _KINDS and isinstance(ref.get("name"), str):
+            section = ref.get("sectionName")
+            yield Target(ref["kind"], namespace, ref["name"], section if isinstance(section, str) else "")
+
+
+def _not_found(ref: TargetRef, namespace: str, path: str, objects: Objects) -> str:
+    """Why the target cannot be found, or nothing."""
+    known = objects.backends if ref.kind == "Backend" else objects.routes
+    found = known.get((namespace, ref.name))
+    if found is None:
+        names = [name for space, name in known if space == namespace]
+        return f"{path}.name: there is no {ref.kind} {namespace}/{ref.name}; {_listed(ref.name, names)}"
+    sections = _sections(ref, namespace, objects)
+    if not ref.section_name or sections is None or ref.section_name in sections:
+        return ""
+    what = "provider" if ref.kind == "Backend" else "rule"
+    return (
+        f'{path}.sectionName: {ref.kind} {namespace}/{ref.name} has no {what} "{ref.section_name}"; '
+        f"{_listed(ref.section_name, sections)}"
+    )
+
+
+def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | None:
+    """Names of the target's sections; None where the target is broken and they are not known."""
+    if ref.kind == "Backend":
+        backend = objects.backends[namespace, ref.name].value
+        return None if backend is None else [provider.name for provider in backend.spec.providers]
+    route = objects.routes[namespace, ref.name].value
+    return None if route is None else [rule.name for rule in route.rules if rule.named]
+
+
+def _listed(name: str, names: Sequence[str]) -> str:
+    if not names:
+        return "there is none"
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    rest = sorted(set(names) - set(close))
+    shown = [*close, *rest][:10]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"there is: {', '.join(shown)}{more}"
+
+
+def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
+    if target.kind != "Backend" or not target.section:
+        return ""
+    others = [name for name in ("authentication", "models", "telemetry") if getattr(blocks.spec, name) is not None]
+    if not others:
+        return ""
+    return (
+        f"{path}.sectionName: a provider takes only transformation, and this Policy has {' and '.join(others)}; "
+        "leave sectionName out, or put transformation into a Policy of its own"
+    )
+
+
+def _authentication(
+    policy: Identity, written: Authentication | None, objects: Objects, attachments: Attachments
+) -> table.Authentication | None:
+    if written is None:
+        return None
+    callers: list[str] = []
+    first_use: dict[str, str] = {}
+    for index, source in enumerate(written.keys):
+        field_ = f"spec.authentication.keys[{index}].secretRef"
+        problems = attachments.key_problems[policy]
+        secret = objects.secrets.get((policy.namespace, source.secret_ref.name))
+        if secret is None:
+            message = missing_secret(policy.namespace, source.secret_ref.name, "CALLER")
+            problems.append(("SecretNotFound", f"{field_}.name: {message}"))
+            continue
+        if secret.value is None:
+            problems.append(("InvalidKeys", f"{field_}: {secret.identity} cannot be used: {secret.error}"))
+            continue
+        found, skipped = caller_set(secret.value, source.team or "")
+        problems += [("InvalidKeys", f"{field_}: {secret.identity}: {problem}") for problem in skipped]
+        for key in found.keys:
+            here = f'{secret.identity}, entry "{key.name}"'
+            if (before := first_use.setdefault(key.sha256, here)) != here:
+                problems.append(("InvalidKeys", f"{field_}: {here} is the same key as {before}, which holds"))
+        attachments.callers[found.id] = found
+        callers.append(found.id)
+    mode = table.AuthenticationMode(written.mode.value)
+    return table.Authentication(policy=policy.path, mode=mode, callers=tuple(dict.fromkeys(callers)))
