@@ -108,6 +108,7 @@ class Gateway:
         if self._sessions:
             await self._sessions.stop()
         if self._web:
+            self._web.pre_shutdown()  # idle connections need not be waited for
             await self._web.shutdown(_STOP_S)
         if self._listener:
             await self._listener.wait_closed()

@@ -306,5 +306,5 @@ def _expire(after_s: float) -> Script:
 
 def _ping(every_s: float) -> Script:
     while True:
-        yield Pause(every_s)
+        yield Pause(max(every_s, 0.001))  # 0 would leave no time for anything else
         yield Ping()

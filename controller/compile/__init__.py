@@ -1,0 +1,125 @@
+"""The compiler: Kubernetes objects in, the routing table and everybody's status out. One pure function.
+
+    objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
+    policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
+    backends.py   Backends → entries of the table        (providers, credentials, models, paths)
+    exposure.py   Backends that are served by themselves
+    httproutes.py HTTPRoutes → rules with their Backends
+    routes.py     all of these → routes of the table, with the Policies of each Backend
+    *statuses.py  what is said about each object
+
+There is no I/O, clock or randomness here, and the order of the input is irrelevant: equal objects give equal bytes
+on every replica. A bad object costs only itself: it is in the table with an error, so that its requests are answered
+500 with a message that names it, and its status says what to do. Where a bad Policy guarded something (it had
+authentication, models, or a block that is not known), what it guarded answers 500 too: never open by mistake.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from controller.compile import backends, exposure, httproutes, routes
+from controller.compile.backend_statuses import backend_status
+from controller.compile.objects import Objects, Read, read
+from controller.compile.policies import Attachments, attach
+from controller.compile.policy_statuses import policy_statuses
+from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
+from dataplane import table
+
+__all__ = ["Ancestor", "Compiled", "Condition", "Status", "Target", "compile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The table, the values of the secrets that it names, and what is said about each object (sorted by kind,
+    namespace and name)."""
+
+    table: table.Table
+    secrets: dict[str, SecretStr] = field(repr=False)
+    statuses: tuple[Status, ...] = ()
+
+
+def compile(  # noqa: A001  (the field's own word)
+    objects: Iterable[Mapping[str, object]], *, open_by_default: bool = False, standalone: bool = True
+) -> Compiled:
+    """Decide everything about these Kubernetes documents (JSON-like: mappings with text as keys).
+
+    `open_by_default`: a gateway on loopback, where a Backend that injects a credential needs no Policy to be used.
+    `standalone`: Backends that nothing exposes are served all the same.
+    """
+    found = read(objects)
+    attachments = attach(found)
+    compiled = {
+        backend.identity.path: backends.compile_backend(backend, found, attachments)
+        for backend in found.backends.values()
+    }
+    exposed, conflicts = exposure.exposures(found, standalone=standalone)
+    rules = {route.identity: httproutes.serve_route(route, found) for route in found.routes.values()}
+    served = [routes.served_backend(each) for each in exposed]
+    served += [rule for of_route, _ in rules.values() for rule in of_route]
+    built = routes.build(served, routes.Surroundings(compiled, attachments, open_by_default))
+    statuses = [
+        *_broken(found.secrets),
+        *_broken(found.grants),
+        *policy_statuses(found, attachments, built.links),
+        *(
+            status(route.identity, *httproutes.conditions(route, rules[route.identity][1]))
+            for route in found.routes.values()
+        ),
+        *_backend_statuses(found, compiled, conflicts, built.links, open_by_default),
+    ]
+    secrets = {each.id: each.value for backend in compiled.values() for each in backend.credentials}
+    return Compiled(
+        table.Table(
+            backends=tuple(table.sealed(backend.entry) for backend in compiled.values()),
+            routes=tuple(built.entries),
+            callers=_used(attachments, built.entries),
+            secrets=tuple(sorted(secrets)),
+        ),
+        secrets,
+        tuple(sorted(statuses, key=lambda each: (each.kind, each.namespace, each.name))),
+    )
+
+
+def _broken(read_: Mapping[tuple[str, str], Read[object]]) -> list[Status]:
+    """Statuses of objects that have none where they are good."""
+    return [status(each.identity, not_accepted(each)) for each in read_.values() if each.value is None]
+
+
+def _backend_statuses(
+    objects: Objects,
+    compiled: Mapping[str, backends.Compiled],
+    conflicts: Mapping[str, str],
+    links: Iterable[routes.Link],
+    open_by_default: bool,
+) -> list[Status]:
+    leading: dict[str, list[routes.Link]] = defaultdict(list)
+    for link in links:
+        leading[link.backend].append(link)
+    return [
+        backend_status(
+            backend,
+            compiled[name],
+            conflicts.get(name, ""),
+            leading[name],
+            open_by_default=open_by_default,
+        )
+        for backend in objects.backends.values()
+        for name in [backend.identity.path]
+    ]
+
+
+def _used(attachments: Attachments, entries: Iterable[table.Route]) -> tuple[table.CallerSet, ...]:
+    """The callers that some route asks for."""
+    used = {
+        name
+        for entry in entries
+        for forward in entry.forwards
+        if forward.policies.authentication
+        for name in forward.policies.authentication.callers
+    }
+    return tuple(attachments.callers[name] for name in sorted(used))

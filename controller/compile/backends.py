@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 from urllib.parse import urlsplit
 
 import crds.backend
-from controller.compile.objects import Objects, Read
+from controller.compile.objects import Identity, Objects, Read
 from controller.compile.paths import declared
-from controller.compile.secrets import Credential, Unresolved, provider_credential
-from controller.compile.statuses import Condition, false, true
+from controller.compile.policies import Attachments
+from controller.compile.secrets import Credential, Unresolved, missing_secret, provider_credential
+from controller.compile.statuses import Condition, Target, false, true
 from dataplane import table
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -58,19 +60,20 @@ class Compiled:
         return tuple(path.suffix for path in self.entry.paths if path.type is table.RouteType.PASSTHROUGH)
 
 
-def compile_backend(backend: Read[crds.Backend], objects: Objects) -> Compiled:
-    """The Backend's entry, without the transformations and errors that Policies add."""
+def compile_backend(backend: Read[crds.Backend], objects: Objects, attachments: Attachments) -> Compiled:
+    """Everything that is decided about a Backend by itself."""
     name = backend.identity.path
     if backend.value is None:
         return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {backend.error}"))
     spec = backend.value.spec
     found = [
-        _provider(provider, index, backend.identity.namespace, objects) for index, provider in enumerate(spec.providers)
+        _provider(provider, f"spec.providers[{index}]", backend.identity, objects)
+        for index, provider in enumerate(spec.providers)
     ]
     compiled = Compiled(
         table.Backend(
             name=name,
-            providers=tuple(provider for provider, _, _ in found),
+            providers=tuple(_with_policies(provider, backend.identity, attachments) for provider, _, _ in found),
             models=tuple(_model(model) for model in spec.models),
             paths=declared(spec.routes or WELL_KNOWN),
         ),
@@ -89,9 +92,8 @@ def resolved(problems: Iterable[Unresolved]) -> Condition:
 
 
 def _provider(
-    provider: crds.backend.Provider, index: int, namespace: str, objects: Objects
+    provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects
 ) -> tuple[table.Provider, Credential | None, Unresolved | None]:
-    field = f"spec.providers[{index}]"
     entry = table.Provider(
         name=provider.name,
         kind="openai" if provider.openai is not None else "custom",
@@ -104,14 +106,23 @@ def _provider(
     try:
         _check_url(entry.url, f"{field}.url")
         if provider.auth and provider.auth.secret_ref:
-            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", namespace, objects)
+            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", backend.namespace, objects)
             entry = entry.model_copy(update={"credential": table.Credential(kind="secret", secret=credential.id)})
     except Unresolved as problem:
         return entry.model_copy(update={"error": str(problem)}), None, problem
     return entry, credential, None
 
 
-def _credential_kind(auth: crds.backend.Auth | None) -> str:
+def _with_policies(provider: table.Provider, backend: Identity, attachments: Attachments) -> table.Provider:
+    """The provider with the transformations of Policies that target it: the oldest last, since it wins."""
+    target = Target(*backend, provider.name)
+    attached = attachments.at.get(target, [])
+    closed = attachments.closed.get(target, [])
+    found = [each.blocks.transformation for each in reversed(attached) if each.blocks.transformation]
+    return provider.model_copy(update={"transformations": tuple(found), "error": provider.error or "".join(closed[:1])})
+
+
+def _credential_kind(auth: crds.backend.Auth | None) -> Literal["secret", "passthrough", "none"]:
     if auth is None:
         return "none"
     return "passthrough" if auth.passthrough is not None else "secret"
@@ -139,13 +150,6 @@ def _look_up(ref: crds.backend.SecretKeyRef, field: str, namespace: str, objects
         raise Unresolved(problem.reason, f"{field}: {problem}") from None
 
 
-def missing_secret(namespace: str, name: str, key: str) -> str:
-    return (
-        f'Secret {namespace}/{name} does not exist; create it with the entry "{key}": '
-        f"kubectl --namespace {namespace} create secret generic {name} --from-literal={key}=KEY"
-    )
-
-
 def _model(model: crds.backend.Model) -> table.Model:
     return table.Model(
         name=model.name,
@@ -158,8 +162,9 @@ def _model(model: crds.backend.Model) -> table.Model:
 
 
 def _with_refused(compiled: Compiled) -> Compiled:
+    """Behind `*` and under our credential, paths are refused unless they are declared, which wins over `*`."""
     suffixes = {path.suffix for path in compiled.entry.paths}
     if "*" not in suffixes or not compiled.injects:
         return compiled
     refused = tuple(path for path in REFUSED if path not in suffixes)
-    return Compiled(compiled.entry.model_copy(update={"refused": refused}), compiled.credentials, compiled.problems)
+    return replace(compiled, entry=compiled.entry.model_copy(update={"refused": refused}))

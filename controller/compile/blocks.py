@@ -25,7 +25,7 @@ class Blocks:
 
 def read_policy(document: Mapping[str, object]) -> Blocks:
     """A Policy with templates parsed and headers checked. Raises `Invalid`."""
-    policy = cast(crds.Policy, crds.parse(dict(document)))
+    policy = cast("crds.Policy", crds.parse(dict(document)))
     spec, name = policy.spec, f"{policy.metadata.namespace}/{policy.metadata.name}"
     subjects = tuple(
         table.Subject(namespace=policy.metadata.namespace, key=subject.key or "", team=subject.team or "")
@@ -39,9 +39,7 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
     )
 
 
-def _transformation(
-    spec: PolicySpec, name: str, subjects: tuple[table.Subject, ...]
-) -> table.Transformation | None:
+def _transformation(spec: PolicySpec, name: str, subjects: tuple[table.Subject, ...]) -> table.Transformation | None:
     if spec.transformation is None:
         return None
     errors: list[FieldError] = []

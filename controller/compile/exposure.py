@@ -114,7 +114,10 @@ def _backend_refs(document: Document, namespace: str) -> Iterator[tuple[str, str
 
 def _conflict(winners: Mapping[str, str], prefix: str) -> str:
     held = ", ".join(f"{host or 'any host'}{prefix or '/'} (Backend {winner})" for host, winner in winners.items())
-    return f"spec.expose: an older Backend (or of equal age, the first by name) is served there: {held}; choose another host or pathPrefix"
+    return (
+        f"spec.expose: another Backend, older or of equal age and first by name, is served there: {held}; "
+        "choose another host or pathPrefix"
+    )
 
 
 def _mapping(value: object) -> Mapping[str, object]:

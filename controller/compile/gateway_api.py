@@ -102,7 +102,7 @@ class RouteSpec(ApiModel):
     parent_refs: object = None
     use_default_gateways: object = None
     hostnames: tuple[Hostname, ...] = Field(default=(), max_length=16)
-    rules: tuple[dict[str, object], ...] = ({},)
+    written_rules: tuple[dict[str, object], ...] = Field(default=({},), alias="rules")
 
 
 class RouteDocument(ApiModel):
@@ -172,7 +172,7 @@ def read_route(document: Mapping[str, object]) -> HTTPRoute:
     """An HTTPRoute. Raises `Invalid` where it is not even known which hosts it is about."""
     spec = _parse(RouteDocument, document).spec
     rules: list[Rule] = []
-    for index, raw in enumerate(spec.rules):
+    for index, raw in enumerate(spec.written_rules):
         rule = _read_rule(raw, index)
         if any(rule.name == other.name for other in rules):
             error = f'{rule.path}.name: two rules are called "{rule.name}"; give each a name of its own'

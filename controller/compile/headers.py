@@ -14,8 +14,19 @@ from crds import FieldError
 from dataplane.table import HeaderOps, HeaderValue
 
 HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection te "
-    "trailer transfer-encoding upgrade http2-settings".split()
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    ]
 )
 """RFC 9110 §7.6.1, with the fields that older software treats alike."""
 _FRAMING = frozenset(["content-length", "host", "expect"])
@@ -39,9 +50,7 @@ def compiled(written: crds.policy.HeaderOps | None, path: str) -> tuple[HeaderOp
     return ops, errors
 
 
-def _values(
-    written: Iterable[crds.policy.HeaderValue], path: str, errors: list[FieldError]
-) -> Iterable[HeaderValue]:
+def _values(written: Iterable[crds.policy.HeaderValue], path: str, errors: list[FieldError]) -> Iterable[HeaderValue]:
     for index, header in enumerate(written):
         name = header.name.lower()
         if problem := _not_settable(name):

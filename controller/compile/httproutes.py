@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from controller.compile.exposure import permitted
 from controller.compile.gateway_api import BackendRef, HTTPRoute, RouteMatch, RouteRule, Rule, ValueMatch
-from controller.compile.objects import Age, Objects, Read
-from controller.compile.statuses import Condition, Target, false, true
+from controller.compile.names import what_exists
+from controller.compile.objects import Age, Identity, Objects, Read
 from controller.compile.paths import comparable
+from controller.compile.statuses import Condition, Target, false, true, unknown
 from dataplane import table
 
-_KINDS: Mapping[str, str] = {"Exact": "exact", "PathPrefix": "prefix", "RegularExpression": "regex"}
+_KINDS: dict[str, Literal["exact", "prefix", "regex"]] = {
+    "Exact": "exact",
+    "PathPrefix": "prefix",
+    "RegularExpression": "regex",
+}
+_IGNORED = {"timeouts": "timeouts", "retry": "retry", "sessionPersistence": "session_persistence"}
+"""Fields of a rule that change how it is served, not whether: it is served without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,9 @@ class Share:
     """One backendRef: where its share of the requests goes, or why it goes nowhere."""
 
     backend: tuple[str, str]
+    """Namespace and name."""
     weight: int
+    reason: str = ""
     error: str = ""
 
 
@@ -51,19 +61,27 @@ def serve_route(route: Read[HTTPRoute], objects: Objects) -> tuple[list[ServedRu
     rules: list[ServedRule] = []
     problems: list[Problem] = []
     for rule in route.value.rules:
-        shares = _shares(rule, route, objects, problems)
-        error = "; ".join(_errors(rule, shares, problems))
+        shares = _shares(rule, route.identity, objects)
+        faults = _faults(rule, shares)
+        problems += faults
+        problems += [Problem("ResolvedRefs", share.reason, share.error) for share in shares if share.error]
         if rule.matches:
-            rules.append(_served(route, route.value, rule, shares, error))
+            rules.append(_served(route, route.value.hostnames, rule, shares, faults))
     return rules, problems
 
 
-def conditions(problems: list[Problem]) -> tuple[Condition, Condition]:
-    """Accepted and ResolvedRefs."""
-    return (
-        _condition("Accepted", problems, "Served."),
-        _condition("ResolvedRefs", problems, "Every Backend that the rules refer to was found."),
-    )
+def conditions(route: Read[HTTPRoute], problems: list[Problem]) -> tuple[Condition, Condition]:
+    """Accepted and ResolvedRefs of an HTTPRoute with these problems."""
+    ignored = [
+        f"{rule.path}.{name} has no effect yet."
+        for rule in (route.value.rules if route.value else ())
+        for name, attribute in _IGNORED.items()
+        if rule.value and getattr(rule.value, attribute) is not None
+    ]
+    accepted = _condition("Accepted", problems, " ".join(["Served.", *ignored]))
+    if route.value is None:
+        return accepted, unknown("ResolvedRefs")
+    return accepted, _condition("ResolvedRefs", problems, "Every Backend that the rules refer to was found.")
 
 
 def _condition(type_: str, problems: list[Problem], message: str) -> Condition:
@@ -73,22 +91,79 @@ def _condition(type_: str, problems: list[Problem], message: str) -> Condition:
     return true(type_, message)
 
 
-def _errors(rule: Rule, shares: tuple[Share, ...], problems: list[Problem]) -> Iterator[str]:
+def _faults(rule: Rule, shares: Sequence[Share]) -> list[Problem]:
     """Why the whole rule answers 500."""
     if rule.value is None:
-        problems.append(Problem("Accepted", "Invalid", f"{rule.error} (the rule answers 500 where it matches)"))
-        yield rule.error
-        return
-    for field in _filters(rule, rule.value):
-        message = f"{field} is not supported yet, and the rule is not served without it: remove the filter"
-        problems.append(Problem("Accepted", "UnsupportedValue", f"{message} (the rule answers 500)"))
-        yield message
-    for name in ("timeouts", "retry", "sessionPersistence"):
-        if getattr(rule.value, to_snake(name)) is not None:
-            message = f"{rule.path}.{name} is not supported yet: remove it"
-            problems.append(Problem("Accepted", "UnsupportedValue", f"{message} (the rule answers 500)"))
-            yield message
+        return [Problem("Accepted", "Invalid", rule.error)]
+    faults = [
+        Problem("Accepted", "UnsupportedValue", f"{field} is not supported yet, and never skipped silently: remove it")
+        for field in _filters(rule.path, rule.value)
+    ]
     if not any(share.weight for share in shares):
-        message = f"{rule.path}.backendRefs: no Backend with a weight above 0; name one"
-        problems.append(Problem("ResolvedRefs", "BackendNotFound", f"{message} (the rule answers 500)"))
-        yield message
+        message = f"{rule.path}.backendRefs: names no Backend with a weight above 0; name one"
+        faults.append(Problem("ResolvedRefs", "BackendNotFound", message))
+    return faults
+
+
+def _filters(path: str, rule: RouteRule) -> Iterator[str]:
+    for index, written in enumerate(rule.filters):
+        yield f"{path}.filters[{index}] ({written.get('type', 'no type')})"
+    for position, ref in enumerate(rule.backend_refs):
+        for index, written in enumerate(ref.filters):
+            yield f"{path}.backendRefs[{position}].filters[{index}] ({written.get('type', 'no type')})"
+
+
+def _shares(rule: Rule, route: Identity, objects: Objects) -> tuple[Share, ...]:
+    refs = rule.value.backend_refs if rule.value else ()
+    return tuple(_share(ref, route, f"{rule.path}.backendRefs[{index}]", objects) for index, ref in enumerate(refs))
+
+
+def _share(ref: BackendRef, route: Identity, path: str, objects: Objects) -> Share:
+    key = (ref.namespace or route.namespace, ref.name)
+    if (ref.group, ref.kind) != ("tidegate.dev", "Backend"):
+        message = f'{path}: is of kind {ref.kind}, group "{ref.group}"; write group: tidegate.dev, kind: Backend'
+        return Share(key, ref.weight, "InvalidKind", message)
+    if not permitted(objects, route.namespace, *key):
+        message = (
+            f"{path}.namespace: Backend {key[0]}/{key[1]} is in another namespace, and no ReferenceGrant there lets "
+            f"HTTPRoutes of {route.namespace} refer to it; ask its owner for one, or move the route there"
+        )
+        return Share(key, ref.weight, "RefNotPermitted", message)
+    backend = objects.backends.get(key)
+    if backend is None:
+        names = [name for namespace, name in objects.backends if namespace == key[0]]
+        message = f"{path}.name: there is no Backend {key[0]}/{key[1]}; {what_exists(ref.name, names)}"
+        return Share(key, ref.weight, "BackendNotFound", message)
+    if backend.value is None:
+        return Share(key, ref.weight, "BackendInvalid", f"{path}: {backend.identity} is not accepted: {backend.error}")
+    return Share(key, ref.weight)
+
+
+def _served(
+    route: Read[HTTPRoute], hostnames: tuple[str, ...], rule: Rule, shares: tuple[Share, ...], faults: list[Problem]
+) -> ServedRule:
+    target = Target(*route.identity)
+    why = "; ".join(fault.message for fault in faults)
+    entry = table.Route(
+        name=f"{route.identity.path}#{rule.name}",
+        hostnames=hostnames,
+        matches=tuple(_match(match) for match in rule.matches),
+        error=f"{route.identity}: {why}" if why else "",
+    )
+    targets = (target, target._replace(section=rule.name)) if rule.named else (target,)
+    return ServedRule(entry, route.age, targets, shares)
+
+
+def _match(match: RouteMatch) -> table.Match:
+    is_text = match.path.type != "RegularExpression"
+    return table.Match(
+        path=comparable(match.path.value) if is_text else match.path.value,
+        path_kind=_KINDS[match.path.type],
+        method=match.method or "",
+        headers=tuple(_name_match(header, header.name.lower()) for header in match.headers),
+        query=tuple(_name_match(parameter, parameter.name) for parameter in match.query_params),
+    )
+
+
+def _name_match(match: ValueMatch, name: str) -> table.NameMatch:
+    return table.NameMatch(name=name, value=match.value, regex=match.type == "RegularExpression")

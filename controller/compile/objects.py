@@ -23,6 +23,7 @@ from crds import FieldError, Invalid
 Document = Mapping[str, object]
 Age = tuple[datetime, str, str]
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 GROUPS = {
     "Backend": "tidegate.dev",
@@ -51,7 +52,7 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Read(Generic[T]):
+class Read(Generic[T_co]):
     """An object: its value, or why there is none."""
 
     identity: Identity
@@ -59,7 +60,7 @@ class Read(Generic[T]):
     """Sort key: the oldest first, ties by namespace and name. Objects without a creation time are the youngest."""
     documents: tuple[Document, ...]
     """What was written under this identity: one, or different ones that cannot all hold."""
-    value: T | None = None
+    value: T_co | None = None
     reason: str = ""
     """Of the condition Accepted, where there is no value: Invalid or DuplicateName."""
     error: str = ""
@@ -99,8 +100,7 @@ def identify(document: Document) -> Identity | None:
     kind, version = document.get("kind"), document.get("apiVersion")
     if not isinstance(kind, str) or not isinstance(version, str) or kind not in GROUPS:
         return None
-    group, slash, _ = version.rpartition("/")
-    if group != GROUPS[kind]:
+    if version.rpartition("/")[0] != GROUPS[kind]:
         return None
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
@@ -130,10 +130,11 @@ def _read_one(identity: Identity, documents: list[Document], reader: Callable[[D
 
 
 def _read_backend(document: Document) -> crds.Backend:
-    backend = cast(crds.Backend, crds.parse(dict(document)))
+    backend = cast("crds.Backend", crds.parse(dict(document)))
     declared(backend.spec.routes)
+    expose = backend.spec.expose
     try:
-        comparable(backend.spec.expose and backend.spec.expose.path_prefix or "/")
+        comparable((expose and expose.path_prefix) or "/")
     except ValueError as error:
         raise Invalid([FieldError("spec.expose.pathPrefix", str(error))]) from None
     return backend

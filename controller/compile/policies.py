@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from controller.compile.backends import missing_secret
 from controller.compile.blocks import Blocks
+from controller.compile.names import what_exists
 from controller.compile.objects import Age, Document, Identity, Objects, Read
-from controller.compile.secrets import caller_set
+from controller.compile.secrets import caller_set, missing_secret
 from controller.compile.statuses import Condition, Target, false
 from crds.policy import Authentication, Precedence, TargetRef
 from dataplane import table
@@ -116,14 +115,14 @@ def _not_found(ref: TargetRef, namespace: str, path: str, objects: Objects) -> s
     found = known.get((namespace, ref.name))
     if found is None:
         names = [name for space, name in known if space == namespace]
-        return f"{path}.name: there is no {ref.kind} {namespace}/{ref.name}; {_listed(ref.name, names)}"
+        return f"{path}.name: there is no {ref.kind} {namespace}/{ref.name}; {what_exists(ref.name, names)}"
     sections = _sections(ref, namespace, objects)
     if not ref.section_name or sections is None or ref.section_name in sections:
         return ""
     what = "provider" if ref.kind == "Backend" else "rule"
     return (
         f'{path}.sectionName: {ref.kind} {namespace}/{ref.name} has no {what} "{ref.section_name}"; '
-        f"{_listed(ref.section_name, sections)}"
+        f"{what_exists(ref.section_name, sections)}"
     )
 
 
@@ -134,16 +133,6 @@ def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | N
         return None if backend is None else [provider.name for provider in backend.spec.providers]
     route = objects.routes[namespace, ref.name].value
     return None if route is None else [rule.name for rule in route.rules if rule.named]
-
-
-def _listed(name: str, names: Sequence[str]) -> str:
-    if not names:
-        return "there is none"
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    rest = sorted(set(names) - set(close))
-    shown = [*close, *rest][:10]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return f"there is: {', '.join(shown)}{more}"
 
 
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:

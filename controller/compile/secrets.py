@@ -111,6 +111,13 @@ def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str]]:
     return CallerSet(id=identity, namespace=secret.namespace, team=team, keys=tuple(keys.values())), problems
 
 
+def missing_secret(namespace: str, name: str, key: str) -> str:
+    return (
+        f'Secret {namespace}/{name} does not exist; create it with the entry "{key}": '
+        f"kubectl --namespace {namespace} create secret generic {name} --from-literal={key}=KEY"
+    )
+
+
 def bare_key(text: str) -> str:
     """A key without white space around it and without a leading "Bearer".
 

@@ -8,7 +8,15 @@ from typing import get_args
 from dataplane.table import Template, Variable
 
 CREDENTIAL_HEADERS = frozenset(
-    "authorization api-key x-api-key x-goog-api-key cookie proxy-authorization sec-websocket-protocol".split()
+    [
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "x-goog-api-key",
+        "cookie",
+        "proxy-authorization",
+        "sec-websocket-protocol",
+    ]
 )
 CREDENTIAL_PARAMETERS = frozenset(["key", "api-key", "access_token"])
 """Where clients put keys. A template that read one would hand it to whoever reads the header that it fills."""
@@ -59,5 +67,7 @@ def _named(source: str, name: str) -> Variable:
             raise ValueError(f"${{{source}.{name}}} names no header: use letters, digits and '-'")
         name = name.lower()
     if name.lower() in (CREDENTIAL_HEADERS if source == "request.header" else CREDENTIAL_PARAMETERS):
-        raise ValueError(f"${{{source}.{name}}} may hold a credential, which is no source; for callers use ${{caller.key}}")
+        raise ValueError(
+            f"${{{source}.{name}}} may hold a credential, which is no source; for callers use ${{caller.key}}"
+        )
     return Variable.model_validate({"source": source, "name": name})

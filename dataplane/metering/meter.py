@@ -1,6 +1,6 @@
 """Where everything that is counted comes in: it is added up, priced and written down, at once.
 
-Called from the event loop, on the hot path; a turn costs some 25 µs, most of it the log line. Only names that were
+Called from the event loop, on the hot path; a turn costs some 30 µs, half of it the log line. Only names that were
 declared or that an upstream confirmed become labels, so that clients cannot make up series.
 """
 

@@ -107,8 +107,9 @@ Item = tuple[int | float, Decimal | None]
 
 def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
     yield from _input_items(t, p, unknown_is_text)
-    one_price = _same(p.output_text, p.output_audio, p.output_image)
-    yield t.output_unknown, p.output_text if unknown_is_text or one_price else None
+    if t.output_unknown:
+        known = unknown_is_text or _same(p.output_text, p.output_audio, p.output_image)
+        yield t.output_unknown, p.output_text if known else None
     yield t.output_text, p.output_text
     yield t.output_audio, p.output_audio
     yield t.output_image, p.output_image
@@ -118,7 +119,7 @@ def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
 def _input_items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
     """Cached, written and fresh tokens of each modality; `unknown` first, since it is the first to give up
     cached and written ones that have no modality."""
-    known = unknown_is_text or _same(p.input_text, p.input_audio, p.input_image)
+    known = t.input_unknown and (unknown_is_text or _same(p.input_text, p.input_audio, p.input_image))
     text = (p.input_text, p.cached_text)
     image = text if p.input_image is None else (p.input_image, p.cached_image)
     cached_left, written_left = t.cached_unknown, t.cache_write

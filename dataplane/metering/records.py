@@ -6,17 +6,13 @@ out; `"tokens": null` says that the provider reported nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from decimal import Decimal
-from operator import attrgetter
 
 import structlog
 
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
-
-KINDS = tuple(f.name for f in fields(Tokens))
-AMOUNTS = attrgetter(*KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class SessionSummary:
     """Who ended it: `client`, `upstream`, `gateway`."""
     caller: Caller = ANONYMOUS
     turns: int = 0
-    tokens: Tokens = field(default=NO_TOKENS)
+    tokens: Tokens = NO_TOKENS
     cost: Decimal | None = None
     """USD of the turns that have a price; None if none has."""
 
@@ -73,8 +69,8 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None) -> dict[str, o
         "request_model": usage.request_model,
         "response_model": usage.response_model,
         "caller": _caller(usage.caller),
-        "tokens": None if usage.tokens is None else _tokens(usage.tokens),
-        "cost_usd": _usd(cost.usd),
+        "tokens": None if usage.tokens is None else usage.tokens.nonzero(),
+        "cost_usd": usd(cost.usd),
         "cost_status": cost.status,
         "price_source": cost.source,
         "duration": duration,
@@ -91,8 +87,8 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
         "model": summary.model,
         "caller": _caller(summary.caller),
         "turns": summary.turns,
-        "tokens": _tokens(summary.tokens),
-        "cost_usd": _usd(summary.cost),
+        "tokens": summary.tokens.nonzero(),
+        "cost_usd": usd(summary.cost),
         "seconds": round(summary.seconds, 3),
         "close_code": summary.close_code,
         "reason": summary.reason,
@@ -100,15 +96,11 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
     }
 
 
-def _tokens(tokens: Tokens) -> dict[str, float]:
-    return {kind: amount for kind, amount in zip(KINDS, AMOUNTS(tokens), strict=True) if amount}
-
-
 def _caller(caller: Caller) -> dict[str, str]:
     return {"namespace": caller.namespace, "key": caller.key, "team": caller.team}
 
 
-def _usd(amount: Decimal | None) -> str | None:
+def usd(amount: Decimal | None) -> str | None:
     """Plain digits: `0.0123`, never `1.23E-2`."""
     if amount is None:
         return None

@@ -162,10 +162,24 @@ def test_other_words_stay(harmless: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(max_size=9), st.text() | st.sampled_from(SECRETS[:-1]), max_size=4))
-def test_a_masked_line_is_still_json(event: dict[str, str]) -> None:
+@given(
+    st.dictionaries(
+        st.text(max_size=9) | st.sampled_from(["api_key", "APIKEY", "x-api-key", "?key="]),
+        st.text() | st.sampled_from([*SECRETS[:-1], "", "}", 5, True, [], ["x"]]),
+        max_size=4,
+    )
+)
+def test_a_masked_line_is_still_json(event: dict[str, object]) -> None:
     masked = orjson.loads(logs.redact(orjson.dumps(event)))
     assert len(masked) == len(event)
+    assert "S3CRET" not in repr(masked)
+
+
+def test_a_field_named_after_a_key_is_masked(capsys: Capture) -> None:
+    logs.configure()
+    structlog.get_logger().info("odd", api_key="S3CRET", nested={"api-key": "S3CRET", "apikey": ""})
+    [line] = lines(capsys)
+    assert (line["api_key"], line["nested"]) == ("***", {"api-key": "***", "apikey": ""})
 
 
 @pytest.mark.parametrize("format_", ["json", "console"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 
@@ -301,6 +302,34 @@ def test_items_can_be_placed_referred_to_retrieved_truncated_and_deleted() -> No
         ('{"type":"input_audio_buffer.commit"}', "input_audio_buffer_commit_empty", None),
         ('{"type":"input_audio_buffer.append","audio":"%%%"}', "invalid_value", "audio"),
         ('{"type":"conversation.item.create","item":{"type":"poem"}}', "invalid_value", "item.type"),
+        ('{"type":"conversation.item.create","item":{}}', "missing_required_parameter", "item.type"),
+        ('{"type":"conversation.item.create","item":{"type":"message"}}', "missing_required_parameter", "item.role"),
+        (
+            '{"type":"conversation.item.create","item":{"type":"function_call_output","call_id":"c","output":{}}}',
+            "invalid_type",
+            "item.output",
+        ),
+        (
+            '{"type":"conversation.item.create","item":{"type":"message","role":"user","content":[{"type":"text"}]}}',
+            "invalid_value",
+            "item.content[0].type",
+        ),
+        (
+            (
+                '{"type":"conversation.item.create","previous_item_id":"x",'
+                '"item":{"type":"message","role":"user","content":[]}}'
+            ),
+            "item_create_invalid_item_id",
+            "previous_item_id",
+        ),
+        ('{"type":"response.create","response":{"conversation":"mine"}}', "invalid_value", "response.conversation"),
+        ('{"type":"response.create","response":{"max_output_tokens":0}}', "invalid_value", None),
+        (
+            json.dumps({"type": "response.create", "response": {"metadata": {str(n): "" for n in range(17)}}}),
+            "invalid_value",
+            "response.metadata",
+        ),
+        ('{"type":"response.cancel","response_id":"resp_x"}', "response_cancel_not_active", None),
         ('{"type":"conversation.item.truncate","item_id":"x"}', "item_truncate_invalid_item_id", "item_id"),
     ],
 )
@@ -338,6 +367,47 @@ def test_error_names_the_event_of_the_client() -> None:
     assert error_of(client.say("no.such.type", event_id="mine-1"))["event_id"] == "mine-1"
     assert error_of(client.say("no.such.type"))["event_id"] is None
     assert "'session.update'" in error_of(client.say("no.such.type"))["message"]
+
+
+def test_items_are_made_once_and_only_spoken_answers_can_be_truncated() -> None:
+    client = Dialogue()
+    item = {"id": "mine", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
+    client.say("conversation.item.create", item=item)
+    assert error_of(client.say("conversation.item.create", item=item))["param"] == "item.id"
+    cut = client.say("conversation.item.truncate", item_id="mine", content_index=0, audio_end_ms=0)
+    assert error_of(cut)["code"] == "item_truncate_invalid_item_id"
+
+
+def test_spoken_item_is_heard_and_its_audio_not_sent_back() -> None:
+    client = Dialogue()
+    audio = base64.b64encode(bytes(48 * 1000)).decode()
+    content = [{"type": "input_audio", "audio": audio}]
+    added = client.say("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+    assert only(added, "conversation.item.added")["item"]["content"] == [{"type": "input_audio"}]
+    usage = only(client.say("response.create"), "response.done")["response"]["usage"]
+    assert usage["input_token_details"]["audio_tokens"] == 10
+
+
+def test_push_to_talk_and_a_cleared_buffer() -> None:
+    client = Dialogue()
+    client.configure(audio={"input": {"turn_detection": None, "format": {"type": "audio/pcmu"}}})
+    client.speak(600)  # as 8 kHz audio six times as long
+    assert types(client.say("input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
+    assert error_of(client.say("input_audio_buffer.commit"))["code"] == "input_audio_buffer_commit_empty"
+    client.speak(100)
+    committed = types(client.say("input_audio_buffer.commit"))
+    assert committed == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
+    usage = only(client.say("response.create"), "response.done")["response"]["usage"]
+    assert usage["input_token_details"]["audio_tokens"] == 6
+
+
+def test_one_of_several_responses_can_be_cancelled_by_its_id() -> None:
+    client = Dialogue("stall")
+    client.say("response.create")
+    aside = only(client.say("response.create", response={"conversation": "none"}), "response.created")
+    done = only(client.say("response.cancel", response_id=aside["response"]["id"]), "response.done")
+    assert done["response"]["conversation_id"] is None
+    assert only(client.say("response.cancel"), "response.done")["response"]["conversation_id"]
 
 
 def test_formats_below_24_khz_and_late_changes_of_voice_are_refused() -> None:

@@ -370,6 +370,13 @@ async def test_rules_of_a_file_and_stop_with_open_sessions() -> None:
     assert (simulator.sessions, simulator.connections) == (0, 0)
 
 
+async def test_address_that_is_taken_leaves_nothing_behind(simulator: Simulator) -> None:
+    other = Simulator()
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start(port=simulator.port)
+    assert (other.port, other.connections) == (0, 0)
+
+
 async def test_tls(tmp_path: Path) -> None:
     server, client = _contexts(tmp_path)
     simulator = Simulator()

@@ -1,0 +1,65 @@
+"""What is said about Backends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import crds
+from controller.compile.backends import Compiled, resolved
+from controller.compile.objects import Read
+from controller.compile.routes import Link
+from controller.compile.statuses import Condition, Status, false, not_accepted, ready, status, true, unknown
+
+
+def backend_status(
+    backend: Read[crds.Backend], compiled: Compiled, conflict: str, links: Sequence[Link], *, open_by_default: bool
+) -> Status:
+    """The status of one Backend. `conflict`: where it is not served, though it says so; `links` lead to it."""
+    if backend.value is None:
+        conditions = [not_accepted(backend), unknown("ResolvedRefs"), unknown("Authenticated")]
+    else:
+        conditions = [
+            false("Accepted", "HostnameConflict", conflict) if conflict else true("Accepted", "The spec is valid."),
+            resolved(compiled.problems),
+            _authenticated(backend, compiled, links, open_by_default),
+        ]
+    return status(backend.identity, *conditions, ready(conditions))
+
+
+def _authenticated(
+    backend: Read[crds.Backend], compiled: Compiled, links: Sequence[Link], open_by_default: bool
+) -> Condition:
+    if not compiled.injects:
+        return true("Authenticated", "No credential is injected, so none is asked for.", "NothingInjected")
+    undecided = [link for link in links if link.undecided]
+    if not undecided:
+        return true("Authenticated", "A Policy says how callers authenticate.")
+    if open_by_default:
+        message = (
+            f"Open, since this gateway is on loopback. Elsewhere callers get 401 until you apply:\n{how_to(backend)}"
+        )
+        return true("Authenticated", message, "OpenOnLoopback")
+    where = ", ".join(sorted({link.route for link in undecided if link.route}))
+    message = (
+        "A credential is injected, and no Policy says how callers authenticate, so they get 401"
+        f"{' on ' + where if where else ''}. Apply a Secret with your own keys, and this Policy:\n{how_to(backend)}"
+    )
+    return false("Authenticated", "NoPolicy", message)
+
+
+def how_to(backend: Read[crds.Backend]) -> str:
+    """The YAML that lets callers in."""
+    name, namespace = backend.identity.name, backend.identity.namespace
+    return f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}-keys, namespace: {namespace}}}
+stringData: {{my-app: CHOOSE-A-LONG-RANDOM-KEY}}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {{name: {name}-callers, namespace: {namespace}}}
+spec:
+  targetRefs: [{{group: tidegate.dev, kind: Backend, name: {name}}}]
+  authentication: {{mode: Required, keys: [{{secretRef: {{name: {name}-keys}}}}]}}
+"""

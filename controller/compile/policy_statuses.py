@@ -1,0 +1,122 @@
+"""What is said about Policies, one target at a time: what holds, what lost to whom, and what cannot be enforced."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from controller.compile.combine import Loss
+from controller.compile.objects import Identity, Objects
+from controller.compile.policies import Attached, Attachments
+from controller.compile.routes import Link
+from controller.compile.statuses import Ancestor, Condition, Status, Target, false, not_accepted, status, true
+
+Place = tuple[Identity, Target]
+
+
+class Record:
+    """What became of Policies on every way through the gateway, by Policy and target."""
+
+    def __init__(self, links: Iterable[Link]) -> None:
+        self.held: dict[Place, set[str]] = defaultdict(set)
+        self.lost: dict[Place, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
+        """Routes, by block and by what happened to it there."""
+        self.unenforced: dict[Place, dict[str, str]] = defaultdict(dict)
+        """Reason, by message."""
+        for link in links:
+            self._add(link)
+
+    def _add(self, link: Link) -> None:
+        for attached, block in link.combined.held:
+            self.held[attached.policy, attached.target].add(block)
+        for loss in link.combined.lost:
+            self.lost[loss.loser.policy, loss.loser.target][loss.block, _why(loss)].append(link.route)
+        for each in link.unenforced:
+            self.unenforced[each.attached.policy, each.attached.target].setdefault(each.message, each.reason)
+
+
+def policy_statuses(objects: Objects, attachments: Attachments, links: Sequence[Link]) -> list[Status]:
+    """The status of every Policy."""
+    record = Record(links)
+    attached: dict[Identity, list[Attached]] = defaultdict(list)
+    for target in sorted(attachments.at):
+        for each in attachments.at[target]:
+            attached[each.policy].append(each)
+    return [
+        _status(policy.identity, attached[policy.identity], objects, attachments, record)
+        for policy in objects.policies.values()
+    ]
+
+
+def _status(
+    policy: Identity, attached: Sequence[Attached], objects: Objects, attachments: Attachments, record: Record
+) -> Status:
+    conditions: dict[Target, tuple[Condition, Condition]] = {}
+    for target, accepted in attachments.rejected.get(policy, {}).items():
+        conditions[target] = (accepted, _because_of(accepted))
+    for each in attached:
+        accepted = _accepted((policy, each.target), record)
+        enforced = _enforced((policy, each.target), attachments, record)
+        conditions[each.target] = (accepted, enforced if accepted.status == "True" else _because_of(accepted))
+    ancestors = [Ancestor(target, conditions[target]) for target in sorted(conditions)]
+    broken = objects.policies[policy.namespace, policy.name]
+    if broken.value is None:
+        accepted = not_accepted(broken)
+        return status(policy, accepted, _because_of(accepted), ancestors=ancestors)
+    return status(policy, *_summary(ancestors), ancestors=ancestors)
+
+
+def _accepted(place: Place, record: Record) -> Condition:
+    held, lost = record.held.get(place, set()), record.lost.get(place, {})
+    told = [
+        _loss(block, why, sorted(set(routes)), partly=block in held) for (block, why), routes in sorted(lost.items())
+    ]
+    if lost and not held:
+        advice = "Remove one of the two, or attach this one to something that is its alone."
+        return false("Accepted", "Conflicted", f"Nothing of this Policy holds: {'; '.join(told)}. {advice}")
+    if told:
+        return true("Accepted", f"In force, except: {'; '.join(told)}.")
+    return true("Accepted", "In force.")
+
+
+def _enforced(place: Place, attachments: Attachments, record: Record) -> Condition:
+    problems = list(attachments.key_problems.get(place[0], []))
+    problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
+    if problems:
+        return false("Enforced", problems[0][0], "; ".join(message for _, message in problems))
+    return true("Enforced", "Enforced wherever it is in force.")
+
+
+def _because_of(accepted: Condition) -> Condition:
+    return false("Enforced", accepted.reason, "Not enforced, since it is not accepted; see Accepted.")
+
+
+def _loss(block: str, why: str, routes: Sequence[str], *, partly: bool) -> str:
+    where = f" on {', '.join(routes)}" if partly and any(routes) else ""
+    return f"{block}{where} is replaced by {why}"
+
+
+def _why(loss: Loss) -> str:
+    winner = loss.winner
+    if winner.target == loss.loser.target:
+        return f"{winner.policy} (on the same target, and older or first by name)"
+    if winner.override:
+        return f"{winner.policy} (on {winner.target}, with precedence: Override)"
+    return f"{winner.policy} (on the narrower {winner.target})"
+
+
+def _summary(ancestors: Sequence[Ancestor]) -> tuple[Condition, ...]:
+    """Accepted and Enforced of the whole Policy: what is wrong on any target is said here too."""
+    return tuple(_sum(ancestors, index) for index in (0, 1))
+
+
+def _sum(ancestors: Sequence[Ancestor], index: int) -> Condition:
+    told = [(ancestor.ref, ancestor.conditions[index]) for ancestor in ancestors]
+    # A Policy that lost on one target and holds on another is in force.
+    counted = [each for each in told if each[1].reason != "Conflicted"] or told
+    wrong = [each for each in counted if each[1].status != "True"]
+    first = (wrong or counted)[0][1]
+    if len(told) == 1:
+        return first
+    messages = [f"{ref}: {condition.message}" for ref, condition in wrong or told]
+    return Condition(first.type, first.status, first.reason, " ".join(messages))

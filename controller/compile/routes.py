@@ -1,0 +1,140 @@
+"""The routes of the table: everything that is served, with the Policies that hold for each Backend there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controller.compile.backends import Compiled
+from controller.compile.combine import Combined, combine
+from controller.compile.exposure import Exposure, route_of
+from controller.compile.httproutes import ServedRule, Share
+from controller.compile.policies import Attached, Attachments
+from controller.compile.statuses import Target
+from dataplane import table
+
+NOBODY_ASKED = table.Authentication(policy="", mode=table.AuthenticationMode.NONE)
+"""Where no Policy had to say how callers authenticate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unenforced:
+    """A block that cannot hold where its Policy is attached."""
+
+    attached: Attached
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One way through the gateway: a route and a Backend behind it. Statuses are made from these."""
+
+    route: str
+    backend: str
+    combined: Combined
+    unenforced: tuple[Unenforced, ...] = ()
+    undecided: bool = False
+    """A credential is injected and no Policy says how callers authenticate."""
+
+
+@dataclass(slots=True)
+class Routes:
+    entries: list[table.Route] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every route is decided against."""
+
+    backends: Mapping[str, Compiled]
+    attachments: Attachments
+    open_by_default: bool
+
+
+def served_backend(exposure: Exposure) -> ServedRule:
+    """An exposed Backend, as a rule that leads to it alone."""
+    namespace, _, name = exposure.backend.partition("/")
+    return ServedRule(route_of(exposure), exposure.age, (), (Share((namespace, name), 1),))
+
+
+def build(served: list[ServedRule], around: Surroundings) -> Routes:
+    """The table's routes in the order that decides between equal matches: the oldest first, ties by name; rules of
+    one HTTPRoute as they are written."""
+    routes = Routes()
+    for rule in sorted(served, key=lambda rule: rule.age):
+        forwards = []
+        for share in rule.shares:
+            forward, link = _forward(rule, share, around)
+            forwards.append(forward)
+            routes.links.append(link)
+        if not rule.shares:
+            routes.links.append(Link(rule.route.name, "", combine(rule.targets, around.attachments)))
+        routes.entries.append(table.sealed(rule.route.model_copy(update={"forwards": tuple(forwards)})))
+    linked = {link.backend for link in routes.links}
+    routes.links += [_unserved(name, around) for name in around.backends if name not in linked]
+    return routes
+
+
+def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[table.Forward, Link]:
+    name = "/".join(share.backend)
+    backend = around.backends.get(name)
+    chain = rule.targets if backend is None else (*rule.targets, Target("Backend", *share.backend))
+    combined = combine(chain, around.attachments)
+    error = share.error or (backend.entry.error if backend else "") or _closed(chain, around.attachments)
+    if error or backend is None:
+        forward = table.Forward(backend=name, weight=share.weight, error=error)
+        return forward, Link(rule.route.name, name if backend else "", combined)
+    unenforced = tuple(_unenforced(backend, combined))
+    policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
+    conflict = next((each for each in unenforced if each.reason == "LocationNeeded"), None)
+    forward = table.Forward(
+        backend=name,
+        weight=share.weight,
+        policies=table.PolicySet() if conflict else policies,
+        error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
+    )
+    return forward, Link(rule.route.name, name, combined, unenforced, undecided)
+
+
+def _unserved(name: str, around: Surroundings) -> Link:
+    """A Backend that no route leads to: its Policies are looked at all the same."""
+    namespace, _, short = name.partition("/")
+    combined = combine((Target("Backend", namespace, short),), around.attachments)
+    _, undecided = _authenticated(around.backends[name], combined.policies, around.open_by_default)
+    return Link("", name, combined, undecided=undecided)
+
+
+def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:
+    reasons = [reason for target in chain if target in attachments.closed for reason in attachments.closed[target]]
+    return reasons[0] if reasons else ""
+
+
+def _authenticated(backend: Compiled, policies: table.PolicySet, open_by_default: bool) -> tuple[table.PolicySet, bool]:
+    """The policies with authentication decided, and whether a Policy is missing that would say so."""
+    if policies.authentication is not None:
+        return policies, False
+    if backend.injects and not open_by_default:
+        return policies, True
+    return policies.model_copy(update={"authentication": NOBODY_ASKED}), backend.injects
+
+
+def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
+    authenticator = combined.authenticator
+    mode = combined.policies.authentication.mode if combined.policies.authentication else None
+    if authenticator and backend.passthrough and mode is not table.AuthenticationMode.NONE:
+        message = (
+            f"spec.authentication: provider {backend.passthrough} of Backend {backend.entry.name} is sent the client's "
+            "own credential (auth.passthrough), so the client has no place for a key of the gateway's: "
+            "use auth.secretRef there, or mode: None here; requests are answered 500 until then"
+        )
+        yield Unenforced(authenticator, "LocationNeeded", message)
+    for attached, block in combined.held:
+        if block == "models" and backend.uninspected:
+            message = (
+                f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
+                f"{backend.entry.name} are relayed without reading the model, so callers can ask for any there: "
+                "remove those paths from spec.routes, or give them a type that is read"
+            )
+            yield Unenforced(attached, "PassthroughNotRead", message)

@@ -1,0 +1,179 @@
+"""A client that holds turns of every kind, by a script drawn from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from websockets.asyncio.client import ClientConnection
+
+Event = dict[str, object]
+PIECE = base64.b64encode(bytes(4800)).decode()
+"""100 ms of silence at 24 kHz."""
+TOOL = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather somewhere.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+USAGES = ("", "null-usage", "no-details", "total-only", "zero-usage", "no-usage")
+TRANSCRIBERS = ("whisper-1", "gpt-4o-mini-transcribe")
+
+
+class Talker:
+    """One session. `turns` counts responses that were begun here and have ended."""
+
+    def __init__(self, socket: ClientConnection, rng: Random) -> None:
+        self._socket, self._rng = socket, rng
+        self._transcribes = False
+        self.turns = 0
+
+    async def hold(self, kind: str) -> None:
+        """One turn (or a few) of a kind, to its end."""
+        await KINDS[kind](self)
+
+    async def text(self) -> None:
+        await self._say("Tell me " + "something " * self._rng.randint(1, 30))
+        await self._respond(self._rng.choice(USAGES))
+
+    async def audio(self) -> None:
+        late = self._rng.choice(("", "transcript-late", "transcript-fails"))
+        await self._configure(turn_detection=None)
+        await self._append(self._rng.randint(1, 8))
+        await self._send("input_audio_buffer.commit")
+        await self._respond(late, extra=0 if late == "transcript-fails" else 1)
+
+    async def vad(self) -> None:
+        await self._configure(turn_detection={"type": "server_vad", "create_response": True})
+        await self._append(5)
+        await self._until(done=1, transcripts=1)
+        await self._configure(turn_detection=None)
+
+    async def tool(self) -> None:
+        await self._send("session.update", session={"type": "realtime", "tools": [TOOL]})
+        await self._say("What is the weather?")
+        call = await self._respond("")
+        if call:
+            output = {"type": "function_call_output", "call_id": call, "output": '{"sky":"blue"}'}
+            await self._send("conversation.item.create", item=output)
+            await self._respond("")
+        await self._send("session.update", session={"type": "realtime", "tools": []})
+
+    async def cancelled(self) -> None:
+        await self._say("Sing a long song")
+        await self._create("wait")
+        await self._event("response.created")
+        await self._send("response.cancel")
+        await self._until(done=1)
+
+    async def failed(self) -> None:
+        await self._say("Fail")
+        await self._respond("fail," + self._rng.choice(USAGES))
+
+    async def incomplete(self) -> None:
+        await self._say("Stop early")
+        await self._respond("incomplete," + self._rng.choice(USAGES))
+
+    async def interrupted(self) -> None:
+        await self._say("Never mind")
+        await self._respond("interrupted")
+
+    async def concurrent(self) -> None:
+        await self._say("Two things at once")
+        await self._create("slow:2")
+        for _ in range(self._rng.randint(1, 3)):
+            await self._create("slow:1", conversation="none", input=[])
+        await self._until(done=0, created_end=True)
+
+    async def vanish(self) -> None:
+        """Leave in the middle of a turn, without a word; ends the session."""
+        await self._say("I will be gone")
+        await self._create("slow:30")
+        await self._event("response.created")
+        self._socket.transport.abort()
+
+    # -- small things ------------------------------------------------------------------------------------------
+
+    async def _say(self, text: str) -> None:
+        content = [{"type": "input_text", "text": text}]
+        await self._send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+
+    async def _configure(self, *, turn_detection: object) -> None:
+        model = self._rng.choice(TRANSCRIBERS)
+        audio = {"input": {"turn_detection": turn_detection, "transcription": {"model": model}}}
+        await self._send("session.update", session={"type": "realtime", "audio": audio})
+        await self._event("session.updated")
+
+    async def _append(self, pieces: int) -> None:
+        for _ in range(pieces):
+            await self._send("input_audio_buffer.append", audio=PIECE)
+
+    async def _create(self, scenario: str, **response: object) -> None:
+        scenario = ",".join(part for part in (scenario, "delta-bytes:600") if part).replace(",,", ",")
+        await self._send("response.create", response={"metadata": {"scenario": scenario}, **response})
+
+    async def _respond(self, scenario: str, *, extra: int = 0) -> str:
+        """Ask for a response and wait for its end; the id of the call that it made, if it made one."""
+        await self._create(scenario)
+        return await self._until(done=1, transcripts=extra)
+
+    async def _until(self, *, done: int, transcripts: int = 0, created_end: bool = False) -> str:
+        """Read until so many responses and transcripts are over (or as many responses as began)."""
+        begun = 0
+        call = ""
+        while done > 0 or transcripts > 0 or (created_end and (begun == 0 or self._pending)):
+            event = await self._receive()
+            kind = event["type"]
+            if kind == "response.created":
+                begun += 1
+                self._pending += 1
+            elif kind == "response.done":
+                done -= 1
+                self._pending -= 1
+                self.turns += 1
+                call = _call(event) or call
+            elif kind == "conversation.item.input_audio_transcription.completed":
+                transcripts -= 1
+        return call
+
+    _pending = 0
+
+    async def _event(self, kind: str) -> None:
+        while (event := await self._receive())["type"] != kind:
+            assert event["type"] != "error", event
+        self._pending += kind == "response.created"
+
+    async def _receive(self) -> Event:
+        async with asyncio.timeout(20):
+            event = json.loads(await self._socket.recv())
+        assert event["type"] != "error", event
+        assert isinstance(event, dict)
+        return event
+
+    async def _send(self, kind: str, **fields: object) -> None:
+        await self._socket.send(json.dumps({"type": kind, **fields}))
+
+
+def _call(event: Event) -> str:
+    response = event["response"]
+    assert isinstance(response, dict)
+    return next((item["call_id"] for item in response["output"] if item["type"] == "function_call"), "")
+
+
+KINDS: dict[str, Callable[[Talker], Awaitable[None]]] = {
+    name: getattr(Talker, name)
+    for name in (
+        "text",
+        "audio",
+        "vad",
+        "tool",
+        "cancelled",
+        "failed",
+        "incomplete",
+        "interrupted",
+        "concurrent",
+    )  # fmt: skip
+}

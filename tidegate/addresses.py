@@ -1,0 +1,49 @@
+"""Listen addresses: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from tidegate.exits import Exit, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    """A name or an address, without brackets."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. A name other than `localhost` may be anybody's."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def reachable(self) -> Address:
+        """Where this machine finds it: all interfaces are no address to call."""
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104
+
+
+def parse(text: str, option: str) -> Address:
+    """`HOST:PORT`, an IPv6 address in brackets. Raises Stop (usage), which names the option."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise _wrong(text, option, f"write an IPv6 address in brackets, such as [{host or '::1'}]:{port}")
+    if not colon or not host:
+        raise _wrong(text, option, "write HOST:PORT, such as 127.0.0.1:8080; 0.0.0.0:8080 is every interface")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise _wrong(text, option, "the port is a number from 0 (any free one) to 65535")
+    return Address(host, int(port))
+
+
+def _wrong(text: str, option: str, what: str) -> Stop:
+    return Stop(Exit.USAGE, f"{option} {text!r}: {what}.")

@@ -1,0 +1,41 @@
+"""Exit codes, and the errors that are foreseen: they end a command with a sentence, never with a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What a command says to the shell."""
+
+    OK = 0
+    FAILED = 1
+    """The check failed: an object is not accepted, a file cannot be read, a turn did not complete."""
+    USAGE = 2
+    """The command was called wrongly; nothing was tried."""
+    CANNOT_START = 3
+    """The machine is in the way: the port is taken, the certificate cannot be read, nobody answers."""
+
+
+class Stop(Exception):
+    """Ends the command with this message on stderr and this exit code."""
+
+    def __init__(self, code: Exit, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@contextmanager
+def listening_on(address: str, option: str) -> Iterator[None]:
+    """Turn the OSError of opening a port into a Stop that says what to do; `option` chooses the port."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Stop(
+            Exit.CANNOT_START,
+            f"cannot listen on {address}: {why}. Stop what uses it, or choose another address with {option}.",
+        ) from None
