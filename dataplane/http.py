@@ -58,6 +58,7 @@ class Connection(RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # aiohttp takes None, and says Logger
             auto_decompress=False,
             keepalive_timeout=limits.keep_alive,
+            lingering_time=limits.linger,
             max_line_size=limits.head,
             max_field_size=limits.head,
         )

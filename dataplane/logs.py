@@ -26,7 +26,8 @@ HINTS = (b"sk-", b"ek_", b"bearer", b"key=", b"api", b"_token=")
 
 CREDENTIAL = re.compile(
     # In rendered JSON a line break is a backslash and an n, which must not pass for a letter before the key.
-    rb"((?:(?:(?<![a-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9a-f]{4}))(?:sk-|ek_|openai-insecure-api-key\.|bearer(?:\s|%20|\+)+)"
+    rb"((?:(?:(?<![a-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9a-f]{4}))"
+    rb"(?:sk-|ek_|openai-insecure-api-key\.|bearer(?:\s|%20|\+)+)"
     rb"|[?&]key=|(?:access|id|refresh)_token="
     # A field of the line itself, or such a thing quoted within one.
     rb"|api[-_]?key(?:\":\"|(?:\\+\"|')?\s*[:=]\s*(?:\\+\"|')?)))"

@@ -58,7 +58,7 @@ async def relay(
         length=None if resized else _length(response),
     )
     try:
-        if not response.content.total_raw_bytes and not response.content.is_eof():
+        if not response.content.is_eof() and not response.content.total_bytes:
             await writer.write(b"")  # the body may take its time; the head need not
         async for chunk in response.content.iter_any():
             if kept := tap.feed(chunk):

@@ -44,6 +44,8 @@ class Limits:
     """Between two reads of an answer."""
     client_idle: float = 60.0
     """Between two reads of a request's body, or until a client takes more of its answer."""
+    linger: float = 2.0
+    """For the rest of a body that nobody reads, so that its sender sees the answer before the connection ends."""
     keep_alive: float = 75.0
     """How long a connection may be idle, or a request's head unfinished."""
 

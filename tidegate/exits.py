@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -34,7 +35,7 @@ def listening_on(address: str, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)  # a look-up's are below 0
         raise Stop(
             Exit.CANNOT_START,
             f"cannot listen on {address}: {why}. Stop what uses it, or choose another address with {option}.",

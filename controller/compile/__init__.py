@@ -24,13 +24,13 @@ from pydantic import SecretStr
 
 from controller.compile import backends, exposure, httproutes, routes
 from controller.compile.backend_statuses import backend_status
-from controller.compile.objects import Objects, Read, read
+from controller.compile.objects import Identity, Objects, Read, identify, read
 from controller.compile.policies import Attachments, attach
 from controller.compile.policy_statuses import policy_statuses
 from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
 from dataplane import table
 
-__all__ = ["Ancestor", "Compiled", "Condition", "Status", "Target", "compile"]
+__all__ = ["Ancestor", "Compiled", "Condition", "Identity", "Status", "Target", "compile", "identify"]
 
 
 @dataclass(frozen=True, slots=True)

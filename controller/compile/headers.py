@@ -16,6 +16,7 @@ from dataplane.table import HeaderOps, HeaderValue
 HOP_BY_HOP = frozenset(
     [
         "connection",
+        "http2-settings",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authentication-info",
@@ -25,7 +26,6 @@ HOP_BY_HOP = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "http2-settings",
     ]
 )
 """RFC 9110 §7.6.1, with the fields that older software treats alike."""

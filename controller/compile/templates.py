@@ -9,13 +9,13 @@ from dataplane.table import Template, Variable
 
 CREDENTIAL_HEADERS = frozenset(
     [
-        "authorization",
         "api-key",
-        "x-api-key",
-        "x-goog-api-key",
+        "authorization",
         "cookie",
         "proxy-authorization",
         "sec-websocket-protocol",
+        "x-api-key",
+        "x-goog-api-key",
     ]
 )
 CREDENTIAL_PARAMETERS = frozenset(["key", "api-key", "access_token"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from io import BytesIO
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,6 +17,9 @@ from dataplane.headers import Fields
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.connect import unreachable
+
+_Data = bytes | BytesIO | AsyncIterator[bytes] | None
+_LARGE = 512 * 1024
 
 
 async def send(
@@ -34,7 +39,10 @@ async def send(
     host = urlsplit(url).hostname or ""
     try:
         async with asyncio.timeout(wait) as deadline:
-            data = body if body is None or isinstance(body, bytes) else _paced(body, deadline, wait)
+            if isinstance(body, AsyncIterator):
+                data: _Data = _paced(body, deadline, wait)
+            else:  # aiohttp wants large ones as files, which it sends in pieces
+                data = BytesIO(body) if body and len(body) > _LARGE else body
             response = await services.pool.request(
                 method, URL(url, encoded=True), headers=CIMultiDict(fields), data=data, allow_redirects=False
             )
@@ -61,14 +69,19 @@ async def send(
 
 
 async def _paced(body: AsyncIterator[bytes], deadline: asyncio.Timeout, wait: float) -> AsyncIterator[bytes]:
-    """The body; each piece gives the upstream new time."""
+    """The body; each piece gives the upstream new time to take it, and the last one to answer."""
     loop = asyncio.get_running_loop()
-    deadline.reschedule(None)
+
+    def give(seconds: float | None) -> None:
+        with suppress(RuntimeError):  # answered early, or given up: there is no deadline any more
+            deadline.reschedule(None if seconds is None else loop.time() + seconds)
+
+    give(None)
     async for data in body:
-        deadline.reschedule(loop.time() + wait)
+        give(wait)
         yield data
-        deadline.reschedule(None)
-    deadline.reschedule(loop.time() + wait)
+        give(None)
+    give(wait)
 
 
 def check_credential(destination: Destination, status: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
@@ -115,25 +115,46 @@ class Rig:
             while len(self.meter.requests) < requests:
                 await asyncio.sleep(0.005)
 
-    async def raw(self, data: bytes, *, eof: bool = False) -> bytes:
+    async def raw(self, data: bytes) -> bytes:
         """Everything that the gateway answers to these bytes until it closes (or 1 s of silence)."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        return await self._sent([data])
+
+    async def byte_by_byte(self, data: bytes) -> bytes:
+        """The same, with every byte in a packet of its own."""
+        return await self._sent([data[place : place + 1] for place in range(len(data))])
+
+    async def _sent(self, pieces: list[bytes]) -> bytes:
+        loop = asyncio.get_running_loop()
+        transport, peer = await loop.create_connection(Raw, "127.0.0.1", self.gateway.port)
         try:
-            writer.write(data)
-            if eof:
-                writer.write_eof()
-            answer = b""
-            while True:
-                try:
-                    async with asyncio.timeout(1):
-                        piece = await reader.read(65536)
-                except (TimeoutError, ConnectionError):
-                    return answer
-                if not piece:
-                    return answer
-                answer += piece
+            for piece in pieces:
+                for _ in range(4):  # gateway and client take turns on one loop
+                    await asyncio.sleep(0)
+                if transport.is_closing():
+                    break
+                transport.write(piece)
+            seen = -1
+            while not peer.ended.is_set() and seen < len(peer.data):
+                seen = len(peer.data)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(peer.ended.wait(), 1)
+            return bytes(peer.data)
         finally:
-            writer.close()
+            transport.close()
+
+
+class Raw(asyncio.Protocol):
+    """Keeps what came, however the connection ended."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ended = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
 
 
 @asynccontextmanager
@@ -141,7 +162,12 @@ async def running(
     served: Table, limits: Limits | None = None, secrets: dict[str, str] | None = None
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
-    gateway = Gateway(meter=meter, limits=limits, addresses=AddressPolicy(allow_loopback=True), rand=lambda: 0.0)
+    gateway = Gateway(
+        meter=meter,
+        limits=replace(limits or Limits(), linger=0.05),
+        addresses=AddressPolicy(allow_loopback=True),
+        rand=lambda: 0.0,
+    )
     known = {name: SecretStr(value) for name, value in secrets.items()} if secrets else SECRETS
     gateway.load(served, known)
     await gateway.start("127.0.0.1", 0)

@@ -222,12 +222,15 @@ async def test_events_leave_as_they_come(client: aiohttp.ClientSession) -> None:
         writer.write(b"data: [DONE]\n\n")
         writer.close()
 
-    async with upstream_of(answer) as url, running(table(backend(provider(url)))) as rig:
-        async with client.post(rig.url + CHAT, json=ask(stream=True), headers=BEARER) as response:
-            seen.set()  # the head came before any event
-            assert (await response.content.readuntil(b"\n\n")).startswith(b"data: {")
-            seen.set()
-            assert await response.content.readuntil(b"\n\n") == b"data: [DONE]\n\n"
+    async with (
+        upstream_of(answer) as url,
+        running(table(backend(provider(url)))) as rig,
+        client.post(rig.url + CHAT, json=ask(stream=True), headers=BEARER) as response,
+    ):
+        seen.set()  # the head came before any event
+        assert (await response.content.readuntil(b"\n\n")).startswith(b"data: {")
+        seen.set()
+        assert await response.content.readuntil(b"\n\n") == b"data: [DONE]\n\n"
 
 
 async def test_an_error_inside_a_stream_is_a_failed_turn(client: aiohttp.ClientSession) -> None:

@@ -27,6 +27,8 @@ _PER_TURN = {
     "gen_ai_client_inference_operation_input_tokens_count": "operation-input-turns",
     "gen_ai_client_inference_operation_output_tokens_count": "operation-output-turns",
 }
+_SAYS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "seconds"}
+"""One of these says what was used; a total alone says nothing of either direction."""
 _OPERATIONS = {"realtime": "realtime_inference", "chat": "chat", "transcription": "transcription"}
 
 
@@ -58,8 +60,9 @@ def of_ledger(turns: list[dict[str, object]]) -> Book:
         who = (operation, str(turn["model"]))
         usage = turn["usage"]
         status = {"abandoned": "lost"}.get(str(turn["status"]), str(turn["status"]))
-        book["turns", *who, status, "reported" if isinstance(usage, dict) and usage else "unreported"] += 1
-        if isinstance(usage, dict) and usage:
+        reported = isinstance(usage, dict) and bool(usage.keys() & _SAYS)
+        book["turns", *who, status, "reported" if reported else "unreported"] += 1
+        if isinstance(usage, dict) and reported:
             _add(book, who, usage)
     return +book
 

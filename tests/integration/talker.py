@@ -175,5 +175,5 @@ KINDS: dict[str, Callable[[Talker], Awaitable[None]]] = {
         "incomplete",
         "interrupted",
         "concurrent",
-    )  # fmt: skip
+    )
 }

@@ -1,0 +1,83 @@
+"""The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it.
+
+After a wanted change: `TIDEGATE_REWRITE=1 pytest tests/controller/test_compile_goldens.py`, then read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import crds
+from controller.compile import Compiled, Condition, compile
+from tidegate.documents import Documents
+
+FOLDER = Path(__file__).parent / "compile"
+CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
+OPTIONS = {
+    "loopback-open": {"open_by_default": True},
+    "authentication-missing": {"standalone": False},
+    "cluster-exposure": {"standalone": False},
+}
+
+
+def documents(case: str) -> list[dict[str, object]]:
+    loaded = Documents(environ={}).load([FOLDER / f"{case}.in.yaml"])
+    assert loaded.errors == ()
+    return [dict(content) for content in loaded.contents]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str) -> None:
+    path = FOLDER / f"{case}.out.yaml"
+    text = readable(compile(documents(case), **OPTIONS.get(case, {})))
+    if os.environ.get("TIDEGATE_REWRITE"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("invalid-")])
+def test_the_inputs_of_valid_cases_are_valid_objects(case: str) -> None:
+    for document in documents(case):
+        if document["kind"] in ("Backend", "Policy"):
+            crds.parse(document)
+
+
+def test_every_output_has_its_input() -> None:
+    assert sorted(path.name.removesuffix(".out.yaml") for path in FOLDER.glob("*.out.yaml")) == CASES
+
+
+def readable(compiled: Compiled) -> str:
+    """Table and statuses as YAML, without hashes and what is as it always is."""
+    table = compiled.table.model_dump(
+        mode="json", exclude_defaults=True, exclude={"backends": {"__all__": {"hash"}}, "routes": {"__all__": {"hash"}}}
+    )
+    assert tuple(sorted(compiled.secrets)) == compiled.table.secrets
+    statuses = {}
+    for status in compiled.statuses:
+        told: dict[str, object] = _conditions(status.conditions)
+        if len(status.ancestors) > 1:
+            told |= {f"on {ancestor.ref}": _conditions(ancestor.conditions) for ancestor in status.ancestors}
+        statuses[f"{status.kind} {status.namespace}/{status.name}"] = told
+    return yaml.dump(
+        {"table": table, "statuses": statuses}, Dumper=Blocks, sort_keys=False, width=118, allow_unicode=True
+    )
+
+
+def _conditions(conditions: Iterable[Condition]) -> dict[str, object]:
+    return {each.type: f"{each.status} ({each.reason}): {each.message}" for each in conditions}
+
+
+class Blocks(yaml.SafeDumper):
+    """Text of several lines as a block."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Blocks.add_representer(str, _text)

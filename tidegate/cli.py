@@ -1,0 +1,248 @@
+"""The commands and their options. What they do is in `tidegate.commands`, loaded when it is called: `--help` must
+be quick. Foreseen errors are `Stop`s; they become one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.exits import Stop
+
+EXIT_CODES = """\
+Exit codes: 0 fine; 1 a check failed, or a file cannot be used; 2 called wrongly; 3 cannot start (the port is taken, \
+the certificate cannot be read, nobody answers there)."""
+
+app = typer.Typer(
+    name="tidegate",
+    help="A gateway for realtime LLM traffic: the same Backends and Policies on a laptop and in a cluster.\n\n"
+    "Begin with `tidegate demo`. Then write a Backend, and `tidegate serve -f backend.yaml`.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LogFormat(StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Semconv(StrEnum):
+    BOTH = "both"
+    LATEST = "latest"
+    LEGACY = "legacy"
+
+
+class Kind(StrEnum):
+    BACKEND = "backend"
+    POLICY = "policy"
+
+
+Files = Annotated[
+    list[Path],
+    typer.Option(
+        "-f",
+        "--file",
+        help="A YAML file, or a folder of them. May be repeated.",
+        metavar="FILE-OR-DIR",
+        show_default=False,
+    ),
+]
+More = Annotated[
+    list[Path] | None, typer.Argument(help="More of them, so that `-f *.yaml` works.", metavar="[FILE-OR-DIR]...")
+]
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Say the version, and end.", show_default=False)
+    ] = False,
+) -> None:
+    if version:
+        from tidegate import __version__
+
+        typer.echo(f"tidegate {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=EXIT_CODES)
+def serve(
+    file: Files,
+    more: More = None,
+    listen: Annotated[str, typer.Option(help="Where clients connect; port 0 takes a free one.")] = "127.0.0.1:8080",
+    admin: Annotated[
+        str, typer.Option(help="Where /healthz, /readyz, /metrics, /table and /sessions are.")
+    ] = "127.0.0.1:9090",
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate chain (PEM) for clients.", show_default=False)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
+    upstreams_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A private network (CIDR) that upstreams may be in; loopback always is. May be repeated.",
+            metavar="CIDR",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="For a person, or for a program.")] = LogFormat.CONSOLE,
+    semconv: Annotated[
+        Semconv, typer.Option(help="Which generation of the GenAI metric names: latest, legacy, or both.")
+    ] = Semconv.BOTH,
+) -> None:
+    """Run a gateway on this machine, from YAML files.
+
+    Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change; a change that
+    cannot be used keeps what is served and says why. In Secrets `${NAME}` is taken from the environment. While it
+    listens on loopback, callers need no key unless a Policy asks for one. SIGHUP reloads; SIGTERM and Ctrl-C end all
+    sessions, then the gateway.
+
+    Example: `OPENAI_API_KEY=… tidegate serve -f examples/openai.yaml`
+    """
+    from tidegate.commands import serve as command
+
+    command.run(
+        command.Options(
+            files=[*file, *(more or [])],
+            listen=listen,
+            admin=admin,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            upstreams_allow=upstreams_allow or [],
+            log_format=log_format.value,
+            semconv=semconv.value,
+        )
+    )
+
+
+@app.command(epilog=EXIT_CODES)
+def validate(file: Files, more: More = None) -> None:
+    """Say what a cluster would say of these objects; exit 1 if something is not accepted.
+
+    Each condition has a reason and a message that says what to do; errors have file, document and field.
+
+    Example: `tidegate validate -f examples/`
+    """
+    from tidegate.commands import inspect
+
+    raise typer.Exit(inspect.validate([*file, *(more or [])]))
+
+
+@app.command(epilog=EXIT_CODES)
+def explain(
+    path: Annotated[str, typer.Argument(help="What a client would ask for: /v1/realtime", show_default=False)],
+    file: Files,
+    host: Annotated[str, typer.Option(help="The Host that the client sends.", show_default=False)] = "",
+    method: Annotated[str, typer.Option(help="The method.")] = "GET",
+    model: Annotated[str, typer.Option(help="The model that is asked for.", show_default=False)] = "",
+    key_name: Annotated[str, typer.Option(help="Name of the caller's key.", show_default=False)] = "",
+) -> None:
+    """Say what holds for a request, and which Policy says so.
+
+    The route, the Backend, the type of the path, the target of the model, and every Policy that applies.
+
+    Example: `tidegate explain /v1/realtime -f examples/keys.yaml --model gpt-realtime`
+    """
+    from tidegate.commands import inspect
+
+    raise typer.Exit(inspect.explain(path, file, host=host, method=method, model=model, key_name=key_name))
+
+
+@app.command(epilog=EXIT_CODES)
+def simulate(
+    listen: Annotated[str, typer.Option(help="Where to listen; port 0 takes a free one.")] = "127.0.0.1:9100",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An API key that is accepted; sk-simulator without any. May be repeated.", show_default=False
+        ),
+    ] = None,
+    scenarios: Annotated[
+        Path | None, typer.Option(help="A YAML file of scenarios by model and text.", show_default=False)
+    ] = None,
+) -> None:
+    """Run a double of the OpenAI API: realtime, chat completions, and a ledger of what they would bill.
+
+    It answers at once, for nothing, and as slowly or wrongly as a scenario says. `GET /_ledger` has every turn as
+    its usage was sent.
+
+    Example: `tidegate simulate` and, in a provider of a Backend, `url: http://127.0.0.1:9100/v1`
+    """
+    from tidegate.commands import simulate as command
+
+    command.run(listen, key or [], scenarios)
+
+
+@app.command(epilog=EXIT_CODES)
+def demo() -> None:
+    """See it work: a gateway, a simulated provider, and a session of three turns through both.
+
+    Everything runs on free loopback ports of this machine; no key and no network are needed. Ends with the tokens
+    by modality, their cost, and the provider's ledger beside the gateway's metrics; exit 1 if these differ.
+
+    Example: `tidegate demo`
+    """
+    from tidegate.commands import demo as command
+
+    raise typer.Exit(command.run())
+
+
+@app.command(epilog=EXIT_CODES)
+def talk(
+    url: Annotated[str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime", show_default=False)],
+    model: Annotated[str, typer.Option(help="The model to talk with.", show_default=False)] = "",
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="TIDEGATE_KEY",
+            help="The key to show. Prefer the variable: arguments are public.",
+            show_default=False,
+        ),
+    ] = "",
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Say this instead of what stdin says. May be repeated.", show_default=False),
+    ] = None,
+    voice_file: Annotated[
+        Path | None, typer.Option(help="Say a recording first: WAV, 16-bit mono 24 kHz.", show_default=False)
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print every event as JSON instead of the text.")] = False,
+) -> None:
+    """Talk with a model in a realtime session, a line at a time.
+
+    Type a line, read the answer; Ctrl-D ends. In a pipe each line of stdin is a turn: answers go to stdout, usage
+    and errors to stderr.
+
+    Example: `tidegate talk ws://127.0.0.1:8080 --model gpt-realtime`
+    """
+    from tidegate.commands import talk as command
+
+    raise typer.Exit(command.run(url, model, key, text or [], voice_file, raw=raw))
+
+
+@app.command(epilog=EXIT_CODES)
+def crds(kind: Annotated[Kind | None, typer.Argument(help="Only this one.", show_default=False)] = None) -> None:
+    """Print the CustomResourceDefinitions of Backend and Policy.
+
+    Example: `tidegate crds | kubectl apply --server-side -f -`
+    """
+    from tidegate.commands import inspect
+
+    inspect.crds(kind.value if kind else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point. Raises SystemExit, always."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="tidegate")
+    except Stop as stop:
+        typer.echo(f"tidegate: {stop.message}", err=True)
+        sys.exit(stop.code)

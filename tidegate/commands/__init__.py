@@ -1,0 +1,1 @@
+"""What the commands do; `tidegate.cli` says how they are called."""

@@ -1,0 +1,113 @@
+"""`tidegate serve`: a gateway on this machine, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import structlog
+import typer
+
+from dataplane import logs
+from dataplane.metering.instruments import Generations
+from tidegate import __version__, addresses, banner, running, standalone
+from tidegate.exits import Exit, Stop
+from tidegate.standalone import NotLoaded, Standalone
+
+log = structlog.get_logger("tidegate")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command's options as they were written."""
+
+    files: Sequence[Path]
+    listen: str
+    admin: str
+    tls_cert: Path | None
+    tls_key: Path | None
+    upstreams_allow: Sequence[str]
+    log_format: logs.Format
+    semconv: Generations
+
+
+def run(options: Options) -> None:
+    """Serve until a signal comes. Raises Stop."""
+    chosen = _understood(options)
+    logs.configure(options.log_format)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
+    running.raise_open_files()
+    # A second signal cancels the end of the first.
+    with suppress(asyncio.CancelledError):
+        running.run(_serve(chosen, options.log_format))
+
+
+def _understood(options: Options) -> standalone.Options:
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise Stop(Exit.USAGE, "--tls-cert and --tls-key go together: name both, or neither.")
+    return standalone.Options(
+        paths=options.files,
+        listen=addresses.parse(options.listen, "--listen"),
+        admin=addresses.parse(options.admin, "--admin"),
+        upstreams_allow=[_network(text) for text in options.upstreams_allow],
+        semconv=options.semconv,
+        tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
+    )
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise Stop(Exit.USAGE, f"--upstreams-allow {text!r}: {error}; write a network such as 10.0.0.0/8.") from None
+
+
+async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
+    signals = running.Signals()
+    served = Standalone(options)
+    try:
+        await served.start()
+    except NotLoaded as refused:
+        raise Stop(Exit.FAILED, "these files cannot be served:\n  " + "\n  ".join(refused.reasons)) from None
+    _announce(served, log_format)
+    background = [asyncio.create_task(served.watch()), asyncio.create_task(_reload_on_hangup(served, signals))]
+    try:
+        await signals.stopped()
+    finally:
+        log.info("stopping", sessions=len(served.gateway.sessions()))
+        for task in background:
+            task.cancel()
+        await served.stop()
+        log.info("stopped")
+
+
+async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> None:
+    while True:
+        await signals.hung_up()
+        await served.reload()
+
+
+def _announce(served: Standalone, log_format: logs.Format) -> None:
+    """Say what is served, in the form that the log has."""
+    scheme = "https" if served.options.tls else "http"
+    table = served.gateway.table()
+    if log_format == "json":
+        log.info(
+            "serving",
+            version=__version__,
+            url=f"{scheme}://{served.address}",
+            admin=f"http://{served.admin_address}",
+            routes=[route.name for route in table.routes],
+        )
+        served.report()
+        return
+    typer.echo(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
+    for line in banner.lines(table, served.statuses, served.address, tls=served.options.tls is not None):
+        typer.echo(line)
+    for note in served.notes:
+        typer.echo(note)

@@ -1,0 +1,251 @@
+"""`tidegate talk`: a realtime session in a terminal, or at the end of a pipe.
+
+Answers go to stdout, everything about them (usage, errors) to stderr, so that a script reads answers alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import wave
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+import typer
+
+from tidegate.client import DELTAS, PCM_RATE, SILENCE_S, Client, Closed, Event, address, field, session, text_at
+from tidegate.exits import Exit, Stop
+
+T = TypeVar("T")
+
+OPENING: Event = {
+    "type": "session.update",
+    "session": {"type": "realtime", "output_modalities": ["text"], "audio": {"input": {"turn_detection": None}}},
+}
+"""Answers as text, and no turn until it is asked for: a file is sent whole."""
+
+
+def run(url: str, model: str, key: str, texts: Sequence[str], voice: Path | None, *, raw: bool) -> Exit:
+    """Hold the session until there is no more to say. Raises Stop."""
+    spoken = read_voice(voice) if voice else b""
+    return asyncio.run(_talk(address(url, model), key, texts, spoken, raw=raw))
+
+
+async def _talk(url: str, key: str, texts: Sequence[str], spoken: bytes, *, raw: bool) -> Exit:
+    async with session(url, key) as client:
+        talk = Talk(client, raw=raw)
+        try:
+            await talk.hold(texts, spoken)
+        except Closed as closed:
+            raise Stop(Exit.FAILED, f"{closed}.") from None
+        finally:
+            talk.report()
+    return Exit.FAILED if talk.failed else Exit.OK
+
+
+class Talk:
+    """One session: what is said, what is answered, what it used."""
+
+    def __init__(self, client: Client, *, raw: bool = False) -> None:
+        self._client = client
+        self._raw = raw
+        self._answered = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._used: Counter[str] = Counter()
+        self._midline = False
+        self.turns = 0
+        self.failed = False
+
+    async def hold(self, texts: Sequence[str], spoken: bytes) -> None:
+        """Say all of it, or without any what stdin says, line by line. Raises Closed, Stop."""
+        reader = asyncio.create_task(self._read())
+        try:
+            await self._client.send(OPENING)
+            if spoken:
+                await self._client.speak(spoken)
+                await self._answer(reader)
+            for text in texts:
+                await self._say(text, reader)
+            if not texts and not spoken:
+                await self._from_stdin(reader)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _from_stdin(self, reader: asyncio.Task[None]) -> None:
+        lines = Lines()
+        while True:
+            _prompt()
+            line = await _unless_closed(lines.next(), reader)
+            if line is None:
+                return
+            if line.strip():
+                await self._say(line.strip(), reader)
+
+    async def _say(self, text: str, reader: asyncio.Task[None]) -> None:
+        await self._client.say(text)
+        await self._answer(reader)
+
+    async def _answer(self, reader: asyncio.Task[None]) -> None:
+        """Ask for an answer and wait until it is whole."""
+        self._answered.clear()
+        await self._client.respond()
+        while not self._answered.is_set():
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await _unless_closed(self._heard.wait(), reader)
+            except TimeoutError:
+                raise Stop(Exit.FAILED, f"no event came for {SILENCE_S:g} s; the session is given up.") from None
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._client.receive()
+            if self._raw:
+                typer.echo(orjson.dumps(event))
+            self._take(event)
+            self._heard.set()
+
+    def _take(self, event: Event) -> None:
+        kind = event.get("type")
+        if kind in DELTAS and not self._raw:
+            typer.echo(event.get("delta", ""), nl=False)
+            self._midline = True
+        elif kind == "error":
+            self._complain(f"error: {text_at(event, 'error', 'message') or orjson.dumps(event).decode()}")
+            self._answered.set()
+        elif kind == "response.done":
+            self._finish(event)
+        elif kind == "conversation.item.input_audio_transcription.completed":
+            self._note(f"heard: {text_at(event, 'transcript')}")
+            self._add(field(event, "usage"))
+
+    def _finish(self, event: Event) -> None:
+        self._end_line()
+        self.turns += 1
+        status = text_at(event, "response", "status")
+        if status != "completed":
+            why = text_at(event, "response", "status_details", "error", "message")
+            why = why or text_at(event, "response", "status_details", "reason")
+            self._complain(f"the answer is {status}" + (f": {why}" if why else ""))
+        self._note(f"usage: {shown(self._add(field(event, 'response', 'usage')))}")
+        self._answered.set()
+
+    def _add(self, usage: object) -> Counter[str]:
+        used = tokens(usage)
+        self._used += used
+        return used
+
+    def _complain(self, text: str) -> None:
+        self.failed = True
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        self._end_line()
+        typer.secho(text, err=True, dim=True)
+
+    def _end_line(self) -> None:
+        if self._midline:
+            typer.echo()
+        self._midline = False
+
+    def report(self) -> None:
+        """The last line: what the session used."""
+        if self.turns > 1:
+            self._note(f"in all {self.turns} turns: {shown(self._used)}")
+
+
+async def _unless_closed(waiting: Coroutine[object, object, T], reader: asyncio.Task[None]) -> T:
+    """The result of `waiting`, unless the session ends before. Raises Closed."""
+    task = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait({task, reader}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await reader
+        return task.result()
+    finally:
+        task.cancel()
+
+
+class Lines:
+    """Lines of stdin. A thread waits for them, since neither files nor terminals can be awaited; it reads the
+    descriptor itself, for a thread inside `sys.stdin` would keep the process from ending."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)
+        threading.Thread(target=self._read, args=(sys.stdin.fileno(),), daemon=True).start()
+
+    async def next(self) -> str | None:
+        """The next line without its end; None at the end of the file."""
+        return await self._lines.get()
+
+    def _read(self, descriptor: int) -> None:
+        rest = b""
+        while data := os.read(descriptor, 65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._put(line.decode("utf-8", "replace"))
+        if rest:
+            self._put(rest.decode("utf-8", "replace"))
+        self._put(None)
+
+    def _put(self, line: str | None) -> None:
+        asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
+
+
+def _prompt() -> None:
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        typer.secho("you> ", nl=False, bold=True)
+
+
+def tokens(usage: object) -> Counter[str]:
+    """A usage object as counts: `in text`, `in audio`, …, `out audio`; `in` and `out` are the sums."""
+    counts: Counter[str] = Counter()
+    for side, name in (("in", "input"), ("out", "output")):
+        counts[side] = _number(field(usage, f"{name}_tokens"))
+        for modality in ("text", "audio", "image"):
+            counts[f"{side} {modality}"] = _number(field(usage, f"{name}_token_details", f"{modality}_tokens"))
+    counts["cached"] = _number(field(usage, "input_token_details", "cached_tokens"))
+    return +counts
+
+
+def shown(used: Mapping[str, int]) -> str:
+    """`52 tokens in (32 text, 20 audio; 16 of them cached), 9 out (9 text)`."""
+    if not used:
+        return "not reported"
+    cached = f"; {used['cached']} of them cached" if used.get("cached") else ""
+    parts = []
+    for side, extra in (("in", cached), ("out", "")):
+        modalities = ", ".join(f"{used[key]} {key.split()[1]}" for key in used if key.startswith(f"{side} "))
+        parts.append(f"{used.get(side, 0)}{' tokens' if side == 'in' else ''} {side}")
+        parts[-1] += f" ({modalities}{extra})" if modalities else ""
+    return ", ".join(parts)
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def read_voice(path: Path) -> bytes:
+    """A recording as 16-bit mono PCM at 24 kHz: a WAV file of that kind, or anything else taken as it is.
+
+    Raises Stop."""
+    convert = f"Convert it: ffmpeg -i {path} -ac 1 -ar {PCM_RATE} -sample_fmt s16 voice.wav"
+    try:
+        if path.suffix.lower() != ".wav":
+            return path.read_bytes()
+        with wave.open(str(path)) as recording:
+            kind = (recording.getnchannels(), recording.getsampwidth(), recording.getframerate())
+            if kind != (1, 2, PCM_RATE):
+                raise Stop(Exit.FAILED, f"{path} is not 16-bit mono at {PCM_RATE} Hz. {convert}")
+            return recording.readframes(recording.getnframes())
+    except OSError as error:
+        raise Stop(Exit.FAILED, f"{path}: {error.strerror}.") from None
+    except (wave.Error, EOFError) as error:
+        raise Stop(Exit.FAILED, f"{path} cannot be read as WAV: {error}. {convert}") from None

@@ -1,0 +1,241 @@
+"""YAML and JSON files as Kubernetes documents, each with its place, so that every error can say where it is.
+
+What is not right in itself is an error here: text that is no YAML, documents without kind or name, environment
+variables that are not set. Whether an object makes sense is for the compiler to say. With any error nothing of a
+load may be used: half a set of files is another configuration than the one that was written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.compile import Identity, identify
+from tidegate import yaml_text
+from tidegate.yaml_text import NotYaml, Step
+
+SUFFIXES = (".yaml", ".yml", ".json")
+STDIN = "-"
+
+_STEP = re.compile(r'\.?([A-Za-z_]\w*)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]')
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_KINDS = "Backend, Policy, HTTPRoute, ReferenceGrant and Secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An object and where it was written."""
+
+    content: Mapping[str, object]
+    identity: Identity
+    file: str
+    index: int
+    """Of the document in its file, from 1."""
+    within: tuple[Step, ...] = ()
+    """Where the object is in its document: ("items", 2) in a List."""
+    lines: Mapping[tuple[Step, ...], int] = field(default_factory=dict, repr=False)
+
+    @property
+    def place(self) -> str:
+        """`policies.yaml #2`."""
+        return _place(self.file, self.index, self.within)
+
+    def line(self, path: str = "") -> int:
+        """The line of a field (`spec.targetRefs[0].name`), or of the nearest one above it that is written."""
+        steps = (*self.within, *_steps(path))
+        while steps and steps not in self.lines:
+            steps = steps[:-1]
+        return self.lines.get(steps, 1)
+
+    def located(self, path: str, message: str) -> str:
+        """An error of this document as people read it."""
+        return f"{self.place}: {path + ': ' if path else ''}{message} (line {self.line(path)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read from all paths."""
+
+    documents: tuple[Document, ...]
+    errors: tuple[str, ...]
+    """Each with its place. Where there are any, the documents are not to be used."""
+    notes: tuple[str, ...]
+    """What was skipped, and why."""
+    files: tuple[Path, ...]
+    """Those that were read."""
+
+    @property
+    def contents(self) -> list[Mapping[str, object]]:
+        """What the compiler takes."""
+        return [document.content for document in self.documents]
+
+
+class Documents:
+    """Loads paths, again and again: it remembers the Secrets that it saw, to tell a new version from an old one."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._secrets: dict[Identity, tuple[Mapping[str, object], int]] = {}
+        self._stdin: str | None = None
+
+    def load(self, paths: Iterable[str | Path]) -> Loaded:
+        """Read files, directories (their YAML and JSON files, sorted, not those of directories inside) and `-`
+        (stdin, read once). Never raises for what is in the files or for files that cannot be read."""
+        loading = _Loading(self._environ)
+        for path in _unique(paths):
+            if str(path) == STDIN:
+                loading.text(self._read_stdin(), "stdin")
+            else:
+                loading.path(Path(path))
+        for document in loading.documents:
+            if document.identity.kind == "Secret":
+                self._version(document)
+        return Loaded(tuple(loading.documents), tuple(loading.errors), tuple(loading.notes), tuple(loading.files))
+
+    def _read_stdin(self) -> str:
+        if self._stdin is None:
+            self._stdin = sys.stdin.read()
+        return self._stdin
+
+    def _version(self, document: Document) -> None:
+        """Number a Secret that has no resourceVersion: another number when its content is another. A digest would
+        do as well, and would help whoever guesses the content."""
+        metadata = document.content["metadata"]
+        if not isinstance(metadata, dict) or metadata.get("resourceVersion"):
+            return
+        known, version = self._secrets.get(document.identity, (None, 0))
+        if known != document.content:
+            version += 1
+        self._secrets[document.identity] = ({**document.content, "metadata": {**metadata}}, version)
+        metadata["resourceVersion"] = str(version)
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One load as it goes."""
+
+    environ: Mapping[str, str]
+    documents: list[Document] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    def path(self, path: Path) -> None:
+        try:
+            if not path.is_dir():
+                self._file(path)
+                return
+            found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
+        except OSError as error:
+            self.errors.append(f"{path}: cannot be read: {error.strerror}")
+            return
+        visible = [each for each in found if not each.name.startswith(".")]
+        if not visible:
+            self.notes.append(f"{path}: has no {', '.join(f'*{suffix}' for suffix in SUFFIXES)} file")
+        for each in visible:
+            self._file(each)
+
+    def _file(self, path: Path) -> None:
+        self.files.append(path)
+        try:
+            text = path.read_text("utf-8-sig")
+        except OSError as error:
+            self.errors.append(f"{path}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            self.errors.append(f"{path}: is not UTF-8 text")
+        else:
+            # Tabs between JSON's tokens are legal, and inside its strings they are not; YAML has it the other way.
+            self.text(text.replace("\t", " ") if path.suffix == ".json" else text, str(path))
+
+    def text(self, text: str, file: str) -> None:
+        try:
+            parsed = yaml_text.parse(text)
+        except NotYaml as error:
+            self.errors.append(f"{file}:{error.line}:{error.column}: {error}")
+            return
+        for each in parsed:
+            self._object(each.content, (), each, file)
+
+    def _object(self, content: object, within: tuple[Step, ...], parsed: yaml_text.Parsed, file: str) -> None:
+        place = _place(file, parsed.index, within)
+        if not isinstance(content, dict):
+            self.errors.append(f"{place}: is no mapping; write apiVersion, kind, metadata and spec")
+            return
+        kind, version = content.get("kind"), content.get("apiVersion")
+        for name, value in (("apiVersion", version), ("kind", kind)):
+            if not isinstance(value, str) or not value:
+                self.errors.append(f"{place}: {name}: is missing or no text; every document has apiVersion and kind")
+                return
+        if str(kind).endswith("List") and isinstance(items := content.get("items"), list):
+            for index, item in enumerate(items):
+                self._object(item, (*within, "items", index), parsed, file)
+            return
+        self._named(content, within, parsed, file)
+
+    def _named(self, content: dict[str, object], within: tuple[Step, ...], parsed: yaml_text.Parsed, file: str) -> None:
+        place = _place(file, parsed.index, within)
+        metadata = content.get("metadata")
+        identity = identify(content)
+        if identity is None:
+            self._foreign(content, place)
+            return
+        if not isinstance(metadata, dict) or not identity.name:
+            self.errors.append(f"{place}: metadata.name: is missing or no text; every {identity.kind} has a name")
+            return
+        if metadata.get("namespace") is None:
+            metadata["namespace"] = identity.namespace
+        document = Document(content, identity, file, parsed.index, within, parsed.lines)
+        if identity.kind == "Secret":
+            self._expand(content, document)
+        self.documents.append(document)
+
+    def _foreign(self, content: Mapping[str, object], place: str) -> None:
+        what = f"{content['kind']} of {content['apiVersion']}"
+        if "tidegate" in str(content["apiVersion"]):
+            message = "is unknown; write apiVersion: tidegate.dev/v1alpha1 and kind: Backend or Policy"
+            self.errors.append(f"{place}: {what} {message}")
+        else:
+            self.notes.append(f"{place}: {what} is skipped; Tidegate reads {_KINDS}")
+
+    def _expand(self, content: dict[str, object], document: Document) -> None:
+        """`${NAME}` in a Secret's values becomes the environment variable; `$${` stands for `${`."""
+        for block in ("data", "stringData"):
+            values = content.get(block)
+            if isinstance(values, dict):
+                content[block] = {
+                    name: self._expanded(value, f"{block}.{name}", document) if isinstance(value, str) else value
+                    for name, value in values.items()
+                }
+
+    def _expanded(self, text: str, path: str, document: Document) -> str:
+        missing = [name for name in _VARIABLE.findall(text) if name and name not in self.environ]
+        for name in dict.fromkeys(missing):
+            message = f"the environment variable {name} is not set: set it, or write $${{ for a plain ${{"
+            self.errors.append(document.located(path, message))
+        return _VARIABLE.sub(lambda found: self.environ.get(found[1], "") if found[1] else "${", text)
+
+
+def _unique(paths: Iterable[str | Path]) -> Iterator[str | Path]:
+    """Each path once, in order."""
+    seen: set[object] = set()
+    for path in paths:
+        key = path if str(path) == STDIN else Path(path).absolute()
+        if key not in seen:
+            seen.add(key)
+            yield path
+
+
+def _place(file: str, index: int, within: Sequence[Step]) -> str:
+    inside = "".join(f"[{step}]" if isinstance(step, int) else f" {step}" for step in within)
+    return f"{file} #{index}{inside}"
+
+
+def _steps(path: str) -> tuple[Step, ...]:
+    """`spec.routes["/v1"][0]` as ("spec", "routes", "/v1", 0)."""
+    return tuple(
+        int(found[2]) if found[2] else found[1] or found[3].replace('\\"', '"') for found in _STEP.finditer(path)
+    )

@@ -1,0 +1,68 @@
+"""How a server's process runs: its loop, its signals, its limit of open files."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[object, object, T]) -> T:
+    """Run to the end on the fastest loop that there is."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP of this process, from when it is made, in a running loop.
+
+    The first of SIGTERM and SIGINT asks to stop. One more cancels the task that made this: what is not over by
+    then is dropped."""
+
+    def __init__(self) -> None:
+        self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._received)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+
+    async def stopped(self) -> None:
+        """Wait for the first signal."""
+        await self._stop.wait()
+
+    async def hung_up(self) -> None:
+        """Wait for SIGHUP. Those that come while nobody waits count as one."""
+        await self._hangup.wait()
+        self._hangup.clear()
+
+    def _received(self) -> None:
+        if self._stop.is_set() and self._task:
+            self._task.cancel()
+        self._stop.set()
+
+
+def raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: a session takes two."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):  # macOS calls the hard limit infinite and then takes no more than its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 10_240)), hard))

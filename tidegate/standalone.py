@@ -1,0 +1,188 @@
+"""The composition root: files, compiler and data plane in one process.
+
+A reload is all or nothing as far as files go: with an error in any of them the table that is served stays. An
+object that is read but not valid costs only itself, as in a cluster, and is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+import structlog
+
+from controller import compile as compiler
+from controller.compile import Compiled, Status
+from dataplane.admin import Admin
+from dataplane.metering.instruments import Generations, Instruments
+from dataplane.metering.meter import Meter
+from dataplane.metering.prices import PriceBook
+from dataplane.metering.records import Log
+from dataplane.metering.telemetry import Telemetry
+from dataplane.server import AddressPolicy, Gateway, TableRefused
+from tidegate import __version__, watching
+from tidegate.addresses import Address
+from tidegate.banner import false_conditions
+from tidegate.documents import STDIN, Documents
+from tidegate.exits import Exit, Stop, listening_on
+
+log = structlog.get_logger("tidegate")
+
+
+class NotLoaded(Exception):
+    """The files cannot be served, for these reasons."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a gateway runs on one machine."""
+
+    paths: Sequence[Path]
+    listen: Address
+    admin: Address
+    tls: ssl.SSLContext | None = None
+    upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
+    """Private networks that upstreams may be in. Loopback always is allowed."""
+    semconv: Generations = "both"
+
+
+@dataclass(slots=True)
+class Standalone:
+    """A gateway that serves files. Configure logging first; make it inside the loop that it runs on."""
+
+    options: Options
+    documents: Documents = field(default_factory=Documents)
+    statuses: Sequence[Status] = ()
+    notes: Sequence[str] = ()
+    gateway: Gateway = field(init=False)
+    admin: Admin = field(init=False)
+    _meter: Meter = field(init=False)
+    _telemetry: Telemetry = field(init=False)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        instruments = Instruments(self.options.semconv)
+        self._meter = Meter(instruments, PriceBook(), Log())
+        self._telemetry = Telemetry(instruments, __version__)
+        addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
+        self.gateway = Gateway(meter=self._meter, addresses=addresses)
+        self.admin = Admin(self._telemetry, self.gateway)
+
+    async def load(self) -> None:
+        """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
+        compiled = await asyncio.to_thread(self._compile)
+        try:
+            self.gateway.load(compiled.table, compiled.secrets)
+        except TableRefused as refused:
+            raise NotLoaded(refused.reasons) from None
+        self.statuses = compiled.statuses
+        await asyncio.to_thread(self._meter.load, compiled.table)
+
+    def _compile(self) -> Compiled:
+        loaded = self.documents.load(self.options.paths)
+        if loaded.errors:
+            raise NotLoaded(loaded.errors)
+        self.notes = loaded.notes
+        return compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
+
+    async def start(self) -> None:
+        """Load and listen. Raises NotLoaded, and Stop where a port cannot be had."""
+        await self.load()
+        listen, admin = self.options.listen, self.options.admin
+        with listening_on(str(admin), "--admin"):
+            await self.admin.start(admin.host, admin.port)
+        try:
+            with listening_on(str(listen), "--listen"):
+                await self.gateway.start(listen.host, listen.port, self.options.tls)
+        except Stop:
+            await self.admin.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End all sessions, then the admin port, so that the last numbers can still be read."""
+        await self.gateway.stop()
+        await self.admin.stop()
+        await asyncio.to_thread(self._telemetry.shutdown)
+
+    async def reload(self) -> None:
+        """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""
+        async with self._one_at_a_time:
+            before = self.gateway.table(), self.statuses
+            try:
+                await self.load()
+            except NotLoaded as refused:
+                for reason in refused.reasons:
+                    log.error("not reloaded; what was served before stays", error=reason)
+            except Exception:
+                log.exception("the reload failed; what was served before stays")
+            else:
+                if (self.gateway.table(), self.statuses) != before:
+                    self._reloaded()
+
+    def _reloaded(self) -> None:
+        table = self.gateway.table()
+        versions = {section: version[:12] for section, version in table.versions().items()}
+        log.info("reloaded", served=len(table.routes), versions=versions)
+        self.report()
+
+    def report(self) -> None:
+        """Log everything that is not right."""
+        for note in self.notes:
+            log.info(note)
+        for status, condition in false_conditions(self.statuses):
+            log.warning(
+                condition.message,
+                object=f"{status.kind} {status.namespace}/{status.name}",
+                condition=condition.type,
+                reason=condition.reason,
+            )
+
+    async def watch(self) -> None:
+        """Reload whenever the files change, until it is cancelled."""
+        paths = [path for path in self.options.paths if str(path) != STDIN]
+        try:
+            async for _ in watching.changes(paths):
+                await self.reload()
+        except (OSError, RuntimeError) as error:  # out of inotify watches, an odd file system
+            log.warning("the files are not watched; send SIGHUP to reload", error=str(error))
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that it got."""
+        return Address(self.options.listen.host, self.gateway.port)
+
+    @property
+    def admin_address(self) -> Address:
+        return Address(self.options.admin.host, self.admin.port)
+
+
+def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A context for clients. Raises Stop."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        for path in (certificate, key):
+            path.read_bytes()
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        raise Stop(
+            Exit.CANNOT_START,
+            f"{certificate} and {key} are no certificate chain and its private key, in PEM and without a passphrase: "
+            f"{error.reason or error}.",
+        ) from None
+    except OSError as error:
+        raise Stop(Exit.CANNOT_START, f"{error.filename}: {error.strerror}.") from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _no_passphrase() -> str:
+    """Without it, OpenSSL would ask at the terminal."""
+    return ""
