@@ -17,7 +17,7 @@ async def main() -> None:
     parser.add_argument("--upstream", required=True, help="ws://host:port")
     options = parser.parse_args()
     usage = {"input": 0, "output": 0}
-    session = aiohttp.ClientSession()
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))  # the default stops at 100 sessions
 
     async def pump(
         source: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,

@@ -29,14 +29,9 @@ def accept(request: web.BaseRequest, limit: int) -> Target:
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
         raise Refusal("invalid_header", "The request must have exactly one Host field.")
-    if upgrades(request) and not (request.content.is_eof() and request.content_length in (None, 0)):
+    if hdrs.UPGRADE in request.headers and (hdrs.TRANSFER_ENCODING in request.headers or request.content_length):
         raise Refusal("invalid_header", "A request that asks for an upgrade must have no body.")
     return _target(request.raw_path, hosts[0] if hosts else "")
-
-
-def upgrades(request: web.BaseRequest) -> bool:
-    """Whether the request asks to leave HTTP."""
-    return hdrs.UPGRADE in request.headers
 
 
 def wants_websocket(request: web.BaseRequest) -> bool:

@@ -41,15 +41,8 @@ async def serve(services: Services, request: web.BaseRequest, exchange: Exchange
                 return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
             finally:
                 response.close()
-    except http.ClientGone:
-        turn.end("cancelled")
-        raise
-    except http.UpstreamLost:
-        turn.end("failed")
-        raise
-    except Refusal as refusal:
-        if refusal.code not in _NO_TURN:
-            turn.end("failed")
+    except BaseException as error:
+        turn.broke_off(error)
         raise
 
 
@@ -84,6 +77,13 @@ class Turn:
         self.outcome = chat.Outcome()
         self._services, self._exchange = services, exchange
         self._began = asyncio.get_running_loop().time()
+
+    def broke_off(self, error: BaseException) -> None:
+        """End it as what it ended with says; a request that the provider never took is no turn."""
+        if isinstance(error, http.ClientGone | asyncio.CancelledError):
+            self.end("cancelled")
+        elif not (isinstance(error, Refusal) and error.code in _NO_TURN):
+            self.end("failed")
 
     def end(self, status: Status) -> None:
         exchange, destination, outcome = self._exchange, self.destination, self.outcome

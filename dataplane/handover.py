@@ -54,8 +54,8 @@ def take_over(request: web.BaseRequest, head: bytes, protocol: Receiver) -> Answ
     transport.set_protocol(cast("asyncio.BaseProtocol", protocol))
     handler.connection_lost(None)  # ends its timers and its server entry
     transport.write(head)
+    transport.resume_reading()  # aiohttp pauses when much came before the answer; from here the protocol may
     protocol.connection_made(transport)
     if tail.data:
         protocol.feed(bytes(tail.data))
-    transport.resume_reading()  # aiohttp pauses when much came before the answer
     return Answer(SWITCHED)

@@ -10,12 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from dataplane.errors import Refusal
@@ -39,65 +37,6 @@ class UpstreamLost(Exception):
         self.status = status
 
 
-class Connection(RequestHandler):
-    """aiohttp's connection, which tells when the client leaves, and whose errors quote nothing of the request
-    (aiohttp's own answer and log line hold the offending header, `authorization` included)."""
-
-    __slots__ = ("_refused", "on_lost")
-
-    def __init__(
-        self,
-        server: web.Server,
-        loop: asyncio.AbstractEventLoop,
-        limits: Limits,
-        refused: Callable[[Refusal], None],
-    ) -> None:
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp takes None, and says Logger
-            auto_decompress=False,
-            keepalive_timeout=limits.keep_alive,
-            lingering_time=limits.linger,
-            max_line_size=limits.head,
-            max_field_size=limits.head,
-        )
-        self.on_lost: Callable[[], None] | None = None
-        self._refused = refused
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        on_lost, self.on_lost = self.on_lost, None
-        super().connection_lost(exc)
-        if on_lost:
-            on_lost()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  (aiohttp's; it quotes the request)
-    ) -> web.StreamResponse:
-        """Answer a request that could not be parsed (or, never in practice, a failure of the stages)."""
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("the answer has begun")
-        refusal = _parse_refusal(exc) if status != 500 else Refusal("internal_error", "The gateway failed.")
-        if status == 500:
-            log.error("a request failed outside its stages", exc_info=exc)
-        self._refused(refusal)
-        response = web.Response(
-            status=refusal.status, body=refusal.body(), headers={"Content-Type": "application/json", "Server": ""}
-        )
-        response.force_close()
-        return response
-
-
-def _parse_refusal(exc: BaseException | None) -> Refusal:
-    if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many")):
-        return Refusal("head_too_large", "A line of the request head is too long, or it has too many fields.")
-    return Refusal("invalid_header", "The request is not valid HTTP/1.1.")
-
-
 class Answer(web.StreamResponse):
     """The answer of a handler that wrote it itself; `code` is the refusal's, for the meter."""
 
@@ -117,11 +56,17 @@ class Answer(web.StreamResponse):
         """Nothing: it is written."""
 
 
+class Watched(Protocol):
+    """A connection that tells when the client leaves; all of ours do (`connection.Connection`)."""
+
+    on_lost: Callable[[], None] | None
+
+
 @contextmanager
 def while_connected(request: web.BaseRequest) -> Iterator[None]:
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection, task = request.protocol, asyncio.current_task()
-    if not isinstance(connection, Connection) or task is None or request.transport is None:
+    connection, task = cast("Watched", request.protocol), asyncio.current_task()
+    if task is None or request.transport is None:
         raise ClientGone
     gone = False
 
@@ -202,8 +147,7 @@ class Writer:
         bodiless = request.method == "HEAD" or status in (204, 304)
         self._delimited = bodiless or length is not None
         self._chunked = not self._delimited and request.version != _TEN
-        # A body that nobody read would be taken for the next request by a client that never sent it.
-        self._keep_alive = request.keep_alive and request.content.is_eof() and (self._delimited or self._chunked)
+        self._keep_alive = (self._delimited or self._chunked) and _may_go_on(request)
         if length is not None and status != 204:
             self._fields["Content-Length"] = str(length)
         self._begun = False
@@ -255,6 +199,13 @@ class Writer:
         elif self._request.version == _TEN:
             self._fields["Connection"] = "keep-alive"
         await self._request.writer.write_headers(self._line, self._fields)
+
+
+def _may_go_on(request: web.BaseRequest) -> bool:
+    """Whether the next bytes on the connection can only be the next request. A client that was answered before
+    it sent its body may send it or not; what follows an upgrade or CONNECT may be no HTTP at all."""
+    switches = hdrs.UPGRADE in request.headers or request.method == hdrs.METH_CONNECT
+    return request.keep_alive and request.content.is_eof() and not switches
 
 
 async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, request_id: str) -> Answer:

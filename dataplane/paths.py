@@ -41,11 +41,11 @@ def stripped(raw: str, prefix: str) -> str:
     wanted = [segment for segment in prefix.split("/") if segment]
     rest = raw
     while wanted:
-        rest = rest.lstrip("/")
-        segment, _, rest = rest.partition("/")
+        segment, slash, rest = rest.lstrip("/").partition("/")
+        rest = slash + rest
         if _decoded(segment) != wanted.pop(0):
             return raw
-    return rest if rest.startswith("/") else "/" + rest
+    return rest or "/"
 
 
 def segments_of(path: str) -> list[str]:

@@ -1,8 +1,9 @@
-"""The data port. A request goes through the stages of `Gateway._stages`, in order; each may refuse:
+"""The data port. A request goes through its stages in order; each may refuse:
 
     accept ─ match route ─ authenticate ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
-The first three are here, the others belong to the type of the path: Completions, Realtime, Passthrough.
+The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
+Realtime, Passthrough.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from dataplane import callers, completions, http, passthrough, paths, routing
-from dataplane import query as queries
-from dataplane.accept import Target, accept
+from dataplane import completions, http, passthrough
+from dataplane.accept import accept
+from dataplane.connection import Connection
 from dataplane.errors import Refusal
-from dataplane.exchange import Exchange
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
-from dataplane.table import Backend, Forward, Route, RouteType, Secrets, Table
+from dataplane.stages import Visit, authenticated
+from dataplane.table import RouteType, Secrets, Table
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.connect import http_pool
 
@@ -34,7 +35,6 @@ __all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
 log = logging.getLogger(__name__)
 _GONE = 499  # nginx's status for a client that left; only the meter sees it
 _BACKLOG = 4096
-_STOP_S = 2.0
 
 
 class Gateway:
@@ -90,7 +90,7 @@ class Gateway:
         self._web = server = web.Server(self._serve)
         try:
             self._listener = await loop.create_server(
-                lambda: http.Connection(server, loop, limits, self._refused_unread),
+                lambda: Connection(server, loop, limits, self._refused_unread),
                 host,
                 port,
                 ssl=ssl,
@@ -101,15 +101,15 @@ class Gateway:
             raise
         self.port = int(self._listener.sockets[0].getsockname()[1])
 
-    async def stop(self) -> None:
-        """Close the port, then everything that is under way."""
+    async def stop(self, grace: float = 2.0) -> None:
+        """Close the port, then everything that is under way; requests have `grace` seconds to finish."""
         if self._listener:
             self._listener.close()
         if self._sessions:
             await self._sessions.stop()
         if self._web:
             self._web.pre_shutdown()  # idle connections need not be waited for
-            await self._web.shutdown(_STOP_S)
+            await self._web.shutdown(grace)
         if self._listener:
             await self._listener.wait_closed()
             self._listener = None
@@ -127,129 +127,58 @@ class Gateway:
         """End one realtime session; False where there is none by that id."""
         return self._sessions is not None and self._sessions.end(session_id)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, from its head to its last byte: run the stages, and turn what goes wrong into an answer."""
+    async def _serve(self, request: web.BaseRequest) -> http.Answer:
+        """One request, from its head to its last byte."""
         visit = Visit(uuid.uuid4().hex, asyncio.get_running_loop().time())
-        answer: web.StreamResponse
         try:
-            try:
-                answer = await self._stages(request, visit)
-            except Refusal as refusal:
-                answer = await http.refuse(request, self._limits, refusal, visit.id)
-            except Exception as error:
-                if isinstance(error, http.ClientGone | http.UpstreamLost):
-                    raise
-                log.exception("request %s failed", visit.id)
-                answer = await self._failed(request, visit)
+            answer = await self._answered(request, visit)
         except http.ClientGone:
             answer = http.Answer(_GONE, code="client_gone")
         except http.UpstreamLost as lost:
             answer = http.Answer(lost.status, code="upstream_lost")
         except asyncio.CancelledError:
-            self._count(visit, _GONE, "cancelled")
+            self._count(visit, _GONE, "shutdown")
             raise
-        self._count(visit, answer.status, getattr(answer, "code", ""))
+        self._count(visit, answer.status, answer.code)
         return answer
 
-    async def _stages(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+    async def _answered(self, request: web.BaseRequest, visit: Visit) -> http.Answer:
+        """Run the stages; what they refuse, and what nobody foresaw, becomes an answer."""
+        try:
+            return await self._stages(request, visit)
+        except (http.ClientGone, http.UpstreamLost):
+            raise
+        except Refusal as refused:
+            refusal = refused
+        except Exception:
+            log.exception("request %s failed", visit.id)
+            message = f"The gateway failed. Its log has the details under the request id {visit.id}."
+            refusal = Refusal("internal_error", message)
+        if request.writer.output_size:  # too late to say it
+            raise http.UpstreamLost(refusal.status)
+        return await http.refuse(request, self._limits, refusal, visit.id)
+
+    async def _stages(self, request: web.BaseRequest, visit: Visit) -> http.Answer:
+        services, sessions, snapshot = self._services, self._sessions, self._snapshot
         target = accept(request, self._limits.head)
-        exchange = self._authenticated(request, target, visit, *self._matched(request, target, visit))
+        exchange = authenticated(
+            snapshot, visit, target, request.method, request.headers, rand=self._rand, now=self._now()
+        )
         http.check_expectation(request)
-        services = self._services
-        if services is None:
-            raise http.ClientGone
+        if services is None or sessions is None:
+            raise http.ClientGone  # the gateway has stopped
         match exchange.type:
             case RouteType.COMPLETIONS:
                 return await completions.serve(services, request, exchange)
             case RouteType.PASSTHROUGH:
                 return await passthrough.serve(services, request, exchange)
             case RouteType.REALTIME:
-                return await self._realtime(request, exchange)
-
-    def _matched(self, request: web.BaseRequest, target: Target, visit: Visit) -> tuple[Route, Forward]:
-        """The route, and which of its Backends takes this request."""
-        router = self._snapshot.router
-        route = router.match(target.host, target.path, request.method, request.headers, target.query)
-        if route is None:
-            raise Refusal("unknown_host", f"No route serves {target.host}{paths.normalised(target.path)}.")
-        visit.route = route.name
-        if route.error:
-            raise Refusal("configuration_error", f"{route.name} cannot be served: {route.error}")
-        forward = self._forward(route)
-        visit.backend = forward.backend
-        if forward.error:
-            raise Refusal("configuration_error", f"{route.name} cannot be served: {forward.error}")
-        return route, forward
-
-    def _forward(self, route: Route) -> Forward:
-        total = sum(forward.weight for forward in route.forwards)
-        point = self._rand() * total
-        for forward in route.forwards:
-            point -= forward.weight
-            if point < 0:
-                return forward
-        raise Refusal("configuration_error", f"{route.name} has no backend with a weight above 0.")
-
-    def _authenticated(
-        self, request: web.BaseRequest, target: Target, visit: Visit, route: Route, forward: Forward
-    ) -> Exchange:
-        """Everything that was decided about the request. Raises Refusal."""
-        snapshot = self._snapshot
-        backend = snapshot.backends[forward.backend]
-        if backend.error:
-            raise Refusal("configuration_error", f"Backend {backend.name} cannot be served: {backend.error}")
-        path = paths.stripped(target.path, route.strip_prefix)
-        kind = routing.path_type(backend, path)
-        presented = callers.credentials(request.headers.items(), target.query)
-        caller = snapshot.callers.authenticate(forward.policies.authentication, presented, self._now(), backend.name)
-        return Exchange(
-            id=visit.id,
-            snapshot=snapshot,
-            route=route,
-            forward=forward,
-            backend=backend,
-            caller=caller,
-            type=kind,
-            method=request.method,
-            path=path,
-            query=_without_keys(backend, target.query),
-            headers=request.headers,
-        )
-
-    async def _realtime(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        if self._sessions is None:
-            raise http.ClientGone
-        try:
-            return await self._sessions.serve(request, exchange)
-        except ConnectionResetError:
-            raise http.ClientGone from None
-
-    async def _failed(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
-        """The answer to a request that failed for a reason that nobody foresaw."""
-        if request.writer.output_size:
-            raise http.ClientGone
-        message = f"The gateway failed. Its log has the details under the request id {visit.id}."
-        return await http.refuse(request, self._limits, Refusal("internal_error", message), visit.id)
+                return await sessions.serve(request, exchange)
 
     def _refused_unread(self, refusal: Refusal) -> None:
+        """Count the answer to something that was no request."""
         self._meter.request("", "", refusal.status, refusal.code, 0.0)
 
     def _count(self, visit: Visit, status: int, code: str) -> None:
         seconds = asyncio.get_running_loop().time() - visit.began
         self._meter.request(visit.route, visit.backend, status, code, seconds)
-
-
-class Visit:
-    """What the meter is told of a request: as much as was found out."""
-
-    __slots__ = ("backend", "began", "id", "route")
-
-    def __init__(self, id: str, began: float) -> None:  # noqa: A002
-        self.id, self.began = id, began
-        self.route = self.backend = ""
-
-
-def _without_keys(backend: Backend, query: str) -> str:
-    if any(provider.credential.kind == "passthrough" for provider in backend.providers):
-        return query
-    return queries.without(query, callers.QUERY)

@@ -46,8 +46,10 @@ class Limits:
     """Between two reads of a request's body, or until a client takes more of its answer."""
     linger: float = 2.0
     """For the rest of a body that nobody reads, so that its sender sees the answer before the connection ends."""
+    head_time: float = 10.0
+    """For a request's head, from its first bytes."""
     keep_alive: float = 75.0
-    """How long a connection may be idle, or a request's head unfinished."""
+    """How long a connection may be idle."""
 
 
 class Meter(Protocol):

@@ -29,7 +29,6 @@ class TableRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     table: Table
-    versions: Mapping[str, str]
     router: Router
     backends: Mapping[str, Backend]
     callers: CallerIndex
@@ -44,15 +43,20 @@ class Snapshot:
             raise TableRefused([f"schema {table.schema_number} is unknown; this data plane serves {SCHEMA}"])
         if reasons := list(_faults(table, secrets)):
             raise TableRefused(reasons)
-        versions = table.versions()
-        same = {name for name, version in versions.items() if previous and previous.versions[name] == version}
+        same_routes = previous is not None and _hashes(table) == _hashes(previous.table)
+        same_callers = previous is not None and table.callers == previous.table.callers
         try:
-            router = previous.router if previous and "routes" in same else Router(table.routes)
+            router = previous.router if previous and same_routes else Router(table.routes)
         except ValueError as error:
             raise TableRefused([str(error)]) from None
-        callers = previous.callers if previous and "callers" in same else CallerIndex(table.callers)
+        callers = previous.callers if previous and same_callers else CallerIndex(table.callers)
         kept = {name: secrets[name] for name in table.secrets}
-        return cls(table, versions, router, _backends(table, previous), callers, kept)
+        return cls(table, router, _backends(table, previous), callers, kept)
+
+
+def _hashes(table: Table) -> list[object]:
+    """What tells whether two tables have the same routes (one without a hash is like no other)."""
+    return [route.hash or object() for route in table.routes]
 
 
 def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:

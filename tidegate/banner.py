@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
-from controller.compile import Condition, Status
-from dataplane.table import Authentication, AuthenticationMode, Backend, Forward, Route, RouteType, Table
+from dataplane.table import (
+    Authentication,
+    AuthenticationMode,
+    Backend,
+    Forward,
+    Match,
+    PathType,
+    Route,
+    RouteType,
+    Table,
+)
 from tidegate.addresses import Address
 
-_SCHEMES = {RouteType.REALTIME: "ws"}
 
-
-def lines(table: Table, statuses: Iterable[Status], address: Address, *, tls: bool) -> Iterator[str]:
-    """Each route with its URLs, Backend, callers; then what is not right."""
+def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
+    """Each route with its Backends, who may call, and its URLs by the type of the path."""
     backends = {backend.name: backend for backend in table.backends}
     for route in table.routes:
         yield f"{route.name}"
-        for forward in route.forwards:
-            yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
         if route.error:
             yield f"  answers 500: {route.error}"
+        for forward in route.forwards:
+            yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
     if not table.routes:
         yield "No route is served: there is no Backend in these files that can be."
-    yield from problems(statuses)
-
-
-def problems(statuses: Iterable[Status]) -> Iterator[str]:
-    """One line for each condition that is False."""
-    for status, condition in false_conditions(statuses):
-        yield (
-            f"{status.kind} {status.namespace}/{status.name}: {condition.type} is False ({condition.reason}): "
-            f"{condition.message}"
-        )
-
-
-def false_conditions(statuses: Iterable[Status]) -> Iterator[tuple[Status, Condition]]:
-    """Everything that is not right, without Ready, which only sums up the others."""
-    for status in statuses:
-        for condition in status.conditions:
-            if condition.status == "False" and condition.type != "Ready":
-                yield status, condition
 
 
 def _forward(route: Route, forward: Forward, backend: Backend | None, address: Address, *, tls: bool) -> Iterator[str]:
@@ -50,17 +39,32 @@ def _forward(route: Route, forward: Forward, backend: Backend | None, address: A
     providers = ", ".join(f"{provider.name} ({provider.kind})" for provider in backend.providers)
     share = f", weight {forward.weight}" if len(route.forwards) > 1 else ""
     yield f"  to Backend {backend.name}{share}: {providers}; callers: {_callers(forward.policies.authentication)}"
-    for path in backend.paths:
-        for base in _bases(route, address):
-            scheme = _SCHEMES.get(path.type, "http") + ("s" if tls else "")
-            yield f"  {path.type:<12} {scheme}://{base}{'/*' if path.suffix == '*' else path.suffix}"
-
-
-def _bases(route: Route, address: Address) -> Sequence[str]:
-    """Hosts, with the prefix that an exposed Backend has. The matches of an HTTPRoute are not prefixes: its paths
-    are the Backend's own."""
     hosts = [f"{host}:{address.port}" for host in route.hostnames] or [str(address.reachable)]
-    return [f"{host}{route.strip_prefix}" for host in hosts]
+    for kind, path in dict.fromkeys(each for match in route.matches for each in _paths(match, route, backend)):
+        scheme = ("ws" if kind is RouteType.REALTIME else "http") + ("s" if tls else "")
+        yield from (f"  {kind:<12} {scheme}://{host}{path}" for host in hosts)
+
+
+def _paths(match: Match, route: Route, backend: Backend) -> Iterator[tuple[RouteType, str]]:
+    """The paths that a match lets through, by their types: where it ends like a declared path, that one alone."""
+    start = match.path.rstrip("/")
+    if match.path_kind == "regex":
+        yield from ((path.type, f" paths like {match.path}") for path in backend.paths)
+        return
+    own = next((path for path in backend.paths if path.suffix == "*" or start.endswith(path.suffix)), None)
+    if match.path_kind == "exact" or (own and own.suffix != "*"):
+        if own:
+            yield own.type, start
+        return
+    for path in backend.paths:
+        yield path.type, _below(start, path, stripped=bool(route.strip_prefix))
+
+
+def _below(start: str, path: PathType, *, stripped: bool) -> str:
+    """A declared path under a prefix, which it may have itself."""
+    if path.suffix == "*":
+        return f"{start}/*"
+    return path.suffix if path.suffix.startswith(f"{start}/") and not stripped else start + path.suffix
 
 
 def _callers(authentication: Authentication | None) -> str:

@@ -56,35 +56,43 @@ Files = Annotated[
     ),
 ]
 More = Annotated[
-    list[Path] | None, typer.Argument(help="More of them, so that `-f *.yaml` works.", metavar="[FILE-OR-DIR]...")
+    list[Path] | None, typer.Argument(help="More of them, so that `-f *.yaml` works.", metavar="FILE-OR-DIR")
 ]
 
 
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Say the version, and end.", show_default=False)
-    ] = False,
-) -> None:
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         from tidegate import __version__
 
         typer.echo(f"tidegate {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
 @app.command(epilog=EXIT_CODES)
 def serve(
     file: Files,
     more: More = None,
-    listen: Annotated[str, typer.Option(help="Where clients connect; port 0 takes a free one.")] = "127.0.0.1:8080",
+    listen: Annotated[
+        str, typer.Option(help="Where clients connect; port 0 takes a free one.", metavar="HOST:PORT")
+    ] = "127.0.0.1:8080",
     admin: Annotated[
-        str, typer.Option(help="Where /healthz, /readyz, /metrics, /table and /sessions are.")
+        str, typer.Option(help="Where /healthz, /readyz, /metrics, /table and /sessions are.", metavar="HOST:PORT")
     ] = "127.0.0.1:9090",
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate chain (PEM) for clients.", show_default=False)
+        Path | None, typer.Option(help="Certificate chain (PEM) for clients.", metavar="FILE", show_default=False)
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its private key (PEM).", metavar="FILE", show_default=False)
+    ] = None,
     upstreams_allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,7 +132,11 @@ def serve(
 
 
 @app.command(epilog=EXIT_CODES)
-def validate(file: Files, more: More = None) -> None:
+def validate(
+    file: Files,
+    more: More = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
     """Say what a cluster would say of these objects; exit 1 if something is not accepted.
 
     Each condition has a reason and a message that says what to do; errors have file, document and field.
@@ -133,40 +145,56 @@ def validate(file: Files, more: More = None) -> None:
     """
     from tidegate.commands import inspect
 
-    raise typer.Exit(inspect.validate([*file, *(more or [])]))
+    raise typer.Exit(inspect.validate([*file, *(more or [])], json=json))
 
 
 @app.command(epilog=EXIT_CODES)
 def explain(
-    path: Annotated[str, typer.Argument(help="What a client would ask for: /v1/realtime", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(help="What a client would ask for: /v1/realtime", metavar="PATH", show_default=False)
+    ],
     file: Files,
-    host: Annotated[str, typer.Option(help="The Host that the client sends.", show_default=False)] = "",
-    method: Annotated[str, typer.Option(help="The method.")] = "GET",
-    model: Annotated[str, typer.Option(help="The model that is asked for.", show_default=False)] = "",
-    key_name: Annotated[str, typer.Option(help="Name of the caller's key.", show_default=False)] = "",
+    host: Annotated[str, typer.Option(help="The Host that the client sends.", metavar="HOST", show_default=False)] = "",
+    method: Annotated[str, typer.Option(help="The method.", metavar="METHOD")] = "GET",
+    model: Annotated[str, typer.Option(help="The model that is asked for.", metavar="MODEL", show_default=False)] = "",
+    key_name: Annotated[str, typer.Option(help="Name of the caller's key.", metavar="NAME", show_default=False)] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-H", "--header", help="A header, as 'NAME: VALUE'. May be repeated.", metavar="HEADER", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Say what holds for a request, and which Policy says so.
 
-    The route, the Backend, the type of the path, the target of the model, and every Policy that applies.
+    The route, the Backend, the type of the path, the target of the model, and every Policy that applies, as `tidegate
+    serve` on loopback would have it; exit 1 if the request would be refused.
 
     Example: `tidegate explain /v1/realtime -f examples/keys.yaml --model gpt-realtime`
     """
     from tidegate.commands import inspect
 
-    raise typer.Exit(inspect.explain(path, file, host=host, method=method, model=model, key_name=key_name))
+    raise typer.Exit(
+        inspect.explain(path, file, host=host, method=method, model=model, key_name=key_name, headers=header or [])
+    )
 
 
 @app.command(epilog=EXIT_CODES)
 def simulate(
-    listen: Annotated[str, typer.Option(help="Where to listen; port 0 takes a free one.")] = "127.0.0.1:9100",
+    listen: Annotated[
+        str, typer.Option(help="Where to listen; port 0 takes a free one.", metavar="HOST:PORT")
+    ] = "127.0.0.1:9100",
     key: Annotated[
         list[str] | None,
         typer.Option(
-            help="An API key that is accepted; sk-simulator without any. May be repeated.", show_default=False
+            help="An API key that is accepted; sk-simulator without any. May be repeated.",
+            metavar="KEY",
+            show_default=False,
         ),
     ] = None,
     scenarios: Annotated[
-        Path | None, typer.Option(help="A YAML file of scenarios by model and text.", show_default=False)
+        Path | None,
+        typer.Option(help="A YAML file of scenarios by model and text.", metavar="FILE", show_default=False),
     ] = None,
 ) -> None:
     """Run a double of the OpenAI API: realtime, chat completions, and a ledger of what they would bill.
@@ -197,22 +225,26 @@ def demo() -> None:
 
 @app.command(epilog=EXIT_CODES)
 def talk(
-    url: Annotated[str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime", show_default=False)],
-    model: Annotated[str, typer.Option(help="The model to talk with.", show_default=False)] = "",
+    url: Annotated[
+        str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime", metavar="URL", show_default=False)
+    ],
+    model: Annotated[str, typer.Option(help="The model to talk with.", metavar="MODEL", show_default=False)] = "",
     key: Annotated[
         str,
         typer.Option(
             envvar="TIDEGATE_KEY",
             help="The key to show. Prefer the variable: arguments are public.",
+            metavar="KEY",
             show_default=False,
         ),
     ] = "",
     text: Annotated[
         list[str] | None,
-        typer.Option(help="Say this instead of what stdin says. May be repeated.", show_default=False),
+        typer.Option(help="Say this instead of what stdin says. May be repeated.", metavar="TEXT", show_default=False),
     ] = None,
     voice_file: Annotated[
-        Path | None, typer.Option(help="Say a recording first: WAV, 16-bit mono 24 kHz.", show_default=False)
+        Path | None,
+        typer.Option(help="Say a recording first: WAV, 16-bit mono 24 kHz.", metavar="FILE", show_default=False),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print every event as JSON instead of the text.")] = False,
 ) -> None:

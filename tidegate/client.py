@@ -109,7 +109,7 @@ async def session(url: str, key: str = "") -> AsyncIterator[Client]:
     except InvalidStatus as refused:
         raise Stop(Exit.FAILED, _refusal(refused)) from None
     except InvalidURI:
-        raise Stop(Exit.USAGE, f"{url!r} is no URL to talk to: write ws://HOST:PORT/v1/realtime") from None
+        raise Stop(Exit.USAGE, f"{url!r} is no address of a session: write ws://HOST:PORT/v1/realtime") from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
         where = urlsplit(url).netloc
         why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
@@ -124,9 +124,13 @@ def address(text: str, model: str = "") -> str:
     """The address of a session, made whole: `localhost:8080` becomes `ws://localhost:8080/v1/realtime`.
 
     Raises Stop (usage)."""
-    parts = urlsplit(text if "://" in text else f"ws://{text}")
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(text if "://" in text else f"ws://{text}")
+        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+        usable = scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise Stop(Exit.USAGE, f"{text!r} is no address of a session: write ws://HOST:PORT/v1/realtime?model=MODEL")
     path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
     query = parts.query

@@ -30,7 +30,7 @@ _KINDS = "Backend, Policy, HTTPRoute, ReferenceGrant and Secret"
 class Document:
     """An object and where it was written."""
 
-    content: Mapping[str, object]
+    content: Mapping[str, object] = field(repr=False)  # it may be a Secret
     identity: Identity
     file: str
     index: int
@@ -65,8 +65,6 @@ class Loaded:
     """Each with its place. Where there are any, the documents are not to be used."""
     notes: tuple[str, ...]
     """What was skipped, and why."""
-    files: tuple[Path, ...]
-    """Those that were read."""
 
     @property
     def contents(self) -> list[Mapping[str, object]]:
@@ -94,7 +92,7 @@ class Documents:
         for document in loading.documents:
             if document.identity.kind == "Secret":
                 self._version(document)
-        return Loaded(tuple(loading.documents), tuple(loading.errors), tuple(loading.notes), tuple(loading.files))
+        return Loaded(tuple(loading.documents), tuple(loading.errors), tuple(loading.notes))
 
     def _read_stdin(self) -> str:
         if self._stdin is None:
@@ -122,7 +120,6 @@ class _Loading:
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
 
     def path(self, path: Path) -> None:
         try:
@@ -140,7 +137,6 @@ class _Loading:
             self._file(each)
 
     def _file(self, path: Path) -> None:
-        self.files.append(path)
         try:
             text = path.read_text("utf-8-sig")
         except OSError as error:

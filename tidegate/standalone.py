@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from controller import compile as compiler
-from controller.compile import Compiled, Status
+from controller.compile import Compiled, Condition, Identity
 from dataplane.admin import Admin
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
@@ -26,9 +27,9 @@ from dataplane.metering.telemetry import Telemetry
 from dataplane.server import AddressPolicy, Gateway, TableRefused
 from tidegate import __version__, watching
 from tidegate.addresses import Address
-from tidegate.banner import false_conditions
-from tidegate.documents import STDIN, Documents
+from tidegate.documents import STDIN, Document, Documents, Loaded
 from tidegate.exits import Exit, Stop, listening_on
+from tidegate.validate import Object
 
 log = structlog.get_logger("tidegate")
 
@@ -60,7 +61,8 @@ class Standalone:
 
     options: Options
     documents: Documents = field(default_factory=Documents)
-    statuses: Sequence[Status] = ()
+    objects: Sequence[Object] = ()
+    """Everything that was read, with what is said about it."""
     notes: Sequence[str] = ()
     gateway: Gateway = field(init=False)
     admin: Admin = field(init=False)
@@ -78,20 +80,19 @@ class Standalone:
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
-        compiled = await asyncio.to_thread(self._compile)
+        loaded, compiled = await asyncio.to_thread(self._compile)
         try:
             self.gateway.load(compiled.table, compiled.secrets)
         except TableRefused as refused:
             raise NotLoaded(refused.reasons) from None
-        self.statuses = compiled.statuses
+        self.objects, self.notes = _objects(compiled, loaded), loaded.notes
         await asyncio.to_thread(self._meter.load, compiled.table)
 
-    def _compile(self) -> Compiled:
+    def _compile(self) -> tuple[Loaded, Compiled]:
         loaded = self.documents.load(self.options.paths)
         if loaded.errors:
             raise NotLoaded(loaded.errors)
-        self.notes = loaded.notes
-        return compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
+        return loaded, compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
 
     async def start(self) -> None:
         """Load and listen. Raises NotLoaded, and Stop where a port cannot be had."""
@@ -115,7 +116,7 @@ class Standalone:
     async def reload(self) -> None:
         """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""
         async with self._one_at_a_time:
-            before = self.gateway.table(), self.statuses
+            before = self.gateway.table(), self.problems()
             try:
                 await self.load()
             except NotLoaded as refused:
@@ -124,26 +125,30 @@ class Standalone:
             except Exception:
                 log.exception("the reload failed; what was served before stays")
             else:
-                if (self.gateway.table(), self.statuses) != before:
+                if (self.gateway.table(), self.problems()) != before:
                     self._reloaded()
 
     def _reloaded(self) -> None:
         table = self.gateway.table()
         versions = {section: version[:12] for section, version in table.versions().items()}
-        log.info("reloaded", served=len(table.routes), versions=versions)
+        log.info("reloaded", routes=len(table.routes), versions=versions)
         self.report()
 
     def report(self) -> None:
-        """Log everything that is not right."""
+        """Log what was skipped, and everything that is not right."""
         for note in self.notes:
             log.info(note)
-        for status, condition in false_conditions(self.statuses):
-            log.warning(
-                condition.message,
-                object=f"{status.kind} {status.namespace}/{status.name}",
-                condition=condition.type,
-                reason=condition.reason,
-            )
+        for problem in self.problems():
+            log.warning("%s", problem)
+
+    def problems(self) -> list[str]:
+        """What is said of objects that are not all right, each with its place."""
+        return [
+            f"{each.status.kind} {each.status.namespace}/{each.status.name}: {condition.reason}: {problem}"
+            for each in self.objects
+            for condition in _false(each.status.conditions)
+            for problem in each.problems(condition)
+        ]
 
     async def watch(self) -> None:
         """Reload whenever the files change, until it is cancelled."""
@@ -162,6 +167,22 @@ class Standalone:
     @property
     def admin_address(self) -> Address:
         return Address(self.options.admin.host, self.admin.port)
+
+
+def _false(conditions: Sequence[Condition]) -> Iterator[Condition]:
+    """Those that say something of their own: Ready sums up the others, and what is not accepted is nothing else."""
+    wrong = [each for each in conditions if each.status == "False" and each.type != "Ready"]
+    yield from [each for each in wrong if each.type == "Accepted"] or wrong
+
+
+def _objects(compiled: Compiled, loaded: Loaded) -> list[Object]:
+    written: dict[Identity, list[Document]] = defaultdict(list)
+    for document in loaded.documents:
+        written[document.identity].append(document)
+    return [
+        Object(status, tuple(written[Identity(status.kind, status.namespace, status.name)]))
+        for status in compiled.statuses
+    ]
 
 
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:

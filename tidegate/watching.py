@@ -21,7 +21,7 @@ async def changes(paths: Iterable[Path]) -> AsyncIterator[None]:
     """Something that may matter has changed, each time. Ends by cancellation alone."""
     wanted = list(paths)
     async for _ in awatch(
-        *folders(wanted), watch_filter=_Filter(wanted), debounce=LONGEST_MS, step=QUIET_MS, recursive=False
+        *folders(wanted), watch_filter=Matters(wanted), debounce=LONGEST_MS, step=QUIET_MS, recursive=False
     ):
         yield
 
@@ -37,7 +37,7 @@ def folders(paths: Iterable[Path]) -> set[Path]:
     return found
 
 
-class _Filter:
+class Matters:
     """Which events matter: those of a file that was named, of YAML in a folder that was named, of `..data`."""
 
     def __init__(self, paths: Iterable[Path]) -> None:

@@ -112,8 +112,7 @@ class _Builder:
 
     def _next(self) -> Event:
         event = self._loader.get_event()
-        if event is None:
-            raise NotYaml("ends in the middle of a document")
+        assert event is not None, "the parser refuses text that ends within a document"
         return event
 
     def _value(self, event: Event, place: Place) -> object:

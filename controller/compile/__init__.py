@@ -30,7 +30,19 @@ from controller.compile.policy_statuses import policy_statuses
 from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
 from dataplane import table
 
-__all__ = ["Ancestor", "Compiled", "Condition", "Identity", "Status", "Target", "compile", "identify"]
+__all__ = ["Ancestor", "Compiled", "Condition", "Identity", "Lost", "Status", "Target", "compile", "identify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A block of a Policy that does not hold on one route, in favour of another's."""
+
+    route: str
+    backend: str
+    policy: str
+    block: str
+    winner: str
+    """Which Policy, and why it wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,7 @@ class Compiled:
     table: table.Table
     secrets: dict[str, SecretStr] = field(repr=False)
     statuses: tuple[Status, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
 
 def compile(  # noqa: A001  (the field's own word)
@@ -82,6 +95,11 @@ def compile(  # noqa: A001  (the field's own word)
         ),
         secrets,
         tuple(sorted(statuses, key=lambda each: (each.kind, each.namespace, each.name))),
+        tuple(
+            Lost(link.route, link.backend, loss.loser.policy.path, loss.block, loss.why)
+            for link in built.links
+            for loss in link.combined.lost
+        ),
     )
 
 

@@ -31,6 +31,8 @@ def _authenticated(
 ) -> Condition:
     if not compiled.injects:
         return true("Authenticated", "No credential is injected, so none is asked for.", "NothingInjected")
+    if closed := next((link for link in links if link.closed and not link.combined.authenticator), None):
+        return false("Authenticated", "PolicyNotAccepted", f"Requests are answered 500: {closed.closed}")
     undecided = [link for link in links if link.undecided]
     if not undecided:
         return true("Authenticated", "A Policy says how callers authenticate.")

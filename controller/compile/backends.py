@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
@@ -17,10 +17,12 @@ from dataplane import table
 
 OPENAI_URL = "https://api.openai.com/v1"
 
-WELL_KNOWN: Mapping[str, crds.backend.RouteType] = {
-    "/v1/chat/completions": crds.backend.RouteType.COMPLETIONS,
-    "/v1/realtime": crds.backend.RouteType.REALTIME,
-}
+WELL_KNOWN = declared(
+    {
+        "/v1/chat/completions": crds.backend.RouteType.COMPLETIONS,
+        "/v1/realtime": crds.backend.RouteType.REALTIME,
+    }
+)
 """What is served where a Backend says nothing of routes."""
 
 REFUSED = (
@@ -75,7 +77,7 @@ def compile_backend(backend: Read[crds.Backend], objects: Objects, attachments: 
             name=name,
             providers=tuple(_with_policies(provider, backend.identity, attachments) for provider, _, _ in found),
             models=tuple(_model(model) for model in spec.models),
-            paths=declared(spec.routes or WELL_KNOWN),
+            paths=declared(spec.routes) or WELL_KNOWN,
         ),
         tuple(credential for _, credential, _ in found if credential),
         tuple(problem for _, _, problem in found if problem),
@@ -117,9 +119,11 @@ def _with_policies(provider: table.Provider, backend: Identity, attachments: Att
     """The provider with the transformations of Policies that target it: the oldest last, since it wins."""
     target = Target(*backend, provider.name)
     attached = attachments.at.get(target, [])
-    closed = attachments.closed.get(target, [])
     found = [each.blocks.transformation for each in reversed(attached) if each.blocks.transformation]
-    return provider.model_copy(update={"transformations": tuple(found), "error": provider.error or "".join(closed[:1])})
+    error = provider.error or attachments.why_closed(target)
+    if not found and not error:
+        return provider
+    return provider.model_copy(update={"transformations": tuple(found), "error": error})
 
 
 def _credential_kind(auth: crds.backend.Auth | None) -> Literal["secret", "passthrough", "none"]:

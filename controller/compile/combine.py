@@ -26,6 +26,16 @@ class Loss(NamedTuple):
     block: str
     winner: Attached
 
+    @property
+    def why(self) -> str:
+        """Who wins, and why."""
+        winner = self.winner
+        if winner.target == self.loser.target:
+            return f"{winner.policy} (on the same target, and older or first by name)"
+        if winner.override:
+            return f"{winner.policy} (on {winner.target}, with precedence: Override)"
+        return f"{winner.policy} (on the narrower {winner.target})"
+
 
 class Combined(NamedTuple):
     """What holds on one chain of targets."""

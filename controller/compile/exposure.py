@@ -79,8 +79,8 @@ def permitted(objects: Objects, source: str, namespace: str, backend: str) -> bo
 
 def _declared(backend: Read[crds.Backend], expose: Expose) -> Exposure:
     """`expose: {}` is the Backend's own prefix; hosts alone are served from their root."""
-    root = "/" if expose.hostnames else _own_prefix(backend)
-    prefix = comparable(expose.path_prefix or root).removesuffix("/")
+    root = "" if expose.hostnames else _own_prefix(backend)
+    prefix = comparable(expose.path_prefix).removesuffix("/") if expose.path_prefix else root
     return Exposure(backend.identity.path, backend.age, expose.hostnames, prefix)
 
 

@@ -102,7 +102,7 @@ class RouteSpec(ApiModel):
     parent_refs: object = None
     use_default_gateways: object = None
     hostnames: tuple[Hostname, ...] = Field(default=(), max_length=16)
-    written_rules: tuple[dict[str, object], ...] = Field(default=({},), alias="rules")
+    written_rules: tuple[dict[str, object], ...] = Field(default=({},), min_length=1, alias="rules")
 
 
 class RouteDocument(ApiModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from controller.compile.exposure import permitted
@@ -150,7 +150,7 @@ def _served(
         matches=tuple(_match(match) for match in rule.matches),
         error=f"{route.identity}: {why}" if why else "",
     )
-    targets = (target, target._replace(section=rule.name)) if rule.named else (target,)
+    targets = (target, replace(target, section=rule.name)) if rule.named else (target,)
     return ServedRule(entry, route.age, targets, shares)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -58,7 +58,7 @@ class Read(Generic[T_co]):
     identity: Identity
     age: Age
     """Sort key: the oldest first, ties by namespace and name. Objects without a creation time are the youngest."""
-    documents: tuple[Document, ...]
+    documents: tuple[Document, ...] = field(repr=False)  # it may be a Secret
     """What was written under this identity: one, or different ones that cannot all hold."""
     value: T_co | None = None
     reason: str = ""
@@ -118,7 +118,7 @@ def _read_all(
 def _read_one(identity: Identity, documents: list[Document], reader: Callable[[Document], T]) -> Read[T]:
     """Equal documents count once. Of different ones under one name none is used: whichever were picked, somebody
     would be served what they did not write, and a slip in a copied file would silently replace its original."""
-    different = [document for _, document in sorted({_canonical(each): each for each in documents}.items())]
+    different = _different(documents) if len(documents) > 1 else documents
     age = (min(map(_created, different)), identity.namespace, identity.name)
     if len(different) > 1:
         error = f"{len(different)} different documents have this name, so none is used: keep one, or rename the others"
@@ -140,8 +140,10 @@ def _read_backend(document: Document) -> crds.Backend:
     return backend
 
 
-def _canonical(document: Document) -> str:
-    return json.dumps(document, sort_keys=True, default=str)
+def _different(documents: list[Document]) -> list[Document]:
+    """Each document once, in an order that does not depend on the input's."""
+    by_text = {json.dumps(document, sort_keys=True, default=str): document for document in documents}
+    return [by_text[text] for text in sorted(by_text)]
 
 
 def _created(document: Document) -> datetime:

@@ -46,7 +46,7 @@ class Attachments:
 
     at: dict[Target, list[Attached]] = field(default_factory=lambda: defaultdict(list))
     """The oldest first."""
-    closed: dict[Target, list[str]] = field(default_factory=lambda: defaultdict(list))
+    closed: dict[Target, dict[Identity, str]] = field(default_factory=lambda: defaultdict(dict))
     """Why nothing is served there: a Policy that guards the target cannot hold, and without it all would be open."""
     rejected: dict[Identity, dict[Target, Condition]] = field(default_factory=lambda: defaultdict(dict))
     """The condition Accepted of Policies that are not attached to a target that they name."""
@@ -54,6 +54,13 @@ class Attachments:
     """By id."""
     key_problems: dict[Identity, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     """Reason and message of what is wrong with a Policy's keys."""
+
+    def why_closed(self, target: Target) -> str:
+        """The first reason why nothing is served there, or nothing."""
+        return next(iter(self.closed.get(target, {}).values()), "")
+
+    def is_closed_by(self, policy: Identity, target: Target) -> bool:
+        return policy in self.closed.get(target, {})
 
 
 def attach(objects: Objects) -> Attachments:
@@ -77,7 +84,7 @@ def _attach_one(policy: Read[Blocks], blocks: Blocks, objects: Objects, attachme
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
             if blocks.spec.authentication or blocks.models:
-                attachments.closed[target].append(f"{policy.identity} cannot hold here: {message}")
+                attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold here: {message}"
         else:
             override = blocks.spec.precedence is Precedence.OVERRIDE
             attachments.at[target].append(
@@ -94,9 +101,8 @@ def _reject(policy: Read[Blocks], attachments: Attachments) -> None:
         for target in readable_targets(document, policy.identity.namespace):
             attachments.rejected[policy.identity][target] = condition
             if guards:
-                attachments.closed[target].append(
-                    f"{policy.identity} is not accepted, and without it this would be open: {policy.error}"
-                )
+                why = f"{policy.identity} is not accepted, and without it this would be open: {policy.error}"
+                attachments.closed[target][policy.identity] = why
 
 
 def readable_targets(document: Document, namespace: str) -> Iterator[Target]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from controller.compile.combine import Loss
 from controller.compile.objects import Identity, Objects
 from controller.compile.policies import Attached, Attachments
 from controller.compile.routes import Link
@@ -30,7 +29,7 @@ class Record:
         for attached, block in link.combined.held:
             self.held[attached.policy, attached.target].add(block)
         for loss in link.combined.lost:
-            self.lost[loss.loser.policy, loss.loser.target][loss.block, _why(loss)].append(link.route)
+            self.lost[loss.loser.policy, loss.loser.target][loss.block, loss.why].append(link.route)
         for each in link.unenforced:
             self.unenforced[each.attached.policy, each.attached.target].setdefault(each.message, each.reason)
 
@@ -53,7 +52,7 @@ def _status(
 ) -> Status:
     conditions: dict[Target, tuple[Condition, Condition]] = {}
     for target, accepted in attachments.rejected.get(policy, {}).items():
-        conditions[target] = (accepted, _because_of(accepted))
+        conditions[target] = (accepted, _because_of(accepted, closed=attachments.is_closed_by(policy, target)))
     for each in attached:
         accepted = _accepted((policy, each.target), record)
         enforced = _enforced((policy, each.target), attachments, record)
@@ -87,22 +86,14 @@ def _enforced(place: Place, attachments: Attachments, record: Record) -> Conditi
     return true("Enforced", "Enforced wherever it is in force.")
 
 
-def _because_of(accepted: Condition) -> Condition:
-    return false("Enforced", accepted.reason, "Not enforced, since it is not accepted; see Accepted.")
+def _because_of(accepted: Condition, *, closed: bool = False) -> Condition:
+    instead = " It guards this target, so requests there are answered 500 until it is accepted." if closed else ""
+    return false("Enforced", accepted.reason, f"Not enforced, since it is not accepted; see Accepted.{instead}")
 
 
 def _loss(block: str, why: str, routes: Sequence[str], *, partly: bool) -> str:
     where = f" on {', '.join(routes)}" if partly and any(routes) else ""
     return f"{block}{where} is replaced by {why}"
-
-
-def _why(loss: Loss) -> str:
-    winner = loss.winner
-    if winner.target == loss.loser.target:
-        return f"{winner.policy} (on the same target, and older or first by name)"
-    if winner.override:
-        return f"{winner.policy} (on {winner.target}, with precedence: Override)"
-    return f"{winner.policy} (on the narrower {winner.target})"
 
 
 def _summary(ancestors: Sequence[Ancestor]) -> tuple[Condition, ...]:
@@ -116,7 +107,7 @@ def _sum(ancestors: Sequence[Ancestor], index: int) -> Condition:
     counted = [each for each in told if each[1].reason != "Conflicted"] or told
     wrong = [each for each in counted if each[1].status != "True"]
     first = (wrong or counted)[0][1]
-    if len(told) == 1:
+    if len({condition.message for _, condition in wrong or told}) == 1:
         return first
     messages = [f"{ref}: {condition.message}" for ref, condition in wrong or told]
-    return Condition(first.type, first.status, first.reason, " ".join(messages))
+    return Condition(first.type, first.status, first.reason, "; ".join(messages))

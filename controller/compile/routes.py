@@ -36,6 +36,8 @@ class Link:
     unenforced: tuple[Unenforced, ...] = ()
     undecided: bool = False
     """A credential is injected and no Policy says how callers authenticate."""
+    closed: str = ""
+    """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
 
 
 @dataclass(slots=True)
@@ -79,13 +81,16 @@ def build(served: list[ServedRule], around: Surroundings) -> Routes:
 
 def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[table.Forward, Link]:
     name = "/".join(share.backend)
-    backend = around.backends.get(name)
-    chain = rule.targets if backend is None else (*rule.targets, Target("Backend", *share.backend))
+    if share.error:  # it does not reach the Backend, so it says nothing about the Policies there
+        forward = table.Forward(backend=name, weight=share.weight, error=f"{rule.targets[0]}: {share.error}")
+        return forward, Link(rule.route.name, "", combine(rule.targets, around.attachments))
+    backend = around.backends[name]
+    chain = (*rule.targets, Target("Backend", *share.backend))
     combined = combine(chain, around.attachments)
-    error = share.error or (backend.entry.error if backend else "") or _closed(chain, around.attachments)
-    if error or backend is None:
+    closed = _closed(chain, around.attachments)
+    if error := backend.entry.error or closed:
         forward = table.Forward(backend=name, weight=share.weight, error=error)
-        return forward, Link(rule.route.name, name if backend else "", combined)
+        return forward, Link(rule.route.name, name, combined, closed=closed)
     unenforced = tuple(_unenforced(backend, combined))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     conflict = next((each for each in unenforced if each.reason == "LocationNeeded"), None)
@@ -107,8 +112,7 @@ def _unserved(name: str, around: Surroundings) -> Link:
 
 
 def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:
-    reasons = [reason for target in chain if target in attachments.closed for reason in attachments.closed[target]]
-    return reasons[0] if reasons else ""
+    return next(filter(None, map(attachments.why_closed, chain)), "")
 
 
 def _authenticated(backend: Compiled, policies: table.PolicySet, open_by_default: bool) -> tuple[table.PolicySet, bool]:
@@ -120,10 +124,19 @@ def _authenticated(backend: Compiled, policies: table.PolicySet, open_by_default
     return policies.model_copy(update={"authentication": NOBODY_ASKED}), backend.injects
 
 
+def _knows_callers_of(namespace: str, combined: Combined) -> bool:
+    authenticator = combined.authenticator
+    return bool(authenticator and authenticator.policy.namespace == namespace and _asks_for_keys(combined))
+
+
+def _asks_for_keys(combined: Combined) -> bool:
+    authentication = combined.policies.authentication
+    return authentication is not None and authentication.mode is not table.AuthenticationMode.NONE
+
+
 def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
     authenticator = combined.authenticator
-    mode = combined.policies.authentication.mode if combined.policies.authentication else None
-    if authenticator and backend.passthrough and mode is not table.AuthenticationMode.NONE:
+    if authenticator and backend.passthrough and _asks_for_keys(combined):
         message = (
             f"spec.authentication: provider {backend.passthrough} of Backend {backend.entry.name} is sent the client's "
             "own credential (auth.passthrough), so the client has no place for a key of the gateway's: "
@@ -131,6 +144,13 @@ def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
         )
         yield Unenforced(authenticator, "LocationNeeded", message)
     for attached, block in combined.held:
+        if attached.has_subjects and not _knows_callers_of(attached.policy.namespace, combined):
+            message = (
+                f"spec.subjects: nobody who reaches Backend {backend.entry.name} shows a key that a Policy of "
+                f"namespace {attached.policy.namespace} knows, so this is for no one; add a Policy there with "
+                "authentication.keys"
+            )
+            yield Unenforced(attached, "NoSuchCallers", message)
         if block == "models" and backend.uninspected:
             message = (
                 f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "

@@ -125,7 +125,7 @@ def bare_key(text: str) -> str:
     """
     key = re.sub(r"(?i)^bearer(\s+|$)", "", text.strip()).strip()
     if not key:
-        raise ValueError("is empty")
+        raise ValueError("is empty; write the key there")
     if not re.fullmatch(r"[\x20-\x7e]+", key):
         raise ValueError("has line breaks, control characters or non-ASCII characters inside; no key has")
     return key

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from controller.compile.objects import Identity, Read
 
@@ -18,7 +18,8 @@ class Condition:
     message: str
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
     """What a Policy is attached to: an object, or its section (a rule's name, a provider's name)."""
 
     kind: str

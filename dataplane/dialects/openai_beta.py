@@ -36,6 +36,8 @@ _MOVED: dict[str, tuple[str, ...]] = {
     "turn_detection": ("audio", "input", "turn_detection"),
 }
 """Beta field of a session or response → where GA has it."""
+_MOVED_IN_ANSWERS = {name: path for name, path in _MOVED.items() if name != "max_response_output_tokens"}
+"""Of a response as the server tells it, beta called this one `max_output_tokens`, as GA does."""
 _GONE = ("temperature", "client_secret")
 """Beta fields that GA has no place for."""
 
@@ -79,6 +81,8 @@ def mended(event: Event) -> Event:
         return _with(event, "session", _mended_session(event.get("session"), "realtime"))
     if kind == "transcription_session.update":
         session = _mended_session(event.get("session"), "transcription")
+        if isinstance(session, dict):  # it answers nothing
+            session = {name: value for name, value in session.items() if name != "output_modalities"}
         return {**event, "type": "session.update", "session": session}
     if kind == "response.create":
         response = _mended_fields(event.get("response"))
@@ -112,6 +116,8 @@ def _new_value(name: str, value: object) -> object:
         return _FORMATS.get(value, value)
     if name == "modalities" and isinstance(value, list):  # GA: audio brings its transcript, never both
         return ["audio"] if "audio" in value else value
+    if name == "turn_detection" and isinstance(value, dict) and "type" not in value:  # GA tells the kinds apart by it
+        return {"type": "server_vad", **value}
     return value
 
 
@@ -139,18 +145,18 @@ def renamed(event: Event) -> Event | None:
     if isinstance(session := event.get("session"), dict):
         if session.get("type") == "transcription" and kind == "session.updated":
             event = {**event, "type": "transcription_session.updated"}
-        event = {**event, "session": _flattened(session)}
+        event = {**event, "session": _flattened(session, _MOVED)}
     if isinstance(response := event.get("response"), dict):
-        response = _flattened(response)
+        response = _flattened(response, _MOVED_IN_ANSWERS)
         if isinstance(items := response.get("output"), list):
             response = _with(response, "output", _each(items, lambda item: _parts(item, _OLD_PARTS)))
         event = {**event, "response": response}
     return event
 
 
-def _flattened(fields: Event) -> Event:
+def _flattened(fields: Event, moved: dict[str, tuple[str, ...]]) -> Event:
     flat = {name: value for name, value in fields.items() if name not in ("audio", "type")}
-    for old, path in _MOVED.items():
+    for old, path in moved.items():
         holder = part(fields, *path[:-1])
         if isinstance(holder, dict) and path[-1] in holder:
             flat[old] = _old_value(old, holder[path[-1]])

@@ -48,7 +48,7 @@ class CanonicalAudio:
     def ends(self, data: bytes, start: int, *, has_id: bool) -> bool:
         """Is `data` from `start` on nothing but audio, then a canonical tail to its end?"""
         quote = data.find(b'"', start)
-        if quote < 0 or not plain(data[start:quote]):
+        if quote < 0 or len(data) - quote > TAIL or not plain(data[start:quote]):
             return False
         tail = self._tail.fullmatch(data, quote)
         return tail is not None and not (has_id and tail[1] is not None)

@@ -1,13 +1,17 @@
-"""Client events as strict JSON.
+"""Events as JSON: the client's strictly, the upstream's leniently.
 
-An event that is forwarded unchanged must mean the same to the upstream as it meant to us. So whatever two JSON
-parsers may read in two ways is refused: duplicate keys, NaN, a byte order mark, bytes that are not UTF-8.
+A client's event that is forwarded unchanged must mean the same to the upstream as it meant to us. So whatever two
+JSON parsers may read in two ways is refused: duplicate keys, NaN, numbers beyond a double, a byte order mark, bytes
+that are not UTF-8. What an upstream says is relayed whatever it is, and read as far as anyone can.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import NoReturn
+
+import orjson
 
 Event = dict[str, object]
 
@@ -27,7 +31,14 @@ def _constant(name: str) -> NoReturn:
     raise BadEvent(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+def _float(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise BadEvent("a number is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
 
 
 def parse(payload: bytes) -> Event:
@@ -36,7 +47,7 @@ def parse(payload: bytes) -> Event:
     try:
         event = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise BadEvent(f"not JSON at byte {error.pos}") from None
+        raise BadEvent(f"not JSON at character {error.pos}") from None
     except RecursionError:
         raise BadEvent("nested too deeply") from None
     except BadEvent:
@@ -48,6 +59,27 @@ def parse(payload: bytes) -> Event:
     return event
 
 
+def read(payload: bytes) -> object:
+    """What an upstream says; None where it is no JSON. Lone surrogates, which servers that cut a transcript in two
+    do send, are read."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+
+
 def dump(event: Event) -> bytes:
-    """Compact JSON. Lone surrogates stay escaped, as they came."""
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=True).encode()
+    """Compact JSON. Lone surrogates and long integers stay as they came. Raises BadEvent where `event` is nested
+    too deeply, which a strict `parse` may just have let pass."""
+    try:
+        return orjson.dumps(event)
+    except TypeError:
+        pass
+    try:
+        return json.dumps(event, separators=(",", ":")).encode()
+    except RecursionError:
+        raise BadEvent("nested too deeply") from None

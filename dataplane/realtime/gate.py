@@ -10,7 +10,7 @@ always be put behind it; longer ones stream. A long client frame streams only wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -59,6 +59,7 @@ class Breach:
 
 
 Step = bytes | Control | Breach
+"""Bytes to forward are empty where a message, or a part of one, does not go on."""
 
 
 class _Long:
@@ -120,30 +121,26 @@ class Gate:
         """Is the other side in the middle of a message? Then only control frames may be put in between."""
         return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
 
-    def stop(self) -> None:
-        """Read nothing more; what is behind the message at hand is dropped."""
-        self._stopped = True
-        self._held.clear()
-
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them."""
-        self._read = None
+        self._read = self._parts = None
 
-    def feed(self, data: bytes) -> list[Step]:
-        """The steps that these bytes lead to. Bytes of an unfinished frame are kept for the next call."""
-        steps: list[Step] = []
+    def feed(self, data: bytes) -> Iterator[Step]:
+        """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
+        is done before the next is judged. Bytes of an unfinished frame are kept for the next call. Nothing comes
+        behind a Close or a Breach."""
         if self._stopped:
-            return steps
+            return
         if self._held:
             self._held += data
             if len(self._held) < self._need:
-                return steps
+                return
             data = bytes(self._held)
             self._held.clear()
         pos = 0
         if self._long is not None:
             pos = min(len(data), self._long.remaining)
-            steps += self._go_on(self._long, data[:pos])
+            yield from self._go_on(self._long, data[:pos])
         run, end = pos, len(data)  # data[run:pos] goes on as it came
         while pos < end and not self._stopped:
             head = frames.parse_head(data, pos)
@@ -153,15 +150,18 @@ class Gate:
             after = min(end, pos + head.size + head.length)
             if instead is not KEEP:
                 if run < pos:
-                    steps.append(data[run:pos])
-                steps += instead
+                    yield data[run:pos]
+                yield from instead or (b"",)
                 run = after
             pos = after
         if run < pos:
-            steps.append(data[run:pos])
+            yield data[run:pos]
         if pos < end and not self._stopped:
             self._held += data[pos:]
-        return steps
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._parts = None
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
         """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
@@ -169,11 +169,15 @@ class Gate:
             self._need = len(data) - pos + 1
             return None
         if (breach := self._breach(head)) is not None:
-            self.stop()
+            self._stop()
             return [breach]
+        if self._streams(head, data, pos):
+            return self._begin(head, data, pos)
         if pos + head.size + head.length > len(data):
-            return self._begin(head, data, pos) if self._streams(head, data, pos) else None
+            return None
         if head.opcode >= frames.CLOSE:
+            if head.opcode == frames.CLOSE:  # what comes behind it counts for nothing (RFC 6455, section 5.5.1)
+                self._stop()
             return [Control(head.opcode, self._payload(head, data, pos))]
         return self._frame(head, data, pos)
 
@@ -259,7 +263,7 @@ class Gate:
     # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
 
     def _streams(self, head: frames.Head, data: bytes, pos: int) -> bool:
-        """May this unfinished frame begin to go on? Otherwise says in `_need` how many bytes to wait for."""
+        """May this frame begin to go on before it is whole? Otherwise says in `_need` how many bytes to wait for."""
         self._need = head.size + head.length
         if head.length <= HOLD:
             return False
@@ -276,7 +280,7 @@ class Gate:
 
     def _begin(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
         """Forward the head of a long frame and what may go of its payload."""
-        start = pos + head.size
+        start, end = pos + head.size, pos + head.size + head.length
         found = self._audio_begins(head, data, pos)
         if found is not None:
             offset, has_id = found
@@ -286,7 +290,11 @@ class Gate:
         else:
             self._pass(head)
             self._long = _Long(head.length)
-        return [data[pos:start], *self._go_on(self._long, data[start:])]
+        match self._go_on(self._long, data[start:end]):
+            case [bytes(piece)]:  # in one step, since the frame may end with it
+                return [data[pos:start] + piece]
+            case steps:
+                return [data[pos:start], *steps]
 
     def _go_on(self, long: _Long, piece: bytes) -> list[Step]:
         """Take more of a long frame."""
@@ -307,12 +315,11 @@ class Gate:
             proven, cut = self._audio.ends(clear, 0, has_id=long.has_id), len(clear)
         else:
             cut = max(0, len(clear) - TAIL)
-            while cut and clear[cut - 1 : cut] == b"\\":  # an escape is judged together with what it escapes
-                cut -= 1
+            cut -= clear[cut - 1 : cut] == b"\\"  # an escape is judged together with what it escapes
             proven = plain(clear[:cut])
         if not proven:
             self._severed = True
-            self.stop()
+            self._stop()
             return [Breach(1008, "a long audio event holds more than audio")]
         long.offset += cut
         long.tail = masked[cut:]

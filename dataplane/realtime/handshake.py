@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from websockets.utils import accept_key
 
 from dataplane import headers, http
 from dataplane import query as queries
+from dataplane.accept import wants_websocket
 from dataplane.callers import applies
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
@@ -30,7 +31,7 @@ from dataplane.services import Services
 from dataplane.upstreams.choose import Destination, any_provider, choose
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import Answer, Opening, OpeningFailed
-from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
+from dataplane.upstreams.request import address, bearer, response_headers, subprotocols, upstream_headers
 
 MAX_DETAIL = 500
 """Characters of an upstream's error message that are passed on."""
@@ -51,13 +52,13 @@ class Upgrade:
         fields = request.headers
         if request.method != "GET":
             raise Refusal("method_not_allowed", "A Realtime path takes GET with an upgrade.", headers={"allow": "GET"})
-        if fields.get("upgrade", "").lower() != "websocket" or "upgrade" not in fields.get("connection", "").lower():
+        if not wants_websocket(request) or request.version != HttpVersion11:
             raise Refusal(
                 "upgrade_required",
                 "This path takes WebSocket connections. Connect with ws:// or wss://, or an SDK's realtime client.",
                 headers={"upgrade": "websocket", "connection": "upgrade"},
             )
-        if fields.get("sec-websocket-version", "") != "13":
+        if fields.getall("sec-websocket-version", []) != ["13"]:
             raise Refusal(
                 "upgrade_required",
                 "Only version 13 of the WebSocket protocol is spoken here.",
@@ -149,16 +150,20 @@ def terms(request: web.BaseRequest, upgrade: Upgrade, exchange: Exchange, destin
 
 
 async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, services: Services) -> Answer:
-    """Dial and upgrade; the upstream's bytes then go to `live`. Raises Refusal."""
+    """Dial and upgrade; the upstream's bytes then go to `live`. Raises Refusal; then the connection is gone."""
     destination = chosen.destination
     credential = destination.provider.credential.kind
     url = address(destination.provider, exchange.path, chosen.query)
     offered = exchange.headers.getall("sec-websocket-protocol", []) if credential == "passthrough" else []
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
-    fields = [field for field in upstream_headers(exchange, destination) if field[0] != openai.BETA_HEADER]
-    answer = await _answer(live, url, fields, names, services)
-    if answer.status != SWITCHED:
-        raise _refusal(answer, destination, own=credential == "secret")
+    fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
+    try:
+        answer = await _answer(live, url, fields, names, services)
+        if answer.status != SWITCHED:
+            raise _refusal(answer, exchange, destination)
+    except BaseException:
+        live.upstream.abort()  # it is no WebSocket: there is nothing to say to it
+        raise
     return answer
 
 
@@ -177,6 +182,7 @@ class _Exchange:
 
     def gone(self) -> None:
         self._settle(self._opening.eof)
+        self._lost()
 
     def _settle(self, read: Callable[[], Answer | None]) -> None:
         if self.answered.done():
@@ -206,23 +212,27 @@ async def _answer(
         async with asyncio.timeout(limits.upgrade):
             return await exchange.answered
     except TimeoutError:
+        if opening.refusal is not None:
+            return opening.refusal
         message = f"The provider did not answer the handshake within {limits.upgrade:g} s."
         raise Refusal("upstream_timeout", message) from None
     except OpeningFailed as error:
         raise Refusal("upstream_protocol_error", f"The provider could not open a session: {error}.") from None
 
 
-def _refusal(answer: Answer, destination: Destination, *, own: bool) -> Refusal:
+def _refusal(answer: Answer, exchange: Exchange, destination: Destination) -> Refusal:
     """What the client is told where the upstream answered its handshake with another status than 101."""
     name, status = destination.provider.name, answer.status
-    detail = _detail(answer.body)
-    if status in (401, 403) and own:
+    detail = _quoted(_detail(answer.body), exchange, destination)
+    if status in (401, 403) and destination.provider.credential.kind == "secret":
         return Refusal(
             "upstream_credential_rejected",
             f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.",
         )
     if 400 <= status < 500 or status == 503:
-        passed = {name: value for name, value in answer.headers if name.lower() == "retry-after"}
+        passed = {
+            name: value for name, value in answer.headers if name.lower() == "retry-after" and value.isprintable()
+        }
         return Refusal(
             "upstream_refused", detail or f"Provider {name} answered {status}.", status=status, headers=passed
         )
@@ -235,10 +245,19 @@ def _detail(body: bytes) -> str:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    return (openai.text(found, "error", "message") or openai.text(found, "error"))[:MAX_DETAIL]
+    return openai.text(found, "error", "message") or openai.text(found, "error")
 
 
-async def first_event(live: LiveSession, destination: Destination, seconds: float) -> None:
+def _quoted(message: str, exchange: Exchange, destination: Destination) -> str:
+    """As much of a provider's message as the client is shown: never the gateway's key, should it be in there."""
+    credential = destination.provider.credential
+    if credential.kind == "secret":
+        key = bearer(exchange.snapshot.secrets, credential.secret).removeprefix("Bearer ")
+        message = message.replace(key, "***")
+    return message[:MAX_DETAIL]
+
+
+async def first_event(live: LiveSession, exchange: Exchange, destination: Destination, seconds: float) -> None:
     """Wait for the upstream's first event. Raises Refusal where it is an error, or where the upstream leaves."""
     try:
         async with asyncio.timeout(seconds):
@@ -246,32 +265,35 @@ async def first_event(live: LiveSession, destination: Destination, seconds: floa
     except TimeoutError:
         opened = live.session.opened
         refused = opened if isinstance(opened, Refused) else None
+    if live.failed:
+        raise Refusal("internal_error", f"The gateway failed. Its log has the details under {live.session.terms.id}.")
     if refused is not None:
-        raise _unwelcome(refused, destination)
+        raise _unwelcome(refused, exchange, destination)
 
 
-def _unwelcome(refused: Refused, destination: Destination) -> Refusal:
+def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -> Refusal:
     code = openai.refusal_code(refused.code, refused.close_reason)
     own = destination.provider.credential.kind == "secret"
     name = destination.provider.name
     if code == "upstream_credential_rejected":
         if own:
             return Refusal(code, f"Provider {name} refused the gateway's credential. Renew the Secret that it uses.")
-        return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent.")
-    message = refused.message[:MAX_DETAIL] or f"Provider {name} ended the session before it began."
+        return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent, if any. Send a valid one.")
+    message = _quoted(refused.message, exchange, destination) or f"Provider {name} ended the session before it began."
     return Refusal(code, message)
 
 
-def answer_client(
-    request: web.BaseRequest, upgrade: Upgrade, live: LiveSession, exchange: Exchange, chosen: Route, answer: Answer
-) -> http.Answer:
+def client_head(upgrade: Upgrade, exchange: Exchange, chosen: Route, answer: Answer) -> bytes:
+    """The 101 for the client. Raises Refusal invalid_value."""
+    fields = response_headers(exchange, chosen.destination, answer.headers)
+    return upgrade.head([*fields, (http.REQUEST_ID, exchange.id)])
+
+
+def answer_client(request: web.BaseRequest, head: bytes, live: LiveSession) -> http.Answer:
     """Send the 101 and give the connection to the session; return what is returned from here, at once.
 
     Raises ClientGone."""
-    fields = [*response_headers(exchange, chosen.destination, answer.headers), (http.REQUEST_ID, exchange.id)]
     try:
-        response = take_over(request, upgrade.head(fields), live.attach())
+        return take_over(request, head, live.attach())
     except ConnectionResetError:
         raise http.ClientGone from None
-    live.greet()
-    return response

@@ -1,7 +1,7 @@
 """The two connections of a session, and the carrying out of what its relay decides.
 
 `LiveSession` is all I/O of a session after the handshakes: it feeds bytes to the relay, writes what comes out,
-keeps the one timer, and holds back whoever is too fast. It lives until both connections are gone.
+keeps the relay's timer, and holds back whoever is too fast. It lives until both connections are gone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -19,6 +20,7 @@ from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.relay import Action, Ended, Relay
 from dataplane.realtime.session import Logged, Metered, Refused, Session, Unmetered
+from dataplane.upstreams.connect import keep_alive
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before the other leg is held back: one second of audio."""
@@ -41,20 +43,43 @@ class Hooks(Protocol):
 
 
 class Leg(asyncio.Protocol):
-    """One connection. `receive` gets its bytes, `lost` is called once when it is gone."""
+    """One connection. `receive` gets its bytes, `lost` is called once when it is gone; a peer that takes nothing of
+    what waits for it for `stall` seconds is cut off, since it would hold back the other side for ever. `first` is
+    sent before anything else."""
 
-    def __init__(self, receive: Callable[[bytes], None], lost: Callable[[], None], balance: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        receive: Callable[[bytes], None],
+        lost: Callable[[], None],
+        balance: Callable[[], None],
+        *,
+        stall: float,
+        first: bytes = b"",
+    ) -> None:
         self.receive = receive
         self.lost = lost
+        self._first = first
         self.full = False
         """Does more wait to be written than should?"""
         self._balance = balance
+        self._stall = stall
         self._reading = True
         self._transport: asyncio.Transport | None = None
+        self._cut: asyncio.TimerHandle | None = None
+        """When the connection is aborted, unless the peer takes what waits for it."""
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        keep_alive(self._transport.get_extra_info("socket"))
+        if self._first:
+            self.write(self._first)
+            self._first = b""
+        self._balance()
 
     def data_received(self, data: bytes) -> None:
         self.receive(data)
@@ -62,28 +87,34 @@ class Leg(asyncio.Protocol):
     feed = data_received
 
     def eof_received(self) -> bool:
+        self.drop()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
+        self._cut_in(None)
         if self._transport is not None:
             self._transport = None
             self.lost()
 
     def pause_writing(self) -> None:
         self.full = True
+        if self._open:
+            self._cut_in(self._stall)
         self._balance()
 
     def resume_writing(self) -> None:
         self.full = False
+        if self._open:
+            self._cut_in(None)
         self._balance()
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and self._open:
             self._transport.write(data)
 
     def read(self, wanted: bool) -> None:
         """Take bytes from the peer, or let them wait."""
-        if self._transport is None or wanted == self._reading or self._transport.is_closing():
+        if self._transport is None or wanted == self._reading or not self._open:
             return
         self._reading = wanted
         if wanted:
@@ -93,26 +124,38 @@ class Leg(asyncio.Protocol):
 
     def drop(self) -> None:
         """End the connection: what was written is sent first, within LINGER seconds."""
-        if (transport := self._transport) is not None:
-            transport.close()
-            asyncio.get_running_loop().call_later(relay.LINGER, transport.abort)
+        if self._transport is not None and self._open:
+            self._cut_in(relay.LINGER)
+            self._transport.close()
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def _open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def _cut_in(self, seconds: float | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        self._cut = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.abort)
+
 
 class LiveSession:
-    """A session with its connections. The upstream's is there first; `attach` adds the client's."""
+    """A session with its connections. The upstream's is there first; `attach` adds the client's.
 
-    def __init__(self, session: Session, hooks: Hooks, *, max_message: int, reads: bool = True) -> None:
+    `stall`: seconds that a peer may take nothing of what waits for it."""
+
+    def __init__(self, session: Session, hooks: Hooks, *, max_message: int, stall: float, reads: bool = True) -> None:
         self.session = session
         self.relay = Relay(session, mask=lambda: secrets.token_bytes(4), max_message=max_message, reads=reads)
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self.opened: asyncio.Future[Refused | None] = loop.create_future()
         """Set by the upstream's first event (None), its refusal, or its end."""
-        self.upstream = Leg(self._from_upstream, self._upstream_lost, self._balance)
+        self._stall = stall
+        self.upstream = Leg(self._from_upstream, self._upstream_lost, self._balance, stall=stall)
         self.client: Leg | None = None
         self._hooks = hooks
         self._early = bytearray()
@@ -120,6 +163,10 @@ class LiveSession:
         """The client is sent answers of ours faster than it reads."""
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
+        self.failed = False
+        """Has a fault of ours ended it?"""
+        self._ended: Ended | None = None
+        """How it ended, until that is reported."""
 
     @property
     def age(self) -> float:
@@ -127,25 +174,21 @@ class LiveSession:
         return asyncio.get_running_loop().time() - self._started
 
     def attach(self) -> Leg:
-        """The protocol for the client's connection; once that is made, call `greet`."""
-        self.client = Leg(self._from_client, self._client_lost, self._balance)
+        """The protocol for the client's connection, to be made at once. The client is first sent what the upstream
+        has said already."""
+        early, self._early = bytes(self._early), bytearray()
+        self.client = Leg(self._from_client, self._client_lost, self._balance, stall=self._stall, first=early)
         return self.client
-
-    def greet(self) -> None:
-        """Send the client what the upstream said before the client was there."""
-        assert self.client is not None, "attach comes first"
-        if self._early:
-            self.client.write(bytes(self._early))
-            self._early = bytearray()
-        self._balance()
 
     def end(self, ending: Ending, message: str) -> None:
         """End the session for a reason of the gateway's."""
         self._perform(lambda: self.relay.end(ending, message))
 
     def abandon(self) -> None:
-        """The client was never answered: let the upstream go."""
+        """The client was never answered: let the upstream go, if it was ever there."""
         self._perform(self.relay.client_lost)
+        if not self.upstream.connected:
+            self._perform(self.relay.upstream_lost)
 
     # -- events of the connections -----------------------------------------------------------------------------
 
@@ -161,10 +204,12 @@ class LiveSession:
 
     def _client_lost(self) -> None:
         self._perform(self.relay.client_lost)
+        self._report()
 
     def _upstream_lost(self) -> None:
         self._perform(self.relay.upstream_lost)
         self._announce()
+        self._report()
 
     def _announce(self) -> None:
         """Tell whoever waits for the upstream's first word."""
@@ -188,14 +233,20 @@ class LiveSession:
     def _perform(self, decide: Callable[[], list[Action]]) -> bool:
         """Carry out what the relay decides; whether the client was written to. A fault of ours ends this
         session, and no other."""
-        wrote = False
+        wrote = failed = False
         if self._over:
             return wrote
         try:
             for action in decide():
-                wrote |= self._act(action)
-        except Exception:
-            log.exception("session failed", session=self.session.terms.id)
+                try:
+                    wrote |= self._act(action)
+                except Exception as error:  # the others are carried out all the same: the end may be among them
+                    self._note_fault(error)
+                    failed = True
+        except Exception as error:
+            self._note_fault(error)
+            failed = True
+        if failed:
             self._fail()
         return wrote
 
@@ -247,15 +298,34 @@ class LiveSession:
     def _end(self, ended: Ended) -> None:
         self._over = True
         self._wait(None)
+        self._ended = ended
+        self._report()
+
+    def _report(self) -> None:
+        """Report the end, once both connections are gone."""
+        if self._ended is None or self.upstream.connected or (self.client is not None and self.client.connected):
+            return
+        ended, self._ended = self._ended, None
         self._hooks.ended(self, ended)
 
+    # -- faults of ours ----------------------------------------------------------------------------------------
+
+    def _note_fault(self, error: Exception) -> None:
+        if not self.failed:
+            log.error("session failed", session=self.session.terms.id, exc_info=error)
+
     def _fail(self) -> None:
-        """After a fault: cut both connections; what the session has counted stays counted."""
+        """Tell both sides; where that fails too, cut them off. What the session has counted stays counted."""
+        if not self.failed:
+            self.failed = True
+            self.end(endings.INTERNAL, "The gateway failed; its log has the details under this session's id.")
+            return
         if self.client is not None:
-            self.client.abort()
+            self.client.drop()
         self.upstream.abort()
-        self.session.abandon()
-        for effect in self.session.effects():
-            if isinstance(effect, Metered):
-                self._hooks.metered(self, effect)
+        with suppress(Exception):  # the fault is in the log
+            self.session.abandon()
+            for effect in self.session.effects():
+                if isinstance(effect, Metered):
+                    self._hooks.metered(self, effect)
         self._end(Ended(endings.INTERNAL, Close(endings.INTERNAL.code)))

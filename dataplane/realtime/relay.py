@@ -22,6 +22,8 @@ SETTLE = 2.0
 """Seconds that late usage is waited for once the client has gone."""
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
+MAX_LATE = 64
+"""Events of ours that may wait for the end of an upstream's message; a client that provokes more goes without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class Relay:
         self._late: list[tuple[int, bytes]] = []
         """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
         self._closing_client = False
-        """Close is among them: nothing more is begun."""
+        """Close is among them, or was sent: nothing more is begun."""
+        self._pong: bytes | None = None
+        """What the upstream's newest Ping said, while the answer waits for the end of the client's frame."""
         self._client_said_close = False
         self._muted = False
         """The client is not listened to any more, but for its Close."""
@@ -102,12 +106,14 @@ class Relay:
         for step in self._client_gate.feed(data):
             match step:
                 case bytes():
-                    if self._upstream_hears and not self._muted:
+                    if step and self._upstream_hears and not self._muted:
                         actions.append(ToUpstream(step))
                 case Control():
                     self._client_control(step, actions)
                 case Breach():
                     self._finish(_BREACHES[step.code], step.message, actions)
+            self._flush_pong(actions)
+            self._apply_effects(actions)
         return self._settled(actions)
 
     def from_upstream(self, data: bytes) -> list[Action]:
@@ -118,13 +124,14 @@ class Relay:
         for step in self._upstream_gate.feed(data):
             match step:
                 case bytes():
-                    if self._client_hears:
+                    if step and self._client_hears:
                         actions.append(ToClient(step))
                 case Control():
                     self._upstream_control(step, actions)
                 case Breach():
-                    self._upstream_broke(step.message, actions)
-        self._flush_late(actions)
+                    self._upstream_broke(step.code, step.message, actions)
+            self._flush_late(actions)
+            self._apply_effects(actions)
         return self._settled(actions)
 
     def client_lost(self) -> list[Action]:
@@ -139,6 +146,7 @@ class Relay:
         """The upstream's connection is gone."""
         actions: list[Action] = []
         self._upstream_hears, self._upstream_gone = False, True
+        self._goodbye = None
         self._tell_end(endings.UPSTREAM_LOST, "The upstream's connection was lost.", actions)
         return self._settled(actions)
 
@@ -164,19 +172,17 @@ class Relay:
         if step.opcode == frames.PING:
             self._to_client(frames.PONG, step.payload, actions)
         elif step.opcode == frames.CLOSE:
+            self._client_said_close = True
             try:
                 close = frames.parse_close(step.payload)
             except frames.BadClose as error:
                 self._finish(endings.BAD_UTF8 if error.code == 1007 else endings.PROTOCOL_ERROR, str(error), actions)
-                return
-            self._client_gate.stop()
-            self._client_said_close = True
-            self._begin_end(endings.CLIENT_CLOSED, close)
-            if self._client_hears:
-                self._close_client(close, actions)
             else:
+                self._begin_end(endings.CLIENT_CLOSED, close)
+                self._close_client(close, actions)
+                self._leave_upstream(close, actions)
+            if not self._client_hears:  # both have said Close
                 self._drop_client(actions)
-            self._leave_upstream(close, actions)
 
     def _upstream_control(self, step: Control, actions: list[Action]) -> None:
         if step.opcode == frames.PING:
@@ -185,9 +191,8 @@ class Relay:
             try:
                 close = frames.parse_close(step.payload)
             except frames.BadClose as error:
-                self._upstream_broke(str(error), actions)
+                self._upstream_broke(error.code, str(error), actions)
                 return
-            self._upstream_gate.stop()
             self._begin_end(endings.UPSTREAM_CLOSED, close)
             self._close_upstream(close, actions)
             self._drop_upstream(actions)
@@ -209,9 +214,8 @@ class Relay:
         self._tell_end(ending, message, actions)
         self._leave_upstream(Close(1000), actions)
 
-    def _upstream_broke(self, message: str, actions: list[Action]) -> None:
-        self._upstream_gate.stop()
-        self._close_upstream(Close(1002), actions)
+    def _upstream_broke(self, code: int, message: str, actions: list[Action]) -> None:
+        self._close_upstream(Close(code), actions)
         self._drop_upstream(actions)
         self._tell_end(endings.UPSTREAM_INVALID, f"The upstream broke the protocol: {message}.", actions)
 
@@ -226,9 +230,7 @@ class Relay:
         self._close_client(close, actions)
 
     def _close_client(self, close: Close, actions: list[Action]) -> None:
-        if self._upstream_gate.mid_frame and self._upstream_gone:  # the frame will never be whole
-            self._drop_client(actions)
-        elif not self._closing_client:
+        if not self._closing_client:
             self._closing_client = True
             self._to_client(frames.CLOSE, close.payload(), actions)
 
@@ -272,6 +274,8 @@ class Relay:
         if self._upstream_gone:
             self.session.abandon()
             self._apply_effects(actions)
+            if self._upstream_gate.mid_frame:  # it will never be whole, and nothing can be put behind it
+                self._drop_client(actions)
         if self._client_gone and self._upstream_gone and not self._done and self.ending is not None:
             self._done = True
             actions.append(Ended(self.ending, self.close))
@@ -296,18 +300,25 @@ class Relay:
 
     def _to_client(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
         """Send the client a frame of ours, behind what of the upstream's is under way."""
-        if self._client_hears:
-            self._late.append((opcode, frames.frame(opcode, payload)))
-            self._flush_late(actions)
+        if not self._client_hears or (self._closing_client and opcode != frames.CLOSE):
+            return
+        if opcode == frames.PONG:  # of several Pings the newest is answered (RFC 6455, section 5.5.3)
+            self._late = [late for late in self._late if late[0] != frames.PONG]
+        elif opcode == frames.TEXT and len(self._late) >= MAX_LATE:
+            return
+        self._late.append((opcode, frames.frame(opcode, payload)))
+        self._flush_late(actions)
 
     def _flush_late(self, actions: list[Action]) -> None:
-        while self._late and self._client_hears and not self._upstream_gate.mid_frame:
-            opcode, data = self._late[0]
-            if opcode >= frames.CLOSE or not self._upstream_gate.mid_message:
-                actions.append(ToClient(data))
-            elif not self._closing_client:  # otherwise the message is given up: only Close may come in between
-                return
-            del self._late[0]
+        """Send what may go now. An event does not fit into a message; where Close does not wait for it, it is lost."""
+        if not self._late or not self._client_hears or self._upstream_gate.mid_frame:
+            return
+        late, self._late = self._late, []
+        for opcode, data in late:
+            if opcode == frames.TEXT and self._upstream_gate.mid_message:
+                self._late.append((opcode, data))
+                continue
+            actions.append(ToClient(data))
             if opcode == frames.CLOSE:
                 self._client_closed(actions)
 
@@ -320,8 +331,19 @@ class Relay:
             actions.append(Wait(LINGER))
 
     def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        if self._upstream_hears and not self._client_gate.mid_frame:
+        """Send the upstream a frame of ours. A Pong waits for the end of a client's frame; nothing else has to, since
+        the upstream is dropped where the session ends in the middle of one."""
+        if not self._upstream_hears:
+            return
+        if self._muted or not self._client_gate.mid_frame:
             actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
+        elif opcode == frames.PONG:
+            self._pong = payload
+
+    def _flush_pong(self, actions: list[Action]) -> None:
+        if self._pong is not None and not self._client_gate.mid_frame:
+            pong, self._pong = self._pong, None
+            self._to_upstream(frames.PONG, pong, actions)
 
 
 _BREACHES = {1002: endings.PROTOCOL_ERROR, 1008: endings.AMBIGUOUS_AUDIO, 1009: endings.MESSAGE_TOO_BIG}

@@ -28,6 +28,8 @@ class _Entry:
 
     live: LiveSession
     price: Price | None
+    request: asyncio.Task[object] | None
+    """Who opens it."""
     cost: Decimal | None = None
     counted: bool = False
     """Was the client answered? Until then it is a request, not a session."""
@@ -40,25 +42,30 @@ class Realtime:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._entries: dict[str, _Entry] = {}
+        self._stopped = False
 
     async def serve(self, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
-        """Answer a request for a session: with 101 and the session, or with the Refusal that is raised."""
+        """Answer a request for a session: with 101 and the session, or with the Refusal that is raised.
+
+        Raises ClientGone, and Refusal."""
+        if self._stopped:
+            raise http.ClientGone
         upgrade = handshake.Upgrade.of(request)
         chosen = handshake.route(exchange, self._services)
         session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
-        live = LiveSession(session, self, max_message=self._services.limits.message)
-        entry = self._entries[exchange.id] = _Entry(live, chosen.destination.price)
+        limits = self._services.limits
+        live = LiveSession(session, self, max_message=limits.message, stall=limits.client_idle)
+        entry = self._entries[exchange.id] = _Entry(live, chosen.destination.price, asyncio.current_task())
         try:
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, self._services)
-                await handshake.first_event(live, chosen.destination, self._services.limits.first_event)
-            response = handshake.answer_client(request, upgrade, live, exchange, chosen, answer)
+                await handshake.first_event(live, exchange, chosen.destination, limits.first_event)
+            head = handshake.client_head(upgrade, exchange, chosen, answer)
+            self._count(entry)  # before the client's first bytes, which may end the session
+            return handshake.answer_client(request, head, live)
         except BaseException:
             live.abandon()
             raise
-        entry.counted = True
-        self._services.meter.session_opened(session.terms.route, session.terms.backend)
-        return response
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions with what they have used so far; neither content nor keys."""
@@ -74,15 +81,25 @@ class Realtime:
 
     async def stop(self) -> None:
         """End all sessions: each gets its event and Close, and its usage is settled."""
+        self._stopped = True
         entries = list(self._entries.values())
         for entry in entries:
-            entry.live.end(endings.SHUTDOWN, "The gateway is shutting down.")
+            if entry.counted:
+                entry.live.end(endings.SHUTDOWN, "The gateway is shutting down.")
+            elif entry.request is not None:
+                entry.request.cancel()
         try:
-            async with asyncio.timeout(SETTLE + 2 * LINGER):
+            async with asyncio.timeout(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
                 for entry in entries:
                     await entry.over.wait()
         except TimeoutError:
             log.warning("sessions did not end in time", sessions=len(self._entries))
+
+    def _count(self, entry: _Entry) -> None:
+        """From here on it is a session, no longer a request."""
+        terms = entry.live.session.terms
+        entry.counted, entry.request = True, None
+        self._services.meter.session_opened(terms.route, terms.backend)
 
     # -- what sessions report ----------------------------------------------------------------------------------
 

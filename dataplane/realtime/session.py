@@ -7,25 +7,32 @@ No sockets, no clock: messages go in, verdicts come back, and effects are queued
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import orjson
+from typing import Literal
 
 from dataplane.dialects import openai, openai_beta
 from dataplane.dialects.openai_usage import response_usage, transcription_usage
 from dataplane.metering.usage import NO_TOKENS, Caller, Operation, Status, Tokens, Usage
 from dataplane.realtime import endings, events
-from dataplane.realtime.audio import CanonicalAudio
+from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.gate import KEEP, Verdict
 
 SEEN = 4096
-"""Finished turns that are remembered, so that one said twice is counted once."""
+"""Finished turns that are remembered, so that one said twice is counted once; and as many that are open."""
+MAX_ID = 256
+"""Characters of an id, type or model name that are kept. Real ones have some 40."""
 
 Direction = Literal["client", "upstream"]
+
+_STATUSES: dict[str, Status] = {
+    "completed": "completed",
+    "cancelled": "cancelled",
+    "failed": "failed",
+    "incomplete": "incomplete",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +119,13 @@ class Session:
         self.tokens = NO_TOKENS
         self.model = ""
         """The model that the upstream says it serves."""
-        self._effects: list[Effect] = []
+        self._effects: deque[Effect] = deque()
         self._transcription_model = ""
-        self._open: dict[str, None] = {}
+        self._open: OrderedDict[str, None] = OrderedDict()
         """Responses that began and have not ended, in order."""
         self._asked = 0
         """`response.create`s that no `response.created` has answered."""
-        self._untranscribed: set[str] = set()
+        self._untranscribed: OrderedDict[str, None] = OrderedDict()
         """Items of audio whose transcription, and its usage, is still to come."""
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._ids = 0
@@ -127,9 +134,9 @@ class Session:
     # -- what the relay asks -----------------------------------------------------------------------------------
 
     def effects(self) -> Iterator[Effect]:
-        """What has become due, oldest first; handed out once."""
-        due, self._effects = self._effects, []
-        return iter(due)
+        """What has become due, oldest first; handed out once. What becomes due meanwhile is among it."""
+        while self._effects:
+            yield self._effects.popleft()
 
     @property
     def unsettled(self) -> bool:
@@ -178,13 +185,19 @@ class Session:
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message could not be read: {error}. Send one JSON object.")
         self._log("client", event, len(payload))
-        mended = openai_beta.mended(event)
-        named = self._with_own_model(mended)
+        event_id = event.get("event_id")
+        if name := _misspelt(event):
+            return self._decline("invalid_event", f"Write the field {name!r} in lower case.", event_id=event_id)
+        named = self._with_own_model(openai_beta.mended(event))
         if isinstance(named, str):
-            return self._decline("model_not_allowed", named, event_id=event.get("event_id"), param="session.model")
+            return self._decline("model_not_allowed", named, event_id=event_id, param="session.model")
+        try:
+            verdict: Verdict = KEEP if named is event else (events.dump(named),)
+        except events.BadEvent as error:
+            return self._decline("invalid_json", f"The message cannot be passed on: {error}.", event_id=event_id)
         if named.get("type") == "response.create":
             self._asked += 1
-        return KEEP if named is event else (events.dump(named),)
+        return verdict
 
     def _with_own_model(self, event: events.Event) -> events.Event | str:
         """The event with the upstream's model name; a message where it names another than this session's."""
@@ -200,6 +213,8 @@ class Session:
         return event
 
     def _decline(self, code: str, message: str, *, event_id: object = None, param: str = "") -> Verdict:
+        if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
+            event_id = None
         self._tell("client", openai.error(self._own_id(), code, message, event_id=event_id, param=param))
         return ()
 
@@ -207,10 +222,7 @@ class Session:
 
     def read_upstream(self, payload: bytes, *, binary: bool) -> Verdict:
         """The verdict on an upstream's message that `wants` chose. It is relayed whatever it is."""
-        try:
-            event = None if binary else orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            event = None
+        event = None if binary else events.read(payload)
         if not isinstance(event, dict):
             self.opened = self.opened or True
             self._effects.append(Unmetered("undecodable"))
@@ -226,33 +238,38 @@ class Session:
         """Learn what the event says about the session."""
         match kind:
             case "session.created" | "session.updated" | "transcription_session.updated":
-                self.model = openai.text(event, "session", "model") or self.model
-                self._transcription_model = openai.transcription_model(event.get("session"))
+                self.model = _name(event, "session", "model") or self.model
+                self._transcription_model = openai.transcription_model(event.get("session"))[:MAX_ID]
             case "response.created":
-                self._begin_turn(openai.text(event, "response", "id"))
+                self._begin_turn(_name(event, "response", "id"))
             case "response.done":
                 self._response_done(event)
             case "input_audio_buffer.committed" if self._transcription_model:
-                self._untranscribed.add(openai.text(event, "item_id"))
+                _add(self._untranscribed, _name(event, "item_id"))
             case "conversation.item.input_audio_transcription.completed":
                 self._transcribed(event)
             case "conversation.item.input_audio_transcription.failed":
-                self._untranscribed.discard(openai.text(event, "item_id"))
+                self._untranscribed.pop(_name(event, "item_id"), None)
             case "error" if _refuses_response(event):
-                self._asked = max(0, self._asked - 1)
+                self._answered()
+
+    def _answered(self) -> None:
+        self._asked = max(0, self._asked - 1)
 
     def _begin_turn(self, response_id: str) -> None:
-        self._asked = max(0, self._asked - 1)
+        self._answered()
         if response_id and response_id not in self._seen:
-            self._open[response_id] = None
+            if (oldest := _add(self._open, response_id)) is not None:
+                self._finish_turn(oldest, "lost", None)
             if self._leaving:
                 self._cancel(response_id)
 
     def _response_done(self, event: events.Event) -> None:
-        response_id = openai.text(event, "response", "id") or openai.text(event, "event_id") or self._own_id()
-        status = openai.text(event, "response", "status")
-        known: Status = status if status in get_args(Status) else "completed"  # type: ignore[assignment]
-        self._finish_turn(response_id, known, response_usage(openai.part(event, "response", "usage")))
+        response_id = _name(event, "response", "id") or _name(event, "event_id") or self._own_id()
+        if response_id not in self._open and response_id not in self._seen:  # its beginning was never said
+            self._answered()
+        status = _STATUSES.get(openai.text(event, "response", "status"), "completed")
+        self._finish_turn(response_id, status, response_usage(openai.part(event, "response", "usage")))
 
     def _finish_turn(self, response_id: str, status: Status, tokens: Tokens | None) -> None:
         self._open.pop(response_id, None)
@@ -260,9 +277,11 @@ class Session:
             self._meter("realtime_inference", response_id, status, tokens)
 
     def _transcribed(self, event: events.Event) -> None:
-        item = openai.text(event, "item_id")
-        self._untranscribed.discard(item)
-        if self._first_time(f"{item}#{openai.part(event, 'content_index')}"):
+        item = _name(event, "item_id")
+        self._untranscribed.pop(item, None)
+        item = item or _name(event, "event_id") or self._own_id()
+        index = openai.part(event, "content_index")
+        if self._first_time(f"{item}#{index if isinstance(index, int) else 0}"):
             self._meter("transcription", item, "completed", transcription_usage(event.get("usage")))
 
     def _meter(self, operation: Operation, response_id: str, status: Status, tokens: Tokens | None) -> None:
@@ -299,7 +318,10 @@ class Session:
             if old is None:
                 return ()
             shown = old
-        return KEEP if shown is event else (orjson.dumps(shown),)
+        try:
+            return KEEP if shown is event else (events.dump(shown),)
+        except events.BadEvent:
+            return KEEP
 
     # -- small things ------------------------------------------------------------------------------------------
 
@@ -316,19 +338,42 @@ class Session:
     def _first_time(self, key: str) -> bool:
         if key in self._seen:
             return False
-        self._seen[key] = None
-        if len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
+        _add(self._seen, key)
         return True
 
     def _logs(self, kind: str) -> bool:
         return kind in self.terms.log_events or "*" in self.terms.log_events
 
     def _log(self, direction: Direction, event: events.Event, size: int) -> None:
-        kind = openai.text(event, "type")
+        kind = _name(event, "type")
         if self._logs(kind):
-            response_id = openai.text(event, "response_id") or openai.text(event, "response", "id")
-            self._effects.append(Logged(direction, kind, openai.text(event, "event_id"), response_id, size))
+            response_id = _name(event, "response_id") or _name(event, "response", "id")
+            self._effects.append(Logged(direction, kind, _name(event, "event_id"), response_id, size))
+
+
+def _name(event: events.Event, *path: str) -> str:
+    """An id, type or model name, of bounded length."""
+    return openai.text(event, *path)[:MAX_ID]
+
+
+def _add(names: OrderedDict[str, None], name: str) -> str | None:
+    """Add to an ordered set; the oldest, which it gives up where it has grown over SEEN."""
+    names[name] = None
+    return names.popitem(last=False)[0] if len(names) > SEEN else None
+
+
+def _misspelt(event: events.Event) -> str:
+    """A field that is judged here, and stands there in another case; empty where none does. Some JSON readers (Go's)
+    ignore case, and would take `Model` for `model`."""
+    fields = [(name, _JUDGED) for name in event]
+    for holder in ("session", "response"):
+        if isinstance(inner := event.get(holder), dict):
+            fields += [(str(name), _JUDGED_INSIDE) for name in inner]
+    return next((name.casefold() for name, judged in fields if name not in judged and name.casefold() in judged), "")
+
+
+_JUDGED = frozenset({"type", "session", "response"})
+_JUDGED_INSIDE = frozenset({"model"})
 
 
 def _complaint(event: events.Event) -> tuple[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -44,6 +45,8 @@ async def dial(
             return await _dial(host, port, make_protocol, addresses, context)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
+    except UnicodeError:  # a label that is empty or over 63 bytes
+        raise unreachable(host, port, OSError("its name is not a valid host name")) from None
     except OSError as error:
         raise unreachable(host, port, error) from None
 
@@ -101,11 +104,22 @@ def checked_socket(info: AddressInfo, addresses: AddressPolicy) -> socket.socket
     sock = socket.socket(family, kind, number)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_alive(sock)
+    return sock
+
+
+class Optionable(Protocol):
+    """A socket, or what a transport gives out for one."""
+
+    def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
+
+
+def keep_alive(sock: Optionable) -> None:
+    """Have the kernel find out when the peer has vanished without a word."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock
 
 
 def unreachable(host: str, port: int, error: OSError) -> Refusal:
@@ -122,7 +136,7 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
     elif isinstance(error, socket.gaierror):
         why = "its name cannot be resolved"
     else:
-        why = (error.strerror or str(error) or type(error).__name__).lower()
+        why = (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
     return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
 
 

@@ -1,17 +1,19 @@
 """The upstream's half of a WebSocket handshake, without I/O: a request out, an answer in.
 
 `websockets` speaks the protocol; here it is fed the answer's head alone, so that what the upstream sent behind
-its 101, its first event often in the same packet, stays untouched.
+its 101, its first event often in the same packet, stays untouched. It gets no logger, and does not write the
+request: it would log the credential, and change header values that are not ASCII.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
@@ -19,6 +21,9 @@ from websockets.uri import WebSocketURI
 MAX_HEAD = 32 * 1024
 MAX_BODY = 64 * 1024
 """Bytes of a refusal's body that are read."""
+_HTTP = b"HTTP/1."
+_MUTE = logging.Logger("mute")  # noqa: LOG001  (outside the tree of loggers, so that nothing turns it on)
+_MUTE.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +48,56 @@ class Opening:
         secure = parts.scheme in ("https", "wss")
         port = parts.port or (443 if secure else 80)
         uri = WebSocketURI(secure, parts.hostname or "", port, parts.path or "/", parts.query)
-        self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(name) for name in subprotocols] or None)
+        self._protocol = ClientProtocol(
+            uri, subprotocols=[Subprotocol(name) for name in subprotocols] or None, logger=_MUTE
+        )
         self._request: Request = self._protocol.connect()
-        for name, value in fields:
-            self._request.headers[name] = value
+        self._fields = [*self._request.headers.raw_items(), *fields]
         self._head = bytearray()
-        self._answered = False
+        self.refusal: Answer | None = None
+        """Status and fields of an answer other than 101, whose body is still to come."""
+        self._size = 0
 
     def request(self) -> bytes:
         """The bytes to send."""
-        self._protocol.send_request(self._request)
-        return b"".join(self._protocol.data_to_send())
+        lines = [f"GET {self._request.path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self._fields]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
     def receive(self, data: bytes) -> Answer | None:
         """Take bytes of the answer; the answer once it is whole. Raises OpeningFailed."""
-        if self._answered:
-            return self._more(data)
+        if self.refusal is not None:
+            return self._more(self.refusal, data)
         self._head += data
+        if not _HTTP.startswith(self._head[: len(_HTTP)]):
+            raise OpeningFailed("it does not speak HTTP/1.1")
         while (end := self._head.find(b"\r\n\r\n") + 4) >= 4:
             head, rest = bytes(self._head[:end]), bytes(self._head[end:])
             status = _status(head)
             if status != 101 and 100 <= status < 200:  # interim, such as 103 Early Hints
                 del self._head[:end]
                 continue
-            self._answered = True
-            if status != 101:
-                return self._more(head + rest)
-            self._protocol.receive_data(head)
-            return self._upgraded(rest)
+            if status == 101:
+                self._protocol.receive_data(head)
+                return self._upgraded(rest)
+            self.refusal = Answer(status, _fields(head))
+            return self._more(self.refusal, head + rest)
         if len(self._head) > MAX_HEAD:
             raise OpeningFailed(f"its answer's head is over {MAX_HEAD} bytes")
         return None
 
     def eof(self) -> Answer:
-        """The upstream closed the connection. Raises OpeningFailed where no answer was complete before."""
-        if not self._answered:
+        """The upstream closed the connection: its answer, which may lack the body. Raises OpeningFailed where there
+        is none."""
+        if self.refusal is None:
             raise OpeningFailed("it closed the connection without an answer")
         self._protocol.receive_eof()
-        answer = self._refused()
-        if answer is None:
-            raise OpeningFailed("it closed the connection in the middle of its answer")
-        return answer
+        return self._whole() or self.refusal
 
-    def _more(self, data: bytes) -> Answer | None:
+    def _more(self, refusal: Answer, data: bytes) -> Answer | None:
+        self._size += len(data)
         self._protocol.receive_data(data)
-        return self._refused()
+        return self._whole() or (refusal if self._size > MAX_HEAD + MAX_BODY else None)
 
     def _upgraded(self, rest: bytes) -> Answer:
         error = self._protocol.handshake_exc
@@ -96,19 +106,22 @@ class Opening:
         response = next(event for event in self._protocol.events_received() if isinstance(event, Response))
         return Answer(101, list(response.headers.raw_items()), rest=rest)
 
-    def _refused(self) -> Answer | None:
+    def _whole(self) -> Answer | None:
+        """The refusal with its body, once that is whole."""
         error = self._protocol.handshake_exc
-        if error is None:
-            return None
-        if isinstance(error, InvalidStatus):
-            response = error.response
-            return Answer(response.status_code, list(response.headers.raw_items()), bytes(response.body)[:MAX_BODY])
-        what = error if isinstance(error, InvalidHandshake) else type(error).__name__
-        raise OpeningFailed(f"its answer could not be read: {what}")
+        if not isinstance(error, InvalidStatus):
+            return None if error is None else self.refusal  # a body that cannot be read changes nothing
+        response = error.response
+        return Answer(response.status_code, list(response.headers.raw_items()), bytes(response.body)[:MAX_BODY])
 
 
 def _status(head: bytes) -> int:
-    try:
-        return int(head.split(b" ", 2)[1][:3])
-    except (IndexError, ValueError):
-        raise OpeningFailed("it does not speak HTTP/1.1") from None
+    digits = head.partition(b"\r\n")[0].split(b" ", 2)[1:2]
+    if not digits or len(digits[0]) != 3 or not digits[0].isdigit() or digits[0] < b"100":
+        raise OpeningFailed("it does not speak HTTP/1.1")
+    return int(digits[0])
+
+
+def _fields(head: bytes) -> list[tuple[str, str]]:
+    lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:]]
+    return [(name, value.strip()) for name, colon, value in lines if colon]

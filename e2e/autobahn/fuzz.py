@@ -11,7 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-KEPT = ("behavior", "behaviorClose", "result", "resultClose", "remoteCloseCode", "duration", "description", "expectation")
+KEPT = (
+    "behavior",
+    "behaviorClose",
+    "result",
+    "resultClose",
+    "remoteCloseCode",
+    "duration",
+    "description",
+    "expectation",
+)
 COMPRESSION = ("12.", "13.")  # cases that work on bytes since they were written
 
 

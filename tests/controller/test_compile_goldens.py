@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import crds
-from controller.compile import Compiled, Condition, compile
+from controller import compile as compiler
+from controller.compile import Compiled, Condition
 from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
@@ -34,7 +35,7 @@ def documents(case: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str) -> None:
     path = FOLDER / f"{case}.out.yaml"
-    text = readable(compile(documents(case), **OPTIONS.get(case, {})))
+    text = readable(compiler.compile(documents(case), **OPTIONS.get(case, {})))
     if os.environ.get("TIDEGATE_REWRITE"):
         path.write_text(text)
     assert text == path.read_text()

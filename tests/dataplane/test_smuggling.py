@@ -3,12 +3,15 @@ one, and never sends one upstream that it did not understand."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
+from dataplane.server import Limits
 from simulator.server import Simulator
-from tests.dataplane.rig import BEARER, CLIENT_KEY, Rig
+from tests.dataplane.rig import BEARER, CLIENT_KEY, Rig, backend, provider, running, table
 
 AUTH = f"Authorization: {BEARER['Authorization']}\r\n"
 HOST = f"Host: a\r\n{AUTH}"
@@ -59,13 +62,20 @@ REFUSED = {
 }
 
 
+@pytest.fixture
+async def rig(upstream: Simulator) -> AsyncIterator[Rig]:
+    """A gateway that does not wait long for the rest of a broken body."""
+    async with running(table(backend(provider(upstream.url))), Limits(client_idle=0.3)) as rig:
+        yield rig
+
+
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("whole", [True, False])
 async def test_ambiguous_requests_are_refused_once(rig: Rig, upstream: Simulator, case: str, whole: bool) -> None:
     data = REFUSED[case].encode()
     answer = await rig.raw(data) if whole else await rig.byte_by_byte(data)
     assert len(re.findall(rb"HTTP/1\.[01] \d{3} ", answer)) == 1, answer
-    assert answer[9:12] in (b"400", b"401", b"404"), answer
+    assert answer[9:12] in (b"400", b"401", b"408"), answer
     assert b'"error"' in answer
     assert CLIENT_KEY.encode() not in answer
     assert [request.path for request in upstream.requests if "hidden" in request.path] == []
@@ -73,12 +83,12 @@ async def test_ambiguous_requests_are_refused_once(rig: Rig, upstream: Simulator
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_sound_pipeline_is_two_requests(rig: Rig, upstream: Simulator, whole: bool) -> None:
-    data = f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nhello{HIDDEN}".replace(
+    data = f"POST /v1/echo?headers=1 HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nhello{HIDDEN}".replace(
         "hidden HTTP/1.1\r\n", "hidden HTTP/1.1\r\nConnection: close\r\n"
     ).encode()
     answer = await rig.raw(data) if whole else await rig.byte_by_byte(data)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
-    assert [request.path for request in upstream.requests] == ["/v1/echo", "/v1/echo/hidden"]
+    assert [request.path for request in upstream.requests] == ["/v1/echo?headers=1", "/v1/echo/hidden"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,7 @@ async def test_a_sound_pipeline_is_two_requests(rig: Rig, upstream: Simulator, w
     ],
 )
 async def test_heads_over_32_kib_are_a_431(rig: Rig, fields: str) -> None:
-    answer = await rig.raw(f"GET /v1/echo HTTP/1.1\r\n{HOST}{fields}\r\n\r\n".encode())
+    answer = await rig.raw(f"GET /v1/echo HTTP/1.1\r\n{HOST}Connection: close\r\n{fields}\r\n\r\n".encode())
     assert answer[9:12] == b"431"
     assert b"head_too_large" in answer
 
@@ -110,3 +120,21 @@ async def test_absolute_targets_name_the_host(rig: Rig, upstream: Simulator) -> 
     answer = await rig.raw(f"GET http://other.test/v1/models?x=1 HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 200")
     assert upstream.requests[-1].path == "/v1/models?x=1"
+
+
+async def test_a_head_that_does_not_end_is_not_waited_for(upstream: Simulator) -> None:
+    """The connection ends; one that is merely idle, or waits for its answer, does not."""
+    limits = Limits(head_time=0.1)
+    async with running(table(backend(provider(upstream.url))), limits) as rig, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.gateway.port)
+        writer.write(f"GET /v1/echo HTTP/1.1\r\n{HOST}".encode())
+        assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.gateway.port)
+        for _ in range(2):
+            writer.write(f"GET /v1/models HTTP/1.1\r\n{HOST}".encode())
+            await asyncio.sleep(0.02)
+            writer.write(b"\r\n")
+            assert b"HTTP/1.1 200 " in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.2)
+        writer.close()

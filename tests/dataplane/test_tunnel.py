@@ -24,6 +24,7 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 ).encode()
 HELLO = bytes.fromhex("818500000000") + b"hello"
+CLOSE = bytes.fromhex("888000000000")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Mixed-Case: 1\r\n\r\n"
 
 
@@ -96,9 +97,9 @@ async def test_bytes_glued_to_the_handshakes_are_not_lost() -> None:
 
 async def test_an_upgrade_on_a_connection_that_was_used_before(rig: Rig) -> None:
     before = f"GET /v1/bytes/3 HTTP/1.1\r\nHost: a\r\n{AUTH}\r\n".encode()
-    answer = await rig.raw(before + HANDSHAKE + HELLO)
+    answer = await rig.raw(before + HANDSHAKE + HELLO + CLOSE)
     assert answer.count(b"HTTP/1.1 200") == 1
-    assert answer.endswith(b"\x81\x05hello")
+    assert answer.partition(b"101 Switching Protocols")[2].partition(b"\r\n\r\n")[2].startswith(b"\x81\x05hello\x88")
 
 
 @pytest.mark.parametrize(

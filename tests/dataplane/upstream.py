@@ -20,7 +20,7 @@ async def upstream_of(script: Script) -> AsyncIterator[str]:
         tasks.add(task)
         try:
             await script(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

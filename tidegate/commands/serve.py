@@ -107,7 +107,6 @@ def _announce(served: Standalone, log_format: logs.Format) -> None:
         served.report()
         return
     typer.echo(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
-    for line in banner.lines(table, served.statuses, served.address, tls=served.options.tls is not None):
+    for line in banner.lines(table, served.address, tls=served.options.tls is not None):
         typer.echo(line)
-    for note in served.notes:
-        typer.echo(note)
+    served.report()

@@ -11,7 +11,7 @@ import sys
 import threading
 import wave
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ import typer
 
 from tidegate.client import DELTAS, PCM_RATE, SILENCE_S, Client, Closed, Event, address, field, session, text_at
 from tidegate.exits import Exit, Stop
+from tidegate.tokens import shown, tokens
 
 T = TypeVar("T")
 
@@ -204,34 +205,6 @@ def _prompt() -> None:
         typer.secho("you> ", nl=False, bold=True)
 
 
-def tokens(usage: object) -> Counter[str]:
-    """A usage object as counts: `in text`, `in audio`, …, `out audio`; `in` and `out` are the sums."""
-    counts: Counter[str] = Counter()
-    for side, name in (("in", "input"), ("out", "output")):
-        counts[side] = _number(field(usage, f"{name}_tokens"))
-        for modality in ("text", "audio", "image"):
-            counts[f"{side} {modality}"] = _number(field(usage, f"{name}_token_details", f"{modality}_tokens"))
-    counts["cached"] = _number(field(usage, "input_token_details", "cached_tokens"))
-    return +counts
-
-
-def shown(used: Mapping[str, int]) -> str:
-    """`52 tokens in (32 text, 20 audio; 16 of them cached), 9 out (9 text)`."""
-    if not used:
-        return "not reported"
-    cached = f"; {used['cached']} of them cached" if used.get("cached") else ""
-    parts = []
-    for side, extra in (("in", cached), ("out", "")):
-        modalities = ", ".join(f"{used[key]} {key.split()[1]}" for key in used if key.startswith(f"{side} "))
-        parts.append(f"{used.get(side, 0)}{' tokens' if side == 'in' else ''} {side}")
-        parts[-1] += f" ({modalities}{extra})" if modalities else ""
-    return ", ".join(parts)
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
 def read_voice(path: Path) -> bytes:
     """A recording as 16-bit mono PCM at 24 kHz: a WAV file of that kind, or anything else taken as it is.
 
@@ -244,7 +217,7 @@ def read_voice(path: Path) -> bytes:
             kind = (recording.getnchannels(), recording.getsampwidth(), recording.getframerate())
             if kind != (1, 2, PCM_RATE):
                 raise Stop(Exit.FAILED, f"{path} is not 16-bit mono at {PCM_RATE} Hz. {convert}")
-            return recording.readframes(recording.getnframes())
+            return bytes(recording.readframes(recording.getnframes()))
     except OSError as error:
         raise Stop(Exit.FAILED, f"{path}: {error.strerror}.") from None
     except (wave.Error, EOFError) as error:

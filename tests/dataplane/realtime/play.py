@@ -119,11 +119,11 @@ class Dialogue:
 
     def __rshift__(self, said: Said | Timer) -> Self:
         if isinstance(said, Timer):
-            return self._take(self.relay.expired())
+            return self.take(self.relay.expired())
         assert isinstance(said.what, Iterable)
         for what in said.what:
             if isinstance(what, Gone):
-                self._take(self.relay.client_lost() if said.side == "client" else self.relay.upstream_lost())
+                self.take(self.relay.client_lost() if said.side == "client" else self.relay.upstream_lost())
             else:
                 self.feed(said.side, wire(what, masked=said.side == "client"))
         return self
@@ -142,7 +142,12 @@ class Dialogue:
 
     def feed(self, side: str, data: bytes) -> Self:
         """Bytes of the wire, as they are."""
-        return self._take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+        return self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+
+    def cut_off(self, side: str) -> None:
+        """This side is in the middle of a frame, of which the dialogue tells no more."""
+        assert self._wires[side], f"the {side} got whole frames only"
+        self._wires[side].clear()
 
     def over(self) -> None:
         """Nothing else came."""
@@ -153,7 +158,7 @@ class Dialogue:
         assert self.heard[side], f"the {side} heard nothing more"
         return self.heard[side].popleft()
 
-    def _take(self, actions: Iterable[relay.Action]) -> Self:
+    def take(self, actions: Iterable[relay.Action]) -> Self:
         for action in actions:
             match action:
                 case relay.ToClient(data=data):

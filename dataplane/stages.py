@@ -1,0 +1,99 @@
+"""The first stages of a request, decided by its head alone: match a route, pick a Backend, authenticate. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from multidict import CIMultiDictProxy
+
+from dataplane import callers, paths, routing
+from dataplane import query as queries
+from dataplane.accept import Target
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.snapshot import Snapshot
+from dataplane.table import Backend, Forward, Route
+
+_SHOWN = 200
+"""Characters of a client's path that an error repeats."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What the meter is told of a request, whatever becomes of it: as much as was found out."""
+
+    id: str
+    began: float
+    """By the event loop's clock."""
+    route: str = ""
+    backend: str = ""
+
+
+def matched(snapshot: Snapshot, visit: Visit, target: Target, method: str, headers: CIMultiDictProxy[str]) -> Route:
+    """The route that serves the request. Raises Refusal unknown_host, configuration_error, invalid_path."""
+    route = snapshot.router.match(target.host, target.path, method, headers, target.query)
+    if route is None:
+        asked = (target.host + paths.normalised(target.path))[:_SHOWN]
+        raise Refusal("unknown_host", f"No route serves {asked}. Check the URL, or expose a Backend there.")
+    visit.route = route.name
+    _check(route.name, route.error)
+    return route
+
+
+def forwarded(snapshot: Snapshot, visit: Visit, route: Route, rand: Callable[[], float]) -> tuple[Forward, Backend]:
+    """Which of the route's Backends takes the request, by weight. Raises Refusal configuration_error."""
+    point = rand() * sum(forward.weight for forward in route.forwards)
+    for forward in route.forwards:
+        point -= forward.weight
+        if point < 0:
+            visit.backend = forward.backend
+            _check(route.name, forward.error)
+            backend = snapshot.backends[forward.backend]
+            _check(f"Backend {backend.name}", backend.error)
+            return forward, backend
+    raise Refusal("configuration_error", f"{route.name} has no backend with a weight above 0.")
+
+
+def authenticated(
+    snapshot: Snapshot,
+    visit: Visit,
+    target: Target,
+    method: str,
+    headers: CIMultiDictProxy[str],
+    *,
+    rand: Callable[[], float],
+    now: float,
+) -> Exchange:
+    """The request with all that its head decides. `rand` gives numbers in [0, 1), `now` is seconds since the epoch.
+
+    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`."""
+    route = matched(snapshot, visit, target, method, headers)
+    forward, backend = forwarded(snapshot, visit, route, rand)
+    path = paths.stripped(target.path, route.strip_prefix)
+    kind = routing.path_type(backend, path)
+    presented = callers.credentials(headers.items(), target.query)
+    return Exchange(
+        id=visit.id,
+        snapshot=snapshot,
+        route=route,
+        forward=forward,
+        backend=backend,
+        caller=snapshot.callers.authenticate(forward.policies.authentication, presented, now, backend.name),
+        type=kind,
+        method=method,
+        path=path,
+        query=_without_keys(backend, target.query),
+        headers=headers,
+    )
+
+
+def _check(name: str, error: str) -> None:
+    if error:
+        raise Refusal("configuration_error", f"{name} cannot be served: {error}")
+
+
+def _without_keys(backend: Backend, query: str) -> str:
+    if any(provider.credential.kind == "passthrough" for provider in backend.providers):
+        return query
+    return queries.without(query, callers.QUERY)

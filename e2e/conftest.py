@@ -1,0 +1,125 @@
+"""What every test has: a gateway and a simulator as processes of their own, new for each file of tests.
+
+When a file is done, the two must agree on every token, end cleanly when they are asked to, and have said no key.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import books
+import processes
+import pytest
+from processes import CACHE, CLIENT_KEY, ROOT, Process
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+@dataclass
+class Stack:
+    """A gateway in front of a simulator. `base` is what an SDK calls base_url."""
+
+    gateway: Process
+    simulator: Process
+    same_books: bool = True
+    """Must the gateway have metered what the simulator billed? Not where there is another provider."""
+
+    @property
+    def host(self) -> str:
+        return self.gateway.ports["url"]
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.host}/v1"
+
+    @property
+    def realtime(self) -> str:
+        return f"ws://{self.host}/v1/realtime"
+
+    def metrics(self) -> str:
+        return processes.fetch(f"http://{self.gateway.ports['admin']}/metrics")
+
+    def ledger(self) -> str:
+        return processes.fetch(f"{self.simulator.ports['url']}/_ledger")
+
+    def admin(self, path: str) -> str:
+        return processes.fetch(f"http://{self.gateway.ports['admin']}{path}")
+
+    def close(self) -> None:
+        """End both, and look at what they leave."""
+        try:
+            self._look()
+        finally:
+            ended = {process.name: process.stop() for process in (self.gateway, self.simulator)}
+        assert set(ended.values()) == {0}, f"exit codes {ended}:\n{self.gateway.text()}"
+        for process in (self.gateway, self.simulator):
+            processes.assert_quiet(process.text(), f"the log of the {process.name}")
+
+    def _look(self) -> None:
+        for path in ("/metrics", "/table", "/sessions"):
+            processes.assert_quiet(self.admin(path), path)
+        if self.same_books:
+            self.gateway.wait_for(lambda: books.of_metrics(self.metrics()) == books.of_ledger(self.ledger()))
+
+
+def start_stack(folder: Path, *options: str | Path, **upstreams: str) -> Stack:
+    """A gateway and a simulator of one's own. `upstreams` are the addresses of ECHO and MOCK, where they are needed."""
+    simulator = processes.start_simulator(folder)
+    try:
+        addresses = {"SIMULATOR": simulator.ports["url"], "ECHO": NOWHERE, "MOCK": NOWHERE} | upstreams
+        return Stack(processes.start_gateway(folder, addresses, *options), simulator)
+    except BaseException:
+        simulator.kill()
+        raise
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of this file of tests."""
+    return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="module")
+def stack(folder: Path) -> Iterator[Stack]:
+    running = start_stack(folder)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    return Node()
+
+
+class Node:
+    """Runs the scripts of e2e/node, which find their packages in the cache."""
+
+    folder = CACHE / "node"
+
+    def __init__(self) -> None:
+        for script in (ROOT / "e2e" / "node").glob("*.mjs"):
+            shutil.copy(script, self.folder)
+
+    def run(self, script: str, *arguments: str, **environment: str) -> list[str]:
+        """The lines that the script prints. Fails where it fails."""
+        command = ["node", str(self.folder / script), *arguments]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={"PATH": _path(), "KEY": CLIENT_KEY, **environment},
+        )
+        assert done.returncode == 0, f"{script} failed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout.splitlines()
+
+
+def _path() -> str:
+    found = shutil.which("node")
+    assert found, "Node is needed"
+    return f"{Path(found).parent}:/usr/bin:/bin"

@@ -1,0 +1,29 @@
+"""openai-agents: its RealtimeRunner names the model in `session.update`, and offers compression."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents.realtime import RealtimeAgent, RealtimeRunner
+from conftest import Stack
+from processes import CLIENT_KEY
+
+
+async def test_a_turn_under_a_public_name(stack: Stack) -> None:
+    runner = RealtimeRunner(
+        RealtimeAgent(name="helper", instructions="Be brief."),
+        config={"model_settings": {"model_name": "voice", "output_modalities": ["text"]}},
+    )
+    session = await runner.run(model_config={"url": f"{stack.realtime}?model=voice", "api_key": CLIENT_KEY})
+    seen, errors = [], []
+    async with session, asyncio.timeout(20):
+        await session.send_message("Hello, who are you?")
+        async for event in session:
+            if event.type == "raw_model_event":
+                seen.append(event.data.type)
+                if event.data.type == "error":
+                    errors.append(event.data.error)
+            if event.type == "agent_end":
+                break
+    assert errors == []
+    assert {"turn_started", "turn_ended", "item_updated"} <= set(seen)

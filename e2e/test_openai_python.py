@@ -1,0 +1,249 @@
+"""The OpenAI SDK for Python: chat and realtime, as an application uses it."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import openai
+import pytest
+from conftest import Stack
+from openai import AsyncOpenAI, OpenAI
+from processes import CLIENT_KEY, WRONG_KEY, assert_quiet
+
+ASK = [{"role": "user", "content": "Hello, is anybody there?"}]
+TOOL = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather at a place.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+@pytest.fixture
+def client(stack: Stack) -> OpenAI:
+    return OpenAI(api_key=CLIENT_KEY, base_url=stack.base, max_retries=0, timeout=20)
+
+
+@pytest.fixture
+def asynchronous(stack: Stack) -> AsyncOpenAI:
+    return AsyncOpenAI(api_key=CLIENT_KEY, base_url=stack.base, max_retries=0, timeout=20)
+
+
+# -- chat ----------------------------------------------------------------------------------------------------------
+
+
+def test_chat(client: OpenAI) -> None:
+    completion = client.chat.completions.create(model="gpt-5-mini", messages=ASK)
+    assert completion.choices[0].message.content
+    assert completion.model == "gpt-5-mini"
+    assert completion.usage
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens
+
+
+async def test_chat_asynchronous(asynchronous: AsyncOpenAI) -> None:
+    completion = await asynchronous.chat.completions.create(model="gpt-5", messages=ASK)
+    assert completion.choices[0].message.content
+
+
+def test_a_public_name_reaches_the_model_behind_it(client: OpenAI) -> None:
+    completion = client.chat.completions.create(model="voice", messages=ASK)
+    assert completion.model == "gpt-realtime-2"  # the answer is the provider's, untouched
+
+
+def test_stream_without_usage_shows_none(client: OpenAI) -> None:
+    chunks = list(client.chat.completions.create(model="gpt-5", messages=ASK, stream=True))
+    assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+
+
+def test_stream_with_usage_ends_with_it(client: OpenAI) -> None:
+    chunks = list(
+        client.chat.completions.create(model="gpt-5", messages=ASK, stream=True, stream_options={"include_usage": True})
+    )
+    assert [bool(chunk.usage) for chunk in chunks].index(True) == len(chunks) - 1
+    assert chunks[-1].choices == []
+
+
+async def test_stream_asynchronous(asynchronous: AsyncOpenAI) -> None:
+    stream = await asynchronous.chat.completions.create(model="gpt-5", messages=ASK, stream=True)
+    assert "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
+
+
+def test_passthrough_of_the_rest_of_the_api(client: OpenAI) -> None:
+    assert "gpt-5" in [model.id for model in client.models.list()]
+    embedded = client.embeddings.create(model="gpt-5", input="a text", encoding_format="float")
+    assert len(embedded.data[0].embedding) == 8
+    assert client.files.create(file=("notes.txt", b"x" * 300_000), purpose="user_data").bytes > 300_000
+
+
+# -- what the SDK makes of refusals ----------------------------------------------------------------------------------
+
+
+def test_wrong_key_is_401(stack: Stack) -> None:
+    with pytest.raises(openai.AuthenticationError) as refused:
+        OpenAI(api_key=WRONG_KEY, base_url=stack.base, max_retries=0).models.list()
+    assert refused.value.code == "invalid_api_key"
+    assert_quiet(str(refused.value), "the error")
+
+
+def test_model_not_allowed_is_403(client: OpenAI) -> None:
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        client.chat.completions.create(model="gpt-4o", messages=ASK)
+    assert refused.value.code == "model_not_allowed"
+    assert "gpt-4o" in str(refused.value)
+
+
+def test_minting_a_credential_is_403(client: OpenAI) -> None:
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        client.realtime.client_secrets.create(session={"type": "realtime", "model": "gpt-realtime"})
+    assert refused.value.code == "path_not_allowed"
+
+
+def test_unknown_model_is_404(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(model="claude", messages=ASK)
+    assert refused.value.code == "model_not_found"
+
+
+def test_a_model_that_the_provider_does_not_know_is_its_404(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(model="missing-model", messages=ASK)
+    assert refused.value.code == "model_not_found"
+
+
+def test_bad_request_is_the_providers_400(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="gpt-5", messages=[])
+    assert refused.value.param == "messages"
+
+
+def test_no_model_is_400(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.post("/chat/completions", cast_to=object, body={"messages": ASK})
+    assert refused.value.code == "missing_model"
+
+
+def test_a_rejected_credential_of_the_gateway_is_502_and_not_401(stack: Stack) -> None:
+    client = OpenAI(api_key=CLIENT_KEY, base_url=f"http://{stack.host}/stale/v1", max_retries=0)
+    with pytest.raises(openai.InternalServerError) as refused:
+        client.chat.completions.create(model="gpt-5", messages=ASK)
+    assert (refused.value.status_code, refused.value.code) == (502, "upstream_credential_rejected")
+    assert_quiet(str(refused.value), "the error")
+
+
+def test_the_providers_429_says_when_to_come_again(client: OpenAI) -> None:
+    with pytest.raises(openai.RateLimitError) as refused:
+        client.chat.completions.create(model="gpt-5", messages=ASK, metadata={"scenario": "status:429"})
+    assert refused.value.response.headers["retry-after"]
+
+
+# -- realtime --------------------------------------------------------------------------------------------------------
+
+
+async def test_realtime_text_turn(asynchronous: AsyncOpenAI) -> None:
+    async with asynchronous.realtime.connect(model="gpt-realtime") as connection:
+        created = await connection.recv()
+        assert (created.type, created.session.model) == ("session.created", "gpt-realtime")
+        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+        await connection.conversation.item.create(
+            item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}
+        )
+        await connection.response.create()
+        said, done = [], None
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                said.append(event.delta)
+            if event.type == "response.done":
+                done = event
+            if event.type == "rate_limits.updated":  # comes after response.done
+                break
+        assert "".join(said)
+        assert done
+        assert done.response.usage.output_token_details.text_tokens > 0
+
+
+async def test_realtime_audio_turn(asynchronous: AsyncOpenAI) -> None:
+    second = base64.b64encode(bytes(48_000)).decode()
+    async with asynchronous.realtime.connect(model="voice") as connection:
+        created = await connection.recv()
+        assert created.session.model == "voice"
+        await connection.session.update(
+            session={
+                "type": "realtime",
+                "model": "voice",
+                "audio": {"input": {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}},
+            }
+        )
+        await connection.input_audio_buffer.append(audio=second)
+        await connection.input_audio_buffer.append(audio=second)
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        heard, audio, done = "", b"", None
+        async for event in connection:
+            if event.type == "conversation.item.input_audio_transcription.completed":
+                heard = event.transcript
+            if event.type == "response.output_audio.delta":
+                audio += base64.b64decode(event.delta)
+            if event.type == "response.done":
+                done = event
+            if done and heard:
+                break
+        assert audio
+        assert done
+        assert done.response.usage.input_token_details.audio_tokens > 0
+        assert done.response.usage.output_token_details.audio_tokens > 0
+
+
+async def test_realtime_tool_call(asynchronous: AsyncOpenAI) -> None:
+    async with asynchronous.realtime.connect(model="gpt-realtime") as connection:
+        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"], "tools": [TOOL]})
+        await connection.conversation.item.create(
+            item={
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "What is the weather in Lisbon?"}],
+            }
+        )
+        await connection.response.create()
+        call = None
+        async for event in connection:
+            if event.type == "response.function_call_arguments.done":
+                call = event
+            if event.type == "response.done":
+                break
+        assert call
+        assert json.loads(call.arguments) == {"city": "Lisbon"}
+        await connection.conversation.item.create(
+            item={"type": "function_call_output", "call_id": call.call_id, "output": "sunny, 24 °C"}
+        )
+        await connection.response.create(response={"tool_choice": "none"})
+        async for event in connection:
+            if event.type == "response.output_text.done":
+                assert "sunny" in event.text
+            if event.type == "response.done":
+                break
+
+
+async def test_realtime_refusals_come_before_the_upgrade(stack: Stack, asynchronous: AsyncOpenAI) -> None:
+    from websockets.exceptions import InvalidStatus
+
+    wrong = AsyncOpenAI(api_key=WRONG_KEY, base_url=stack.base)
+    refused_with = {}
+    for name, client, model in (
+        ("wrong key", wrong, "gpt-realtime"),
+        ("not allowed", asynchronous, "gpt-4o-realtime-preview"),
+        ("unknown", asynchronous, "claude"),
+        ("unknown to the provider", asynchronous, "missing-realtime"),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            async with client.realtime.connect(model=model):
+                pass
+        answer = refused.value.response
+        refused_with[name] = (answer.status_code, json.loads(answer.body)["error"]["code"])
+    assert refused_with == {
+        "wrong key": (401, "invalid_api_key"),
+        "not allowed": (403, "model_not_allowed"),
+        "unknown": (404, "model_not_found"),
+        "unknown to the provider": (404, "model_not_found"),
+    }

@@ -1,0 +1,87 @@
+"""What holds for every input: order is irrelevant, nothing raises, a bad object costs only itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller import compile as compiler
+from dataplane.snapshot import Snapshot
+from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
+
+EVERYTHING = [document for case in CASES for document in documents(case)]
+NEIGHBOUR = {
+    "apiVersion": "tidegate.dev/v1alpha1",
+    "kind": "Backend",
+    "metadata": {"name": "neighbour", "namespace": "untouched"},
+    "spec": {"providers": [{"name": "a", "openai": {}}], "expose": {"hostnames": ["only.mine"]}},
+}
+
+
+def as_bytes(compiled: compiler.Compiled) -> bytes:
+    secrets = {name: secret.get_secret_value() for name, secret in compiled.secrets.items()}
+    statuses = [asdict(status) for status in compiled.statuses]
+    return orjson.dumps([compiled.table.model_dump(mode="json"), secrets, statuses, compiled.table.versions()])
+
+
+@given(st.permutations(EVERYTHING))
+def test_order_is_irrelevant(shuffled: list[dict[str, object]]) -> None:
+    assert as_bytes(compiler.compile(shuffled)) == as_bytes(compiler.compile(EVERYTHING))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_data_plane_takes_every_table(case: str) -> None:
+    compiled = compiler.compile(documents(case), **OPTIONS.get(case, {}))
+    Snapshot.build(compiled.table, compiled.secrets)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_value_of_a_secret_is_in_table_or_statuses(case: str) -> None:
+    compiled = compiler.compile(documents(case))
+    told = orjson.dumps([compiled.table.model_dump(mode="json"), [asdict(status) for status in compiled.statuses]])
+    assert b"sk-" not in told
+    assert b"sk-" not in repr(compiled).encode()
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 70_000)
+    | st.sampled_from(["", "a", "ai", "Backend", "*", "/", "..", "${a}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "kind", "spec", "rules"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> dict[str, object]:
+    """A document of a golden in which something is replaced by anything at all."""
+    document = orjson.loads(orjson.dumps(draw(st.sampled_from(EVERYTHING))))
+    here = document
+    while True:
+        key = draw(st.sampled_from(sorted(here) if isinstance(here, dict) else range(len(here))))
+        if not isinstance(here[key], dict | list) or not here[key] or draw(st.booleans()):
+            break
+        here = here[key]
+    here[key] = draw(JSON)
+    return dict(document)
+
+
+@given(st.lists(broken(), min_size=1, max_size=4))
+def test_broken_objects_cost_only_themselves(documents_: list[dict[str, object]]) -> None:
+    alone = compiler.compile([NEIGHBOUR])
+    compiled = compiler.compile([*documents_, NEIGHBOUR])
+    Snapshot.build(compiled.table, compiled.secrets)
+    assert alone.table.backends[0] in compiled.table.backends
+    assert alone.table.routes[0] in compiled.table.routes
+    assert alone.statuses[0] in compiled.statuses
+    assert as_bytes(compiler.compile([NEIGHBOUR, *reversed(documents_)])) == as_bytes(compiled)
+    for status in compiled.statuses:
+        assert all(condition.reason and condition.message for condition in status.conditions)

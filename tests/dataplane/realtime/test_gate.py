@@ -1,0 +1,485 @@
+"""The gate against a slow and simple one, however the stream is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane.dialects.openai import AUDIO
+from dataplane.realtime import frames
+from dataplane.realtime.audio import HEAD, TAIL
+from dataplane.realtime.gate import HOLD, KEEP, SNIFF, Breach, Control, Gate, Step, Verdict
+
+MAX = 200_000
+TEXT, BINARY, CONTINUATION = frames.TEXT, frames.BINARY, frames.CONTINUATION
+PING, PONG, CLOSE = frames.PING, frames.PONG, frames.CLOSE
+Cut = Callable[[bytes], Iterable[bytes]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One frame of a stream."""
+
+    opcode: int
+    payload: bytes
+    fin: bool = True
+    key: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Piece({self.opcode}, {self.payload[:40]!r} of {len(self.payload)}, {self.fin})"
+
+    def wire(self) -> bytes:
+        data = frames.frame(self.opcode, self.payload, self.key)
+        return data if self.fin else bytes((data[0] & 0x7F,)) + data[1:]
+
+
+@dataclass
+class Judge:
+    """Keeps what it was asked. The verdict hangs on the message alone."""
+
+    asked: list[tuple[bytes, bool]] = field(default_factory=list)
+
+    def __call__(self, payload: bytes, *, binary: bool) -> Verdict:
+        self.asked.append((payload, binary))
+        if b"drop" in payload:
+            return ()
+        return (b"instead", b"") if b"swap" in payload else KEEP
+
+
+def wants(head: bytes) -> bool:
+    assert len(head) <= SNIFF
+    return b"want" in head
+
+
+def client_gate(judge: Judge) -> Gate:
+    return Gate(judge, masked=True, max_message=MAX, audio=AUDIO)
+
+
+def upstream_gate(judge: Judge) -> Gate:
+    return Gate(judge, masked=False, max_message=MAX, wants=wants)
+
+
+def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
+    return joined(step for part in cut(data) for step in gate.feed(part))
+
+
+def joined(steps: Iterable[Step]) -> list[Step]:
+    """Steps with neighbouring bytes put together: where they are divided hangs on the cut."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, bytes) and found and isinstance(last := found[-1], bytes):
+            found[-1] = last + step
+        elif step != b"":
+            found.append(step)
+    return found
+
+
+# -- the slow and simple one -------------------------------------------------------------------------------------
+
+
+def expected(stream: list[Piece], *, masked: bool, judge: Judge) -> list[Step]:
+    """What must come of a whole and correct stream."""
+    steps: list[Step] = []
+    message: list[Piece] = []
+    for piece in stream:
+        if piece.opcode >= CLOSE:
+            steps.append(Control(piece.opcode, piece.payload))
+            continue
+        message.append(piece)
+        read = is_read(message[0], masked=masked)
+        if not read:
+            steps.append(piece.wire())
+        elif piece.fin:
+            steps += verdict_on(message, judge)
+        if piece.fin:
+            message = []
+    return joined(steps)
+
+
+def is_read(first: Piece, *, masked: bool) -> bool:
+    if masked:
+        return not (first.fin and first.opcode == TEXT and AUDIO.proves(first.payload))
+    if first.opcode == BINARY:
+        return False
+    return (not first.fin and len(first.payload) < SNIFF) or wants(first.payload[:SNIFF])
+
+
+def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
+    payload = b"".join(piece.payload for piece in message)
+    verdict = judge(payload, binary=message[0].opcode == BINARY)
+    key = message[-1].key
+    if verdict is not KEEP:
+        yield from (frames.frame(TEXT, text, key) for text in verdict)
+    elif len(message) == 1:
+        yield message[0].wire()
+    else:
+        yield frames.frame(message[0].opcode, payload, key)
+
+
+# -- streams -----------------------------------------------------------------------------------------------------
+
+NEAR = [0, 1, 2, SNIFF - 1, SNIFF, SNIFF + 1, 125, 126, TAIL, HEAD, HEAD + 1, 5000, 65535, HOLD - 60, HOLD, HOLD + 1]
+SIZES = st.sampled_from([*NEAR, HOLD + HEAD, HOLD + TAIL, MAX]) | st.integers(0, 300)
+WORDS = st.sampled_from(
+    [b"", b"want", b"want swap", b"drop want", b'"want"', b"wan", b"swap", b"drop", b'{"type":"a"}']
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> bytes:
+    """A message with words at its beginning and end, that count or do not."""
+    first, last, size = draw(WORDS), draw(WORDS), draw(SIZES)
+    return first + b"." * max(0, size - len(first) - len(last)) + last
+
+
+@st.composite
+def audio(draw: st.DrawFn) -> bytes:
+    """Canonical audio of any size."""
+    head = draw(st.sampled_from([b"{", b'{ "event_id": "one",']))
+    tail = (
+        b"}" if b"event_id" in head else draw(st.sampled_from([b"}", b', "event_id": "%s"}' % (b"e" * 512), b" } \n"]))
+    )
+    middle = draw(st.sampled_from([b"AA", b"\\/"])) * (min(draw(SIZES), MAX - 1000) // 2)
+    return head + b'"type": "input_audio_buffer.append", "audio": "' + middle + b'"' + tail
+
+
+@st.composite
+def streams(draw: st.DrawFn, *, masked: bool) -> list[Piece]:
+    """Whole and fragmented messages, control frames before, between and within them."""
+    keys = st.binary(min_size=4, max_size=4) if masked else st.none()
+    controls = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=1)
+    stream: list[Piece] = []
+    for _ in range(draw(st.integers(1, 5))):
+        payload = draw((texts() | audio()) if masked else texts())
+        opcode = draw(st.sampled_from([TEXT, TEXT, TEXT, BINARY]))
+        places = draw(st.lists(st.sampled_from([0, 1, SNIFF, HOLD + 5, len(payload) // 2, len(payload)]), max_size=3))
+        places = sorted({min(place, len(payload)) for place in places})
+        for at, (start, end) in enumerate(pairwise([0, *places, len(payload)])):
+            stream += [Piece(kind, text, key=draw(keys)) for kind, text in draw(controls)]
+            fin = at == len(places)
+            stream.append(Piece(CONTINUATION if at else opcode, payload[start:end], fin, draw(keys)))
+    if draw(st.booleans()):
+        stream.append(Piece(CLOSE, b"\x03\xe8", key=draw(keys)))
+    return stream
+
+
+def whole(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def by(size: int) -> Cut:
+    return lambda data: [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> Cut:
+    sizes = draw(st.lists(st.integers(1, 50) | st.integers(1, HOLD * 2), min_size=1, max_size=20))
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        at = turn = 0
+        while at < len(data):
+            size = sizes[turn % len(sizes)] if turn < 500 else HOLD
+            yield data[at : at + size]
+            at, turn = at + size, turn + 1
+
+    return cut
+
+
+@settings(deadline=None, max_examples=150)
+@given(streams(masked=True), cuts() | st.just(whole))
+def test_a_clients_stream_comes_out_the_same_however_it_is_cut(stream: list[Piece], cut: Cut) -> None:
+    _compare(stream, cut, masked=True)
+
+
+@settings(deadline=None, max_examples=150)
+@given(streams(masked=False), cuts() | st.just(whole))
+def test_an_upstreams_stream_comes_out_the_same_however_it_is_cut(stream: list[Piece], cut: Cut) -> None:
+    _compare(stream, cut, masked=False)
+
+
+def _compare(stream: list[Piece], cut: Cut, *, masked: bool) -> None:
+    simple, judge = Judge(), Judge()
+    gate = client_gate(judge) if masked else upstream_gate(judge)
+    data = b"".join(piece.wire() for piece in stream)
+    assert taken(gate, data, cut) == expected(stream, masked=masked, judge=simple)
+    assert judge.asked == simple.asked
+    assert not gate.mid_frame
+    assert not gate.mid_message
+
+
+SHORT = {
+    True: [
+        Piece(TEXT, b'{"type":"input_audio_buffer.append","audio":"AA"}', key=b"abcd"),
+        Piece(TEXT, b"swap", False, key=b"efgh"),
+        Piece(PING, b"x", key=b"ijkl"),
+        Piece(CONTINUATION, b"", False, key=b"mnop"),
+        Piece(CONTINUATION, b"!", key=b"qrst"),
+        Piece(BINARY, b"", key=b"uvwx"),
+        Piece(TEXT, b"drop", key=b"0123"),
+        Piece(CLOSE, b"", key=b"4567"),
+    ],
+    False: [
+        Piece(TEXT, b"other want" + b"." * 120),
+        Piece(TEXT, b"." * SNIFF, False),
+        Piece(PONG, b""),
+        Piece(CONTINUATION, b"want drop"),
+        Piece(TEXT, b"want swap", False),
+        Piece(PING, b"x"),
+        Piece(CONTINUATION, b""),
+        Piece(BINARY, b"want"),
+        Piece(TEXT, b"", True),
+        Piece(CLOSE, b"\x03\xe8bye"),
+    ],
+}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_short_stream_comes_out_the_same_in_every_cut(masked: bool) -> None:
+    stream = SHORT[masked]
+    size = sum(len(piece.wire()) for piece in stream)
+    _compare(stream, by(1), masked=masked)
+    for first in range(size):
+        _compare(stream, lambda data, at=first: [data[:at], data[at:]], masked=masked)  # type: ignore[misc]
+        _compare(stream, lambda data, at=first: [data[:at], data[at : at + 3], data[at + 3 :]], masked=masked)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("encoding", [126, 127])
+def test_a_length_that_is_written_too_long_goes_on_as_it_came(encoding: int) -> None:
+    data = bytes((0x81, encoding)) + (3).to_bytes(2 if encoding == 126 else 8, "big") + b"abc"
+    for cut in (whole, by(1)):
+        assert taken(upstream_gate(Judge()), data, cut) == [data]
+
+
+# -- order -------------------------------------------------------------------------------------------------------
+
+
+def test_what_follows_from_a_message_can_be_done_before_the_next_is_judged() -> None:
+    judge = Judge()
+    gate = client_gate(judge)
+    stream = b"".join(Piece(TEXT, text, key=b"mask").wire() for text in (b"keep", b"drop", b"late"))
+    steps = gate.feed(stream)
+    assert next(steps) == Piece(TEXT, b"keep", key=b"mask").wire()
+    assert next(steps) == b""
+    assert [payload for payload, _ in judge.asked] == [b"keep", b"drop"]
+    gate.mute()
+    assert list(steps) == [Piece(TEXT, b"late", key=b"mask").wire()]
+    assert len(judge.asked) == 2
+
+
+def test_a_muted_gate_reads_no_message_but_still_finds_the_close() -> None:
+    judge = Judge()
+    gate = client_gate(judge)
+    assert joined(gate.feed(Piece(TEXT, b"begun", False, key=b"mask").wire())) == []
+    gate.mute()
+    rest = [
+        Piece(CONTINUATION, b"", key=b"mask"),
+        Piece(BINARY, b"x" * 70_000, key=b"mask"),
+        Piece(CLOSE, b"", key=b"mask"),
+    ]
+    steps = taken(gate, b"".join(piece.wire() for piece in rest), by(1000))
+    assert steps[-1] == Control(CLOSE, b"")
+    assert judge.asked == []
+
+
+@pytest.mark.parametrize("cut", [whole, by(1)])
+def test_nothing_comes_behind_a_close(cut: Cut) -> None:
+    judge = Judge()
+    gate = upstream_gate(judge)
+    data = Piece(CLOSE, b"").wire() + Piece(TEXT, b"want").wire()
+    assert taken(gate, data, cut) == [Control(CLOSE, b"")]
+    assert (taken(gate, data, cut), judge.asked) == ([], [])
+
+
+def test_without_a_judge_frames_go_on_and_limits_hold() -> None:
+    gate = Gate(None, masked=True, max_message=10)
+    begun = Piece(TEXT, b"12345", False, b"mask").wire()
+    assert taken(gate, begun, whole) == [begun]
+    assert (gate.mid_message, gate.mid_frame) == (True, False)
+    assert taken(gate, Piece(CONTINUATION, b"123456", True, b"mask").wire(), whole) == [
+        Breach(1009, "message over 10 bytes")
+    ]
+
+
+def test_a_frame_is_known_to_be_under_way() -> None:
+    gate = upstream_gate(Judge())
+    data = Piece(BINARY, bytes(HOLD + 1)).wire()
+    assert joined(gate.feed(data[:-1])) == [data[:-1]]
+    assert gate.mid_frame
+    assert gate.mid_message
+    assert joined(gate.feed(data[-1:])) == [data[-1:]]
+    assert not gate.mid_message
+
+
+def test_a_frame_up_to_the_limit_is_held_until_it_is_whole() -> None:
+    gate = upstream_gate(Judge())
+    data = Piece(TEXT, bytes(HOLD)).wire()
+    assert joined(gate.feed(data[:-1])) == []
+    assert not gate.mid_frame
+    assert joined(gate.feed(data[-1:])) == [data]
+
+
+# -- breaches ----------------------------------------------------------------------------------------------------
+
+BREACHES = {
+    "not masked": (True, Piece(TEXT, b"").wire(), 1002),
+    "masked": (False, Piece(TEXT, b"", key=b"mask").wire(), 1002),
+    "RSV1": (False, b"\xc1\x00", 1002),
+    "RSV2": (False, b"\xa1\x00", 1002),
+    "RSV3 in a Ping": (False, b"\x99\x00", 1002),
+    "opcode 3": (False, b"\x83\x00", 1002),
+    "opcode 11": (False, b"\x8b\x00", 1002),
+    "fragmented Ping": (False, b"\x09\x00", 1002),
+    "long Ping": (False, b"\x89\x7e\x00\x7e", 1002),
+    "continuation of nothing": (False, b"\x80\x00", 1002),
+    "text within a message": (False, b"\x01\x00\x81\x00", 1002),
+    "binary within a message that is passed": (False, b"\x02\x00\x82\x00", 1002),
+    "one byte too many": (False, b"\x81\x7f" + (MAX + 1).to_bytes(8, "big"), 1009),
+    "absurd length": (False, b"\x82\x7f" + b"\xff" * 8, 1009),
+    "one byte too many in fragments": (False, b"\x01\x00" + b"\x80\x7f" + (MAX + 1).to_bytes(8, "big"), 1009),
+}
+
+
+@pytest.mark.parametrize(("masked", "data", "code"), BREACHES.values(), ids=BREACHES)
+@pytest.mark.parametrize("cut", [whole, by(1)])
+def test_a_breach_is_found_in_the_head_and_nothing_comes_behind_it(
+    masked: bool, data: bytes, code: int, cut: Cut
+) -> None:
+    judge = Judge()
+    gate = client_gate(judge) if masked else upstream_gate(judge)
+    *_, last = taken(gate, data, cut)
+    assert isinstance(last, Breach)
+    assert last.code == code
+    assert taken(gate, Piece(TEXT, b"want", key=b"mask" if masked else None).wire(), whole) == []
+    assert judge.asked == []
+
+
+def test_the_limit_counts_what_was_collected_and_what_was_passed() -> None:
+    for first in (b"want", b"." * SNIFF):
+        gate = Gate(Judge(), masked=False, max_message=SNIFF + 10, wants=wants)
+        steps = joined(gate.feed(Piece(TEXT, first, False).wire()))
+        steps += joined(gate.feed(Piece(CONTINUATION, bytes(SNIFF + 11 - len(first)), False).wire()))
+        assert steps[-1] == Breach(1009, f"message over {SNIFF + 10} bytes")
+
+
+# -- long client frames ------------------------------------------------------------------------------------------
+
+APPEND = b'{"type":"input_audio_buffer.append","audio":"'
+LATE = {
+    "second type": b'A","type":"session.update","session":{"model":"x"}}',
+    "second type far behind": b'A","type":"session.update","x":"' + b"A" * 5000 + b'"}',
+    "escape": b'\\"A"}',
+    "escaped escape": b"\\\\" * 400 + b'A"}',
+    "not ASCII": "\u201d".encode() * 400 + b'A"}',
+    "cut off": b"A",
+    "tail too long": b'A"' + b" " * TAIL + b"}",
+}
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("cut", [whole, by(1), by(7), by(1000), by(HOLD)], ids=["whole", "1", "7", "1000", "HOLD"])
+def test_a_long_audio_event_that_holds_more_is_never_finished(late: bytes, cut: Cut) -> None:
+    judge = Judge()
+    gate = client_gate(judge)
+    event = APPEND + b"A" * HOLD + late
+    data = Piece(TEXT, event, key=b"mask").wire()
+    *forwarded, last = taken(gate, data, cut)
+    assert last == Breach(1008, "a long audio event holds more than audio")
+    went = b"".join(step for step in forwarded if isinstance(step, bytes))
+    assert data.startswith(went)
+    assert len(went) < len(data)
+    assert gate.mid_frame, "the upstream waits for the rest of the frame, which never comes"
+    assert judge.asked == []
+    assert taken(gate, Piece(TEXT, b"x", key=b"mask").wire(), whole) == []
+
+
+@pytest.mark.parametrize("cut", [whole, by(1000)])
+def test_a_long_message_that_is_not_audio_is_collected(cut: Cut) -> None:
+    for payload in (b'{"audio":"' + b"A" * HOLD + b'","type":"input_audio_buffer.append"}', b"x" * (HOLD + 1)):
+        judge = Judge()
+        piece = Piece(TEXT, payload, key=b"mask")
+        assert taken(client_gate(judge), piece.wire(), cut) == [piece.wire()]
+        assert judge.asked == [(payload, False)]
+
+
+def test_long_audio_streams_while_it_arrives() -> None:
+    gate = client_gate(Judge())
+    data = Piece(TEXT, APPEND + b"A" * HOLD * 2 + b'"}', key=b"mask").wire()
+    went = 0
+    for part in by(HOLD // 4)(data):
+        went += sum(len(step) for step in gate.feed(part) if isinstance(step, bytes))
+        assert gate.mid_frame == (went != len(data))
+        if gate.mid_frame:
+            assert went % (HOLD // 4) in (0, HOLD // 4 - TAIL)
+    assert went == len(data)
+
+
+# -- cost --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Work:
+    """Bytes that were looked through, and calls made for them."""
+
+    heads: int = 0
+    copied: int = 0
+
+
+def _work(monkeypatch: pytest.MonkeyPatch, gate: Gate, data: bytes, size: int) -> Work:
+    work = Work()
+    parse_head, unmasked = frames.parse_head, frames.unmasked
+
+    def counted_head(seen: bytes | bytearray, pos: int) -> frames.Head | None:
+        work.heads += 1
+        work.copied += len(seen) if pos == 0 else 0  # a chunk is joined to what was held just before its first head
+        return parse_head(seen, pos)
+
+    def counted_mask(payload: bytes, key: bytes) -> bytes:
+        work.copied += len(payload)
+        return unmasked(payload, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(frames, "parse_head", counted_head)
+        patched.setattr(frames, "unmasked", counted_mask)
+        for part in by(size)(data):
+            for _ in gate.feed(part):
+                pass
+    return work
+
+
+MESSAGES: dict[str, Callable[[int], bytes]] = {
+    "held": lambda size: b"x" * size,
+    "fragments": lambda size: b"",
+    "audio": lambda size: APPEND + b"A" * size + b'"}',
+    "escapes": lambda size: APPEND + b"\\" * size,
+    "slashes": lambda size: APPEND + b"\\/" * (size // 2) + b'"}',
+}
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_the_cost_of_bytes_that_come_one_by_one_grows_with_their_number_only(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = []
+    for size in (70_000, 140_000):
+        if kind == "fragments":
+            pieces = [Piece(CONTINUATION if at else TEXT, b"x", False, b"mask") for at in range(size // 10)]
+            data = b"".join(piece.wire() for piece in pieces)
+        else:
+            data = Piece(TEXT, MESSAGES[kind](size), key=b"mask").wire()
+        works.append(_work(monkeypatch, client_gate(Judge()), data, 1))
+    assert works[1].heads <= 2 * works[0].heads
+    assert works[1].copied <= 2.1 * works[0].copied
+
+
+def test_messages_are_as_cheap_in_one_read_as_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small frames inside of large reads are the bad case of a parser that copies what is left."""
+    data = Piece(TEXT, json.dumps({"type": "x"}).encode()).wire() * 5000
+    work = _work(monkeypatch, upstream_gate(Judge()), data, len(data))
+    assert work.heads == 5000
+    assert work.copied <= len(data)

@@ -1,0 +1,207 @@
+"""Which route serves a request: the precedence of Gateway API."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from dataplane.errors import Refusal
+from dataplane.routing import Router, path_type
+from dataplane.table import Backend, Match, NameMatch, PathType, Route, RouteType
+from tests.dataplane.rig import ACCOUNT
+
+
+def route(name: str, *matches: Match, hosts: tuple[str, ...] = ()) -> Route:
+    return Route(name=name, hostnames=hosts, matches=matches or (Match(),))
+
+
+def exact(path: str) -> Match:
+    return Match(path=path, path_kind="exact")
+
+
+def found(routes: list[Route], path: str, host: str = "a.test", method: str = "GET", query: str = "", **h: str) -> str:
+    headers = CIMultiDict({name.replace("_", "-"): value for name, value in h.items()})
+    best = Router(routes).match(host, path, method, headers, query)
+    return best.name if best else ""
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("a.b.test", "exact"),
+        ("A.B.test.:8080", "exact"),
+        ("x.b.test", "long"),
+        ("y.x.b.test", "long"),
+        ("b.test", "short"),
+        ("test", "any"),
+        ("", "any"),
+        ("127.0.0.1:80", "any"),
+        ("[::1]:80", "v6"),
+        ("[::1]", "v6"),
+    ],
+)
+def test_hosts(host: str, expected: str) -> None:
+    routes = [
+        route("any"),
+        route("short", hosts=("*.test",)),
+        route("long", hosts=("*.b.test",)),
+        route("exact", hosts=("a.b.test",)),
+        route("v6", hosts=("[::1]",)),
+    ]
+    assert found(routes, "/", host) == expected
+
+
+def test_a_better_host_without_a_matching_path_does_not_hide_another() -> None:
+    routes = [route("any"), route("exact", exact("/only"), hosts=("a.test",))]
+    assert found(routes, "/only") == "exact"
+    assert found(routes, "/other") == "any"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/chat", "exact"),
+        ("//v1/ch%61t/", "exact"),
+        ("/v1/chat/x", "long"),
+        ("/v1/x", "short"),
+        ("/v1", "short"),
+        ("/v12", "regex"),
+        ("/", "root"),
+        ("/v2/chat", "root"),
+    ],
+)
+def test_paths(path: str, expected: str) -> None:
+    routes = [
+        route("regex", Match(path="/v1[2-9]", path_kind="regex"), hosts=("a.test",)),
+        route("root", Match(path="/v2"), exact("/")),
+        route("short", Match(path="/v1/")),
+        route("long", Match(path="/v1/chat")),
+        route("exact", exact("/v1/chat")),
+    ]
+    assert found(routes, path) == expected
+
+
+def test_prefixes_beat_regular_expressions_and_those_match_whole_paths() -> None:
+    routes = [route("regex", Match(path="/a.*", path_kind="regex")), route("prefix", Match(path="/ab"))]
+    assert found(routes, "/ab") == "prefix"
+    assert found(routes, "/ac") == "regex"
+    assert found(routes, "/x/ac") == ""
+
+
+def test_method_then_headers_then_query_then_order() -> None:
+    one = (NameMatch(name="x-a", value="1"),)
+    two = (*one, NameMatch(name="x-b", value="2.*", regex=True))
+    asked = (NameMatch(name="q", value="1"),)
+    routes = [
+        route("first"),
+        route("second"),
+        route("query", Match(query=asked)),
+        route("one", Match(headers=one)),
+        route("one and query", Match(headers=one, query=asked)),
+        route("two", Match(headers=two)),
+        route("method", Match(method="POST")),
+    ]
+    assert found(routes, "/") == "first"
+    assert found(routes, "/", query="q=1") == "query"
+    assert found(routes, "/", query="q=1&q=2") == "query"
+    assert found(routes, "/", query="q=2") == "first"
+    assert found(routes, "/", X_A="1") == "one"
+    assert found(routes, "/", X_A="1", query="q=%31") == "one and query"
+    assert found(routes, "/", X_A="1", x_b="23", query="q=1") == "two"
+    assert found(routes, "/", X_A="1", x_b="13") == "one"
+    assert found(routes, "/", method="POST", X_A="1", x_b="23") == "method"
+
+
+def test_any_match_of_a_route_suffices() -> None:
+    routes = [route("r", exact("/a"), Match(path="/b", method="POST"))]
+    assert [found(routes, "/a"), found(routes, "/b", method="POST"), found(routes, "/b")] == ["r", "r", ""]
+
+
+def test_a_bad_regular_expression_names_its_route() -> None:
+    with pytest.raises(ValueError, match="route ai/r: "):
+        Router([route("ai/r", Match(path="(", path_kind="regex"))])
+
+
+segment = st.sampled_from(["a", "b", "v1", "chat"])
+path = st.lists(segment, max_size=4).map(lambda parts: "/" + "/".join(parts))
+match = st.builds(Match, path=path, path_kind=st.sampled_from(["exact", "prefix"]), method=st.sampled_from(["", "GET"]))
+routes_of = st.lists(st.builds(lambda ms: tuple(ms), st.lists(match, min_size=1, max_size=3)), max_size=8)
+
+
+@given(routes_of, path, st.sampled_from(["GET", "POST"]))
+def test_the_index_agrees_with_a_walk_through_all_routes(
+    matches: list[tuple[Match, ...]], asked: str, method: str
+) -> None:
+    routes = [route(str(place), *group) for place, group in enumerate(matches)]
+    candidates = [
+        ((m.path_kind == "prefix", -len(m.path) * (m.path_kind == "prefix"), not m.method, place), str(place))
+        for place, group in enumerate(matches)
+        for m in group
+        if (m.path == asked if m.path_kind == "exact" else (asked + "/").startswith(m.path.rstrip("/") + "/"))
+        and m.method in ("", method)
+    ]
+    assert found(routes, asked, method=method) == (min(candidates)[1] if candidates else "")
+
+
+def test_deep_paths_cost_no_more_than_the_deepest_route() -> None:
+    deep = "/a" * 16_000
+    assert found([route("r", Match(path="/a/a"))], deep) == "r"
+
+
+# -- how a path is handled ---------------------------------------------------------------------------------------
+
+BACKEND = Backend(
+    name="ai/voice",
+    paths=(
+        PathType(suffix="/v1/realtime/client_secrets/mine", type=RouteType.PASSTHROUGH),
+        PathType(suffix="/v1/chat/completions", type=RouteType.COMPLETIONS),
+        PathType(suffix="/v1/realtime", type=RouteType.REALTIME),
+        PathType(suffix="*", type=RouteType.PASSTHROUGH),
+    ),
+    refused=ACCOUNT,
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("/v1/chat/completions", RouteType.COMPLETIONS),
+        ("/openai//v1/chat/completions/", RouteType.COMPLETIONS),
+        ("/v1/realtime", RouteType.REALTIME),
+        ("/xv1/realtime", RouteType.PASSTHROUGH),
+        ("/v1/realtime/calls", RouteType.PASSTHROUGH),
+        ("/v1/realtime/client_secrets/mine", RouteType.PASSTHROUGH),
+        ("/v1/organizations", RouteType.PASSTHROUGH),
+        ("/", RouteType.PASSTHROUGH),
+    ],
+)
+def test_types(asked: str, expected: RouteType) -> None:
+    assert path_type(BACKEND, asked) == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/v1/realtime/client_secrets",
+        "//v1//Realtime/%63lient_secrets/",
+        "/x/v1/realtime/client_secrets",
+        "/v1alpha/auth_tokens",
+        "/v1/organization",
+        "/v1/organization/admin_api_keys",
+        "/V1/ORGANIZATION/x",
+        "/v1/realtime;a=b/client_secrets",
+        "/v1/realtime/client_secret%C5%BF",  # folds to an s
+    ],
+)
+def test_account_paths_are_refused(asked: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        path_type(BACKEND, asked)
+    assert refused.value.code == "path_not_allowed"
+
+
+def test_undeclared_paths_are_told_what_there_is() -> None:
+    with pytest.raises(Refusal, match=r"/v1/chat/completions \(Completions\)") as refused:
+        path_type(BACKEND.model_copy(update={"paths": BACKEND.paths[:3]}), "/v1/models")
+    assert refused.value.code == "undeclared_path"

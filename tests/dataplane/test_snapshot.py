@@ -1,0 +1,83 @@
+"""A table made ready to serve, or refused whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.snapshot import EMPTY, Snapshot, TableRefused
+from dataplane.table import CallerKey, CallerSet, Forward, Match, Model, Route, Secrets, Table, Target
+from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
+
+GOOD = backend(provider("https://a.test/v1"))
+
+
+def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
+    with pytest.raises(TableRefused) as raised:
+        Snapshot.build(refused, secrets)
+    return raised.value.reasons
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_number": 99}, "schema 99 is unknown"),
+        ({"backends": (GOOD, GOOD)}, "backend ai/voice is in the table twice"),
+        ({"routes": (Route(name="r"), Route(name="r"))}, "route r is in the table twice"),
+        ({"secrets": ("upstream@1", "other@2")}, "secret other@2 is missing"),
+        ({"secrets": ()}, "uses secret upstream@1, which the table does not list"),
+        ({"routes": (Route(name="r", forwards=(Forward(backend="ai/x"),)),)}, "backend ai/x is not in the table"),
+        ({"callers": ()}, "callers ai/keys are not in the table"),
+        ({"routes": (Route(name="r", matches=(Match(path="(", path_kind="regex"),)),)}, "route r: regular expression"),
+        ({"callers": (CallerSet(id="ai/keys", namespace="ai", keys=(CallerKey(name="k", sha256="zz"),)),)}, "digest"),
+        ({"backends": (backend(provider("ftp://a.test")),)}, "no http(s) URL"),
+        ({"backends": (backend(provider("https://a.test:99999")),)}, "no http(s) URL"),
+        ({"backends": (backend(provider("https://")),)}, "no http(s) URL"),
+        (
+            {
+                "backends": (
+                    backend(provider("https://a.test"), models=(Model(name="m", targets=(Target(provider="x"),)),)),
+                )
+            },
+            "goes to provider x",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_served(change: dict[str, object], reason: str) -> None:
+    found = reasons(table(GOOD).model_copy(update=change))
+    assert len(found) == 1
+    assert reason in found[0]
+
+
+def test_all_reasons_are_told() -> None:
+    bad = table(GOOD).model_copy(update={"secrets": (), "callers": ()})
+    assert len(reasons(bad)) == 2
+
+
+def test_errors_of_objects_are_no_errors_of_the_table() -> None:
+    broken = backend(provider("", error="no url"), name="ai/broken")
+    routes = (Route(name="r", forwards=(Forward(backend="ai/none", error="no such Backend"),)),)
+    assert Snapshot.build(Table(backends=(broken,), routes=routes), {}).backends == {"ai/broken": broken}
+
+
+def test_what_is_the_same_is_taken_from_the_snapshot_before() -> None:
+    first = Snapshot.build(table(GOOD), SECRETS, EMPTY)
+    same = backend(provider("https://a.test/v1"))
+    other = backend(provider("https://b.test/v1"), name="ai/other")
+    grown = table(same).model_copy(update={"backends": (same, other)})
+    second = Snapshot.build(grown, SECRETS, first)
+    assert second.backends["ai/voice"] is first.backends["ai/voice"]
+    assert second.callers is first.callers
+    assert second.router is first.router
+    changed = CALLERS.model_copy(update={"team": "new"})
+    third = Snapshot.build(grown.model_copy(update={"callers": (changed,)}), SECRETS, second)
+    assert third.callers is not second.callers
+    moved = Snapshot.build(table(same, strip_prefix="/x"), SECRETS, third)
+    assert moved.router is not third.router
+    unsealed = table(same).model_copy(update={"routes": (Route(name="r"),)})
+    fourth = Snapshot.build(unsealed, SECRETS, moved)
+    assert Snapshot.build(unsealed, SECRETS, fourth).router is not fourth.router
+
+
+def test_only_the_secrets_that_the_table_uses_are_kept() -> None:
+    more = {**SECRETS, "unused@1": SECRETS["upstream@1"]}
+    assert list(Snapshot.build(table(GOOD, REQUIRED), more).secrets) == ["upstream@1"]

@@ -1,0 +1,102 @@
+"""Raw connections to upstreams."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataplane.errors import Refusal
+from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.connect import dial
+from tests.dataplane.certificates import certificate
+from tests.dataplane.upstream import says, upstream_of
+
+LOCAL = AddressPolicy(allow_loopback=True)
+PLAIN = ssl.create_default_context()
+
+
+async def refusal(url: str, addresses: AddressPolicy = LOCAL, tls: ssl.SSLContext = PLAIN) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await dial(url, asyncio.Protocol, addresses=addresses, timeout=2, tls=tls)
+    return refused.value
+
+
+def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Every name has these addresses."""
+
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with upstream_of(says(b"")) as closed:
+        pass
+    async with upstream_of(says(b"")) as url:
+        ports = [int(each.rpartition(":")[2]) for each in (closed, url)]
+        resolves_to(monkeypatch, ("10.0.0.1", 1), ("127.0.0.1", ports[0]), ("127.0.0.1", ports[1]))
+        transport, _ = await dial("ws://a.test", asyncio.Protocol, addresses=LOCAL, timeout=2, tls=PLAIN)
+        assert transport.get_extra_info("peername") == ("127.0.0.1", ports[1])
+        transport.abort()
+
+
+async def test_refusals_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with upstream_of(says(b"")) as closed:
+        pass
+    refused = await refusal(closed)
+    assert (refused.code, refused.status) == ("upstream_unreachable", 502)
+    assert "refused" in refused.message
+    refused = await refusal("wss://does-not-exist.invalid")
+    assert refused.code == "upstream_unreachable"
+    assert "cannot be resolved" in refused.message
+    resolves_to(monkeypatch, ("169.254.169.254", 80))
+    refused = await refusal("http://a.test")
+    assert refused.code == "upstream_address_refused"
+    assert "169.254.169.254" in refused.message
+    resolves_to(monkeypatch)
+    assert (await refusal("http://a.test")).code == "upstream_unreachable"
+
+
+async def test_loopback_is_refused_unless_it_is_allowed() -> None:
+    async with upstream_of(says(b"")) as url:
+        assert (await refusal(url, AddressPolicy())).code == "upstream_address_refused"
+
+
+async def test_one_deadline_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    with pytest.raises(Refusal) as refused:
+        await dial("http://127.0.0.1:9", asyncio.Protocol, addresses=LOCAL, timeout=0.05, tls=PLAIN)
+    assert (refused.value.code, refused.value.status) == ("upstream_timeout", 504)
+
+
+async def test_tls_is_checked_against_the_name(tmp_path: Path) -> None:
+    server, client = certificate(tmp_path, "localhost")
+    listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=server)
+    port = listener.sockets[0].getsockname()[1]
+    transport, _ = await dial(f"wss://localhost:{port}", asyncio.Protocol, addresses=LOCAL, timeout=2, tls=client)
+    assert transport.get_extra_info("ssl_object") is not None
+    transport.abort()
+    for url, tls in ((f"wss://127.0.0.1:{port}", client), (f"wss://localhost:{port}", PLAIN)):
+        refused = await refusal(url, tls=tls)
+        assert refused.code == "upstream_unreachable"
+        assert "certificate is not trusted" in refused.message
+    listener.close()
+
+
+async def test_tls_to_a_server_that_speaks_none() -> None:
+    async def greets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+
+    async with upstream_of(greets) as plain:
+        refused = await refusal(plain.replace("http", "https"))
+    assert refused.code == "upstream_unreachable"
+    assert "TLS failed" in refused.message

@@ -1,0 +1,129 @@
+"""What `tidegate explain` says about a request, line by line; the configurations are the compiler's goldens."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller import compile as compiler
+from controller.compile import Compiled
+from dataplane.table import HeaderOps, HeaderValue, Variable
+from tests.controller.test_compile_goldens import OPTIONS, documents
+from tidegate import wording
+from tidegate.explain import Request, explain
+
+
+def compiled(case: str) -> Compiled:
+    return compiler.compile(documents(case), **OPTIONS.get(case, {}))
+
+
+def test_everything_that_holds_is_told_in_the_order_in_which_it_is_done() -> None:
+    told = explain(compiled("policy-levels"), Request("/v1/realtime?x=1", model="gpt-realtime"))
+    assert told.served
+    assert (
+        told.text
+        == """\
+GET /v1/realtime?x=1
+Route ai/openai#realtime, which has any host, paths that begin with /v1/realtime
+
+Backend ai/voice
+  Replaced        telemetry of Policy ai/route by Policy ai/backend-new (on the narrower Backend ai/voice)
+  Path            /v1/realtime is Realtime
+  Callers         everybody (no Policy asks for a key)
+  Model           gpt-realtime; the Backend declares none, so every provider is asked for it
+  Allowed models  gpt-* (Policy ai/route)
+  Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
+  Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
+  Request         set x-level to "route" (Policy ai/route)
+  Request         set x-level to "younger" (Policy ai/backend-new)
+  Request         set x-level to "oldest" (Policy ai/backend-old)
+  Request         two: set x-level to "provider" (Policy ai/provider)
+  Logged events   response.done (Policy ai/backend-new)"""
+    )
+
+
+CASES: list[tuple[str, Request, str]] = [
+    ("well-known-paths", Request("/v1/x"), "404 undeclared_path: Backend ai/local does not serve /v1/x."),
+    ("well-known-paths", Request("/../x"), "400 invalid_path: The path has dot segments"),
+    ("exposure", Request("/nowhere"), "404 unknown_host: No route serves /nowhere. There are: ai/hosts, "),
+    ("exposure", Request("/v1/realtime?model=x", host="a.example.com"), "host a.example.com, *.b.example.com, "),
+    ("exposure", Request("/voice/v2/v1/realtime?model=x"), "ws://a/v1/realtime?model=x, as x"),
+    ("models-and-providers", Request("/v1/realtime", model="voice"), "openai (90 of 100 requests): wss://api.openai"),
+    ("models-and-providers", Request("/v1/realtime?model=openai/x"), "openai: wss://api.openai.com/v1/realtime?model=x"),
+    ("models-and-providers", Request("/v1/realtime"), "eu (1 of 2 requests): wss://eu.api.openai.com/v1/realtime"),
+    ("models-and-providers", Request("/v1/realtime?intent=transcription"), "v1/realtime?intent=transcription"),
+    ("models-and-providers", Request("/v1/realtime?model=vioce"), "404 model_not_found: Backend ai/voice does not"),
+    ("models-and-providers", Request("/v1/chat/completions", method="POST", model="voice"), "https://api.openai.com/v1"),
+    ("well-known-paths", Request("/v1/realtime"), "400 missing_model: No model is named"),
+    ("suffix-routes", Request("/ai/everything/v1/files"), "/v1/files is Passthrough"),
+    ("suffix-routes", Request("/ai/everything/v1/realtime/sessions"), "403 path_not_allowed: /v1/realtime/sessions"),
+    ("missing-secrets", Request("/v1/realtime?model=x"), "empty is never asked: spec.providers[4].auth.secretRef"),
+    ("duplicates", Request("/ai/voice/v1/realtime"), "500 configuration_error: Backend ai/voice cannot be served"),
+    ("authentication-missing", Request("/ai/voice/v1/realtime"), "401 authentication_not_configured: "),
+    ("callers", Request("/v1/realtime?model=x", caller="digest"), "digest of team support, in namespace ai"),
+    ("callers", Request("/v1/realtime", caller="nobody"), "401 invalid_api_key: No key is called nobody; there are: "),
+    ("policy-conflicts", Request("/v1/realtime", model="x"), "authentication of Policy ai/fixed-too by Policy"),
+    ("unenforceable", Request("/ai/unread/v1/realtime?model=x"), "403 model_not_allowed: Policy ai/few-models"),
+    ("unenforceable", Request("/ai/byok/v1/realtime"), "500 configuration_error: Policy ai/keys-needed cannot hold"),
+    ("invalid-policies", Request("/v1/realtime"), "Not in force    Policy ai/template: spec.transformation"),
+    ("invalid-httproute", Request("/typo"), "500 configuration_error: HTTPRoute ai/rules: spec.rules[0]"),
+    ("templates", Request("/v1/realtime", model="x"), 'set x-plain to "costs $$5" (Policy ai/all-variables)'),
+    ("templates", Request("/v1/realtime", model="x"), 'set x-header to "<${request.header.x-team}>"'),
+    ("httproute-problems", Request("/shares/v1/realtime", model="x"), "Backend ai/vioce (1 of 7 requests)\n  Answer"),
+    ("telemetry-subjects", Request("/v1/realtime", model="x"), "error (Policy ai/route-override, for team support)"),
+    ("telemetry-subjects", Request("/v1/realtime", model="x", caller="ci-bot"), "error (Policy ai/route-override"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "request_", "line"), CASES)
+def test_told(case: str, request_: Request, line: str) -> None:
+    assert line in explain(compiled(case), request_).text
+
+
+def test_the_match_that_holds_is_told() -> None:
+    request = Request(
+        "/v1/realtime?model=gpt-realtime", host="voice.example.com", headers={"X-Team": "support", "x-tier": "gold"}
+    )
+    assert (
+        "the path /v1/realtime, method GET, header x-team = support, header x-tier matching gold|silver, "
+        "query parameter model = gpt-realtime"
+    ) in explain(compiled("httproute"), request).text
+
+
+def test_parts_for_other_callers_are_left_out_when_the_caller_is_known() -> None:
+    text = explain(compiled("telemetry-subjects"), Request("/v1/realtime", model="x", caller="ci-bot")).text
+    assert text.count("Logged events") == 1
+
+
+def test_parts_for_callers_are_left_out_where_nobody_shows_a_key() -> None:
+    text = explain(compiled("policy-levels"), Request("/v1/realtime", model="gpt-realtime")).text
+    assert "Policy ai/rule" not in text
+
+
+def test_changes_are_told_in_the_order_in_which_they_are_made() -> None:
+    ops = HeaderOps(
+        remove=("x-gone",),
+        set=(HeaderValue(name="x-set", value=("a$", Variable(source="request.query", name="q"))),),
+        add=(HeaderValue(name="x-add", value=(Variable(source="model"),)),),
+    )
+    assert list(wording.changes(ops)) == [
+        "remove x-gone",
+        'set x-set to "a$$${request.query.q}"',
+        'add x-add "${model}"',
+    ]
+
+
+def test_long_lists_are_cut() -> None:
+    assert wording.joined("abcdefghijkl") == "a, b, c, d, e, f, g, h, i, j and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("case", "request_", "served"),
+    [
+        ("missing-secrets", Request("/v1/realtime?model=x"), True),
+        ("duplicates", Request("/ai/guarded/v1/realtime?model=x"), False),
+        ("httproute-problems", Request("/nothing/v1/realtime?model=x"), False),
+        ("httproute-problems", Request("/shares/v1/realtime?model=x"), True),
+    ],
+)
+def test_served_means_that_some_provider_would_be_asked(case: str, request_: Request, *, served: bool) -> None:
+    assert explain(compiled(case), request_).served is served

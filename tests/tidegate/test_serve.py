@@ -1,0 +1,231 @@
+"""`tidegate serve` as a process: its start, its reloads, its end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from simulator.server import Simulator
+from tests.tidegate import files
+from tests.tidegate.certificates import self_signed
+from tests.tidegate.processes import Process, run, running
+from tidegate import client
+from tidegate.client import Client, Closed
+from tidegate.exits import Stop
+
+ASK = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
+FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as started:
+        yield started
+
+
+@asynccontextmanager
+async def serving(path: Path, *options: str) -> AsyncIterator[tuple[Process, str, str]]:
+    """A gateway with this file: the process, its address and that of its admin port."""
+    async with running("serve", "-f", str(path), *FREE, *options, **files.ENVIRONMENT) as process:
+        found = await process.until(r"serves https?://(\S+) \(admin http://(\S+)\)")
+        yield process, found[1], found[2]
+        for secret in (files.UPSTREAM_KEY, files.CALLER_KEY):
+            assert secret not in process.output
+
+
+async def answer(session: Client, text: str) -> str:
+    """Say something and read the whole answer."""
+    await session.say(text)
+    await session.respond(output_modalities=["text"])
+    said = ""
+    while True:
+        event = await session.receive()
+        said += client.text_at(event, "delta")
+        if event["type"] == "response.done":
+            return said
+
+
+async def test_it_says_what_it_serves_and_serves_it(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url, files.KEYS))
+    async with serving(path) as (process, address, admin):
+        await process.until(r"(?s)ai/voice\n.*callers: with a key \(Policy ai/callers\)")
+        await process.until(rf"Realtime +ws://{address}/v1/realtime\n")
+        async with client.session(f"ws://{address}/v1/realtime?model=gpt-realtime", files.CALLER_KEY) as session:
+            assert "Hello" in await answer(session, "Hello")
+        await process.until(r"\] turn .*'key': 'laptop'")
+        async with aiohttp.ClientSession() as http, http.get(f"http://{admin}/metrics") as reply:
+            assert "gen_ai_client_token_usage_sum{" in await reply.text()
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+
+
+async def test_what_is_not_right_is_said_with_its_place(tmp_path: Path, simulator: Simulator) -> None:
+    (tmp_path / "a.yaml").write_text(files.voice(simulator.url))
+    (tmp_path / "b.yaml").write_text(files.KEYS.replace("name: voice", "name: choice").partition("---\n")[2])
+    async with serving(tmp_path) as (process, address, _):
+        await process.until(r"TargetNotFound: .*b\.yaml #1: spec\.targetRefs\[0\]\.name: .*voice")
+        async with client.session(f"ws://{address}/v1/realtime?model=m"):
+            pass
+
+
+async def test_json_logs_are_json_alone(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with running("serve", "-f", str(path), *FREE, "--log-format", "json", **files.ENVIRONMENT) as process:
+        await process.until(r'"event":"serving".*\n')
+        process.signal(signal.SIGINT)
+        assert await process.ended() == 0
+    lines = [orjson.loads(line) for line in process.output.splitlines()]
+    assert [line["event"] for line in lines] == ["serving", "stopping", "stopped"]
+    assert lines[0]["routes"] == ["ai/voice"]
+
+
+async def test_a_session_lives_through_good_and_bad_reloads(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    good = files.voice(simulator.url)
+    path.write_text(good)
+    async with serving(path) as (process, address, _):
+        url = f"ws://{address}/v1/realtime?model=gpt-realtime"
+        async with client.session(url) as session:
+            path.write_text(good + "---\nkind: [\n")
+            await process.until(r"not reloaded; what was served before stays.*voice\.yaml:\d+:\d+")
+            assert await answer(session, "One?")
+            path.write_text(good.replace("/v1/realtime: Realtime", "/v1/talk: Realtime"))
+            await process.until(r"reloaded .*routes=1")
+            assert await answer(session, "Two?")
+            with pytest.raises(Stop, match="404"):
+                async with client.session(url):
+                    pass
+            path.write_text(good)
+            await process.until(r"reloaded .*routes=1")
+            async with client.session(url) as another:
+                assert await answer(another, "Three?")
+            assert await answer(session, "Four?")
+
+
+async def test_hangup_reloads(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with running("serve", "-f", str(path), *FREE, WATCHFILES_FORCE_POLLING="1", WATCHFILES_POLL_DELAY_MS="600000",
+                       **files.ENVIRONMENT) as process:  # fmt: skip
+        await process.until(r"serves \S+")
+        path.write_text(files.voice(simulator.url, name="other"))
+        process.signal(signal.SIGHUP)
+        await process.until(r"reloaded .*routes=1")
+
+
+async def test_the_end_is_told_to_sessions_and_metered(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as (process, address, _):
+        async with client.session(f"ws://{address}/v1/realtime?model=gpt-realtime") as session:
+            assert await answer(session, "Hello?")
+            process.signal(signal.SIGTERM)
+            event = await session.receive()
+            while event["type"] != "error":
+                event = await session.receive()
+            assert client.text_at(event, "error", "code") == "gateway_shutdown"
+            with pytest.raises(Closed, match="1001"):
+                await session.receive()
+        assert await process.ended() == 0
+        assert "session id=" in process.output
+        assert "reason=shutdown" in process.output
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as (process, address, _):
+        host, port = address.split(":")
+        # A turn is under way upstream, and the client never answers a Close: the end would take seconds.
+        url = f"ws://{address}/v1/realtime?model=gpt-realtime&scenario=stall"
+        async with client.session(url) as session:
+            await session.say("Hello?")
+            await session.respond()
+            while (await session.receive())["type"] != "conversation.item.done":
+                pass
+            process.signal(signal.SIGINT)
+            await process.until("stopping")
+            process.signal(signal.SIGINT)
+            assert await process.ended() == 0
+        assert "Traceback" not in process.output
+        with socket.socket() as probe:
+            assert probe.connect_ex((host, int(port))) != 0
+
+
+@pytest.mark.parametrize("option", ["--listen", "--admin"])
+async def test_a_port_that_is_taken_ends_with_3(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        other = "--admin" if option == "--listen" else "--listen"
+        done = await run("serve", "-f", str(path), option, address, other, "127.0.0.1:0", **files.ENVIRONMENT)
+    assert done.code == 3
+    assert f"cannot listen on {address}: Address already in use." in done.err
+    assert option in done.err
+    assert "Traceback" not in done.out + done.err
+
+
+async def test_files_that_cannot_be_read_end_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1").replace("kind: Secret", "kind: Secret\nkind: Secret"))
+    done = await run("serve", "-f", str(path), *FREE, **files.ENVIRONMENT)
+    assert done.code == 1
+    assert "these files cannot be served:" in done.err
+    assert f"{path}:16:1: " in done.err
+    assert "Traceback" not in done.out + done.err
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+async def test_ipv6(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    options = ("--listen", "[::1]:0", "--admin", "[::1]:0")
+    async with running("serve", "-f", str(path), *options, **files.ENVIRONMENT) as process:
+        found = await process.until(r"serves http://(\[::1\]:\d+) \(admin http://(\[::1\]:\d+)\)")
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"http://{found[2]}/readyz") as reply:
+                assert reply.status == 200
+            async with http.post(f"http://{found[1]}/v1/chat/completions", json=ASK) as reply:
+                assert reply.status == 200
+
+
+async def test_tls(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    certificate, key = self_signed(tmp_path)
+    async with serving(path, "--tls-cert", str(certificate), "--tls-key", str(key)) as (process, address, _):
+        await process.until(rf"Realtime +wss://{address}/v1/realtime\n")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        url = f"https://{address}/v1/chat/completions"
+        async with aiohttp.ClientSession() as http, http.post(url, json=ASK, ssl=trusting) as reply:
+            assert reply.status == 200
+
+
+async def test_a_certificate_that_cannot_be_used_ends_with_3(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text("")
+    certificate, key = self_signed(tmp_path)
+    bad = await run("serve", "-f", str(path), *FREE, "--tls-cert", str(certificate), "--tls-key", str(path))
+    none = await run("serve", "-f", str(path), *FREE, "--tls-cert", str(tmp_path / "none.pem"), "--tls-key", str(key))
+    assert (bad.code, none.code) == (3, 3)
+    assert "no certificate chain and its private key" in bad.err
+    assert "none.pem: No such file or directory" in none.err

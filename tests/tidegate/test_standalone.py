@@ -1,0 +1,122 @@
+"""The composition root in this process: what a load does to the table that is served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from controller import compile as compiler
+from simulator.server import Simulator
+from tests.tidegate import files
+from tidegate.addresses import Address
+from tidegate.documents import Documents
+from tidegate.standalone import NotLoaded, Options, Standalone
+
+ASK = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
+FREE = Address("127.0.0.1", 0)
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, listen: Address = FREE, environ: Mapping[str, str] = files.ENVIRONMENT
+) -> AsyncIterator[Standalone]:
+    served = Standalone(Options([path], listen, FREE), Documents(environ))
+    await served.start()
+    try:
+        yield served
+    finally:
+        await served.stop()
+
+
+async def ask(served: Standalone, **headers: str) -> int:
+    """The status of a chat completion."""
+    async with aiohttp.ClientSession() as http:
+        url = f"http://{served.address.reachable}/v1/chat/completions"
+        async with http.post(url, json=ASK, headers=headers) as reply:
+            return reply.status
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as started:
+        yield started
+
+
+async def test_callers_need_no_key_on_loopback_and_a_policy_elsewhere(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as served:
+        assert await ask(served) == 200
+        assert served.problems() == []
+    async with serving(path, Address("0.0.0.0", 0)) as served:
+        assert await ask(served) == 401
+        assert "NoPolicy" in served.problems()[0]
+        path.write_text(files.voice(simulator.url, files.KEYS))
+        await served.reload()
+        assert await ask(served) == 401
+        assert await ask(served, Authorization=f"Bearer {files.CALLER_KEY}") == 200
+        assert served.problems() == []
+
+
+@pytest.mark.parametrize("bad", ["kind: [", "kind: Backend\n", "apiVersion: tidegate.dev/v9\nkind: Backend\n"])
+async def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path, simulator: Simulator, bad: str) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(tmp_path) as served:
+        before = served.gateway.table()
+        (tmp_path / "bad.yaml").write_text(bad)
+        with pytest.raises(NotLoaded, match=r"bad\.yaml"):
+            await served.load()
+        assert served.gateway.table() is before
+        assert await ask(served) == 200
+
+
+async def test_an_object_that_is_not_valid_costs_only_itself(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    good = files.voice(simulator.url)
+    path.write_text(good)
+    async with serving(path) as served:
+        path.write_text(good + "---\n" + files.voice(simulator.url, name="other").replace("openai: {}", "opnai: {}"))
+        await served.reload()
+        assert any(
+            "spec.providers[0].opnai" in problem and "Backend ai/other" in problem for problem in served.problems()
+        )
+        async with aiohttp.ClientSession() as http:
+            base = f"http://{served.address}/ai"
+            async with http.post(f"{base}/voice/v1/chat/completions", json=ASK) as reply:
+                assert reply.status == 200
+            async with http.post(f"{base}/other/v1/chat/completions", json=ASK) as reply:
+                assert reply.status == 500
+
+
+async def test_a_key_that_is_rotated_is_used(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    environ = {**files.ENVIRONMENT, "OPENAI_API_KEY": "sk-old"}
+    path.write_text(files.voice(simulator.url))
+    async with serving(path, environ=environ) as served:
+        assert await ask(served) == 502
+        before = served.gateway.table().versions()
+        environ["OPENAI_API_KEY"] = files.UPSTREAM_KEY
+        await served.reload()
+        assert await ask(served) == 200
+        assert served.gateway.table().versions() != before
+
+
+async def test_a_failure_that_nobody_foresaw_keeps_what_is_served(
+    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with serving(path) as served:
+        monkeypatch.setattr(compiler, "compile", fails)
+        await served.reload()
+        assert await ask(served) == 200
+    assert "the reload failed" in "".join(capfd.readouterr())

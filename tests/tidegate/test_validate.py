@@ -1,0 +1,131 @@
+"""What `tidegate validate` says: places, conditions, and whether it is all right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tidegate.documents import Documents
+from tidegate.validate import Report, check
+
+GOLDENS = Path(__file__).parents[1] / "controller" / "compile"
+
+POLICIES = """\
+apiVersion: tidegate.dev/v1alpha1
+kind: Backend
+metadata: {name: voice}
+spec: {providers: [{name: openai, openai: {}}]}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: teams}
+spec:
+  targetRefs:
+  - {group: tidegate.dev, kind: Backend, name: voice}
+  transformation:
+    request:
+      set:
+      - {name: x-team, value: "${caler.team}"}
+"""
+
+ALL_RIGHT = """\
+Backend default/voice (policies.yaml #1)
+  Accepted      True    The spec is valid.
+  ResolvedRefs  True    Everything that the Backend refers to was found.
+  Authenticated True    No credential is injected, so none is asked for.
+  Ready         True    Ready to serve.
+Policy default/teams (policies.yaml #2)
+  Accepted      True    In force.
+  Enforced      True    Enforced wherever it is in force.
+2 objects, all accepted.
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def checked(text: str) -> Report:
+    Path("policies.yaml").write_text(text)
+    return check(["policies.yaml"], Documents({}))
+
+
+@pytest.mark.usefixtures("folder")
+def test_all_right() -> None:
+    report = checked(POLICIES.replace("caler", "caller"))
+    assert report.text() == ALL_RIGHT
+    assert report.ok
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_error_has_file_document_field_and_line() -> None:
+    report = checked(POLICIES)
+    assert (
+        "    policies.yaml #2: spec.transformation.request.set[0].value: unknown variable ${caler.team}; "
+        "known: ${request.header.NAME}, ${request.query.NAME}, ${request.path}, ${model}, ${route}, ${backend}, "
+        "${provider}, ${caller.key}, ${caller.team} (line 15)\n"
+    ) in report.text()
+    assert report.text().endswith("\nNot all right: 1 of 2 objects.\n")
+    assert not report.ok
+
+
+@pytest.mark.usefixtures("folder")
+def test_with_errors_in_files_nothing_is_said_about_objects() -> None:
+    report = checked(POLICIES + "---\na: [\n")
+    assert report.text() == (
+        "policies.yaml:18:1: did not find expected node content\n"
+        "1 error in the files; nothing is said about objects until there is none.\n"
+    )
+    assert not report.ok
+
+
+@pytest.mark.usefixtures("folder")
+def test_several_errors_of_one_object_are_several_lines_with_their_own_places() -> None:
+    text = POLICIES.replace("targetRefs:", "targetRef: x\n  targetRefs:").replace("openai: {}", "openai: {}, urll: x")
+    lines = checked(text).text().splitlines()
+    assert any(line.endswith("(line 4)") and "spec.providers[0].urll" in line for line in lines)
+    assert any(line.endswith("(line 10)") and "spec.targetRef:" in line for line in lines)
+
+
+@pytest.mark.usefixtures("folder")
+def test_yaml_to_apply_can_be_copied_and_helps() -> None:
+    text = POLICIES.replace("caler.team", "route").replace("openai: {}", "openai: {}, auth: {secretRef: {name: s}}")
+    text += "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {Authorization: x}}\n"
+    report = checked(text)
+    assert report.ok
+    assert report.text().endswith("\n2 objects, all accepted, but not all Ready.\n")
+    told = report.text()
+    yaml = told[told.index("apiVersion:") : told.index("  Ready ")]
+    assert "all accepted." in checked(f"{text}---\n{yaml}").text()
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_of_ours() -> None:
+    report = checked("apiVersion: v1\nkind: ConfigMap\n")
+    assert report.ok
+    assert report.text().startswith("policies.yaml #1: ConfigMap of v1 is skipped; ")
+    assert report.text().endswith("\nThere is no Backend, Policy or HTTPRoute in there.\n")
+
+
+def test_several_targets_are_told_apart_and_duplicates_are_all_placed() -> None:
+    text = check([GOLDENS / "unknown-targets.in.yaml"]).text()
+    assert "\n  on Backend ai/vioce\n    Accepted      False   TargetNotFound\n" in text
+    assert "\n  on Backend ai/voice\n    Accepted      True    In force.\n" in text
+    text = check([GOLDENS / "duplicates.in.yaml"]).text()
+    for place in ("#1", "#2"):
+        assert f"duplicates.in.yaml {place}: 2 different documents have this name" in text
+
+
+@pytest.mark.parametrize("path", sorted(GOLDENS.glob("*.in.yaml")), ids=lambda path: path.name)
+def test_json_says_the_same_and_no_secret(path: Path) -> None:
+    report = check([path], Documents({}))
+    told = orjson.loads(report.json())
+    assert told["ok"] is report.ok
+    assert [each["name"] for each in told["objects"]] == [each.status.name for each in report.objects]
+    assert all(place["line"] > 0 for each in told["objects"] for place in each["places"])
+    assert "sk-" not in report.text()
+    assert b"sk-" not in report.json()

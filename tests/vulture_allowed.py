@@ -1,0 +1,50 @@
+"""Names that only a framework or a format uses: vulture cannot see it. Keep it short; each line has its reason."""
+
+from typing import Any
+
+_: Any = None
+
+# pydantic reads the settings of a model.
+_.model_config
+
+# Fields of Kubernetes objects: accepted or written as they stand in YAML, read by nobody here.
+_.api_version
+_.uid
+_.resource_version
+_.creation_timestamp
+_.observed_generation
+_.last_transition_time
+_.ancestor_ref
+_.controller_name
+_.parent_refs
+_.use_default_gateways
+_.timeouts
+_.retry
+_.session_persistence
+
+# asyncio calls its protocols.
+_.eof_received
+_.pause_writing
+_.resume_writing
+
+# aiohttp calls its handler and its payload parser; OpenTelemetry its exporter; PyYAML its dumper; logging a logger.
+_.handle_error
+_.feed_data
+_.feed_eof
+_.timeout_millis
+_.ignore_aliases
+_.disabled
+
+# typer offers every member of an enum as a choice.
+_.JSON
+_.LATEST
+_.LEGACY
+_.BACKEND
+_.POLICY
+
+# Written for rich to read.
+_.caption
+
+# Named in quoted casts alone.
+_.WebSocketReader
+_.StreamWriter

@@ -1,0 +1,287 @@
+"""What holds for one request, and who says so: the route, the Backend, the model's targets, and every Policy.
+
+It asks the data plane's own code, so that it cannot say anything else than what would be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from multidict import CIMultiDict
+
+from controller.compile import Compiled
+from dataplane import paths, patterns
+from dataplane import query as queries
+from dataplane.callers import applies
+from dataplane.errors import Refusal
+from dataplane.metering.usage import ANONYMOUS, Caller
+from dataplane.routing import Router, path_type
+from dataplane.table import (
+    AuthenticationMode,
+    Backend,
+    Forward,
+    Match,
+    PolicySet,
+    Provider,
+    Route,
+    RouteType,
+    Subject,
+    Transformation,
+)
+from dataplane.upstreams.choose import find, unusable
+from dataplane.upstreams.request import address
+from tidegate.wording import changes, joined, match_words
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client would ask for. `path` may have a query; `caller` is the name of a key ("": any caller)."""
+
+    path: str
+    method: str = "GET"
+    host: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """For people, line by line. `served`: whether some provider would be asked."""
+
+    text: str
+    served: bool
+
+
+def explain(compiled: Compiled, request: Request) -> Explanation:
+    """What would be done with a request, in the order in which it is done."""
+    lines = [f"{request.method} {request.path}" + (f" on {request.host}" if request.host else "")]
+    try:
+        route = _route(compiled, request, lines)
+    except Refusal as refusal:
+        return Explanation("\n".join([*lines, _answered(refusal)]), served=False)
+    served = False
+    for forward in route.forwards:
+        share = _Share(compiled, request, route, forward)
+        try:
+            lines += ["", f"Backend {forward.backend}{_share_of(forward, route)}"]
+            share.explain()
+            served = served or bool(forward.weight)
+        except Refusal as refusal:
+            share.lines.append(_line("Answer", _answered(refusal)))
+        lines += share.lines
+    return Explanation("\n".join(lines), served)
+
+
+def _route(compiled: Compiled, request: Request, lines: list[str]) -> Route:
+    path, _, query = request.path.partition("?")
+    headers = CIMultiDict(request.headers)
+    routes = compiled.table.routes
+    route = Router(routes).match(request.host, path, request.method, headers, query)
+    if route is None:
+        known = joined([route.name for route in routes]) or "none"
+        raise Refusal("unknown_host", f"No route serves {request.host}{path}. There are: {known}.")
+    single = (route.model_copy(update={"matches": (match,)}) for match in route.matches)
+    met = [one.matches[0] for one in single if Router([one]).match(request.host, path, request.method, headers, query)]
+    lines.append(f"Route {route.name}, which has {_why(route, met)}")
+    if route.error:
+        raise Refusal("configuration_error", route.error)
+    return route
+
+
+def _why(route: Route, met: Sequence[Match]) -> str:
+    host = f"host {joined(route.hostnames)}" if route.hostnames else "any host"
+    return f"{host}, {'; or '.join(map(match_words, met))}"
+
+
+def _share_of(forward: Forward, route: Route) -> str:
+    total = sum(each.weight for each in route.forwards)
+    return f" ({forward.weight} of {total} requests)" if len(route.forwards) > 1 else ""
+
+
+def _answered(refusal: Refusal) -> str:
+    return f"{refusal.status} {refusal.code}: {refusal.message}"
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<15} {text}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A provider that may be asked, and what the model is called on both sides."""
+
+    provider: Provider
+    public: str = ""
+    upstream: str = ""
+    weight: int = 1
+
+
+class _Share:
+    """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
+
+    def __init__(self, compiled: Compiled, request: Request, route: Route, forward: Forward) -> None:
+        self.lines: list[str] = []
+        self._compiled = compiled
+        self._request = request
+        self._route = route
+        self._forward = forward
+        raw, _, self._query = request.path.partition("?")
+        self._path = paths.stripped(raw, route.strip_prefix)
+        self._caller: Caller | None = None
+        self._model = request.model or queries.get(self._query, "model") or ""
+
+    @property
+    def _policies(self) -> PolicySet:
+        return self._forward.policies
+
+    def explain(self) -> None:
+        self._not_in_force()
+        if self._forward.error:
+            raise Refusal("configuration_error", self._forward.error)
+        backend = next(each for each in self._compiled.table.backends if each.name == self._forward.backend)
+        kind = path_type(backend, self._path)
+        self._say("Path", f"{self._path} is {kind}")
+        self._authentication()
+        candidates = self._candidates(backend, kind)
+        for public in dict.fromkeys(candidate.public for candidate in candidates):
+            self._allowed(public)
+        self._providers(candidates, kind, backend)
+        self._transformations(self._policies.transformations, "")
+        for candidate in candidates:
+            self._transformations(candidate.provider.transformations, f"{candidate.provider.name}: ")
+        self._events()
+
+    def _say(self, label: str, text: str) -> None:
+        self.lines.append(_line(label, text))
+
+    def _authentication(self) -> None:
+        authentication = self._policies.authentication
+        if authentication is None:
+            message = "a credential is injected, and no Policy says how callers authenticate; see tidegate validate"
+            raise Refusal("authentication_not_configured", message)
+        if authentication.mode is AuthenticationMode.NONE:
+            said = f"Policy {authentication.policy}" if authentication.policy else "no Policy asks for a key"
+            self._say("Callers", f"everybody ({said})")
+            self._caller = ANONYMOUS
+            return
+        keys = [
+            Caller(callers.namespace, key.name, callers.team)
+            for callers in self._compiled.table.callers
+            if callers.id in authentication.callers
+            for key in callers.keys
+        ]
+        needs = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
+        names = joined([key.key for key in keys]) or "none"
+        self._say("Callers", f"{needs} (Policy {authentication.policy}; keys: {names})")
+        if self._request.caller:
+            self._caller = next((key for key in keys if key.key == self._request.caller), None)
+            if self._caller is None:
+                raise Refusal("invalid_api_key", f"No key is called {self._request.caller}; there are: {names}.")
+            team = f" of team {self._caller.team}" if self._caller.team else ""
+            self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}")
+
+    def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
+        """Whether it applies to the caller; while nobody is named, to some caller."""
+        return applies(subjects, self._caller) if self._caller else True
+
+    def _said_by(self, policy: str, subjects: tuple[Subject, ...]) -> str:
+        who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])
+        return f"Policy {policy}" + (f", for {who}" if who else "")
+
+    def _allowed(self, model: str) -> None:
+        for allow in self._policies.models if model else ():
+            if not self._concerns(allow.subjects):
+                continue
+            said_by = self._said_by(allow.policy, allow.subjects)
+            self._say("Allowed models", f"{joined(allow.patterns)} ({said_by})")
+            if all(patterns.matched(each, model) is None for each in allow.patterns):
+                raise Refusal("model_not_allowed", f"{said_by} does not allow the model {model}.")
+
+    def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
+        """Who may be asked."""
+        if kind is RouteType.PASSTHROUGH or queries.get(self._query, "intent") == "transcription":
+            return [_Candidate(provider) for provider in backend.providers]
+        if not self._model:
+            return self._defaults(backend)
+        if not backend.models:
+            self._say("Model", f"{self._model}; the Backend declares none, so every provider is asked for it")
+            return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
+        found = find(backend.models, self._model)
+        if found is None:
+            names = joined([model.name for model in backend.models])
+            raise Refusal("model_not_found", f"Backend {backend.name} does not know {self._model}; it has: {names}.")
+        model, star = found
+        self._say("Model", f"{self._model}, declared as {model.name}")
+        providers = {provider.name: provider for provider in backend.providers}
+        return [
+            _Candidate(provider, self._model, name, target.weight)
+            for target in model.targets
+            for provider in [providers[target.provider]]
+            for name in [provider.model_override or target.model.replace("*", star) or self._model]
+        ]
+
+    def _defaults(self, backend: Backend) -> list[_Candidate]:
+        willing = [each for each in backend.providers if each.default_model or each.model_override]
+        if not willing:
+            raise Refusal("missing_model", f"No model is named, and no provider of {backend.name} has a defaultModel.")
+        self._say("Model", "none is named, so a provider's own default is asked for")
+        return [
+            _Candidate(each, each.default_model or each.model_override, each.model_override or each.default_model)
+            for each in willing
+        ]
+
+    def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
+        total = sum(each.weight for each in candidates if not each.provider.error)
+        for each in candidates:
+            provider = each.provider
+            if provider.error:
+                self._say("Provider", f"{provider.name} is never asked: {provider.error}")
+                continue
+            share = f" ({each.weight} of {total} requests)" if len(candidates) > 1 else ""
+            named = f", as {each.upstream}" if each.upstream else ""
+            self._say("Provider", f"{provider.name}{share}: {self._url(each, kind)}{named}")
+        if not total:
+            raise unusable(backend, [each.provider.name for each in candidates])
+
+    def _url(self, candidate: _Candidate, kind: RouteType) -> str:
+        query = self._query
+        if kind is not RouteType.REALTIME:
+            return address(candidate.provider, self._path, query)
+        if candidate.upstream:
+            query = queries.replaced(query, "model", candidate.upstream)
+        return address(candidate.provider, self._path, query).replace("http", "ws", 1)
+
+    def _transformations(self, transformations: Sequence[Transformation], prefix: str) -> None:
+        for each in transformations:
+            if not self._concerns(each.subjects):
+                continue
+            said_by = self._said_by(each.policy, each.subjects)
+            for label, ops in (("Request", each.request), ("Response", each.response)):
+                for text in changes(ops):
+                    self._say(label, f"{prefix}{text} ({said_by})")
+
+    def _events(self) -> None:
+        for events in self._policies.log_events:
+            if self._concerns(events.subjects):
+                types = joined(events.types) or "none"
+                self._say("Logged events", f"{types} ({self._said_by(events.policy, events.subjects)})")
+                if self._caller or not events.subjects:
+                    return
+
+    def _not_in_force(self) -> None:
+        for lost in self._compiled.lost:
+            if (lost.route, lost.backend) == (self._route.name, self._forward.backend):
+                self._say("Replaced", f"{lost.block} of Policy {lost.policy} by {lost.winner}")
+        for text in self._refused_policies():
+            self._say("Not in force", text)
+
+    def _refused_policies(self) -> Iterator[str]:
+        here = {("Backend", self._forward.backend), ("HTTPRoute", self._route.name.partition("#")[0])}
+        for status in self._compiled.statuses:
+            for ancestor in status.ancestors:
+                ref, accepted = ancestor.ref, ancestor.conditions[0]
+                told = accepted.status == "True" or accepted.reason == "Conflicted"  # see Replaced
+                if (ref.kind, f"{ref.namespace}/{ref.name}") in here and not told:
+                    yield f"Policy {status.namespace}/{status.name}: {accepted.message}"

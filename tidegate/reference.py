@@ -1,0 +1,119 @@
+"""References for readers, made from the code: `python -m tidegate.reference [--check]`.
+
+docs/reference/errors.md from the data plane's catalogue of refusals, endings.md from the table of how sessions end,
+cli.md from the commands. The references of the API and of the metrics are made where those live.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import typer
+from typer.core import TyperCommand
+
+from crds.artefacts import keep
+from dataplane.errors import CATALOGUE
+from dataplane.realtime.endings import ENDINGS, Ending
+from tidegate.cli import EXIT_CODES, app
+
+FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+_MADE: Final = "<!-- Made from {source} by `python -m tidegate.reference`; edit that. -->\n\n"
+
+
+def errors() -> str:
+    """The page about refusals, in Markdown."""
+    rows = ((str(kind.status), f"`{code}`", f"`{kind.type}`", kind.meaning) for code, kind in CATALOGUE.items())
+    table = _table(("Status", "Code", "Type", "What happened, and what to do"), rows)
+    return _MADE.format(source="dataplane/errors.py") + _ERRORS + table
+
+
+def endings() -> str:
+    """The page about how sessions end, in Markdown."""
+    rows = (
+        (f"`{each.label}`", each.initiator, str(each.code), _event(each), each.meaning)
+        for each in sorted(ENDINGS, key=lambda each: ("client", "upstream", "gateway").index(each.initiator))
+    )
+    table = _table(("Label", "Who ended it", "Close code", "Event sent first", "What happened"), rows)
+    return _MADE.format(source="dataplane/realtime/endings.py") + _ENDINGS + table
+
+
+def command_line() -> str:
+    """The page about the commands, in Markdown."""
+    group = typer.main.get_group(app)
+    context = typer.Context(group, info_name="tidegate")
+    parts = [
+        part
+        for name, command in group.commands.items()
+        if isinstance(command, TyperCommand)
+        for part in _command(name, command, context)
+    ]
+    return _MADE.format(source="tidegate/cli.py") + _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
+
+
+def _command(name: str, command: TyperCommand, parent: typer.Context) -> Iterator[str]:
+    context = typer.Context(command, info_name=name, parent=parent)
+    usage = " ".join(["tidegate", name, *command.collect_usage_pieces(context)])
+    parameters = [record for each in command.params if (record := each.get_help_record(context))]
+    yield f"## tidegate {name}\n"
+    yield f"`{usage}`\n"
+    yield f"{(command.help or '').strip()}\n"
+    if parameters:
+        yield _table(("Option", "Meaning"), ((f"`{option}`", meaning) for option, meaning in parameters))
+
+
+def _event(ending: Ending) -> str:
+    return f"`error`: type `{ending.event[0]}`, code `{ending.event[1]}`" if ending.event else "none"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(_row(row) for row in (head, ["---"] * len(head), *rows))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+_STATUSES: Final = ", ".join(
+    f"{status} {HTTPStatus(status).phrase}" for status in sorted({kind.status for kind in CATALOGUE.values()})
+)
+_ERRORS: Final = f"""\
+# Errors
+
+What the gateway answers when it does not serve a request: {_STATUSES}. The body has OpenAI's shape, so that clients
+raise the exceptions that they have; clients may branch on `code`, which stays, and people read `message`, which is
+more precise than the tables here. Every answer has the header `x-tidegate-request-id`, which the gateway's log has too.
+
+```json
+{{"error": {{"message": "…", "type": "not_found_error", "param": null, "code": "model_not_found"}}}}
+```
+
+A realtime session is refused in the same way, with an HTTP status before the upgrade. What can end it afterwards is
+in [how a session ends](endings.md). A provider's own 429 and 503 reach the client as they were.
+
+"""
+_ENDINGS: Final = """\
+# How a session ends
+
+Every realtime session ends in one of these ways. The label is `reason` in the log line of the session and in the metric
+`tidegate_realtime_closes_total`. Where somebody said Close, its code and reason are relayed as they came, and the close
+code here is for the other side where there is nothing to relay. An event is sent first where one would help: it says
+more than a close code can. What is refused before a session begins is in [errors](errors.md).
+
+"""
+_COMMANDS: Final = """\
+# The command line
+
+`tidegate --help` and `tidegate COMMAND --help` say the same. `tidegate --install-completion` sets up completion for
+your shell.
+
+"""
+_EXITS: Final = EXIT_CODES.removeprefix("Exit codes: ")[:1].upper() + EXIT_CODES.removeprefix("Exit codes: ")[1:]
+
+
+if __name__ == "__main__":
+    pages = {"errors.md": errors(), "endings.md": endings(), "cli.md": command_line()}
+    sys.exit(keep({FOLDER / name: text for name, text in pages.items()}, sys.argv[1:], "tidegate.reference"))

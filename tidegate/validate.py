@@ -1,0 +1,131 @@
+"""What a cluster would say of the objects in files, with the place of everything that is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from controller import compile as compiler
+from controller.compile import Condition, Identity, Status
+from tidegate.documents import Document, Documents, Loaded
+
+NEEDED = ("Accepted", "ResolvedRefs", "Enforced")
+"""Conditions that must hold. Authenticated is a choice: without a Policy callers get 401, on loopback they do not."""
+
+_FIELD = r"(?:metadata|spec|data|stringData)\b(?:[^\s:\"]|\"[^\"]*\")*"
+_SEVERAL = re.compile(rf"; (?={_FIELD}: )")
+_ONE = re.compile(rf"({_FIELD}): (.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object: where it is written, and what is said about it."""
+
+    status: Status
+    documents: tuple[Document, ...]
+
+    def problems(self, condition: Condition) -> Iterator[str]:
+        """What a condition that does not hold says, each with its place."""
+        for message in _SEVERAL.split(condition.message.strip()):
+            found = _ONE.fullmatch(message)
+            path, rest = (found[1], found[2]) if found else ("", message)
+            if not found and condition.type != "Accepted":
+                yield message
+            else:
+                yield from (document.located(path, rest) for document in self.documents)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. Where files have errors, nothing is said about objects: some would be missing."""
+
+    objects: tuple[Object, ...]
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is accepted, resolved and enforced."""
+        return not self.errors and not any(_fails(each) for each in self.objects)
+
+    def text(self) -> str:
+        """For people."""
+        parts = [*self.errors, *(line for each in self.objects for line in _lines(each)), *self.notes, self._summary()]
+        return "\n".join(parts) + "\n"
+
+    def json(self) -> bytes:
+        """For programs."""
+        objects = [
+            {**asdict(each.status), "places": [_place(document) for document in each.documents]}
+            for each in self.objects
+        ]
+        report = {"ok": self.ok, "errors": self.errors, "notes": self.notes, "objects": objects}
+        return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def _summary(self) -> str:
+        if self.errors:
+            return f"{_count(self.errors, 'error')} in the files; nothing is said about objects until there is none."
+        failing = sum(map(_fails, self.objects))
+        if failing:
+            return f"Not all right: {failing} of {_count(self.objects, 'object')}."
+        if not self.objects:
+            return "There is no Backend, Policy or HTTPRoute in there."
+        ready = all(condition.status == "True" for each in self.objects for condition in each.status.conditions)
+        return f"{_count(self.objects, 'object')}, all accepted{'' if ready else ', but not all Ready'}."
+
+
+def check(paths: Iterable[str | Path], documents: Documents | None = None) -> Report:
+    """Read these files and say what a cluster would say. Never raises for what is in them."""
+    loaded = (documents or Documents()).load(paths)
+    if loaded.errors:
+        return Report((), loaded.errors, loaded.notes)
+    compiled = compiler.compile(loaded.contents)
+    return Report(tuple(_objects(compiled.statuses, loaded)), (), loaded.notes)
+
+
+def _objects(statuses: Sequence[Status], loaded: Loaded) -> Iterator[Object]:
+    written: dict[Identity, list[Document]] = defaultdict(list)
+    for document in loaded.documents:
+        written[document.identity].append(document)
+    for status in statuses:
+        yield Object(status, tuple(written[Identity(status.kind, status.namespace, status.name)]))
+
+
+def _fails(checked: Object) -> bool:
+    return any(each.type in NEEDED and each.status != "True" for each in checked.status.conditions)
+
+
+def _lines(checked: Object) -> Iterator[str]:
+    status = checked.status
+    places = ", ".join(document.place for document in checked.documents)
+    yield f"{status.kind} {status.namespace}/{status.name} ({places})"
+    if len(status.ancestors) < 2:
+        yield from _told(checked, status.conditions, "  ")
+        return
+    for ancestor in status.ancestors:
+        yield f"  on {ancestor.ref}"
+        yield from _told(checked, ancestor.conditions, "    ")
+
+
+def _told(checked: Object, conditions: Iterable[Condition], indent: str) -> Iterator[str]:
+    for condition in conditions:
+        if condition.status == "True" or condition.type == "Ready":
+            yield f"{indent}{condition.type:<14}{condition.status:<7} {condition.message.strip()}"
+        else:
+            yield f"{indent}{condition.type:<14}{condition.status:<7} {condition.reason}"
+            if condition.status == "False":
+                # Further lines are YAML to copy, so they begin at the margin.
+                yield from (f"{indent}  {each}" for each in checked.problems(condition))
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _place(document: Document) -> dict[str, object]:
+    return {"file": document.file, "document": document.index, "line": document.line()}

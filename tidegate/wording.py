@@ -1,0 +1,48 @@
+"""Entries of the table in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from dataplane.table import HeaderOps, Match, NameMatch, Template
+
+_PATHS = {"exact": "the path", "prefix": "paths that begin with", "regex": "paths that match"}
+_SHOWN = 10
+
+
+def joined(names: Collection[str]) -> str:
+    """`a, b and 3 more`: a list that stays short."""
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def match_words(match: Match) -> str:
+    """What a request must have."""
+    parts = [f"{_PATHS[match.path_kind]} {match.path}"]
+    parts += [f"method {match.method}"] if match.method else []
+    parts += [f"header {_named(header)}" for header in match.headers]
+    parts += [f"query parameter {_named(parameter)}" for parameter in match.query]
+    return ", ".join(parts)
+
+
+def changes(ops: HeaderOps) -> Iterator[str]:
+    """Each change of header fields, in the order in which they are made."""
+    for name in ops.remove:
+        yield f"remove {name}"
+    for header in ops.set:
+        yield f'set {header.name} to "{template(header.value)}"'
+    for header in ops.add:
+        yield f'add {header.name} "{template(header.value)}"'
+
+
+def template(value: Template) -> str:
+    """A header value as it is written in a Policy."""
+    return "".join(
+        part.replace("$", "$$") if isinstance(part, str) else f"${{{part.source}{part.name and '.' + part.name}}}"
+        for part in value
+    )
+
+
+def _named(match: NameMatch) -> str:
+    return f"{match.name} {'matching' if match.regex else '='} {match.value}"
