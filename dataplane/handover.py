@@ -9,7 +9,6 @@ import asyncio
 from typing import Protocol, cast
 
 from aiohttp import web
-from aiohttp.http_websocket import WebSocketReader
 
 from dataplane.http import Answer
 
@@ -49,7 +48,7 @@ def take_over(request: web.BaseRequest, head: bytes, protocol: Receiver) -> Answ
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client left before it was answered")
     tail = _Tail()
-    handler.set_parser(cast("WebSocketReader", tail))
+    handler.set_parser(tail)  # type: ignore[arg-type]  # not a WebSocketReader, but used as one
     handler.transport = None  # from here aiohttp can neither write nor close
     transport.set_protocol(cast("asyncio.BaseProtocol", protocol))
     handler.connection_lost(None)  # ends its timers and its server entry

@@ -65,7 +65,8 @@ class Watched(Protocol):
 @contextmanager
 def while_connected(request: web.BaseRequest) -> Iterator[None]:
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection, task = cast("Watched", request.protocol), asyncio.current_task()
+    connection: Watched = request.protocol  # type: ignore[assignment]  # see `connection.Connection`
+    task = asyncio.current_task()
     if task is None or request.transport is None:
         raise ClientGone
     gone = False

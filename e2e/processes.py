@@ -53,6 +53,10 @@ class Process:
         """Ask it to end (SIGTERM), and wait. The exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end of what was asked to end. The exit code."""
         try:
             return self.popen.wait(ENDS_S)
         except subprocess.TimeoutExpired:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,22 +26,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class LogFormat(StrEnum):
-    CONSOLE = "console"
-    JSON = "json"
-
-
-class Semconv(StrEnum):
-    BOTH = "both"
-    LATEST = "latest"
-    LEGACY = "legacy"
-
-
-class Kind(StrEnum):
-    BACKEND = "backend"
-    POLICY = "policy"
 
 
 Files = Annotated[
@@ -70,7 +53,7 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
     ] = False,
 ) -> None:
@@ -101,10 +84,11 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="For a person, or for a program.")] = LogFormat.CONSOLE,
+    log_format: Annotated[Literal["console", "json"], typer.Option(help="For a person, or for a program.")] = "console",
     semconv: Annotated[
-        Semconv, typer.Option(help="Which generation of the GenAI metric names: latest, legacy, or both.")
-    ] = Semconv.BOTH,
+        Literal["both", "latest", "legacy"],
+        typer.Option(help="Which generation of the GenAI metric names: latest, legacy, or both."),
+    ] = "both",
 ) -> None:
     """Run a gateway on this machine, from YAML files.
 
@@ -125,8 +109,8 @@ def serve(
             tls_cert=tls_cert,
             tls_key=tls_key,
             upstreams_allow=upstreams_allow or [],
-            log_format=log_format.value,
-            semconv=semconv.value,
+            log_format=log_format,
+            semconv=semconv,
         )
     )
 
@@ -261,14 +245,18 @@ def talk(
 
 
 @app.command(epilog=EXIT_CODES)
-def crds(kind: Annotated[Kind | None, typer.Argument(help="Only this one.", show_default=False)] = None) -> None:
+def crds(
+    kind: Annotated[
+        Literal["backend", "policy"] | None, typer.Argument(help="Only this one.", show_default=False)
+    ] = None,
+) -> None:
     """Print the CustomResourceDefinitions of Backend and Policy.
 
     Example: `tidegate crds | kubectl apply --server-side -f -`
     """
     from tidegate.commands import inspect
 
-    inspect.crds(kind.value if kind else "")
+    inspect.crds(kind or "")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

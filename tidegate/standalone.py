@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -64,6 +64,8 @@ class Standalone:
     objects: Sequence[Object] = ()
     """Everything that was read, with what is said about it."""
     notes: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the table's sections."""
     gateway: Gateway = field(init=False)
     admin: Admin = field(init=False)
     _meter: Meter = field(init=False)
@@ -80,19 +82,20 @@ class Standalone:
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
-        loaded, compiled = await asyncio.to_thread(self._compile)
+        loaded, compiled, versions = await asyncio.to_thread(self._compile)
         try:
             self.gateway.load(compiled.table, compiled.secrets)
         except TableRefused as refused:
             raise NotLoaded(refused.reasons) from None
-        self.objects, self.notes = _objects(compiled, loaded), loaded.notes
+        self.versions, self.objects, self.notes = versions, _objects(compiled, loaded), loaded.notes
         await asyncio.to_thread(self._meter.load, compiled.table)
 
-    def _compile(self) -> tuple[Loaded, Compiled]:
+    def _compile(self) -> tuple[Loaded, Compiled, Mapping[str, str]]:
         loaded = self.documents.load(self.options.paths)
         if loaded.errors:
             raise NotLoaded(loaded.errors)
-        return loaded, compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
+        compiled = compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
+        return loaded, compiled, compiled.table.versions()
 
     async def start(self) -> None:
         """Load and listen. Raises NotLoaded, and Stop where a port cannot be had."""
@@ -116,7 +119,7 @@ class Standalone:
     async def reload(self) -> None:
         """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""
         async with self._one_at_a_time:
-            before = self.gateway.table(), self.problems()
+            before = self.versions, self.problems()
             try:
                 await self.load()
             except NotLoaded as refused:
@@ -125,13 +128,12 @@ class Standalone:
             except Exception:
                 log.exception("the reload failed; what was served before stays")
             else:
-                if (self.gateway.table(), self.problems()) != before:
+                if (self.versions, self.problems()) != before:
                     self._reloaded()
 
     def _reloaded(self) -> None:
-        table = self.gateway.table()
-        versions = {section: version[:12] for section, version in table.versions().items()}
-        log.info("reloaded", routes=len(table.routes), versions=versions)
+        versions = {section: version[:12] for section, version in self.versions.items()}
+        log.info("reloaded", routes=len(self.gateway.table().routes), versions=versions)
         self.report()
 
     def report(self) -> None:
@@ -139,7 +141,7 @@ class Standalone:
         for note in self.notes:
             log.info(note)
         for problem in self.problems():
-            log.warning("%s", problem)
+            log.warning(problem)
 
     def problems(self) -> list[str]:
         """What is said of objects that are not all right, each with its place."""

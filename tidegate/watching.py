@@ -12,7 +12,7 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 SUFFIXES = (".yaml", ".yml", ".json")
-QUIET_MS = 50
+QUIET_MS = 30
 """A change is over when so long nothing more has happened: writers empty a file first, then fill it."""
 LONGEST_MS = 1000
 

@@ -1,11 +1,9 @@
-"""A WebSocket server that sends every message back: `python echo.py PORT`, in the Python that the suite is built in.
+"""A WebSocket server that sends every message back, run by the Python that the suite is built in. Prints its port.
 
 It is made of the library that the suite's authors wrote beside it, so that what fails behind a relay is the relay's.
 """
 
-import sys
-
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol, listenWS
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet import reactor
 
@@ -23,8 +21,9 @@ def accept(offers):
     return None
 
 
-factory = WebSocketServerFactory(f"ws://127.0.0.1:{sys.argv[1]}")
+factory = WebSocketServerFactory()  # without its address: behind a relay, Host names another port
 factory.protocol = Echo
 factory.setProtocolOptions(failByDrop=False, perMessageCompressionAccept=accept)
-listenWS(factory, interface="127.0.0.1")
+listener = reactor.listenTCP(0, factory, interface="127.0.0.1")
+print(f"listens on {listener.getHost().port}", flush=True)
 reactor.run()

@@ -46,14 +46,14 @@ def client_class(base):
         def sendMessageFrameData(self, payload, sync=False):
             return super().sendMessageFrameData(octets(payload), sync)
 
-        def sendCloseFrame(self, code=None, reasonUtf8=None, isReply=False):
-            super().sendCloseFrame(code, octets(reasonUtf8), isReply)
+        def sendCloseFrame(self, code=None, **options):
+            super().sendCloseFrame(code, **{name: octets(value) for name, value in options.items()})
 
         # -- from the library to the suite
 
-        def onMessage(self, payload, isBinary):
+        def onMessage(self, payload, binary):
             case = self.factory.CaseSet.caseClasstoId(self.Case)
-            super().onMessage(payload if case.startswith(COMPRESSION) else payload.decode("latin-1"), isBinary)
+            super().onMessage(payload if case.startswith(COMPRESSION) else payload.decode("latin-1"), binary)
 
         def onPing(self, payload):
             super().onPing(payload.decode("latin-1"))
@@ -63,8 +63,8 @@ def client_class(base):
 
         # -- logs of the wire: nobody reads them, and case 10.1.1 counts frames
 
-        def logTxFrame(self, frameHeader, *_):
-            self.txFrameStats[frameHeader.opcode] = self.txFrameStats.get(frameHeader.opcode, 0) + 1
+        def logTxFrame(self, head, *_):
+            self.txFrameStats[head.opcode] = self.txFrameStats.get(head.opcode, 0) + 1
 
         def logRxOctets(self, *_):
             pass
@@ -109,7 +109,7 @@ def main():
     from autobahntestsuite import fuzzing
     from twisted.internet import reactor
 
-    fuzzing.asciiLogData = lambda data, *_, **__: repr(data[:64])
+    fuzzing.asciiLogData = lambda data, *_, **__: str(data[:TEXT_KEPT])
     results = {}
     server = {"agent": "target", "url": args.url}
     factory_class(fuzzing, results)(

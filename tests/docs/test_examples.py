@@ -32,10 +32,16 @@ PAGES = {
 def test_examples(name: str, tmp_path: Path) -> None:
     with Shell(tmp_path) as shell:
         for block in blocks(PAGES[name]):
-            try:
-                _try(block, shell)
-            except Mismatch as mismatch:
-                pytest.fail(f"{block.place}: {mismatch}", pytrace=False)
+            if wrong := _tried(block, shell):
+                pytest.fail(f"{block.place}: {wrong}", pytrace=False)
+
+
+def _tried(block: Block, shell: Shell) -> str:
+    try:
+        _try(block, shell)
+    except Mismatch as mismatch:
+        return str(mismatch)
+    return ""
 
 
 def _try(block: Block, shell: Shell) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
+from rich.console import Console
 
+from simulator.ledger import Ledger
 from tests.tidegate.processes import run
+from tidegate.commands import demo
 from tidegate.demo import books
 from tidegate.demo.configuration import CALLER_KEY, PROVIDER_KEY
+from tidegate.exits import Exit
 
 EXPOSITION = """\
 # TYPE gen_ai_client_inference_usage_input_tokens_total counter
@@ -64,6 +70,19 @@ def test_one_token_of_difference_is_seen(total: str) -> None:
     entries = books.compare({**TOTALS, total: TOTALS[total] + 1}, books.Metrics(EXPOSITION))
     assert not books.agree(entries)
     assert len([entry for entry in entries if entry.billed != entry.counted]) == 1
+
+
+async def test_books_that_differ_fail_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Ledger.report
+
+    def report(ledger: Ledger) -> dict[str, object]:
+        totals = ledger.totals
+        return {**honest(ledger), "totals": {**totals, "output_audio_tokens": totals["output_audio_tokens"] + 1}}
+
+    monkeypatch.setattr(Ledger, "report", report)
+    screen = Console(file=io.StringIO(), width=100)
+    assert await demo.show(screen) is Exit.FAILED
+    assert "The books differ" in cast("io.StringIO", screen.file).getvalue()
 
 
 def test_use_by_model() -> None:

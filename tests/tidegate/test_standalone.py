@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
 import aiohttp
@@ -91,6 +92,20 @@ async def test_an_object_that_is_not_valid_costs_only_itself(tmp_path: Path, sim
                 assert reply.status == 200
             async with http.post(f"{base}/other/v1/chat/completions", json=ASK) as reply:
                 assert reply.status == 500
+
+
+@pytest.mark.parametrize(("networks", "status"), [((), 502), ((ip_network("0.0.0.0/32"),), 200)])
+async def test_upstreams_outside_loopback_have_to_be_allowed(
+    tmp_path: Path, simulator: Simulator, networks: tuple[IPv4Network, ...], status: int
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(f"http://0.0.0.0:{simulator.port}"))
+    served = Standalone(Options([path], FREE, FREE, upstreams_allow=networks), Documents(files.ENVIRONMENT))
+    await served.start()
+    try:
+        assert await ask(served) == status
+    finally:
+        await served.stop()
 
 
 async def test_a_key_that_is_rotated_is_used(tmp_path: Path, simulator: Simulator) -> None:

@@ -38,10 +38,11 @@ What to try next:
 def run() -> Exit:
     """Show everything. FAILED if the books differ. Raises Stop."""
     logs.configure("console", "warning")
-    return running.run(_demo(Console(highlight=False, soft_wrap=True)))
+    return running.run(show(Console(highlight=False, soft_wrap=True)))
 
 
-async def _demo(console: Console) -> Exit:
+async def show(console: Console) -> Exit:
+    """The same, on this screen."""
     async with Simulator(keys=frozenset({configuration.PROVIDER_KEY})) as simulator:
         with tempfile.TemporaryDirectory() as folder:
             served = await _serve(simulator.url, Path(folder) / "voice.yaml", console)
@@ -121,13 +122,13 @@ async def _show_books(simulator: Simulator, served: Standalone, console: Console
 
 def _models(metrics: books.Metrics) -> Table:
     used = metrics.models()
-    table = Table("tokens", box=box.SIMPLE_HEAD)
+    in_all = f"{sum(use.usd for use in used.values()):.6f} USD in all, by the price catalogue"
+    table = Table("tokens", box=box.SIMPLE_HEAD, caption=in_all)
     for model in used:
         table.add_column(model, justify="right")
     for kind in dict.fromkeys(kind for use in used.values() for kind in use.tokens):
         table.add_row(kind, *(str(use.tokens.get(kind, "")) for use in used.values()))
     table.add_row("cost", *(f"{use.usd:.6f} USD" for use in used.values()), style="bold")
-    table.caption = f"{sum(use.usd for use in used.values()):.6f} USD in all, by the price catalogue"
     return table
 
 

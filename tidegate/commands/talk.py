@@ -84,6 +84,7 @@ class Talk:
             _prompt()
             line = await _unless_closed(lines.next(), reader)
             if line is None:
+                _prompt("\n")
                 return
             if line.strip():
                 await self._say(line.strip(), reader)
@@ -200,9 +201,10 @@ class Lines:
         asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
 
 
-def _prompt() -> None:
+def _prompt(text: str = "you> ") -> None:
+    """Shown to people only."""
     if sys.stdin.isatty() and sys.stdout.isatty():
-        typer.secho("you> ", nl=False, bold=True)
+        typer.secho(text, nl=False, bold=True)
 
 
 def read_voice(path: Path) -> bytes:

@@ -6,11 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings, frames, relay
@@ -314,6 +315,12 @@ def test_an_event_of_ours_waits_for_the_end_of_a_fragmented_message() -> None:
     dialogue >> upstream(Frame(frames.CONTINUATION, b'"}')) << client({"type": SAID["type"]}, {"type": "error"})
 
 
+def test_an_event_of_ours_does_not_get_between_a_frames_head_and_its_payload() -> None:
+    dialogue = play() >> upstream(CREATED, Frame(frames.TEXT, SAYING, False)) << client(CREATED) >> client("nonsense")
+    dialogue >> upstream(Frame(frames.CONTINUATION, b"A" * HALF + b'"}'))
+    (dialogue << client({"type": SAID["type"]}, {"type": "error"})).over()
+
+
 def test_a_close_does_not_wait_for_a_fragmented_message() -> None:
     dialogue = play() >> upstream(CREATED, Frame(frames.TEXT, SAYING, False)) << client(CREATED)
     dialogue.take(dialogue.relay.end(endings.SHUTDOWN, "Bye."))
@@ -366,9 +373,11 @@ def test_events_that_are_logged_come_out() -> None:
 class Peer:
     """A strict hearer of one side's wire."""
 
-    def __init__(self, *, masked: bool) -> None:
+    def __init__(self, *, masked: bool, long: bytes) -> None:
         self.wire = bytearray()
         self.masked = masked
+        self.long = long
+        """The one frame that comes in parts."""
         self.closed = False
         self.dropped = False
         self.open = False
@@ -384,6 +393,7 @@ class Peer:
             assert head.opcode in (0, 1, 2, 8, 9, 10)
             assert not head.first & 0x70
             if len(self.wire) < head.size + head.length:
+                assert self.long.startswith(self.wire), "something was put into a frame"
                 return
             payload = bytes(self.wire[head.size : head.size + head.length])
             if head.masked:
@@ -401,18 +411,17 @@ class Peer:
             self.open = not head.fin
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """Both peers and the gateway do what they can at any moment, and the session still ends well."""
+class Running:
+    """A relay with its timer between two strict peers, and the book of its turns."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.session = Session(TERMS)
         self.relay = Relay(self.session, mask=lambda: KEY, max_message=MAX)
-        self.peers = {"client": Peer(masked=False), "upstream": Peer(masked=True)}
+        self.peers = {"client": Peer(masked=False, long=LONG_EVENT), "upstream": Peer(masked=True, long=LONG_AUDIO)}
         self.armed = False
         self.fired = 0
-        self.ended = 0
-        self.metered: Counter[str] = Counter()
+        self.ended = False
+        self.metered: set[str] = set()
         self.begun: set[str] = set()
         self.rest = {"client": b"", "upstream": b""}
         """What is still to be said of a frame that has begun."""
@@ -420,7 +429,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.silent = {"client": False, "upstream": False}
         """Said Close, broke the protocol, or is gone: a peer says nothing more."""
 
-    # -- carrying out
+        self.event("upstream", CREATED)
 
     def take(self, actions: list[relay.Action]) -> None:
         for action in actions:
@@ -431,17 +440,21 @@ class AnyOrder(RuleBasedStateMachine):
                 case relay.ToUpstream(data=data):
                     self.peers["upstream"].hear(data)
                 case relay.DropClient():
-                    assert not self.peers["client"].dropped
-                    self.peers["client"].dropped = True
+                    self._drop("client")
                 case relay.DropUpstream():
-                    assert not self.peers["upstream"].dropped
-                    self.peers["upstream"].dropped = True
+                    self._drop("upstream")
                 case relay.Wait():
                     self.armed = True
                 case Metered(usage=usage):
-                    self.metered[usage.response_id] += 1
+                    assert usage.response_id not in self.metered, "a turn was counted twice"
+                    self.metered.add(usage.response_id)
                 case relay.Ended():
-                    self.ended += 1
+                    self.ended = True
+        assert self.relay.ending is None or self.armed or self.ended, "nothing will ever end this session"
+
+    def _drop(self, side: str) -> None:
+        assert not self.peers[side].dropped
+        self.peers[side].dropped = True
 
     def say(self, side: str, data: bytes) -> None:
         self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
@@ -449,133 +462,194 @@ class AnyOrder(RuleBasedStateMachine):
     def event(self, side: str, event: object) -> None:
         self.say(side, wire(event, masked=side == "client"))
 
-    @initialize()
-    def open(self) -> None:
-        self.event("upstream", CREATED)
+    def free(self, side: str, *, message: bool = False) -> bool:
+        """May this side begin a frame, or a message?"""
+        return not self.silent[side] and not self.rest[side] and not (message and self.fragmented[side])
 
-    # -- what peers say
+    def begin(self) -> None:
+        name = f"r{len(self.begun)}"
+        if not self.peers["upstream"].dropped:
+            self.begun.add(name)
+        self.event("upstream", begun(name))
 
-    def free(self, side: str) -> bool:
-        return not self.silent[side] and not self.rest[side]
+    def long(self, side: str, size: int) -> None:
+        """The first bytes of a long frame."""
+        whole = self.peers["upstream" if side == "client" else "client"].long
+        self.rest[side] = whole[size:]
+        self.say(side, whole[:size])
 
-    SIDES = st.sampled_from(["client", "upstream"])
+    def go_on(self, side: str, size: int = HOLD * 3) -> None:
+        part, self.rest[side] = self.rest[side][:size], self.rest[side][size:]
+        self.say(side, part)
 
-    @rule(glue=st.booleans())
-    def the_client_asks(self, glue: bool) -> None:
-        if self.free("client") and not self.fragmented["client"]:
-            self.say("client", wire(CREATE, masked=True) * (1 + glue))
+    def hide(self) -> None:
+        """The rest of the client's long frame is not audio: by its mask it is not even ASCII."""
+        size, self.rest["client"] = len(self.rest["client"]), b""
+        self.say("client", bytes(size))
 
-    @rule()
-    def the_client_talks_nonsense(self) -> None:
-        if self.free("client") and not self.fragmented["client"]:
-            self.event("client", "nonsense")
+    def fragment(self, side: str, *, size: int = 0, fin: bool = False) -> None:
+        opcode = frames.CONTINUATION if self.fragmented[side] else frames.TEXT
+        payload = (b"" if self.fragmented[side] else SAYING) + b"A" * size + (b'"}' if fin else b"")
+        self.fragmented[side] = not fin
+        self.event(side, Frame(opcode, payload, fin))
 
-    @rule(count=st.integers(1, 2))
-    def a_turn_begins(self, count: int) -> None:
-        for _ in range(count):
-            if self.free("upstream") and not self.fragmented["upstream"]:
-                name = f"r{len(self.begun)}"
-                if not self.peers["upstream"].dropped:
-                    self.begun.add(name)
-                self.event("upstream", begun(name))
-
-    @rule(data=st.data())
-    def a_turn_is_over(self, data: st.DataObject) -> None:
-        if self.free("upstream") and not self.fragmented["upstream"] and self.begun:
-            self.event("upstream", done(data.draw(st.sampled_from(sorted(self.begun)))))
-
-    @rule(side=SIDES, size=st.sampled_from([20, HOLD - 1, HALF, HOLD * 2]))
-    def begins_a_long_frame(self, side: str, size: int) -> None:
-        if self.free(side) and not self.fragmented[side]:
-            whole = LONG_AUDIO if side == "client" else LONG_EVENT
-            self.rest[side] = whole[size:]
-            self.say(side, whole[:size])
-
-    @rule(side=SIDES, size=st.sampled_from([1, 5000, HOLD * 3]))
-    def goes_on_with_it(self, side: str, size: int) -> None:
-        if not self.silent[side] and self.rest[side]:
-            part, self.rest[side] = self.rest[side][:size], self.rest[side][size:]
-            self.say(side, part)
-
-    @rule(side=SIDES, fin=st.booleans())
-    def says_a_fragment(self, side: str, fin: bool) -> None:
-        if self.free(side):
-            opcode = frames.CONTINUATION if self.fragmented[side] else frames.TEXT
-            payload = (b"A" if self.fragmented[side] else SAYING) + (b'"}' if fin else b"")
-            self.fragmented[side] = not fin
-            self.event(side, Frame(opcode, payload, fin))
-
-    @rule(side=SIDES)
-    def pings(self, side: str) -> None:
-        if self.free(side):
-            self.event(side, Frame(frames.PING, b"x"))
-
-    @rule(side=SIDES, close=st.sampled_from([Close(), Close(1000, "done"), Close(4001), Frame(frames.CLOSE, b"x")]))
-    def says_close(self, side: str, close: object) -> None:
-        if self.free(side):
-            self.event(side, close)
-            self.silent[side] = True
-
-    @rule(side=SIDES)
-    def breaks_the_protocol(self, side: str) -> None:
-        if self.free(side):
-            self.say(side, b"\xf3\x80\x00\x00\x00\x00")
-            self.silent[side] = True
-
-    @rule()
-    def the_client_sends_bad_utf8(self) -> None:
-        if self.free("client") and not self.fragmented["client"]:
-            self.event("client", Frame(frames.TEXT, b"\xff"))
-
-    @rule()
-    def the_client_hides_something(self) -> None:
-        if not self.silent["client"] and len(self.rest["client"]) > 2:
-            self.say("client", bytes(len(self.rest["client"])))  # another mask: not ASCII, and not audio
-            self.rest["client"] = b""
-
-    @rule(side=SIDES)
-    def is_lost(self, side: str) -> None:
+    def last(self, side: str, what: object) -> None:
+        """Say something behind which nothing more comes."""
+        self.event(side, what)
         self.silent[side] = True
+
+    def lose(self, side: str) -> None:
+        self.silent[side], self.rest[side] = True, b""
         self.peers[side].dropped = True
         self.take(self.relay.client_lost() if side == "client" else self.relay.upstream_lost())
 
-    # -- what the gateway does
+    def end(self) -> None:
+        self.take(self.relay.end(endings.OPERATOR, "Bye."))
 
-    @rule(ending=st.sampled_from([endings.OPERATOR, endings.SHUTDOWN]))
-    def the_gateway_ends_it(self, ending: Ending) -> None:
-        self.take(self.relay.end(ending, "Bye."))
-
-    @precondition(lambda self: self.armed)
-    @rule()
-    def the_timer_fires(self) -> None:
+    def fire(self) -> None:
         self.armed = False
         self.fired += 1
         self.take(self.relay.expired())
 
-    # -- what always holds
-
-    @invariant()
-    def an_end_that_has_begun_comes(self) -> None:
-        assert self.relay.ending is None or self.armed or self.ended
-        assert self.fired <= 3
-
-    @invariant()
-    def no_turn_is_counted_twice(self) -> None:
-        assert all(count == 1 for count in self.metered.values())
-
-    def teardown(self) -> None:
+    def finish(self) -> None:
+        """Nobody says anything more: the session ends by its timer, and well."""
         if self.relay.ending is None:
-            self.take(self.relay.end(endings.OPERATOR, "Bye."))
-        for _ in range(3):
-            if not self.ended:
-                assert self.armed, "nothing will ever end this session"
-                self.the_timer_fires()
-        assert self.ended == 1
-        assert self.metered.keys() >= self.begun
+            self.end()
+        while not self.ended:
+            self.fire()
+        assert self.fired <= 3
+        assert self.metered >= self.begun, "a turn was not counted"
         assert all(peer.closed or peer.dropped for peer in self.peers.values())
         for act in (self.relay.client_lost, self.relay.upstream_lost, self.relay.expired):
             self.take(act())
         assert not self.session.unsettled
+
+
+SITUATIONS: dict[str, Callable[[Running], object]] = {
+    "idle": lambda it: None,
+    "in a turn": Running.begin,
+    "in two turns": lambda it: (it.begin(), it.begin()),
+    "before the first turn": lambda it: it.event("client", CREATE),
+    "in the client's long frame": lambda it: (it.begin(), it.long("client", HALF)),
+    "in the upstream's long frame": lambda it: (it.begin(), it.long("upstream", HALF)),
+    "in both": lambda it: (it.long("client", HALF), it.long("upstream", HALF)),
+    "in the client's fragments": lambda it: (it.begin(), it.fragment("client")),
+    "in the upstream's fragments": lambda it: (it.begin(), it.fragment("upstream"), it.event("client", "nonsense")),
+}
+
+ACTS: dict[str, Callable[[Running], object]] = {
+    "client closes": lambda it: it.free("client") and it.last("client", Close(4001)),
+    "client closes badly": lambda it: it.free("client") and it.last("client", Frame(frames.CLOSE, b"x")),
+    "client breaks": lambda it: it.free("client") and it.last("client", BROKEN),
+    "client hides": lambda it: it.rest["client"] and it.hide(),
+    "client talks": lambda it: (
+        it.rest["client"] and it.go_on("client") or it.free("client") and it.event("client", PING)
+    ),
+    "client begins": lambda it: it.free("client", message=True) and it.long("client", HALF),
+    "client lost": lambda it: it.lose("client"),
+    "upstream closes": lambda it: it.free("upstream") and it.last("upstream", Close()),
+    "upstream breaks": lambda it: it.free("upstream") and it.last("upstream", BROKEN),
+    "upstream talks": lambda it: (
+        it.rest["upstream"] and it.go_on("upstream") or it.free("upstream") and it.event("upstream", PING)
+    ),
+    "turn done": lambda it: it.free("upstream", message=True) and it.event("upstream", done("r0")),
+    "upstream lost": lambda it: it.lose("upstream"),
+    "operator": Running.end,
+    "timer": lambda it: it.armed and it.fire(),
+}
+BROKEN = Raw(b"\xf3\x80....")
+PING = Frame(frames.PING, b"x")
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_every_order_of_three_things_ends_well(situation: str) -> None:
+    for order in permutations(ACTS, 3):
+        it = Running()
+        SITUATIONS[situation](it)
+        try:
+            for act in order:
+                ACTS[act](it)
+            it.finish()
+        except AssertionError as error:
+            error.add_note(f"{situation}: {order}")
+            raise
+
+
+class AnyOrder(RuleBasedStateMachine, Running):
+    """Both peers and the gateway do what they can at any moment."""
+
+    def __init__(self) -> None:
+        RuleBasedStateMachine.__init__(self)
+        Running.__init__(self)
+
+    def sides(self, draw: st.DataObject) -> str:
+        return draw.draw(st.sampled_from([side for side in self.rest if self.free(side)]))
+
+    @precondition(lambda self: self.free("client", message=True))
+    @rule(what=st.sampled_from([CREATE, "nonsense", Frame(frames.TEXT, b"\xff")]), times=st.integers(1, 2))
+    def the_client_talks(self, what: object, times: int) -> None:
+        self.say("client", wire(what, masked=True) * times)
+
+    @precondition(lambda self: self.free("upstream", message=True))
+    @rule()
+    def a_turn_begins(self) -> None:
+        self.begin()
+
+    @precondition(lambda self: self.free("upstream", message=True) and self.begun)
+    @rule(data=st.data())
+    def a_turn_is_over(self, data: st.DataObject) -> None:
+        self.event("upstream", done(data.draw(st.sampled_from(sorted(self.begun)))))
+
+    @precondition(lambda self: self.free("client", message=True))
+    @rule(size=st.sampled_from([HALF, HOLD * 2]))
+    def the_client_begins_a_long_frame(self, size: int) -> None:
+        self.long("client", size)
+
+    @precondition(lambda self: self.free("upstream", message=True))
+    @rule(size=st.sampled_from([HALF, HOLD * 2]))
+    def the_upstream_begins_a_long_frame(self, size: int) -> None:
+        self.long("upstream", size)
+
+    @precondition(lambda self: any(self.rest.values()))
+    @rule(data=st.data(), size=st.sampled_from([5000, HOLD * 3]))
+    def the_frame_goes_on(self, data: st.DataObject, size: int) -> None:
+        self.go_on(data.draw(st.sampled_from([side for side, rest in self.rest.items() if rest])), size)
+
+    @precondition(lambda self: self.rest["client"])
+    @rule()
+    def it_holds_more_than_audio(self) -> None:
+        self.hide()
+
+    @precondition(lambda self: self.free("client") or self.free("upstream"))
+    @rule(data=st.data(), size=st.sampled_from([0, HALF]), fin=st.booleans())
+    def says_a_fragment(self, data: st.DataObject, size: int, fin: bool) -> None:
+        self.fragment(self.sides(data), size=size, fin=fin)
+
+    @precondition(lambda self: self.free("client") or self.free("upstream"))
+    @rule(data=st.data())
+    def pings(self, data: st.DataObject) -> None:
+        self.event(self.sides(data), PING)
+
+    @precondition(lambda self: self.free("client") or self.free("upstream"))
+    @rule(data=st.data(), what=st.sampled_from([Close(), Close(4001), Frame(frames.CLOSE, b"x"), BROKEN]))
+    def says_close_or_breaks_the_protocol(self, data: st.DataObject, what: object) -> None:
+        self.last(self.sides(data), what)
+
+    @rule(side=st.sampled_from(["client", "upstream"]))
+    def is_lost(self, side: str) -> None:
+        self.lose(side)
+
+    @rule()
+    def the_gateway_ends_it(self) -> None:
+        self.end()
+
+    @precondition(lambda self: self.armed)
+    @rule()
+    def the_timer_fires(self) -> None:
+        self.fire()
+
+    def teardown(self) -> None:
+        self.finish()
 
 
 AnyOrder.TestCase.settings = settings(deadline=None, max_examples=300, stateful_step_count=25)

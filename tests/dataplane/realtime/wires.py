@@ -95,8 +95,8 @@ class Peer:
 
     def reset(self) -> None:
         """Vanish: the other end gets a TCP reset."""
-        sock: socket.socket = self.writer.get_extra_info("socket")
-        if sock.fileno() < 0:
+        sock: socket.socket | None = self.writer.get_extra_info("socket")  # a closed TLS transport has none
+        if sock is None or sock.fileno() < 0:
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -150,7 +150,9 @@ class Peer:
 
 
 async def dial(rig: Rig, *, tls: ssl.SSLContext | None = None, limit: int = 2**16) -> Peer:
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.gateway.port, ssl=tls, limit=limit)
+    name = "localhost" if tls else None
+    port = rig.gateway.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name, limit=limit)
     return Peer(reader, writer, masks=True)
 
 
@@ -194,7 +196,7 @@ async def upstreams(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstr
         it.arrivals.put_nowait(peers[-1])
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-    it.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    it.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{server.sockets[0].getsockname()[1]}/v1"
     try:
         yield it
     finally:

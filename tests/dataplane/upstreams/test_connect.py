@@ -27,12 +27,16 @@ async def refusal(url: str, addresses: AddressPolicy = LOCAL, tls: ssl.SSLContex
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
-    """Every name has these addresses."""
+    """The name a.test has these addresses."""
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
 
-    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+    async def getaddrinfo(host: Any, *args: Any, **options: Any) -> list[Any]:
+        if host != "a.test":  # uvloop asks for numbers too
+            return await real(host, *args, **options)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
 
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,103 @@
+"""The realtime relay between any WebSocket client and server, reading no message: `python unread.py UPSTREAM_PORT`.
+
+What is left of it then is what Autobahn can test: frames, control frames, closes, and the order of the two
+directions. It runs in the product's own Python, and prints the port that it listens on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from dataplane.metering.usage import ANONYMOUS
+from dataplane.realtime.legs import LiveSession
+from dataplane.realtime.relay import Ended
+from dataplane.realtime.session import Logged, Metered, Session, Terms, Unmetered
+
+TERMS = Terms(
+    id="unread",
+    route="e2e/unread",
+    backend="e2e/unread",
+    caller=ANONYMOUS,
+    provider="echo",
+    provider_kind="custom",
+    public_model="any",
+    upstream_model="any",
+)
+MAX_MESSAGE = 64 * 1024 * 1024
+END = b"\r\n\r\n"
+LINGER_S = 5.0
+
+
+class Nobody:
+    """Takes what a session reports."""
+
+    def metered(self, live: LiveSession, effect: Metered) -> None: ...
+
+    def unmetered(self, live: LiveSession, effect: Unmetered) -> None: ...
+
+    def logged(self, live: LiveSession, effect: Logged) -> None: ...
+
+    def ended(self, live: LiveSession, effect: Ended) -> None: ...
+
+
+class Head(asyncio.Protocol):
+    """Takes a handshake's head; nothing may follow it at once, and nothing does."""
+
+    def __init__(self) -> None:
+        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if self._data.endswith(END) and not self.whole.done():
+            self.whole.set_result(self._data)
+
+
+class Front(Head):
+    """A client's handshake: passed on without extensions, and then both connections are the relay's."""
+
+    def __init__(self, port: int, tasks: set[asyncio.Task[None]]) -> None:
+        super().__init__()
+        self._port, self._tasks = port, tasks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        task = asyncio.create_task(self._join(transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _join(self, client: asyncio.Transport) -> None:
+        async with asyncio.timeout(LINGER_S):
+            asked = await self.whole
+            loop = asyncio.get_running_loop()
+            upstream, answer = await loop.create_connection(Head, "127.0.0.1", self._port)
+            upstream.write(_without_extensions(asked))
+            answered = await answer.whole
+        live = LiveSession(Session(TERMS), Nobody(), max_message=MAX_MESSAGE, reads=False)
+        upstream.set_protocol(live.upstream)
+        live.upstream.connection_made(upstream)
+        client.write(answered)
+        client.set_protocol(live.attach())
+        assert live.client is not None
+        live.client.connection_made(client)
+        live.greet()
+
+
+def _without_extensions(head: bytes) -> bytes:
+    lines = head.removesuffix(END).split(b"\r\n")
+    kept = [line for line in lines if not line.lower().startswith(b"sec-websocket-extensions:")]
+    return b"\r\n".join(kept) + END
+
+
+async def main() -> None:
+    tasks: set[asyncio.Task[None]] = set()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Front(int(sys.argv[1]), tasks), "127.0.0.1", 0)
+    print(f"listens on {server.sockets[0].getsockname()[1]}", flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,103 @@
+"""What a gateway says that it serves: URLs that a user can copy."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.table import (
+    Authentication,
+    AuthenticationMode,
+    Backend,
+    Forward,
+    Match,
+    PathType,
+    PolicySet,
+    Provider,
+    Route,
+    RouteType,
+    Table,
+)
+from tidegate.addresses import Address
+from tidegate.banner import lines
+
+PATHS = (
+    PathType(suffix="/v1/chat/completions", type=RouteType.COMPLETIONS),
+    PathType(suffix="/v1/realtime", type=RouteType.REALTIME),
+    PathType(suffix="*", type=RouteType.PASSTHROUGH),
+)
+BACKEND = Backend(name="ai/voice", providers=(Provider(name="a", kind="openai", url="http://a"),), paths=PATHS)
+NOBODY = PolicySet()
+EVERYBODY = PolicySet(authentication=Authentication(policy="", mode=AuthenticationMode.NONE))
+OPTIONAL = PolicySet(authentication=Authentication(policy="ai/p", mode=AuthenticationMode.OPTIONAL))
+
+
+def shown(*routes: Route, backend: Backend = BACKEND, host: str = "127.0.0.1", tls: bool = False) -> str:
+    return "\n".join(lines(Table(backends=(backend,), routes=routes), Address(host, 80), tls=tls))
+
+
+def route(policies: PolicySet = EVERYBODY, **changes: object) -> Route:
+    first = Route(name="ai/voice", forwards=(Forward(backend="ai/voice", policies=policies),))
+    return first.model_copy(update=changes)
+
+
+def urls(text: str) -> list[str]:
+    return [line.split()[-1] for line in text.splitlines() if "://" in line]
+
+
+@pytest.mark.parametrize(
+    ("match", "strip", "expected"),
+    [
+        (Match(path="/"), "", ["http://{}/v1/chat/completions", "ws://{}/v1/realtime", "http://{}/*"]),
+        (Match(path="/ai"), "/ai", ["http://{}/ai/v1/chat/completions", "ws://{}/ai/v1/realtime", "http://{}/ai/*"]),
+        (Match(path="/v1"), "/v1", ["http://{}/v1/v1/chat/completions", "ws://{}/v1/v1/realtime", "http://{}/v1/*"]),
+        (Match(path="/v1"), "", ["http://{}/v1/chat/completions", "ws://{}/v1/realtime", "http://{}/v1/*"]),
+        (Match(path="/v1/realtime"), "", ["ws://{}/v1/realtime"]),
+        (Match(path="/v1/realtime", path_kind="exact"), "", ["ws://{}/v1/realtime"]),
+        (Match(path="/v1/files", path_kind="exact"), "", ["http://{}/v1/files"]),
+    ],
+)
+def test_urls_by_type(match: Match, strip: str, expected: list[str]) -> None:
+    text = shown(route(matches=(match,), strip_prefix=strip))
+    assert urls(text) == [url.format("127.0.0.1:80") for url in expected]
+
+
+def test_hosts_and_tls() -> None:
+    text = shown(route(hostnames=("voice.example.com",)), tls=True)
+    assert urls(text)[:2] == [
+        "https://voice.example.com:80/v1/chat/completions",
+        "wss://voice.example.com:80/v1/realtime",
+    ]
+
+
+def test_every_interface_is_shown_as_one_that_can_be_called() -> None:
+    assert urls(shown(route(), host="0.0.0.0"))[1] == "ws://127.0.0.1:80/v1/realtime"
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        (NOBODY, "callers: refused, until a Policy says"),
+        (EVERYBODY, "callers: everybody"),
+        (OPTIONAL, "callers: with or without a key (Policy ai/p)"),
+    ],
+)
+def test_who_may_call(policies: PolicySet, words: str) -> None:
+    assert words in shown(route(policies))
+
+
+def test_what_answers_500_says_so() -> None:
+    assert "answers 500: no such thing" in shown(route(error="no such thing", forwards=()))
+    assert "Backend ai/voice answers 500: broken" in shown(
+        route(), backend=BACKEND.model_copy(update={"error": "broken"})
+    )
+    assert "Backend ai/gone answers 500: it is not there" in shown(route(forwards=(Forward(backend="ai/gone"),)))
+
+
+def test_shares_are_shown_where_there_are_several() -> None:
+    text = shown(route(forwards=(Forward(backend="ai/voice", weight=3), Forward(backend="ai/voice", weight=1))))
+    assert "weight 3" in text
+    assert "weight" not in shown(route())
+
+
+def test_nothing_is_served() -> None:
+    assert "No route is served" in shown()
