@@ -38,7 +38,7 @@ e2e: .venv/.dev  ## clients and servers that nobody here wrote, against the gate
 
 check: .venv/.dev  ## format, lint, types, import law, dead code, generated files: under a minute
 	$(call step,format,$(BIN)/ruff format --check $(PYTHON_FILES),Run: make format)
-	$(call step,lint,$(BIN)/ruff check $(PYTHON_FILES),Run: make format; it repairs some of these.)
+	$(call step,lint,$(BIN)/ruff check --output-format concise $(PYTHON_FILES),Run: make format; it repairs some of these.)
 	$(call step,types,$(BIN)/mypy,Run: .venv/bin/mypy)
 	$(call step,import law,$(BIN)/lint-imports,The law is in pyproject.toml under importlinter; run: .venv/bin/lint-imports)
 	$(call step,dead code,$(BIN)/vulture,Delete it; names used only by a framework go to tests/vulture_allowed.py)

@@ -67,10 +67,11 @@ class Stack:
 
 
 def start_stack(folder: Path, *options: str | Path, **upstreams: str) -> Stack:
-    """A gateway and a simulator of one's own. `upstreams` are the addresses of ECHO and MOCK, where they are needed."""
+    """A gateway and a simulator of one's own. `upstreams` are further addresses in gateway.yaml."""
     simulator = processes.start_simulator(folder)
     try:
-        addresses = {"SIMULATOR": simulator.ports["url"], "ECHO": NOWHERE, "MOCK": NOWHERE} | upstreams
+        nowhere = dict.fromkeys(("ECHO", "REFLECTOR", "MOCK"), NOWHERE)
+        addresses = nowhere | {"SIMULATOR": simulator.ports["url"]} | upstreams
         return Stack(processes.start_gateway(folder, addresses, *options), simulator)
     except BaseException:
         simulator.kill()

@@ -1,15 +1,15 @@
 """The command line, and the composition root that joins the compiler and the data plane in one process.
 
-    cli                  the commands and their options; each loads its module when it is called
-    commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
-                         `watching` tells when, `banner` says what is served
-    commands/simulate    the provider's double
-    commands/demo        both in one process and a session through them; its parts are in demo/
-    commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage
-    commands/inspect     `validate`, `explain`, and the CRDs
-    documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML
-    running, addresses   the process: loop, signals, limits; where it listens
-    exits                exit codes, and the errors that are foreseen
+cli                  the commands and their options; each loads its module when it is called
+commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
+                     `watching` tells when, `banner` says what is served
+commands/simulate    the provider's double
+commands/demo        both in one process and a session through them; its parts are in demo/
+commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage
+commands/inspect     `validate`, `explain`, and the CRDs
+documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML
+running, addresses   the process: loop, signals, limits; where it listens
+exits                exit codes, and the errors that are foreseen
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -24,6 +24,9 @@ from dataplane.upstreams.connect import keep_alive
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before the other leg is held back: one second of audio."""
+SLICE = 16 * 1024
+"""Bytes of the client's that are judged at a time. Our answers to them may be thirty times as long: between slices
+a client that does not read them is held back."""
 EARLY = 1024 * 1024
 """Bytes of the upstream's that are kept while the client has not been answered."""
 
@@ -159,6 +162,8 @@ class LiveSession:
         self.client: Leg | None = None
         self._hooks = hooks
         self._early = bytearray()
+        self._unread = bytearray()
+        """Bytes of the client's that wait until it has read our answers to those before."""
         self._answering = False
         """The client is sent answers of ours faster than it reads."""
         self._timer: asyncio.TimerHandle | None = None
@@ -193,6 +198,20 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
+        if self._unread or self._answering or len(data) > SLICE:
+            self._unread += data
+            self._read_on()
+        else:
+            self._judge(data)
+
+    def _read_on(self) -> None:
+        """Judge what the client has sent, as far as it reads what we answer."""
+        while self._unread and not self._answering:
+            data = bytes(self._unread[:SLICE])
+            del self._unread[:SLICE]
+            self._judge(data)
+
+    def _judge(self, data: bytes) -> None:
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
             self._answering = True
@@ -291,7 +310,9 @@ class LiveSession:
         if self.client is None:
             self.upstream.read(len(self._early) < EARLY)
             return
-        self._answering = self._answering and self.client.full
+        if self._answering and not self.client.full:
+            self._answering = False
+            self._read_on()
         self.upstream.read(not self.client.full)
         self.client.read(not self.upstream.full and not self._answering)
 

@@ -24,7 +24,7 @@ PORTS = ("8080", "9090", "9100")
 PATIENCE = 60.0
 """Seconds that a command may take."""
 _SERVER = re.compile(r"(?:^|[|;=\w] )\s*tidegate (serve|simulate)\b(?!.*--help)")
-_OURS = re.compile(r"^(OPENAI_|TIDEGATE_|OTEL_|MAKE|MFLAGS)|_proxy$", re.IGNORECASE)
+_OURS = re.compile(r"^(OPENAI_|TIDEGATE_|OTEL_|MAKE|MFLAGS|COVERAGE_)|_proxy$", re.IGNORECASE)
 
 
 class Mismatch(Exception):

@@ -133,7 +133,8 @@ def _models(metrics: books.Metrics) -> Table:
 
 
 def _entries(entries: list[books.Entry]) -> Table:
-    table = Table("tokens", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("tokens", no_wrap=True)
     for column in ("provider billed", "gateway counted", ""):
         table.add_column(column, justify="right")
     for entry in entries:

@@ -18,6 +18,7 @@ from typing import Self
 from dataplane.metering.usage import ANONYMOUS, Tokens
 from dataplane.realtime import frames, relay
 from dataplane.realtime.endings import Ending
+from dataplane.realtime.relay import Action
 from dataplane.realtime.session import Logged, Metered, Session, Terms, Unmetered
 
 KEY = b"\x01\x02\x03\x04"
@@ -158,7 +159,7 @@ class Dialogue:
         assert self.heard[side], f"the {side} heard nothing more"
         return self.heard[side].popleft()
 
-    def take(self, actions: Iterable[relay.Action]) -> Self:
+    def take(self, actions: Iterable[Action]) -> Self:
         for action in actions:
             match action:
                 case relay.ToClient(data=data):

@@ -43,6 +43,6 @@ def readings(payload: bytes) -> list[object]:
     for reader in READERS:
         try:
             found.append(reader(payload))
-        except (ValueError, RecursionError):  # noqa: PERF203
+        except (ValueError, RecursionError):
             continue
     return found

@@ -69,8 +69,9 @@ def test_whatever_else_is_there_is_not_proven(message: bytes) -> None:
 
 TOKENS = st.sampled_from(
     [b"{", b"}", b'"', b":", b",", b"\\", b"\\/", b'\\"', b" ", b"\n", b'"type"', b'"audio"', b'"event_id"', b"AA==",
-     b'"input_audio_buffer.append"', b'"session.update"', b'{"type":"input_audio_buffer.append"', b',"audio":"AA', b'"}',
-     b',"event_id":"x"', b"\x00", b"\xc0\xa2", "\u201d".encode(), b'{"model":"x"}', b'"session"', b"\\u0022"]
+     b"\x00", b"\xc0\xa2",
+     b'"input_audio_buffer.append"', b'"session.update"', b'{"type":"input_audio_buffer.append"', b',"audio":"AA',
+     b'"}', b',"event_id":"x"', "\u201d".encode(), b'{"model":"x"}', b'"session"', b"\\u0022"]
 )  # fmt: skip
 
 
@@ -106,7 +107,15 @@ def test_heads_and_tails_fit_into_the_bytes_that_are_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("data", "harmless"),
-    [(b"", True), (b"AZaz09+/=", True), (b"\\/\\/", True), (b"\\\\/", False), (b"\\", False), (b'"', False), (b"\x80", False)],
-)  # fmt: skip
+    [
+        (b"", True),
+        (b"AZaz09+/=", True),
+        (b"\\/\\/", True),
+        (b"\\\\/", False),
+        (b"\\", False),
+        (b'"', False),
+        (b"\x80", False),
+    ],
+)
 def test_plain(data: bytes, harmless: bool) -> None:
     assert plain(data) is harmless

@@ -88,12 +88,11 @@ def test_what_nobody_can_read_is_none(payload: bytes) -> None:
 
 
 def test_whatever_depth_is_parsed_is_written_or_refused() -> None:
-    refused = 0
+    why = set()
     for depth in range(800, 1100):
         try:
             event = events.parse(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
             events.dump({**event, "b": event})
         except BadEvent as error:
-            assert str(error) == "nested too deeply"
-            refused += 1
-    assert refused
+            why.add(str(error))
+    assert why == {"nested too deeply"}

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from dataplane.realtime import frames
-from dataplane.realtime.legs import HIGH_WATER
+from dataplane.realtime.legs import HIGH_WATER, SLICE
 from dataplane.server import Limits
 from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import CREATED, Pair, Peer, calm, dial, gateway, handshake, pair, until, upstreams
@@ -21,7 +21,7 @@ from tests.dataplane.rig import backend, provider, table
 
 READ = 256 * 1024
 """What one read of a transport may bring."""
-ANSWERS = 2 * HIGH_WATER + READ
+ANSWERS = 2 * HIGH_WATER + 40 * SLICE
 """What our answers to a client may take up while it does not read them."""
 TOTAL = 8 * 1024 * 1024
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -146,7 +146,7 @@ async def test_a_client_that_never_reads_our_answers(piece: bytes, mid_frame: bo
         progress = [0]
 
         async def flood() -> None:
-            while progress[0] < TOTAL:
+            for _ in range(150):
                 client.write(piece * 1000)
                 await client.writer.drain()
                 progress[0] += len(piece) * 1000
@@ -155,7 +155,6 @@ async def test_a_client_that_never_reads_our_answers(piece: bytes, mid_frame: bo
         await stalled(progress)
         assert live.client._transport.get_write_buffer_size() <= ANSWERS
         assert sum(len(data) for _, data in live.relay._late) <= HIGH_WATER
-        print(progress, live.client._transport.get_write_buffer_size(), sum(len(data) for _, data in live.relay._late))
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
         client.reset()
@@ -165,7 +164,7 @@ async def test_what_comes_before_the_101_is_bounded() -> None:
     """Both sides talk before the client is answered."""
     async with pair(Limits(first_event=0.5)) as it, calm(it.rig):
         client = await dial(it.rig)
-        progress, far_progress = [0], [0]
+        progress = [0]
         client.write(handshake())
         far = await it.upstream.opened(glued=b"")
         sending = asyncio.create_task(sent(client, 1, progress))
@@ -176,7 +175,6 @@ async def test_what_comes_before_the_101_is_bounded() -> None:
         assert (await client.answer()).status == 101
         digests = await asyncio.gather(sending, received(far))
         assert digests[0] == digests[1]
-        assert far_progress == [0]
         client.reset()
 
 

@@ -525,53 +525,76 @@ class Running:
         assert not self.session.unsettled
 
 
-SITUATIONS: dict[str, Callable[[Running], object]] = {
-    "idle": lambda it: None,
-    "in a turn": Running.begin,
-    "in two turns": lambda it: (it.begin(), it.begin()),
-    "before the first turn": lambda it: it.event("client", CREATE),
-    "in the client's long frame": lambda it: (it.begin(), it.long("client", HALF)),
-    "in the upstream's long frame": lambda it: (it.begin(), it.long("upstream", HALF)),
-    "in both": lambda it: (it.long("client", HALF), it.long("upstream", HALF)),
-    "in the client's fragments": lambda it: (it.begin(), it.fragment("client")),
-    "in the upstream's fragments": lambda it: (it.begin(), it.fragment("upstream"), it.event("client", "nonsense")),
-}
-
-ACTS: dict[str, Callable[[Running], object]] = {
-    "client closes": lambda it: it.free("client") and it.last("client", Close(4001)),
-    "client closes badly": lambda it: it.free("client") and it.last("client", Frame(frames.CLOSE, b"x")),
-    "client breaks": lambda it: it.free("client") and it.last("client", BROKEN),
-    "client hides": lambda it: it.rest["client"] and it.hide(),
-    "client talks": lambda it: (
-        it.rest["client"] and it.go_on("client") or it.free("client") and it.event("client", PING)
-    ),
-    "client begins": lambda it: it.free("client", message=True) and it.long("client", HALF),
-    "client lost": lambda it: it.lose("client"),
-    "upstream closes": lambda it: it.free("upstream") and it.last("upstream", Close()),
-    "upstream breaks": lambda it: it.free("upstream") and it.last("upstream", BROKEN),
-    "upstream talks": lambda it: (
-        it.rest["upstream"] and it.go_on("upstream") or it.free("upstream") and it.event("upstream", PING)
-    ),
-    "turn done": lambda it: it.free("upstream", message=True) and it.event("upstream", done("r0")),
-    "upstream lost": lambda it: it.lose("upstream"),
-    "operator": Running.end,
-    "timer": lambda it: it.armed and it.fire(),
-}
 BROKEN = Raw(b"\xf3\x80....")
 PING = Frame(frames.PING, b"x")
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-def test_every_order_of_three_things_ends_well(situation: str) -> None:
+def situation(it: Running, name: str) -> None:
+    match name:
+        case "in a turn":
+            it.begin()
+        case "in two turns":
+            it.begin()
+            it.begin()
+        case "before a turn":
+            it.event("client", CREATE)
+        case "in the client's long frame":
+            it.begin()
+            it.long("client", HALF)
+        case "in the upstream's long frame":
+            it.begin()
+            it.long("upstream", HALF)
+        case "in both long frames":
+            it.long("client", HALF)
+            it.long("upstream", HALF)
+        case "in the client's fragments":
+            it.begin()
+            it.fragment("client")
+        case "in the upstream's fragments":
+            it.begin()
+            it.fragment("upstream")
+            it.event("client", "nonsense")
+
+
+SITUATIONS = [
+    "idle", "in a turn", "in two turns", "before a turn", "in the client's long frame", "in the upstream's long frame",
+    "in both long frames", "in the client's fragments", "in the upstream's fragments",
+]  # fmt: skip
+
+Act = tuple[Callable[[Running], object], Callable[[Running], None]]
+ACTS: dict[str, Act] = {
+    "client closes": (lambda it: it.free("client"), lambda it: it.last("client", Close(4001))),
+    "client closes badly": (lambda it: it.free("client"), lambda it: it.last("client", Frame(frames.CLOSE, b"x"))),
+    "client breaks": (lambda it: it.free("client"), lambda it: it.last("client", BROKEN)),
+    "client hides": (lambda it: it.rest["client"], Running.hide),
+    "client goes on": (lambda it: it.rest["client"], lambda it: it.go_on("client")),
+    "client pings": (lambda it: it.free("client"), lambda it: it.event("client", PING)),
+    "client begins": (lambda it: it.free("client", message=True), lambda it: it.long("client", HALF)),
+    "client lost": (lambda it: True, lambda it: it.lose("client")),
+    "upstream closes": (lambda it: it.free("upstream"), lambda it: it.last("upstream", Close())),
+    "upstream breaks": (lambda it: it.free("upstream"), lambda it: it.last("upstream", BROKEN)),
+    "upstream goes on": (lambda it: it.rest["upstream"], lambda it: it.go_on("upstream")),
+    "upstream pings": (lambda it: it.free("upstream"), lambda it: it.event("upstream", PING)),
+    "turn done": (lambda it: it.free("upstream", message=True), lambda it: it.event("upstream", done("r0"))),
+    "upstream lost": (lambda it: True, lambda it: it.lose("upstream")),
+    "operator": (lambda it: True, Running.end),
+    "timer": (lambda it: it.armed, Running.fire),
+}
+"""What can happen: when it can, and how."""
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_every_order_of_three_things_ends_well(name: str) -> None:
     for order in permutations(ACTS, 3):
         it = Running()
-        SITUATIONS[situation](it)
+        situation(it, name)
         try:
-            for act in order:
-                ACTS[act](it)
+            for can, act in map(ACTS.__getitem__, order):
+                if can(it):
+                    act(it)
             it.finish()
         except AssertionError as error:
-            error.add_note(f"{situation}: {order}")
+            error.add_note(f"{name}: {order}")
             raise
 
 

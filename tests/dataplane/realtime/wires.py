@@ -189,11 +189,9 @@ class Upstream:
 @asynccontextmanager
 async def upstreams(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     it = Upstream("")
-    peers: list[Peer] = []
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peers.append(Peer(reader, writer, masks=False))
-        it.arrivals.put_nowait(peers[-1])
+        it.arrivals.put_nowait(Peer(reader, writer, masks=False))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     it.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{server.sockets[0].getsockname()[1]}/v1"
@@ -201,8 +199,8 @@ async def upstreams(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstr
         yield it
     finally:
         server.close()
-        for peer in peers:
-            peer.writer.transport.abort()
+        while _PEERS:
+            _PEERS.pop().reset()
 
 
 @asynccontextmanager
@@ -307,4 +305,5 @@ async def calm(rig: Rig) -> AsyncIterator[None]:
         assert complaints == []
     finally:
         loop.set_exception_handler(before)
-        _PEERS.clear()
+        while _PEERS:
+            _PEERS.pop().reset()

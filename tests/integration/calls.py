@@ -1,0 +1,258 @@
+"""A gateway that serves objects as people write them, and calls of every kind with what came of each.
+
+The objects go through files, the loader, the compiler and the data plane; the calls are made by real clients; what
+the provider got is what the simulator received.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import aiohttp
+import structlog
+import yaml
+from structlog.typing import EventDict
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from simulator.server import Simulator
+from simulator.state import Received
+from tidegate.addresses import Address
+from tidegate.documents import Documents
+from tidegate.standalone import Options, Standalone
+
+Json = dict[str, object]
+CLIENT_KEY = "sk-client"
+"""What clients show unless a test says otherwise. The simulator takes it too, where it passes through."""
+UPSTREAM_KEYS = {"Authorization": "sk-simulator", "other": "Bearer sk-other"}
+FREE = Address("127.0.0.1", 0)
+
+WAYS = ("chat", "realtime", "passthrough", "tunnel")
+"""A chat completion, a realtime session of one turn, a relayed request, a relayed WebSocket."""
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "realtime": "/v1/realtime",
+    "passthrough": "/v1/echo",
+    "tunnel": "/v1/echo/ws",
+}
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What is served: a Backend behind an HTTPRoute, Policies, Secrets. Only what a test is about need be said."""
+
+    backend: Mapping[str, object] = field(default_factory=dict)
+    """Fields of its spec that are not as usual."""
+    policies: Sequence[Mapping[str, object]] = ()
+    """Their specs; without `targetRefs` they are attached to the Backend."""
+    keys: Mapping[str, str] = field(default_factory=lambda: {"ci-bot": CLIENT_KEY})
+    """Entries of the Secret `callers`."""
+    route: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the HTTPRoute's spec that are not as usual."""
+
+    def documents(self, url: str) -> list[Json]:
+        backend = {
+            "providers": [provider("one")],
+            "routes": {PATHS["chat"]: "Completions", PATHS["realtime"]: "Realtime", "*": "Passthrough"},
+            **self.backend,
+        }
+        route = {"rules": [{"name": "all", "backendRefs": [to("voice")]}], **self.route}
+        documents = [
+            _document("tidegate.dev/v1alpha1", "Backend", "voice", spec=backend),
+            _document("tidegate.dev/v1alpha1", "Backend", "spare", spec={"providers": [provider("spare")]}),
+            _document("gateway.networking.k8s.io/v1", "HTTPRoute", "front", spec=route),
+            _document("v1", "Secret", "upstream", stringData=UPSTREAM_KEYS),
+            _document("v1", "Secret", "upstream-two", stringData={"Authorization": "sk-two"}),
+            _document("v1", "Secret", "callers", stringData=dict(self.keys)),
+            _document("v1", "Secret", "strangers", stringData={"nobody": "another-key"}),
+        ]
+        for number, policy in enumerate(self.policies):
+            spec = {"targetRefs": [at("Backend", "voice")], **policy}
+            documents.append(_document("tidegate.dev/v1alpha1", "Policy", f"p{number}", spec=spec))
+        return [json.loads(json.dumps(document).replace("$URL", url)) for document in documents]
+
+
+def provider(name: str, **fields: object) -> Json:
+    """A provider that is the simulator, under a credential of ours."""
+    return {
+        "name": name,
+        "custom": {},
+        "url": "$URL/v1",
+        "auth": {"secretRef": {"name": "upstream"}},
+        **fields,
+    }
+
+
+def at(kind: str, name: str, section: str = "") -> Json:
+    """A Policy's target."""
+    group = {"Backend": "tidegate.dev", "HTTPRoute": "gateway.networking.k8s.io"}[kind]
+    return {"group": group, "kind": kind, "name": name, **({"sectionName": section} if section else {})}
+
+
+def to(backend: str, weight: int = 1) -> Json:
+    """A backendRef."""
+    return {"group": "tidegate.dev", "kind": "Backend", "name": backend, "weight": weight}
+
+
+def _document(version: str, kind: str, name: str, **rest: object) -> Json:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "ai"}, **rest}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a client asks."""
+
+    model: str = "gpt-realtime"
+    path: str = ""
+    """Empty: the usual one of the way."""
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Authorization": f"Bearer {CLIENT_KEY}"})
+    method: str = "POST"
+
+    def keyed(self, key: str) -> Call:
+        """With another key, or without one."""
+        return replace(self, headers={"Authorization": f"Bearer {key}"} if key else {})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of a call."""
+
+    status: int
+    answer: Sequence[tuple[str, str]]
+    """Header fields of the answer, names in lower case."""
+    code: str
+    """Of the refusal; empty where there is none."""
+    message: str
+    received: Sequence[Received]
+    """What the provider got."""
+    ledger: Sequence[Mapping[str, object]]
+    lines: Sequence[EventDict]
+    """What the gateway logged."""
+    shown: str = ""
+    """The model that `session.created` names to the client."""
+
+    def answered(self, name: str) -> list[str]:
+        return [value for key, value in self.answer if key == name]
+
+    def sent(self, name: str) -> list[str]:
+        """Values of a header that the provider got."""
+        return [value for key, value in self.received[-1].headers if key.lower() == name]
+
+    def logged(self, name: str) -> list[object]:
+        """A field of every turn's log line."""
+        return [line[name] for line in self.lines if line["event"] == "turn"]
+
+    @property
+    def events(self) -> list[object]:
+        """Types of the realtime events that were logged."""
+        return [line["type"] for line in self.lines if line["event"] == "event"]
+
+    @property
+    def path(self) -> str:
+        """The path that the provider was asked for; empty where it was not asked."""
+        return self.received[-1].path.partition("?")[0] if self.received else ""
+
+    @property
+    def model(self) -> str:
+        """The model that the provider billed."""
+        return str(self.ledger[-1]["model"]) if self.ledger else ""
+
+
+@dataclass
+class Stand:
+    simulator: Simulator
+    gateway: Standalone
+    file: Path
+
+    async def serve(self, objects: Objects) -> None:
+        """Serve these objects from now on."""
+        self.file.write_text(yaml.safe_dump_all(objects.documents(self.simulator.url)))
+        await self.gateway.load()
+
+    async def call(self, way: str, call: Call) -> Seen:
+        """Make a call and look at all that came of it."""
+        self.simulator.requests.clear()
+        self.simulator.ledger.clear()
+        with structlog.testing.capture_logs() as lines:
+            make = self._http if way in ("chat", "passthrough") else self._socket
+            status, fields, body, shown = await make(way, call)
+        error = body.get("error")
+        error = error if isinstance(error, dict) else {}
+        return Seen(
+            status,
+            [(name.lower(), value) for name, value in fields],
+            str(error.get("code", "")),
+            str(error.get("message", "")),
+            list(self.simulator.requests),
+            self.simulator.ledger.turns,
+            lines,
+            shown,
+        )
+
+    async def _http(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
+        url = f"http://{self.gateway.address}{call.path or PATHS[way]}{call.query and '?'}{call.query}"
+        asked: Json = {"messages": [{"role": "user", "content": "Hello"}]}
+        if call.model:
+            asked["model"] = call.model
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(call.method, url, json=asked, headers=dict(call.headers)) as reply,
+        ):
+            return reply.status, list(reply.headers.items()), _object(await reply.read()), ""
+
+    async def _socket(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
+        wanted = [call.query, f"model={call.model}" if call.model and way == "realtime" else ""]
+        query = "&".join(filter(None, wanted))
+        url = f"ws://{self.gateway.address}{call.path or PATHS[way]}{query and '?'}{query}"
+        headers = dict(call.headers)
+        try:
+            async with connect(url, additional_headers=headers, user_agent_header=None, proxy=None) as socket:
+                assert socket.response is not None
+                fields = list(socket.response.headers.raw_items())
+                shown = await _turn(socket) if way == "realtime" else await _echo(socket)
+                return 101, fields, {}, shown
+        except InvalidStatus as refused:
+            response = refused.response
+            return response.status_code, list(response.headers.raw_items()), _object(bytes(response.body or b"")), ""
+
+
+async def _turn(socket: ClientConnection) -> str:
+    """Hold one turn; the model that the session is said to have."""
+    shown = json.loads(await socket.recv())["session"]["model"]
+    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}}))
+    while json.loads(await socket.recv())["type"] != "response.done":
+        pass
+    return str(shown)
+
+
+async def _echo(socket: ClientConnection) -> str:
+    await socket.send("hello")
+    assert await socket.recv() == "hello"
+    return ""
+
+
+def _object(body: bytes) -> Json:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@asynccontextmanager
+async def standing(folder: Path, objects: Objects) -> AsyncIterator[Stand]:
+    keys = frozenset({"sk-simulator", "sk-other", "sk-two", CLIENT_KEY})
+    file = folder / "objects.yaml"
+    async with Simulator(keys=keys) as simulator:
+        file.write_text(yaml.safe_dump_all(objects.documents(simulator.url)))
+        gateway = Standalone(Options([file], FREE, FREE), Documents({}))
+        await gateway.start()
+        try:
+            yield Stand(simulator, gateway, file)
+        finally:
+            await gateway.stop()
