@@ -5,11 +5,16 @@ aiohttp's parser (llhttp, strict) refuses most ambiguous requests itself; these 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
 from dataplane.errors import Refusal
+
+_ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_VERSIONS = ((1, 0), (1, 1))
+_NOT_RELAYED = (hdrs.METH_CONNECT, hdrs.METH_TRACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +27,31 @@ class Target:
 
 
 def accept(request: web.BaseRequest, limit: int) -> Target:
-    """Raises Refusal head_too_large, invalid_header, invalid_path."""
+    """Raises Refusal head_too_large, invalid_header, invalid_path, method_not_allowed."""
     size = len(request.raw_path) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
     if size > limit:
         raise Refusal("head_too_large", f"The request head is over {limit} bytes, which is the limit here.")
+    _check_framing(request)
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
         raise Refusal("invalid_header", "The request must have exactly one Host field.")
     if hdrs.UPGRADE in request.headers and (hdrs.TRANSFER_ENCODING in request.headers or request.content_length):
         raise Refusal("invalid_header", "A request that asks for an upgrade must have no body.")
-    return _target(request.raw_path, hosts[0] if hosts else "")
+    target = _target(request.raw_path, hosts[0] if hosts else "")
+    if request.method in _NOT_RELAYED:  # a server that knows TRACE sends back what it got: the credential too
+        methods = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
+        raise Refusal("method_not_allowed", f"{request.method} is not relayed.", headers=methods)
+    return target
+
+
+def _check_framing(request: web.BaseRequest) -> None:
+    """Raises Refusal invalid_header for a version that is not spoken here, and for codings that would have to be
+    undone, or that HTTP/1.0 does not have (RFC 9112 §6.1)."""
+    if request.version not in _VERSIONS:
+        raise Refusal("invalid_header", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+    codings = request.headers.getall(hdrs.TRANSFER_ENCODING, [])
+    if codings and (request.version == _VERSIONS[0] or [name.strip().lower() for name in codings] != ["chunked"]):
+        raise Refusal("invalid_header", "Only `Transfer-Encoding: chunked` is understood, and in HTTP/1.1 alone.")
 
 
 def wants_websocket(request: web.BaseRequest) -> bool:
@@ -49,10 +69,8 @@ def _tokens(request: web.BaseRequest, name: str) -> set[str]:
 
 def _target(raw: str, host: str) -> Target:
     """Origin form (`/path?query`), or absolute form (`http://host/path?query`), whose host rules (RFC 9112 §3.2.2)."""
-    for scheme in ("http://", "https://"):
-        if raw[: len(scheme)].lower() == scheme:
-            host, slash, rest = raw[len(scheme) :].partition("/")
-            raw = slash + rest
+    if absolute := _ABSOLUTE.fullmatch(raw):
+        host, raw = absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
     path, _, query = raw.partition("?")
     if not path.startswith("/"):
         raise Refusal("invalid_path", "The request target must be a path.")

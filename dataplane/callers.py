@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dataplane import query as queries
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.table import Authentication, AuthenticationMode, CallerSet, Subject
+from dataplane.table import Authentication, AuthenticationMode, CallerSet, Subject, authentication_yaml
 
 HEADERS = ("api-key", "x-api-key", "x-goog-api-key")
 """Headers whose value is a key (Azure, Anthropic, Google). `authorization` has a scheme before it."""
@@ -91,7 +91,12 @@ class CallerIndex:
         Raises Refusal credentials_required, invalid_api_key, ambiguous_credentials,
         authentication_not_configured."""
         if authentication is None:
-            raise _refused("authentication_not_configured", _how_to_authenticate(backend))
+            raise _refused(
+                "authentication_not_configured",
+                f"Backend {backend} injects a credential, and no Policy says how callers authenticate. Apply one, with "
+                f"your own keys:\n{authentication_yaml(backend)}"
+                "(Or `authentication: {mode: None}` to serve everyone who can reach it.)",
+            )
         if authentication.mode == AuthenticationMode.NONE:
             return ANONYMOUS
         if not presented.keys:
@@ -125,21 +130,3 @@ def _by_digest(callers: CallerSet) -> Mapping[bytes, _Known]:
 
 def _refused(code: str, message: str) -> Refusal:
     return Refusal(code, message, headers={"WWW-Authenticate": "Bearer"})
-
-
-def _how_to_authenticate(backend: str) -> str:
-    namespace, _, name = backend.rpartition("/")
-    return f"""\
-Backend {backend} injects a credential, and no Policy says how callers authenticate. Apply one, with your own keys:
-apiVersion: v1
-kind: Secret
-metadata: {{name: {name}-keys, namespace: {namespace}}}
-stringData: {{my-app: CHOOSE-A-LONG-RANDOM-KEY}}
----
-apiVersion: tidegate.dev/v1alpha1
-kind: Policy
-metadata: {{name: {name}-callers, namespace: {namespace}}}
-spec:
-  targetRefs: [{{group: tidegate.dev, kind: Backend, name: {name}}}]
-  authentication: {{mode: Required, keys: [{{secretRef: {{name: {name}-keys}}}}]}}
-(Or `authentication: {{mode: None}}` to serve everyone who can reach it.)"""

@@ -17,6 +17,9 @@ from dataplane.http import Answer, ClientGone, refuse
 from dataplane.services import Limits
 
 log = logging.getLogger(__name__)
+_NEVER = b"\0\r\n\r\n"
+"""What no head may hold: it ends one that would not end, as an error. aiohttp limits the size of a field and their
+number, which lets a head have megabytes."""
 
 
 class Connection(RequestHandler):
@@ -24,7 +27,7 @@ class Connection(RequestHandler):
     for the rest of a head, and its errors quote nothing of the request (aiohttp's own answer and log line hold the
     offending header, `authorization` included)."""
 
-    __slots__ = ("_head_timer", "_limits", "_refused", "on_lost")
+    __slots__ = ("_head_size", "_head_timer", "_limits", "_refused", "on_lost")
 
     def __init__(
         self,
@@ -47,9 +50,17 @@ class Connection(RequestHandler):
         self._limits = limits
         self._refused = refused
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        """Bytes that came of a head that has not ended."""
 
     def data_received(self, data: bytes) -> None:
+        if self._head_size > self._limits.head:
+            return  # refused, and about to be closed
+        waited = self._waits_for_head()
         super().data_received(data)
+        self._head_size = self._head_size + len(data) if waited and self._waits_for_head() else 0
+        if self._head_size > self._limits.head:
+            super().data_received(_NEVER)
         if self._messages or self._request_in_progress:
             self._stop_head_timer()
         elif self._head_timer is None:
@@ -61,6 +72,10 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         if on_lost:
             on_lost()
+
+    def _waits_for_head(self) -> bool:
+        request = self._current_request
+        return not self._messages and (request is None or request.content.is_eof())
 
     def _head_is_late(self) -> None:
         self._head_timer = None
@@ -83,6 +98,8 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun")
         refusal = _parse_refusal(exc) if status != 500 else Refusal("internal_error", "The gateway failed.")
+        if self._head_size > self._limits.head:
+            refusal = Refusal("head_too_large", f"The request head is over {self._limits.head} bytes.")
         if status == 500:
             log.error("a request failed outside its stages", exc_info=exc)
         self._refused(refusal)

@@ -48,7 +48,7 @@ class Exchange:
             if all(patterns.matched(pattern, name) is None for pattern in allow.patterns):
                 raise Refusal(
                     "model_not_allowed",
-                    f"Policy {allow.policy} does not allow the model {name!r} to this caller. "
+                    f"Policy {allow.policy} does not allow the model {name[:256]!r} to this caller. "
                     f"It allows: {', '.join(allow.patterns)}.",
                     param="model",
                 )

@@ -83,7 +83,7 @@ def filled(name: str, template: Template, resolve: Callable[[Variable], str]) ->
             f"The header {name} is filled from {sources or 'a Policy'}, whose value has control characters, "
             "which no header may carry. Send it without them.",
         )
-    return value
+    return _utf8(value)
 
 
 def _named_in_connection(fields: list[tuple[str, str]]) -> frozenset[str]:

@@ -143,7 +143,8 @@ class Writer:
     ) -> None:
         """`length` of the body in bytes; None where it is not known."""
         self._request, self._limits, self._status = request, limits, status
-        self._line = f"HTTP/1.1 {status} {reason}"
+        # An upstream may say anything there, and nobody needs it.
+        self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
         self._fields = CIMultiDict(fields)
         bodiless = request.method == "HEAD" or status in (204, 304)
         self._delimited = bodiless or length is not None

@@ -12,10 +12,11 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import BinaryIO, Literal, cast
+from typing import IO, AnyStr, BinaryIO, Generic, Literal, cast
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["json", "console"]
@@ -60,22 +61,36 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
             lambda logger, name, event: render(logger, name, event).decode(),
         ],
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(Unfailing(sys.stdout))
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     # It prints the subprotocols that a client offered, which is where browsers put their keys.
     logging.getLogger("aiohttp.websocket").disabled = True
+    logging.getLogger("aiohttp.server").addFilter(_is_no_bad_request)
 
 
-class Unfailing:
+def say(line: str) -> None:
+    """Write a line to stdout for whoever started the process. As with log lines, nothing fails where nobody reads."""
+    stream = Unfailing(sys.stdout)
+    stream.write(line + "\n")
+    stream.flush()
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """What is no HTTP is its sender's business, and aiohttp would quote it, credentials included (the admin port is
+    aiohttp's alone)."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+class Unfailing(Generic[AnyStr]):
     """A stream that loses what it cannot write: whoever logs must not fail because nobody reads."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[AnyStr]) -> None:
         self._stream = stream
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: AnyStr) -> None:
         with suppress(OSError, ValueError):
             self._stream.write(data)
 
@@ -109,9 +124,15 @@ def _console() -> Callable[[WrappedLogger, str, EventDict], bytes]:
 
     def render(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
         clean = orjson.loads(CONTROL.sub(b"?", redact(_dump(event))))
-        return renderer(logger, name, clean).encode("utf-8", "replace")
+        return renderer(logger, name, {"event": "", **_filled(clean)}).encode("utf-8", "replace")
 
     return render
+
+
+def _filled(fields: dict[str, object]) -> dict[str, object]:
+    """The fields that say something, for a person; programs get all of them, in JSON."""
+    pruned = {name: _filled(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return {name: value for name, value in pruned.items() if value not in ("", None, {}, [])}
 
 
 def _dump(event: EventDict) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from dataplane import paths
 from dataplane import query as queries
@@ -128,7 +129,7 @@ def path_type(backend: Backend, path: str) -> RouteType:
 
 
 def _refuse_account_paths(backend: Backend, path: str) -> None:
-    folded = "/".join(segment.partition(";")[0].rstrip() for segment in path.casefold().split("/"))
+    folded = "/".join(map(_folded, _decoded(path).casefold().split("/")))
     for refused in backend.refused:
         pattern = refused.casefold()
         inside = pattern.endswith("/*") and pattern.removesuffix("*") in folded + "/"
@@ -138,6 +139,19 @@ def _refuse_account_paths(backend: Backend, path: str) -> None:
                 f"{path} mints credentials or touches the provider's account, and Backend {backend.name} injects "
                 "its own credential. Name the path exactly in spec.routes if callers may use it.",
             )
+
+
+def _decoded(path: str) -> str:
+    """The path as a provider might read it that decodes again and again."""
+    while (once := unquote(path)) != path:
+        path = once
+    return path
+
+
+def _folded(segment: str) -> str:
+    """A segment without what a lenient reader leaves out: parameters, a query or fragment, white space and dots at
+    its ends, characters that cannot be seen."""
+    return re.split(r"[;?#]", "".join(filter(str.isprintable, segment)))[0].strip(" .")
 
 
 def _candidate(route: Route, match: Match, order: int) -> Candidate:

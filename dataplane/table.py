@@ -134,6 +134,24 @@ class PolicySet(Frozen):
     """The first that applies to the caller holds."""
 
 
+def authentication_yaml(backend: str) -> str:
+    """The YAML that lets callers of a Backend (`namespace/name`) in: the 401 and the condition Authenticated show it."""
+    namespace, _, name = backend.rpartition("/")
+    return f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}-keys, namespace: {namespace}}}
+stringData: {{my-app: CHOOSE-A-LONG-RANDOM-KEY}}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {{name: {name}-callers, namespace: {namespace}}}
+spec:
+  targetRefs: [{{group: tidegate.dev, kind: Backend, name: {name}}}]
+  authentication: {{mode: Required, keys: [{{secretRef: {{name: {name}-keys}}}}]}}
+"""
+
+
 class Credential(Frozen):
     """What the upstream is shown: a secret of ours, the client's own, or nothing."""
 

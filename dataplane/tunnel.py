@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -138,7 +138,7 @@ def _request_head(url: str, fields: headers.Fields) -> bytes:
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     host = parts.netloc.rpartition("@")[2]
     lines = [f"GET {target} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in fields)]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return _encoded(lines)
 
 
 async def _relay_refusal(
@@ -169,14 +169,20 @@ def _join(
     transport: asyncio.Transport,
     incoming: Incoming,
 ) -> http.Answer:
-    """No await from here on: bytes that either side has sent already go over in order."""
+    """No await from here on: bytes that either side has sent already go over in order. Raises Refusal, ClientGone;
+    then the upstream's connection is gone."""
     end = incoming.data.index(_END) + len(_END)
     head, rest = bytes(incoming.data[:end]), bytes(incoming.data[end:])
+    try:
+        head = _changed(exchange, destination, head)
+    except BaseException:
+        transport.abort()
+        raise
     client, upstream = pair(services.splices)
     transport.set_protocol(upstream)
     upstream.connection_made(transport)
     try:
-        answer = take_over(request, _changed(exchange, destination, head), client)
+        answer = take_over(request, head, client)
     except ConnectionResetError:
         upstream.abort()
         raise http.ClientGone from None
@@ -191,9 +197,14 @@ def _changed(exchange: Exchange, destination: Destination, head: bytes) -> bytes
     changes = exchange.transformations(destination.provider.transformations)
     if not any(change.response != headers.NO_CHANGES for change in changes):
         return head
-    first, *lines = head.removesuffix(_END).decode("latin-1").split("\r\n")
+    first, *lines = head.removesuffix(_END).decode("utf-8", "surrogateescape").split("\r\n")
     fields = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
     resolve = exchange.resolver(provider=destination.provider.name)
     for change in changes:
         fields = headers.transformed(fields, change.response, resolve)
-    return ("\r\n".join([first, *(f"{name}: {value}" for name, value in fields)]) + "\r\n\r\n").encode("latin-1")
+    return _encoded([first, *(f"{name}: {value}" for name, value in fields)])
+
+
+def _encoded(lines: Iterable[str]) -> bytes:
+    """A head, from its lines. Bytes that are no UTF-8 stay what they were."""
+    return b"\r\n".join(line.encode("utf-8", "surrogateescape") for line in lines) + _END

@@ -33,7 +33,7 @@ PAGE = ROOT / "docs" / "reference" / "websocket-conformance.md"
 COMPRESSION = ["12.*", "13.*"]
 TAKES_S = 420.0
 PASSED = {"OK", "INFORMATIONAL"}
-PARTS = {"Passthrough": 3, "relay": 4, "Realtime": 8}
+PARTS = {"Passthrough": 5, "relay": 6, "Realtime": 10}
 """How many clients share the cases of a way. Most of the time they wait for what must not come; on the Realtime route
 also for a first event, which an echo server does not have."""
 

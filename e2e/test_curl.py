@@ -97,7 +97,7 @@ REFUSALS = {
     "realtime without upgrade": (BEARER, "GET", "/v1/realtime?model=gpt-realtime", None, 426, "upgrade_required"),
     "nobody listens": ([], "POST", "/mock/v1/chat/completions", '{"model": "m"}', 502, "upstream_unreachable"),
     "dot segments": (["--path-as-is"], "GET", "/v1/files/../models", None, 400, "invalid_path"),
-    "long head": (BEARER + ["-H", "x-long: " + "a" * 40_000], "GET", "/v1/models", None, 431, "head_too_large"),
+    "long head": ([*BEARER, "-H", "x-long: " + "a" * 40_000], "GET", "/v1/models", None, 431, "head_too_large"),
 }
 
 

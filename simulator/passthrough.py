@@ -53,7 +53,7 @@ async def _download(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
     response.content_length = left
     await response.prepare(request)
-    while left > 0:
+    while left > 0 and request.method != "HEAD":
         await response.write(_BLOCK[:left])
         left -= len(_BLOCK)
     return response

@@ -79,11 +79,14 @@ class Documents:
         self._environ = os.environ if environ is None else environ
         self._secrets: dict[Identity, tuple[Mapping[str, object], int]] = {}
         self._stdin: str | None = None
+        self._pipes: dict[Path, str] = {}
+        """What came through them: it comes once."""
 
     def load(self, paths: Iterable[str | Path]) -> Loaded:
-        """Read files, directories (their YAML and JSON files, sorted, not those of directories inside) and `-`
-        (stdin, read once). Never raises for what is in the files or for files that cannot be read."""
-        loading = _Loading(self._environ)
+        """Read files, directories (their YAML and JSON files, sorted, not those of directories inside), and what can
+        be read only once: `-` (stdin) and pipes, such as `<(sops -d secrets.yaml)` in a shell. Never raises for what
+        is in the files or for files that cannot be read."""
+        loading = _Loading(self._environ, self._pipes)
         for path in _unique(paths):
             if str(path) == STDIN:
                 loading.text(self._read_stdin(), "stdin")
@@ -117,6 +120,7 @@ class _Loading:
     """One load as it goes."""
 
     environ: Mapping[str, str]
+    pipes: dict[Path, str]
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -126,7 +130,7 @@ class _Loading:
             if not path.is_dir():
                 self._file(path)
                 return
-            found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
+            found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and _is_file(each))
         except OSError as error:
             self.errors.append(f"{path}: cannot be read: {error.strerror}")
             return
@@ -138,7 +142,7 @@ class _Loading:
 
     def _file(self, path: Path) -> None:
         try:
-            text = path.read_text("utf-8-sig")
+            text = self._read(path)
         except OSError as error:
             self.errors.append(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -146,6 +150,13 @@ class _Loading:
         else:
             # Tabs between JSON's tokens are legal, and inside its strings they are not; YAML has it the other way.
             self.text(text.replace("\t", " ") if path.suffix == ".json" else text, str(path))
+
+    def _read(self, path: Path) -> str:
+        if not path.is_fifo():
+            return path.read_text("utf-8-sig")
+        if path not in self.pipes:
+            self.pipes[path] = path.read_text("utf-8-sig")
+        return self.pipes[path]
 
     def text(self, text: str, file: str) -> None:
         try:
@@ -213,6 +224,11 @@ class _Loading:
             message = f"the environment variable {name} is not set: set it, or write $${{ for a plain ${{"
             self.errors.append(document.located(path, message))
         return _VARIABLE.sub(lambda found: self.environ.get(found[1], "") if found[1] else "${", text)
+
+
+def _is_file(path: Path) -> bool:
+    """A link that leads nowhere is one that cannot be read: what was meant to be there must not be left out."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _unique(paths: Iterable[str | Path]) -> Iterator[str | Path]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from errno import EADDRINUSE
 
 
 class Exit(IntEnum):
@@ -35,8 +36,9 @@ def listening_on(address: str, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)  # a look-up's are below 0
+        # asyncio's text is a sentence of its own; the numbers of a look-up are below 0 and not the system's.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        free_it = "Stop what uses it, or choose" if error.errno == EADDRINUSE else "Choose"
         raise Stop(
-            Exit.CANNOT_START,
-            f"cannot listen on {address}: {why}. Stop what uses it, or choose another address with {option}.",
+            Exit.CANNOT_START, f"cannot listen on {address}: {why}. {free_it} another address with {option}."
         ) from None

@@ -84,7 +84,7 @@ class Standalone:
         """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
         loaded, compiled, versions = await asyncio.to_thread(self._compile)
         try:
-            self.gateway.load(compiled.table, compiled.secrets)
+            await asyncio.to_thread(self.gateway.load, compiled.table, compiled.secrets)
         except TableRefused as refused:
             raise NotLoaded(refused.reasons) from None
         self.versions, self.objects, self.notes = versions, _objects(compiled, loaded), loaded.notes
@@ -140,6 +140,8 @@ class Standalone:
         """Log what was skipped, and everything that is not right."""
         for note in self.notes:
             log.info(note)
+        if not self.gateway.table().routes:
+            log.warning("nothing is served: these files hold no Backend that can be, so every request is answered 404")
         for problem in self.problems():
             log.warning(problem)
 
@@ -154,7 +156,7 @@ class Standalone:
 
     async def watch(self) -> None:
         """Reload whenever the files change, until it is cancelled."""
-        paths = [path for path in self.options.paths if str(path) != STDIN]
+        paths = [path for path in self.options.paths if str(path) != STDIN and not path.is_fifo()]
         try:
             async for _ in watching.changes(paths):
                 await self.reload()
@@ -197,8 +199,8 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as error:
         raise Stop(
             Exit.CANNOT_START,
-            f"{certificate} and {key} are no certificate chain and its private key, in PEM and without a passphrase: "
-            f"{error.reason or error}.",
+            f"{certificate} and {key} are no certificate chain and its private key, in PEM and without a passphrase"
+            f"{': ' + error.reason if error.reason else ''}.",
         ) from None
     except OSError as error:
         raise Stop(Exit.CANNOT_START, f"{error.filename}: {error.strerror}.") from None

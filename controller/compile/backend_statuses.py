@@ -9,6 +9,7 @@ from controller.compile.backends import Compiled, resolved
 from controller.compile.objects import Read
 from controller.compile.routes import Link
 from controller.compile.statuses import Condition, Status, false, not_accepted, ready, status, true, unknown
+from dataplane.table import authentication_yaml
 
 
 def backend_status(
@@ -36,32 +37,13 @@ def _authenticated(
     undecided = [link for link in links if link.undecided]
     if not undecided:
         return true("Authenticated", "A Policy says how callers authenticate.")
+    how_to = authentication_yaml(backend.identity.path)
     if open_by_default:
-        message = (
-            f"Open, since this gateway is on loopback. Elsewhere callers get 401 until you apply:\n{how_to(backend)}"
-        )
+        message = f"Open, since this gateway is on loopback. Elsewhere callers get 401 until you apply:\n{how_to}"
         return true("Authenticated", message, "OpenOnLoopback")
     where = ", ".join(sorted({link.route for link in undecided if link.route}))
     message = (
         "A credential is injected, and no Policy says how callers authenticate, so they get 401"
-        f"{' on ' + where if where else ''}. Apply a Secret with your own keys, and this Policy:\n{how_to(backend)}"
+        f"{' on ' + where if where else ''}. Apply a Secret with your own keys, and this Policy:\n{how_to}"
     )
     return false("Authenticated", "NoPolicy", message)
-
-
-def how_to(backend: Read[crds.Backend]) -> str:
-    """The YAML that lets callers in."""
-    name, namespace = backend.identity.name, backend.identity.namespace
-    return f"""\
-apiVersion: v1
-kind: Secret
-metadata: {{name: {name}-keys, namespace: {namespace}}}
-stringData: {{my-app: CHOOSE-A-LONG-RANDOM-KEY}}
----
-apiVersion: tidegate.dev/v1alpha1
-kind: Policy
-metadata: {{name: {name}-callers, namespace: {namespace}}}
-spec:
-  targetRefs: [{{group: tidegate.dev, kind: Backend, name: {name}}}]
-  authentication: {{mode: Required, keys: [{{secretRef: {{name: {name}-keys}}}}]}}
-"""

@@ -57,6 +57,11 @@ class Compiled:
         return next(kinds, "")
 
     @property
+    def has_sessions(self) -> bool:
+        """Whether there is a path for realtime sessions."""
+        return any(path.type is table.RouteType.REALTIME for path in self.entry.paths)
+
+    @property
     def uninspected(self) -> tuple[str, ...]:
         """Paths that are relayed without being read."""
         return tuple(path.suffix for path in self.entry.paths if path.type is table.RouteType.PASSTHROUGH)

@@ -12,6 +12,11 @@ from controller.compile.statuses import Ancestor, Condition, Status, Target, fal
 
 Place = tuple[Identity, Target]
 
+_NO_SESSIONS = (
+    "spec.telemetry.logEvents: these are events of realtime sessions, and no Backend here has a path of type Realtime: "
+    "declare one in its spec.routes, or remove the block"
+)
+
 
 class Record:
     """What became of Policies on every way through the gateway, by Policy and target."""
@@ -22,12 +27,17 @@ class Record:
         """Routes, by block and by what happened to it there."""
         self.unenforced: dict[Place, dict[str, str]] = defaultdict(dict)
         """Reason, by message."""
+        self.sessions: dict[Place, bool] = {}
+        """Where events are to be logged: whether any way there is one of realtime sessions."""
         for link in links:
             self._add(link)
 
     def _add(self, link: Link) -> None:
         for attached, block in link.combined.held:
-            self.held[attached.policy, attached.target].add(block)
+            place = (attached.policy, attached.target)
+            self.held[place].add(block)
+            if block == "telemetry" and attached.blocks.telemetry and attached.blocks.telemetry.types:
+                self.sessions[place] = link.has_sessions or self.sessions.get(place, False)
         for loss in link.combined.lost:
             self.lost[loss.loser.policy, loss.loser.target][loss.block, loss.why].append(link.route)
         for each in link.unenforced:
@@ -81,6 +91,8 @@ def _accepted(place: Place, record: Record) -> Condition:
 def _enforced(place: Place, attachments: Attachments, record: Record) -> Condition:
     problems = list(attachments.key_problems.get(place[0], []))
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
+    if not record.sessions.get(place, True):
+        problems.append(("NoSessions", _NO_SESSIONS))
     if problems:
         return false("Enforced", problems[0][0], "; ".join(message for _, message in problems))
     return true("Enforced", "Enforced wherever it is in force.")

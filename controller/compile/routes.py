@@ -36,6 +36,8 @@ class Link:
     unenforced: tuple[Unenforced, ...] = ()
     undecided: bool = False
     """A credential is injected and no Policy says how callers authenticate."""
+    has_sessions: bool = True
+    """Realtime sessions can come this way."""
     closed: str = ""
     """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
 
@@ -100,15 +102,17 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         policies=table.PolicySet() if conflict else policies,
         error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
     )
-    return forward, Link(rule.route.name, name, combined, unenforced, undecided)
+    return forward, Link(rule.route.name, name, combined, unenforced, undecided, backend.has_sessions)
 
 
 def _unserved(name: str, around: Surroundings) -> Link:
     """A Backend that no route leads to: its Policies are looked at all the same."""
     namespace, _, short = name.partition("/")
     combined = combine((Target("Backend", namespace, short),), around.attachments)
-    _, undecided = _authenticated(around.backends[name], combined.policies, around.open_by_default)
-    return Link("", name, combined, undecided=undecided)
+    backend = around.backends[name]
+    _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
+    has_sessions = backend.has_sessions or bool(backend.entry.error)
+    return Link("", name, combined, undecided=undecided, has_sessions=has_sessions)
 
 
 def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:

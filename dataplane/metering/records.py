@@ -14,6 +14,9 @@ import structlog
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
 
+LONGEST_NAME = 256
+"""Characters of a name from outside that a line holds: a request may name a model of megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
@@ -58,22 +61,22 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None) -> dict[str, o
     return {
         "id": usage.id,
         "session": usage.session,
-        "response_id": usage.response_id,
+        "response_id": _name(usage.response_id),
         "operation": usage.operation,
         "status": usage.status,
         "route": usage.route,
         "backend": usage.backend,
         "provider": usage.provider,
         "provider_kind": usage.provider_kind,
-        "public_model": usage.public_model,
-        "request_model": usage.request_model,
-        "response_model": usage.response_model,
+        "public_model": _name(usage.public_model),
+        "request_model": _name(usage.request_model),
+        "response_model": _name(usage.response_model),
         "caller": _caller(usage.caller),
         "tokens": None if usage.tokens is None else usage.tokens.nonzero(),
         "cost_usd": usd(cost.usd),
         "cost_status": cost.status,
         "price_source": cost.source,
-        "duration": duration,
+        "duration": None if duration is None else round(duration, 6),
     }
 
 
@@ -84,7 +87,7 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
         "route": summary.route,
         "backend": summary.backend,
         "provider": summary.provider,
-        "model": summary.model,
+        "model": _name(summary.model),
         "caller": _caller(summary.caller),
         "turns": summary.turns,
         "tokens": summary.tokens.nonzero(),
@@ -94,6 +97,10 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
         "reason": summary.reason,
         "initiator": summary.initiator,
     }
+
+
+def _name(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def _caller(caller: Caller) -> dict[str, str]:

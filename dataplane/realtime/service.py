@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dataplane import http
 from dataplane.exchange import Exchange
-from dataplane.metering.records import SessionSummary
+from dataplane.metering.records import SessionSummary, usd
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.legs import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE, Ended
@@ -164,5 +164,5 @@ def _shown(entry: _Entry) -> dict[str, object]:
         "seconds": round(entry.live.age, 3),
         "turns": session.turns,
         "tokens": session.tokens.nonzero(),
-        "cost_usd": None if entry.cost is None else str(entry.cost),
+        "cost_usd": usd(entry.cost),
     }

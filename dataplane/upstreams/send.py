@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from http import HTTPStatus
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -61,6 +62,8 @@ async def send(
         why = type(error.__cause__ or error).__name__
         raise Refusal("upstream_unreachable", f"The connection to {host} broke ({why}).") from None
     try:
+        if response.status < HTTPStatus.OK:  # 101 to a request for no upgrade, or a status that there is not
+            raise Refusal("upstream_protocol_error", f"{host} answered {response.status}, which ends no request.")
         check_credential(destination, response.status)
     except Refusal:
         response.close()

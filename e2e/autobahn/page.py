@@ -42,8 +42,8 @@ gateway, each with an echo server behind it that passes all of them:
 - **Realtime**: a path of this type. Here every message of a client is read, and one that is no JSON event is answered
   by the gateway instead of being sent on: an echo cannot come back.
 
-A case counts as passed where the suite calls both behaviour and close OK, or informational. Sections 12 and 13 (compression)
-run every night, and only through Passthrough: no compression is negotiated on a Realtime path.
+A case counts as passed where the suite calls both behaviour and close OK, or informational. Sections 12 and 13
+(compression) run every night, and only through Passthrough: no compression is negotiated on a Realtime path.
 """
 
 
@@ -83,7 +83,7 @@ def _exceptions(way: str, cases: Mapping[str, Expected]) -> list[str]:
 
 
 def _short(cases: list[str]) -> str:
-    """`6.1.1, 6.1.2, 6.1.3` as `6.1.1–3`."""
+    """`6.1.1, 6.1.2, 6.1.3` as `6.1.1-3`."""
     runs: list[list[str]] = []
     for case in cases:
         head, _, last = case.rpartition(".")
@@ -91,5 +91,5 @@ def _short(cases: list[str]) -> str:
             runs[-1].append(case)
         else:
             runs.append([case])
-    shown = [run[0] if len(run) == 1 else f"{run[0]}–{run[-1].rpartition('.')[2]}" for run in runs]
+    shown = [run[0] if len(run) == 1 else f"{run[0]}-{run[-1].rpartition('.')[2]}" for run in runs]
     return ", ".join(shown)

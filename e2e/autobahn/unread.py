@@ -26,7 +26,8 @@ TERMS = Terms(
 )
 MAX_MESSAGE = 64 * 1024 * 1024
 END = b"\r\n\r\n"
-LINGER_S = 5.0
+ANSWERS_S = 5.0
+STALL_S = 60.0
 
 
 class Nobody:
@@ -68,20 +69,19 @@ class Front(Head):
         task.add_done_callback(self._tasks.discard)
 
     async def _join(self, client: asyncio.Transport) -> None:
-        async with asyncio.timeout(LINGER_S):
+        async with asyncio.timeout(ANSWERS_S):
             asked = await self.whole
             loop = asyncio.get_running_loop()
             upstream, answer = await loop.create_connection(Head, "127.0.0.1", self._port)
             upstream.write(_without_extensions(asked))
             answered = await answer.whole
-        live = LiveSession(Session(TERMS), Nobody(), max_message=MAX_MESSAGE, reads=False)
+        live = LiveSession(Session(TERMS), Nobody(), max_message=MAX_MESSAGE, stall=STALL_S, reads=False)
         upstream.set_protocol(live.upstream)
         live.upstream.connection_made(upstream)
         client.write(answered)
-        client.set_protocol(live.attach())
-        assert live.client is not None
-        live.client.connection_made(client)
-        live.greet()
+        leg = live.attach()
+        client.set_protocol(leg)
+        leg.connection_made(client)
 
 
 def _without_extensions(head: bytes) -> bytes:

@@ -6,8 +6,9 @@ the provider got is what the simulator received.
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -176,11 +177,18 @@ class Stand:
 
     async def call(self, way: str, call: Call) -> Seen:
         """Make a call and look at all that came of it."""
+        make = self._http if way in ("chat", "passthrough") else self._socket
+        return await self._look(make(way, call))
+
+    async def converse(self, model: str) -> Seen:
+        """Hold a session of two turns, in which tokens of every modality are heard, remembered and said."""
+        return await self._look(self._socket("realtime", Call(model=model), _conversation))
+
+    async def _look(self, making: Coroutine[None, None, tuple[int, list[tuple[str, str]], Json, str]]) -> Seen:
         self.simulator.requests.clear()
         self.simulator.ledger.clear()
         with structlog.testing.capture_logs() as lines:
-            make = self._http if way in ("chat", "passthrough") else self._socket
-            status, fields, body, shown = await make(way, call)
+            status, fields, body, shown = await making
         error = body.get("error")
         error = error if isinstance(error, dict) else {}
         return Seen(
@@ -205,17 +213,27 @@ class Stand:
         ):
             return reply.status, list(reply.headers.items()), _object(await reply.read()), ""
 
-    async def _socket(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
+    async def _socket(
+        self, way: str, call: Call, talk: Callable[[ClientConnection], Awaitable[str]] | None = None
+    ) -> tuple[int, list[tuple[str, str]], Json, str]:
+        talk = talk or (_turn if way == "realtime" else _echo)
         wanted = [call.query, f"model={call.model}" if call.model and way == "realtime" else ""]
         query = "&".join(filter(None, wanted))
-        url = f"ws://{self.gateway.address}{call.path or PATHS[way]}{query and '?'}{query}"
         headers = dict(call.headers)
+        address = self.gateway.address
+        url = f"ws://{headers.pop('Host', address)}{call.path or PATHS[way]}{query and '?'}{query}"
         try:
-            async with connect(url, additional_headers=headers, user_agent_header=None, proxy=None) as socket:
+            async with connect(
+                url,
+                host=address.host,
+                port=address.port,
+                additional_headers=headers,
+                user_agent_header=None,
+                proxy=None,
+            ) as socket:
                 assert socket.response is not None
                 fields = list(socket.response.headers.raw_items())
-                shown = await _turn(socket) if way == "realtime" else await _echo(socket)
-                return 101, fields, {}, shown
+                return 101, fields, {}, await talk(socket)
         except InvalidStatus as refused:
             response = refused.response
             return response.status_code, list(response.headers.raw_items()), _object(bytes(response.body or b"")), ""
@@ -224,10 +242,28 @@ class Stand:
 async def _turn(socket: ClientConnection) -> str:
     """Hold one turn; the model that the session is said to have."""
     shown = json.loads(await socket.recv())["session"]["model"]
-    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}}))
+    await _respond(socket, "text")
+    return str(shown)
+
+
+async def _conversation(socket: ClientConnection) -> str:
+    content = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_audio", "audio": base64.b64encode(bytes(48_000)).decode()},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA"},
+    ]
+    for modality in ("audio", "text"):
+        item = {"type": "message", "role": "user", "content": content}
+        await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        await _respond(socket, modality)
+    return ""
+
+
+async def _respond(socket: ClientConnection, modality: str) -> None:
+    """Ask for an answer and wait for its end."""
+    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": [modality]}}))
     while json.loads(await socket.recv())["type"] != "response.done":
         pass
-    return str(shown)
 
 
 async def _echo(socket: ClientConnection) -> str:

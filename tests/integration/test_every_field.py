@@ -7,274 +7,36 @@ holds the rows against the models, so that no new field goes without one.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from crds.backend import BackendSpec
 from crds.policy import PolicySpec
 from crds.structural import as_mapping, structural
-from tests.integration.calls import CLIENT_KEY, PATHS, UPSTREAM_KEYS, WAYS, Call, Objects, Seen, at, provider, standing, to
-
-METERED = ("chat", "realtime")
-See = Callable[[Seen], object]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is seen with and without something."""
-
-    about: str
-    """Fields, as paths separated by spaces; or, where the fields have their row already, what is shown here."""
-    before: Objects
-    after: Objects
-    see: See
-    unlike: object
-    """What is seen before. A mapping: by way."""
-    like: object
-    """What is seen after."""
-    ways: Sequence[str] = WAYS
-    call: Call = field(default_factory=Call)
+from dataplane.table import Variable
+from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, standing
+from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, ROWS, Row
 
 
-USUAL = Objects()
-PROVIDER = "Backend.spec.providers[]"
-MODEL = "Backend.spec.models[]"
-POLICY = "Policy.spec"
+@pytest.mark.parametrize(
+    ("row", "way"), [pytest.param(row, way, id=f"{row.about}-{way}") for row in ROWS for way in row.ways]
+)
+async def test_it_has_an_effect(row: Row, way: str, tmp_path: Path) -> None:
+    async with standing(tmp_path, row.before) as stand:
+        seen = await stand.call(way, row.call)
+        assert row.see(seen) == _by_way(row.unlike, way), f"before: {seen.message}"
+        await stand.serve(row.after)
+        seen = await stand.call(way, row.call)
+        assert row.see(seen) == _by_way(row.like, way), f"after: {seen.message}"
 
 
-def one(**fields: object) -> Objects:
-    """With a provider that is not as usual in these fields."""
-    return Objects({"providers": [provider("one", **fields)]})
+def _by_way(value: object, way: str) -> object:
+    return value[way] if isinstance(value, Mapping) else value
 
-
-def models(*targets: Mapping[str, object], name: str = "voice") -> Objects:
-    """With one model, and two providers to serve it."""
-    return Objects({"providers": [provider("one"), provider("two")], "models": [{"name": name, "targets": [*targets]}]})
-
-
-def policies(*specs: Mapping[str, object], **objects: object) -> Objects:
-    return Objects(policies=specs, **objects)  # type: ignore[arg-type]
-
-
-def status(seen: Seen) -> object:
-    return seen.status, seen.code
-
-
-def sent(name: str) -> See:
-    return lambda seen: seen.sent(name)
-
-
-def answered(name: str) -> See:
-    return lambda seen: seen.answered(name)
-
-
-def logged(name: str) -> See:
-    return lambda seen: seen.logged(name)
-
-
-def caller(seen: Seen) -> object:
-    return [(each["namespace"], each["key"], each["team"]) for each in seen.logged("caller") if isinstance(each, dict)]
-
-
-OK = {"chat": (200, ""), "realtime": (101, ""), "passthrough": (200, ""), "tunnel": (101, "")}
-
-
-def refused(code: int, reason: str) -> dict[str, object]:
-    return dict.fromkeys(WAYS, (code, reason))
-
-
-BACKENDS = [
-    Row(f"{PROVIDER}.name", USUAL, Objects({"providers": [provider("uno")]}), logged("provider"), ["one"], ["uno"], METERED),
-    Row(f"{PROVIDER}.custom {PROVIDER}.openai", USUAL, one(custom=None, openai={}), logged("provider_kind"),
-        ["custom"], ["openai"], METERED),
-    Row(f"{PROVIDER}.url", USUAL, one(url="$URL/v1/echo/"), lambda seen: seen.path,
-        PATHS, {way: "/v1/echo" + path for way, path in PATHS.items()}, ("chat", "passthrough")),
-    Row(f"{PROVIDER}.url of a session", USUAL, one(url="$URL/elsewhere"), lambda seen: seen.path,
-        PATHS, {way: "/elsewhere" + path for way, path in PATHS.items()}, ("realtime", "tunnel")),
-    Row(f"{PROVIDER}.auth.secretRef.key", USUAL, one(auth={"secretRef": {"name": "upstream", "key": "other"}}),
-        sent("authorization"), ["Bearer sk-simulator"], ["Bearer sk-other"]),
-    Row(f"{PROVIDER}.auth.secretRef.name", USUAL, one(auth={"secretRef": {"name": "upstream-two"}}),
-        sent("authorization"), ["Bearer sk-simulator"], ["Bearer sk-two"]),
-    Row(f"{PROVIDER}.auth.passthrough", USUAL, one(auth={"passthrough": {}}),
-        sent("authorization"), ["Bearer sk-simulator"], [f"Bearer {CLIENT_KEY}"]),
-    Row("no auth: no credential", USUAL, one(auth=None), sent("authorization"),
-        ["Bearer sk-simulator"], [], ("passthrough", "tunnel")),
-    Row(f"{PROVIDER}.defaultModel", USUAL, one(defaultModel="gpt-5"), lambda seen: (seen.status, seen.code, seen.model),
-        dict.fromkeys(METERED, (400, "missing_model", "")),
-        {"chat": (200, "", "gpt-5"), "realtime": (101, "", "gpt-5")}, METERED, Call(model="")),
-    Row(f"{PROVIDER}.modelOverride", USUAL, one(modelOverride="gpt-5"), lambda seen: seen.model,
-        "gpt-realtime", "gpt-5", METERED),
-    Row(f"{MODEL}.name", USUAL, models({"provider": "one", "model": "gpt-realtime"}), status,
-        OK, refused(404, "model_not_found"), METERED),
-    Row(f"{MODEL}.name {MODEL}.targets[].model", USUAL, models({"provider": "one", "model": "gpt-realtime"}),
-        lambda seen: seen.model, "voice", "gpt-realtime", METERED, Call(model="voice")),
-    Row("a pattern", models({"provider": "one", "model": "gpt-*"}, name="eu/*"),
-        models({"provider": "one", "model": "*"}, name="*/gpt-5"), lambda seen: seen.model,
-        "gpt-gpt-5", "eu", METERED, Call(model="eu/gpt-5")),
-    Row("the session is named to the client as it asked", models({"provider": "one"}),
-        models({"provider": "one", "model": "gpt-realtime"}), lambda seen: (seen.model, seen.shown),
-        ("voice", "voice"), ("gpt-realtime", "voice"), ("realtime",), Call(model="voice")),
-    Row(f"{MODEL}.targets[].provider", models({"provider": "one"}), models({"provider": "two"}), logged("provider"),
-        ["one"], ["two"], METERED, Call(model="voice")),
-    Row(f"{MODEL}.targets[].weight", models({"provider": "one"}, {"provider": "two", "weight": 0}),
-        models({"provider": "one", "weight": 0}, {"provider": "two"}), logged("provider"),
-        ["one"], ["two"], METERED, Call(model="voice")),
-    Row("Backend.spec.routes.*", USUAL, Objects({"routes": {"/v1/embeddings": "Passthrough"}}), status,
-        OK, refused(404, "undeclared_path")),
-    Row("routes: a path of another type", USUAL,
-        Objects({"routes": {"/chat/completions": "Passthrough", "/realtime": "Passthrough", "*": "Completions"}}),
-        lambda seen: (seen.status, len(seen.logged("id"))),
-        {"chat": (200, 1), "realtime": (101, 1)}, {"chat": (200, 0), "realtime": (101, 0)}, METERED),
-    Row("routes: the longest suffix", Objects({"routes": {"/completions": "Completions", "/realtime": "Realtime"}}),
-        Objects({"routes": {"/completions": "Passthrough", "/v1/chat/completions": "Completions",
-                            "/realtime": "Passthrough", "/v1/realtime": "Realtime"}}),
-        lambda seen: len(seen.logged("id")), 1, 1, METERED),
-    Row("Backend.spec.expose.hostnames[]", Objects({"expose": {"hostnames": ["elsewhere.example"]}}),
-        Objects({"expose": {"hostnames": ["*.example"]}}), logged("route"),
-        ["ai/front#all"], ["ai/voice"], METERED, Call(headers={"Host": "voice.example"})),
-    Row("Backend.spec.expose.pathPrefix", Objects({"expose": {}}), Objects({"expose": {"pathPrefix": "/own"}}),
-        lambda seen: seen.path, "/v1/own/v1/echo", "/v1/echo", ("passthrough",), Call(path="/own/v1/echo")),
-    Row("expose: the Backend's own path", USUAL, Objects({"expose": {}}),
-        lambda seen: seen.path, {way: "/v1/ai/voice" + path for way, path in PATHS.items()}, PATHS, ("passthrough",),
-        Call(path="/ai/voice/v1/echo")),
-]  # fmt: skip
-
-SET_X = {"transformation": {"request": {"set": [{"name": "x-level", "value": "set"}]}}}
-KEYS = {"keys": [{"secretRef": {"name": "callers"}, "team": "support"}]}
-GUARD = {"authentication": KEYS}
-CLIENT_SAYS = Call(headers={"Authorization": f"Bearer {CLIENT_KEY}", "X-Level": "client"})
-
-
-def level(*target: str) -> Objects:
-    return policies({"targetRefs": [at(*target)], **SET_X})
-
-
-def request(**ops: object) -> Objects:
-    return policies({"transformation": {"request": ops}})
-
-
-def response(**ops: object) -> Objects:
-    return policies({"transformation": {"response": ops}})
-
-
-def secret(value: str, mode: str = "Required") -> Objects:
-    """With a key as an entry of a Secret writes it."""
-    return policies({"authentication": {**KEYS, "mode": mode}}, keys={"ci-bot": value})
-
-
-TWO = {"providers": [provider("one"), provider("two")], "models": [{"name": "*", "targets": [{"provider": "two"}]}]}
-POLICIES = [
-    Row(f"{POLICY}.targetRefs[].kind {POLICY}.targetRefs[].group {POLICY}.targetRefs[].name",
-        level("Backend", "spare"), level("Backend", "voice"), sent("x-level"), ["client"], ["set"], WAYS, CLIENT_SAYS),
-    Row("a Policy on an HTTPRoute", USUAL, level("HTTPRoute", "front"), sent("x-level"),
-        ["client"], ["set"], WAYS, CLIENT_SAYS),
-    Row(f"{POLICY}.targetRefs[].sectionName", Objects(policies=level("HTTPRoute", "front", "b").policies, route={
-        "rules": [{"name": "a", "backendRefs": [to("voice")]},
-                  {"name": "b", "matches": [{"path": {"value": "/b"}}], "backendRefs": [to("voice")]}]}),
-        level("HTTPRoute", "front", "all"), sent("x-level"), ["client"], ["set"], WAYS, CLIENT_SAYS),
-    Row("a Policy on a provider", Objects(TWO, policies=level("Backend", "voice", "one").policies),
-        Objects(TWO, policies=level("Backend", "voice", "two").policies), sent("x-level"),
-        ["client"], ["set"], METERED, CLIENT_SAYS),
-    Row("the narrowest transformation is the last", level("HTTPRoute", "front"),
-        policies(*level("HTTPRoute", "front").policies, *request(add=[{"name": "x-level", "value": "narrow"}]).policies),
-        sent("x-level"), ["set"], ["set", "narrow"]),
-    Row(f"{POLICY}.subjects[].key", policies(GUARD, {**SET_X, "subjects": [{"key": "nobody"}]}),
-        policies(GUARD, {**SET_X, "subjects": [{"key": "ci-bot"}]}), sent("x-level"), [], ["set"]),
-    Row(f"{POLICY}.subjects[].team", policies(GUARD, {**SET_X, "subjects": [{"team": "sales"}]}),
-        policies(GUARD, {**SET_X, "subjects": [{"team": "support"}]}), sent("x-level"), [], ["set"]),
-    Row(f"{POLICY}.precedence",
-        policies({"targetRefs": [at("HTTPRoute", "front")], "authentication": {"mode": "None"}}, GUARD),
-        policies({"targetRefs": [at("HTTPRoute", "front")], "authentication": {"mode": "None"}, "precedence": "Override"},
-                 GUARD), status, refused(401, "credentials_required"), OK, WAYS, Call().keyed("")),
-    Row(f"{POLICY}.transformation.request.set[].name {POLICY}.transformation.request.set[].value", USUAL,
-        request(set=[{"name": "X-Level", "value": "a"}]), sent("x-level"), ["client"], ["a"], WAYS, CLIENT_SAYS),
-    Row(f"{POLICY}.transformation.request.add[].name {POLICY}.transformation.request.add[].value", USUAL,
-        request(add=[{"name": "X-Level", "value": "a"}]), sent("x-level"), ["client"], ["client", "a"], WAYS, CLIENT_SAYS),
-    Row(f"{POLICY}.transformation.request.remove[]", USUAL, request(remove=["X-Level"]), sent("x-level"),
-        ["client"], [], WAYS, CLIENT_SAYS),
-    Row("request.remove: sec-websocket-extensions", USUAL, request(remove=["Sec-WebSocket-Extensions"]),
-        lambda seen: bool(seen.sent("sec-websocket-extensions")), True, False, ("tunnel",)),
-    Row(f"{POLICY}.transformation.response.set[].name {POLICY}.transformation.response.set[].value", USUAL,
-        response(set=[{"name": "X-Level", "value": "a"}]), answered("x-level"), [], ["a"]),
-    Row(f"{POLICY}.transformation.response.add[].name {POLICY}.transformation.response.add[].value",
-        response(set=[{"name": "x-level", "value": "a"}]),
-        response(set=[{"name": "x-level", "value": "a"}], add=[{"name": "X-Level", "value": "b"}]),
-        answered("x-level"), ["a"], ["a", "b"]),
-    Row(f"{POLICY}.transformation.response.remove[]", USUAL, response(remove=["Server", "Date"]),
-        lambda seen: bool(seen.answered("server") or seen.answered("date")), True, False),
-    Row(f"{POLICY}.authentication.keys[].secretRef.name",
-        policies({"authentication": {"keys": [{"secretRef": {"name": "strangers"}}]}}), policies(GUARD), status,
-        refused(401, "invalid_api_key"), OK),
-    Row("authentication: Required without a key", USUAL, policies(GUARD), status,
-        OK, refused(401, "credentials_required"), WAYS, Call().keyed("")),
-    Row(f"{POLICY}.authentication.mode", secret(CLIENT_KEY), secret(CLIENT_KEY, "Optional"), status,
-        refused(401, "credentials_required"), OK, WAYS, Call().keyed("")),
-    Row("authentication: Optional with a wrong key", policies({"authentication": {"mode": "None"}}),
-        secret(CLIENT_KEY, "Optional"), status, OK, refused(401, "invalid_api_key"), WAYS, Call().keyed("sk-guess")),
-    Row(f"{POLICY}.authentication.keys[].team", policies({"authentication": {"keys": [{"secretRef": {"name": "callers"}}]}}),
-        policies(GUARD), caller, [("ai", "ci-bot", "")], [("ai", "ci-bot", "support")], METERED),
-    Row("a key as JSON", secret('{"key": "another"}'), secret(f'{{"key": "Bearer {CLIENT_KEY}"}}'), status,
-        refused(401, "invalid_api_key"), OK),
-    Row("a key as its digest", secret(f'{{"sha256": "{"0" * 64}"}}'),
-        secret('{"sha256": "3f5b1ce1fd8a1a1c8d3b1e27a6bd8d0a0a2d1c6a4e7cba0a7c0a3a3c6b2f4a55"}'
-               .replace("3f5b1ce1fd8a1a1c8d3b1e27a6bd8d0a0a2d1c6a4e7cba0a7c0a3a3c6b2f4a55", "$DIGEST")), status,
-        refused(401, "invalid_api_key"), OK),
-    Row("a key that has expired", secret(f'{{"key": "{CLIENT_KEY}", "expires": "2999-01-01T00:00:00Z"}}'),
-        secret(f'{{"key": "{CLIENT_KEY}", "expires": "2020-01-01T00:00:00+01:00"}}'), status,
-        OK, refused(401, "invalid_api_key")),
-    Row(f"{POLICY}.models.allow[]", policies({"models": {"allow": ["gpt-*"]}}),
-        policies({"models": {"allow": ["gpt-*"]}}, {"models": {"allow": ["gpt-5"]}}), status,
-        OK, refused(403, "model_not_allowed"), METERED),
-    Row("models.allow is of public names", Objects(models({"provider": "one", "model": "gpt-5"}).backend,
-        policies=({"models": {"allow": ["voice"]}},)), Objects(models({"provider": "one", "model": "gpt-5"}).backend,
-        policies=({"models": {"allow": ["gpt-5"]}},)), status,
-        OK, refused(403, "model_not_allowed"), METERED, Call(model="voice")),
-    Row("models.allow for some callers", policies(GUARD, {"models": {"allow": ["gpt-5"]}, "subjects": [{"team": "sales"}]}),
-        policies(GUARD, {"models": {"allow": ["gpt-5"]}, "subjects": [{"team": "support"}]}), status,
-        OK, refused(403, "model_not_allowed"), METERED),
-    Row(f"{POLICY}.telemetry.logEvents[]", USUAL,
-        policies({"telemetry": {"logEvents": ["session.created", "response.create", "response.done"]}}),
-        lambda seen: seen.events, [], ["session.created", "response.create", "response.done"], ("realtime",)),
-    Row("logEvents: all of them", policies({"telemetry": {"logEvents": []}}), policies({"telemetry": {"logEvents": ["*"]}}),
-        lambda seen: {"response.create", "response.output_text.delta"} & {*seen.events},
-        set(), {"response.create", "response.output_text.delta"}, ("realtime",)),
-]  # fmt: skip
-
-FRONT = [{"name": "x", "backendRefs": [to("voice")], "matches": [{}]}]
-
-
-def front(*matches: Mapping[str, object], **spec: object) -> Objects:
-    """An HTTPRoute with one rule that matches so."""
-    return Objects(route={"rules": [{"name": "all", "matches": [*matches], "backendRefs": [to("voice")]}], **spec})
-
-
-HTTP_ROUTES = [
-    Row("hostnames", front({}, hostnames=["voice.example"]), front({}, hostnames=["other.example"]), status,
-        OK, refused(404, "unknown_host"), WAYS, Call(headers={"Host": "voice.example:80"})),
-    Row("a path prefix", front({"path": {"value": "/v1"}}), front({"path": {"value": "/v"}}), status,
-        OK, refused(404, "unknown_host")),
-    Row("an exact path", front(*({"path": {"type": "Exact", "value": path}} for path in PATHS.values())),
-        front({"path": {"type": "Exact", "value": "/v1"}}), status, OK, refused(404, "unknown_host")),
-    Row("a regular expression", front({"path": {"type": "RegularExpression", "value": "/v[0-9]/.*"}}),
-        front({"path": {"type": "RegularExpression", "value": "/v[0-9]"}}), status, OK, refused(404, "unknown_host")),
-    Row("a header", front({"headers": [{"name": "X-Level", "value": "client"}]}),
-        front({"headers": [{"name": "X-Level", "value": "other"}]}), status, OK, refused(404, "unknown_host"), WAYS,
-        CLIENT_SAYS),
-    Row("a query parameter", front({"queryParams": [{"name": "a", "type": "RegularExpression", "value": "[0-9]+"}]}),
-        front({"queryParams": [{"name": "a", "value": "2"}]}), status, OK, refused(404, "unknown_host"), WAYS,
-        Call(query="a=1")),
-    Row("a method", front({"method": "POST"}, {"method": "GET"}), front({"method": "PUT"}), status,
-        OK, refused(404, "unknown_host")),
-    Row("backendRefs", USUAL, Objects(route={"rules": [{"backendRefs": [to("spare")]}]}), logged("backend"),
-        ["ai/voice"], ["ai/spare"], METERED),
-    Row("backendRefs[].weight", Objects(route={"rules": [{"backendRefs": [to("voice"), to("spare", 0)]}]}),
-        Objects(route={"rules": [{"backendRefs": [to("voice", 0), to("spare")]}]}), logged("backend"),
-        ["ai/voice"], ["ai/spare"], METERED),
-]  # fmt: skip
 
 VARIABLES = {
     "request.header.X-Level": "client",
@@ -287,4 +49,96 @@ VARIABLES = {
     "caller.key": "ci-bot",
     "caller.team": "support",
 }
-ROWS = [*BACKENDS, *POLICIES, *HTTP_ROUTES]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_a_variable_is_filled(variable: str, way: str, tmp_path: Path) -> None:
+    changes = {"set": [{"name": "x-filled", "value": f"<${{{variable}}}>"}]}
+    model = {"name": "voice", "targets": [{"provider": "one", "model": "gpt-realtime"}]}
+    objects = Objects(
+        {"models": [model]}, policies=(GUARD, {"transformation": {"request": changes, "response": changes}})
+    )
+    call = Call(model="voice", query="a=1+2", headers=CLIENT_SAYS.headers)
+    async with standing(tmp_path, objects) as stand:
+        seen = await stand.call(way, call)
+    value = f"<{_by_way(VARIABLES[variable], way)}>"
+    assert (seen.sent("x-filled"), seen.answered("x-filled")) == ([value], [value]), seen.message
+
+
+def test_no_variable_is_left_out() -> None:
+    sources = get_args(Variable.model_fields["source"].annotation)
+    assert {source for source in sources for name in VARIABLES if name.startswith(source)} == {*sources}
+
+
+PRICES = {
+    "inputText": ("input_token_details", "text_tokens"),
+    "inputAudio": ("input_token_details", "audio_tokens"),
+    "inputImage": ("input_token_details", "image_tokens"),
+    "cachedText": ("input_token_details", "cached_tokens_details", "text_tokens"),
+    "cachedAudio": ("input_token_details", "cached_tokens_details", "audio_tokens"),
+    "cachedImage": ("input_token_details", "cached_tokens_details", "image_tokens"),
+    "outputText": ("output_token_details", "text_tokens"),
+    "outputAudio": ("output_token_details", "audio_tokens"),
+}
+"""Price → where the provider says how many tokens it is for. Cached ones are a part of the input."""
+
+
+@pytest.mark.parametrize("name", PRICES)
+async def test_a_price_is_charged(name: str, tmp_path: Path) -> None:
+    """At a dollar a token and nothing for the others, the cost is the number of tokens."""
+    others = {other: "0" for other in PRICES if other != name}
+    async with standing(tmp_path, _priced(others)) as stand:
+        seen = await stand.converse("voice")
+        amount = sum(_amount(turn["usage"], name) for turn in seen.ledger)
+        assert amount
+        assert _cost(seen) != amount
+        await stand.serve(_priced({**others, name: "1000000"}))
+        assert _cost(await stand.converse("voice")) == amount
+
+
+@pytest.mark.parametrize(("name", "said"), [("inputText", "prompt_tokens"), ("outputText", "completion_tokens")])
+async def test_a_price_is_charged_for_a_chat(name: str, said: str, tmp_path: Path) -> None:
+    async with standing(tmp_path, _priced({"inputText": "0", "outputText": "0", name: "1000000"})) as stand:
+        seen = await stand.call("chat", Call(model="voice"))
+    assert _cost(seen) == as_mapping(seen.ledger[-1]["usage"])[said]
+    assert (seen.logged("cost_status"), seen.logged("price_source")) == (["priced"], ["backend"])
+
+
+def _priced(price: Mapping[str, str]) -> Objects:
+    return Objects({"models": [{"name": "voice", "targets": [{"provider": "one"}], "price": price}]})
+
+
+def _cost(seen: Seen) -> Decimal | None:
+    costs = seen.logged("cost_usd")
+    assert costs
+    return None if None in costs else sum((Decimal(str(cost)) for cost in costs), Decimal(0))
+
+
+def _amount(usage: object, name: str) -> int:
+    """Tokens of a provider's usage that have this price."""
+    found: object = usage
+    for key in PRICES[name]:
+        found = as_mapping(found)[key]
+    assert isinstance(found, int)
+    return found - _amount(usage, name.replace("input", "cached")) if name.startswith("input") else found
+
+
+def test_no_field_is_left_out() -> None:
+    driven = {path for row in ROWS for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
+    fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
+    assert fields - driven == set()
+    assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()
+
+
+def _leaves(path: str, node: Mapping[str, object]) -> Iterator[str]:
+    """Paths of the fields that hold no others."""
+    if "items" in node:
+        yield from _leaves(f"{path}[]", as_mapping(node["items"]))
+    elif isinstance(node.get("additionalProperties"), dict):
+        yield from _leaves(f"{path}.*", as_mapping(node["additionalProperties"]))
+    elif "properties" in node:
+        for name, child in as_mapping(node["properties"]).items():
+            yield from _leaves(f"{path}.{name}", as_mapping(child))
+    else:
+        yield path

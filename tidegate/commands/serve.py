@@ -11,7 +11,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import structlog
-import typer
 
 from dataplane import logs
 from dataplane.metering.instruments import Generations
@@ -106,7 +105,7 @@ def _announce(served: Standalone, log_format: logs.Format) -> None:
         )
         served.report()
         return
-    typer.echo(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
+    logs.say(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
     for line in banner.lines(table, served.address, tls=served.options.tls is not None):
-        typer.echo(line)
+        logs.say(line)
     served.report()

@@ -26,7 +26,7 @@ async def _serve(simulator: Simulator, address: addresses.Address, *, known: boo
     with listening_on(str(address), "--listen"):
         await simulator.start(address.host, address.port)
     try:
-        typer.echo(_banner(simulator.url, known=known))
+        logs.say(_banner(simulator.url, known=known))
         await running.Signals().stopped()
     finally:
         await simulator.stop()

@@ -127,19 +127,19 @@ def fuzz(data: bytes, *, by_client: bool) -> None:
     assert not [line for line in logged if line["log_level"] in ("error", "critical", "warning")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(bytes_of_a_peer(masked=True))
 def test_any_bytes_of_a_client(data: bytes) -> None:
     fuzz(data, by_client=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(bytes_of_a_peer(masked=False))
 def test_any_bytes_of_an_upstream(data: bytes) -> None:
     fuzz(data, by_client=False)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.binary(max_size=300).filter(lambda data: b"\r\n\r\n" not in data),
     st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 101 "]),

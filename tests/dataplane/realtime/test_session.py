@@ -478,3 +478,15 @@ def test_names_in_other_objects_may_have_any_case() -> None:
     line = Line()
     assert line.client(event) is KEEP
     assert not line.effects
+
+
+def test_an_event_that_can_be_read_but_not_written_again_is_refused() -> None:
+    line = Line(replace(TERMS, public_model="voice"))
+    refusals = set()
+    for depth in range(900, 1000):
+        event = b'{"type":"session.update","session":{"model":"voice","x":' + b"[" * depth + b"]" * depth + b"}}"
+        verdict = line.session.read_client(event, binary=False)
+        told = [effect.event["error"] for effect in line.session.effects() if isinstance(effect, Tell)]
+        assert bool(verdict) != bool(told)
+        refusals |= {str(error["message"]) for error in told if isinstance(error, dict)}
+    assert "The message cannot be passed on: nested too deeply." in refusals

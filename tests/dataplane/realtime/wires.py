@@ -71,6 +71,7 @@ class Answered:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
+gc.freeze()  # what was imported lives on: collecting the garbage of each session then takes no time
 _PEERS: list[Peer] = []
 """Those of the test at hand."""
 
@@ -221,7 +222,7 @@ async def gateway(
     )
     it.load(served, SECRETS)
     await it.start("127.0.0.1", 0, ssl=tls)
-    with patch.object(relay, "LINGER", 0.3), patch.object(relay, "SETTLE", 0.3):
+    with patch.object(relay, "LINGER", 0.1), patch.object(relay, "SETTLE", 0.6):
         try:
             yield Rig(it, meter)
         finally:
