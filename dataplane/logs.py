@@ -88,7 +88,7 @@ class Unfailing(Generic[AnyStr]):
     """A stream that loses what it cannot write: whoever logs must not fail because nobody reads."""
 
     def __init__(self, stream: IO[AnyStr]) -> None:
-        self._stream = stream
+        self._stream: IO[AnyStr] = stream
 
     def write(self, data: AnyStr) -> None:
         with suppress(OSError, ValueError):

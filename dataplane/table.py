@@ -135,7 +135,7 @@ class PolicySet(Frozen):
 
 
 def authentication_yaml(backend: str) -> str:
-    """The YAML that lets callers of a Backend (`namespace/name`) in: the 401 and the condition Authenticated show it."""
+    """What to apply so that callers of a Backend (`namespace/name`) are let in, for the 401 and for its condition."""
     namespace, _, name = backend.rpartition("/")
     return f"""\
 apiVersion: v1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from websockets.frames import CloseCode
 
@@ -21,8 +22,7 @@ LEGAL_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 """Codes below 3000 that may stand in a Close frame (RFC 6455, section 7.4, and the IANA registry)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A frame's head: `size` bytes of head, then `length` bytes of payload."""
 
     first: int

@@ -22,6 +22,8 @@ HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
 SNIFF = 128
 """Payload bytes that the judge sees of an upstream message before deciding whether to read it."""
+_WHOLE_TEXT = frames.FIN | frames.TEXT
+_PLAIN_16, _MASKED_16 = 126, frames.MASKED | 126
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
 
 
@@ -142,7 +144,7 @@ class Gate:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
         run, end = pos, len(data)  # data[run:pos] goes on as it came
-        while pos < end and not self._stopped:
+        while not self._stopped and (pos := self._usual(data, pos)) < end:
             head = frames.parse_head(data, pos)
             instead = self._decide(head, data, pos)
             if head is None or instead is None:
@@ -158,6 +160,26 @@ class Gate:
             yield data[run:pos]
         if pos < end and not self._stopped:
             self._held += data[pos:]
+
+    def _usual(self, data: bytes, pos: int) -> int:
+        """The position behind what most traffic is: whole text messages of one frame with a 16-bit length that go on
+        unread. `_decide` would say the same of each, at three times the cost."""
+        end, audio, wants = len(data), self._audio, self._wants
+        second, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
+        if self._read is None or self._opcode or (audio is None and wants is None):
+            return pos
+        while end - pos > size and data[pos] == _WHOLE_TEXT and data[pos + 1] == second:
+            start = pos + size
+            after = start + (data[pos + 2] << 8 | data[pos + 3])
+            if after > end or after - start > self._max:
+                return pos
+            if wants is not None:
+                if wants(data[start : min(after, start + SNIFF)]):
+                    return pos
+            elif audio is None or not audio.proves(frames.unmasked(data[start:after], data[start - 4 : start])):
+                return pos
+            pos = after
+        return pos
 
     def _stop(self) -> None:
         self._stopped = True

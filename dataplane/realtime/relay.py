@@ -112,7 +112,8 @@ class Relay:
                     self._client_control(step, actions)
                 case Breach():
                     self._finish(_BREACHES[step.code], step.message, actions)
-            self._flush_pong(actions)
+            if self._pong is not None:
+                self._flush_pong(actions)
             self._apply_effects(actions)
         return self._settled(actions)
 
@@ -130,7 +131,8 @@ class Relay:
                     self._upstream_control(step, actions)
                 case Breach():
                     self._upstream_broke(step.code, step.message, actions)
-            self._flush_late(actions)
+            if self._late:
+                self._flush_late(actions)
             self._apply_effects(actions)
         return self._settled(actions)
 
@@ -282,6 +284,8 @@ class Relay:
         return actions
 
     def _apply_effects(self, actions: list[Action]) -> None:
+        if not self.session.due:
+            return
         for effect in self.session.effects():
             match effect:
                 case Tell(to="client", event=event):

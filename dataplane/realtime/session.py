@@ -133,6 +133,11 @@ class Session:
 
     # -- what the relay asks -----------------------------------------------------------------------------------
 
+    @property
+    def due(self) -> bool:
+        """Are there effects to hand out?"""
+        return bool(self._effects)
+
     def effects(self) -> Iterator[Effect]:
         """What has become due, oldest first; handed out once. What becomes due meanwhile is among it."""
         while self._effects:

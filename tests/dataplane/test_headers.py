@@ -85,3 +85,8 @@ def test_control_characters_reach_no_header(bad: str) -> None:
         headers.transformed([], ops, lambda _: bad)
     assert (refused.value.code, refused.value.status) == ("invalid_value", 400)
     assert bad not in refused.value.message
+
+
+def test_bytes_that_are_no_utf_8_are_filled_in_as_latin_1() -> None:
+    ops = HeaderOps(set=(value("x-text", Variable(source="request.header", name="x-in")),))
+    assert headers.transformed([], ops, lambda _: "caf\udce9") == [("x-text", "café")]

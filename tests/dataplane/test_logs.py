@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import orjson
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +34,7 @@ def restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     muted.disabled = False
+    logging.getLogger("aiohttp.server").filters.clear()
     structlog.reset_defaults()
 
 
@@ -208,3 +212,46 @@ def test_the_console_is_short_and_cannot_be_driven_by_what_is_logged(capsys: Cap
     assert not any(control in written for control in "\x1b\x9b\x07")
     assert written.endswith("[info] hello?[2J name=?2J? plain=yes\n")
     assert sys.stdout.isatty() is False
+
+
+def test_the_console_leaves_out_what_is_empty(capsys: Capture) -> None:
+    logs.configure("console")
+    structlog.get_logger().info("turn", session="", tokens=None, caller={"key": "", "team": ""}, turns=0, cost="0")
+    assert capsys.readouterr().out.endswith("[info] turn turns=0 cost=0\n")
+
+
+def test_a_duration_has_microseconds(capsys: Capture) -> None:
+    record = turn_record(spoken_turn(), Cost(None, "unpriced", ""), 0.003000000000156433)
+    assert record["duration"] == 0.003
+
+
+def test_a_name_without_end_does_not_fill_the_log() -> None:
+    turn = replace(spoken_turn(), request_model="m" * 100_000, response_model="n" * 100_000, response_id="r" * 100_000)
+    assert len(repr(turn_record(turn, Cost(None, "missing", ""), None))) < 2000
+
+
+def test_what_is_no_http_is_not_quoted(capsys: Capture) -> None:
+    logs.configure()
+    for error in (BadHttpMessage("Authorization : hunter2"), ValueError("a bug")):
+        logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
+    [line] = lines(capsys)
+    assert "a bug" in str(line["exception"])
+
+
+class Gone(io.StringIO):
+    """A stdout that nobody reads any more."""
+
+    buffer = io.BytesIO()
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_other_libraries_and_the_banner_survive_a_reader_that_went_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Gone())
+    logs.configure("console")
+    logging.getLogger("aiohttp").error("lost")
+    logs.say("Tidegate serves")
+    assert capsys.readouterr().err == ""

@@ -231,3 +231,26 @@ async def test_a_stalled_client_is_given_up(upstream: Simulator) -> None:
         await rig.settled()
         assert rig.meter.requests == [("ai/voice", "ai/voice", 499, "client_gone")]
         writer.close()
+
+
+@pytest.mark.parametrize("status", ["101 Switching Protocols", "000 Nothing"])
+async def test_an_answer_that_ends_no_request_is_a_502(client: aiohttp.ClientSession, status: str) -> None:
+    answer = f"HTTP/1.1 {status}\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhi".encode()
+    async with (
+        upstream_of(says(answer)) as url,
+        running(table(backend(provider(url)))) as rig,
+        client.get(rig.url + "/v1/x", headers=BEARER) as response,
+    ):
+        assert response.status == 502
+        assert (await response.json())["error"]["code"] == "upstream_protocol_error"
+
+
+@pytest.mark.parametrize("reason", [b"O\x01K", b"\xff\xfe", "Schön".encode()])
+async def test_a_reason_that_is_no_text_is_left_out(client: aiohttp.ClientSession, reason: bytes) -> None:
+    answer = b"HTTP/1.1 200 " + reason + b"\r\nContent-Length: 2\r\n\r\nhi"
+    async with (
+        upstream_of(says(answer)) as url,
+        running(table(backend(provider(url)))) as rig,
+        client.get(rig.url + "/v1/x", headers=BEARER) as response,
+    ):
+        assert (response.status, response.reason, await response.read()) == (200, "", b"hi")

@@ -193,6 +193,15 @@ def test_types(asked: str, expected: RouteType) -> None:
         "/V1/ORGANIZATION/x",
         "/v1/realtime;a=b/client_secrets",
         "/v1/realtime/client_secret%C5%BF",  # folds to an s
+        "/v1/realtime/client_secrets.",
+        "/v1/realtime/client_secrets%3Fx",
+        "/v1/realtime/client_secrets%23x",
+        "/v1/realtime/%20client_secrets",
+        "/v1/realtime/client_%E2%80%8Bsecrets",  # a space of no width
+        "/v1/realtime/%2563lient_secrets",
+        "/v1/realtime/%252563lient_secrets",
+        "/v1/realtime/client_secrets%253Bx",
+        "/v1/realtime%25252Fclient_secrets",
     ],
 )
 def test_account_paths_are_refused(asked: str) -> None:

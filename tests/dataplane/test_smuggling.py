@@ -29,6 +29,8 @@ REFUSED = {
     ),
     "TE unknown": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{HIDDEN}",
     "TE with a space": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
+    "TE to be undone": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "TE in HTTP/1.0": f"POST /v1/echo HTTP/1.0\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
     "two lengths": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 0\r\nContent-Length: 5\r\n\r\n{HIDDEN}",
     "list of lengths": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 0, 5\r\n\r\n{HIDDEN}",
     "signed length": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: +0\r\n\r\n{HIDDEN}",
@@ -56,6 +58,7 @@ REFUSED = {
     "chunk size with a sign": f"POST /v1/files HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n",
     "connect": f"CONNECT a:80 HTTP/1.1\r\n{HOST}\r\n{HIDDEN}",
     "version": f"GET /v1/echo HTTP/9.9\r\n{HOST}\r\n{HIDDEN}",
+    "another version": f"GET /v1/echo HTTP/2.0\r\n{HOST}\r\n",
     "HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "authority form": f"GET a:80 HTTP/1.1\r\n{HOST}\r\n{HIDDEN}",
     "asterisk form": f"OPTIONS * HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n",
@@ -138,3 +141,35 @@ async def test_a_head_that_does_not_end_is_not_waited_for(upstream: Simulator) -
             assert b"HTTP/1.1 200 " in await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.2)
         writer.close()
+
+
+async def test_a_target_in_absolute_form_may_have_no_path(rig: Rig, upstream: Simulator) -> None:
+    answer = await rig.raw(f"GET http://other.test?/v1/models HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert upstream.requests[-1].path == "/?/v1/models"
+
+
+async def test_trace_is_not_relayed(rig: Rig, upstream: Simulator) -> None:
+    """A provider that knows it would send the gateway's own credential back."""
+    answer = await rig.raw(f"TRACE /v1/echo HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 405")
+    assert b"Allow: GET" in answer
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("behind", [b"", f"GET /v1/echo HTTP/1.1\r\n{HOST}\r\n".encode()])
+async def test_a_head_that_does_not_end_is_a_431_as_soon_as_it_is_too_long(upstream: Simulator, behind: bytes) -> None:
+    """Each field is under the limit and there are few; `behind` another request, too."""
+    endless = b"GET /v1/echo HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 10_000) for n in range(20))
+    async with running(table(backend(provider(upstream.url))), Limits(head_time=60)) as rig:
+        answer = await rig.raw(behind + endless)
+        assert b" 431 " in answer
+        assert b"head_too_large" in answer
+        assert ("", "", 431, "head_too_large") in rig.meter.requests
+
+
+async def test_what_follows_a_big_body_is_not_taken_for_a_head(rig: Rig) -> None:
+    body = b"x" * 200_000
+    head = f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: {len(body)}\r\n"
+    answer = await rig.raw((head + "\r\n").encode() + body + (head + "Connection: close\r\n\r\n").encode() + body)
+    assert answer.count(b"HTTP/1.1 200 ") == 2

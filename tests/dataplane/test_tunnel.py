@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from dataplane.table import Credential, HeaderOps, HeaderValue, Transformation
+from dataplane.table import Credential, HeaderOps, HeaderValue, PolicySet, Transformation, Variable
 from simulator.server import Simulator
 from tests.dataplane.rig import BEARER, CLIENT_KEY, OPEN, REQUIRED, Rig, backend, provider, running, table
 from tests.dataplane.upstream import says, upstream_of
@@ -222,3 +222,30 @@ async def test_stopping_the_gateway_ends_tunnels(upstream: Simulator) -> None:
         await rig.gateway.stop()
         with pytest.raises(ConnectionClosed):
             await socket.recv()
+
+
+def answers_with_the_query() -> PolicySet:
+    change = HeaderValue(name="x-back", value=(Variable(source="request.query", name="q"),))
+    response = Transformation(policy="ai/t", response=HeaderOps(set=(change,)))
+    return REQUIRED.model_copy(update={"transformations": (response,)})
+
+
+async def test_what_fills_the_answer_s_header_may_be_any_text(upstream: Simulator) -> None:
+    async with (
+        running(table(backend(provider(upstream.url)), answers_with_the_query())) as rig,
+        session(rig, f"{ECHO}?q=%C4%8D") as socket,
+    ):
+        assert socket.response is not None
+        assert socket.response.headers["x-back"].encode("latin-1").decode() == "č"
+
+
+async def test_an_answer_that_cannot_be_given_leaves_no_upstream_open(upstream: Simulator) -> None:
+    async with running(table(backend(provider(upstream.url)), answers_with_the_query())) as rig:
+        with pytest.raises(InvalidStatus):
+            async with session(rig, f"{ECHO}?q=a%0d%0ab"):
+                pass
+        await rig.settled()
+        assert rig.meter.requests == [("ai/voice", "ai/voice", 400, "invalid_value")]
+        async with asyncio.timeout(5):
+            while upstream.connections:
+                await asyncio.sleep(0.005)

@@ -15,7 +15,7 @@ from coverage import Coverage
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / ".cache" / "coverage" / "pure.json"
-FLOOR = 95.0
+FLOOR = 97.0
 BELOW: dict[str, float] = {}
 """Files that are not there yet, with the floor of their own. May only shrink."""
 

@@ -29,6 +29,7 @@ _PER_TURN = {
 }
 _SAYS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "seconds"}
 """One of these says what was used; a total alone says nothing of either direction."""
+_ENDED = {"abandoned": "lost", "dropped": "failed"}
 _OPERATIONS = {"realtime": "realtime_inference", "chat": "chat", "transcription": "transcription"}
 
 
@@ -59,7 +60,7 @@ def of_ledger(turns: list[dict[str, object]]) -> Book:
         operation = _OPERATIONS[str(turn["kind"])]
         who = (operation, str(turn["model"]))
         usage = turn["usage"]
-        status = {"abandoned": "lost"}.get(str(turn["status"]), str(turn["status"]))
+        status = _ENDED.get(str(turn["status"]), str(turn["status"]))
         reported = isinstance(usage, dict) and bool(usage.keys() & _SAYS)
         book["turns", *who, status, "reported" if reported else "unreported"] += 1
         if isinstance(usage, dict) and reported:

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 
+import aiohttp
 from websockets.asyncio.client import ClientConnection
 
 Event = dict[str, object]
@@ -21,6 +23,29 @@ TOOL = {
 }
 USAGES = ("", "null-usage", "no-details", "total-only", "zero-usage", "no-usage")
 TRANSCRIBERS = ("whisper-1", "gpt-4o-mini-transcribe")
+CHAT_MODELS = ("gpt-5", "gpt-5-mini")
+CHATS = (*USAGES, "crlf", "drop")
+SAID = {"role": "user", "content": "Hello"}
+
+
+async def complete(http: aiohttp.ClientSession, rng: Random, *, streamed: bool) -> None:
+    """One chat completion, to its end or until it breaks off."""
+    scenario = rng.choice(CHATS)
+    body: Event = {
+        "model": rng.choice(CHAT_MODELS),
+        "messages": [SAID] * rng.randint(1, 3),
+        "stream": streamed,
+        "metadata": {"scenario": scenario},
+    }
+    if rng.random() < 0.5:
+        body["reasoning_effort"] = "low"
+    if streamed and rng.random() < 0.5:
+        body["stream_options"] = {"include_usage": True}
+    with suppress(aiohttp.ClientPayloadError):
+        async with asyncio.timeout(60), http.post("/v1/chat/completions", json=body) as reply:
+            assert reply.status == 200
+            await reply.read()
+            assert scenario != "drop", "it was not whole"
 
 
 class Talker:
@@ -147,7 +172,7 @@ class Talker:
         self._pending += kind == "response.created"
 
     async def _receive(self) -> Event:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             event = json.loads(await self._socket.recv())
         assert event["type"] != "error", event
         assert isinstance(event, dict)

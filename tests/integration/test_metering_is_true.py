@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
@@ -25,7 +26,7 @@ from simulator.server import Simulator
 from tests.dataplane import rig
 from tests.integration.book import Book, of_ledger, of_metrics
 from tests.integration.cutter import cutter
-from tests.integration.talker import KINDS, Talker
+from tests.integration.talker import CHAT_MODELS, KINDS, Talker, complete
 
 SESSIONS, ROUNDS = 40, 25
 """A thousand turns and more."""
@@ -50,40 +51,72 @@ class Stand:
     gateway: Gateway
     telemetry: Telemetry
     tape: Tape
-    url: str
+    port: int
+    """Where clients connect."""
 
     def books(self) -> tuple[Book, Book]:
         return of_metrics(self.telemetry.exposition()), of_ledger(self.simulator.ledger.turns)
 
     async def talk(self, rng: Random, kinds: list[str], *, halfway: asyncio.Barrier | None = None) -> int:
-        async with connect(self.url, additional_headers=rig.BEARER, max_size=None) as socket:
+        url = f"ws://127.0.0.1:{self.port}/v1/realtime?model=gpt-realtime"
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", headers=rig.BEARER) as http,
+            connect(url, additional_headers=rig.BEARER, max_size=None) as socket,
+        ):
             talker = Talker(socket, rng)
             for count, kind in enumerate(kinds):
                 if halfway is not None and count == len(kinds) // 2:
                     await halfway.wait()  # everybody is between turns: the books can be compared
                     await halfway.wait()
-                await (talker.vanish() if kind == "vanish" else talker.hold(kind))
+                match kind:
+                    case "json" | "stream":
+                        await complete(http, rng, streamed=kind == "stream")
+                        talker.turns += 1
+                    case "vanish":
+                        await talker.vanish()
+                    case _:
+                        await talker.hold(kind)
             return talker.turns
 
-    async def quiet(self) -> None:
-        """All sessions are over."""
-        async with asyncio.timeout(15):
-            while self.gateway.sessions():
-                await asyncio.sleep(0.02)
+    async def settled(self, *, sessions: int) -> tuple[Book, Book]:
+        """The books, once so many sessions are open and as many turns are in both: a completion is counted when its
+        last byte is on its way, which its client may see first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                while len(self.gateway.sessions()) != sessions or _turns(self.books()[0]) != _turns(self.books()[1]):
+                    await asyncio.sleep(0.02)
+        assert len(self.gateway.sessions()) == sessions
+        return self.books()
+
+
+def _turns(book: Book) -> int:
+    return sum(count for key, count in book.items() if key[0] == "turns")
+
+
+def declared(url: str) -> table.Table:
+    """A table that declares its models: the name of one that no answer confirms is a label all the same."""
+    targets = (table.Target(provider="openai"),)
+    models = tuple(table.Model(name=name, targets=targets) for name in ("gpt-realtime", *CHAT_MODELS))
+    return rig.table(rig.backend(rig.provider(url), models=models))
+
+
+def meter(instruments: Instruments, tape: Tape) -> Meter:
+    made = Meter(instruments, PriceBook(), tape)
+    made.load(declared("http://any"))
+    return made
 
 
 @asynccontextmanager
 async def stand(rng: Random) -> AsyncIterator[Stand]:
     instruments, tape = Instruments(), Tape()
-    gateway = Gateway(meter=Meter(instruments, PriceBook(), tape), addresses=AddressPolicy(allow_loopback=True))
+    gateway = Gateway(meter=meter(instruments, tape), addresses=AddressPolicy(allow_loopback=True))
     telemetry = Telemetry(instruments)
     async with Simulator() as simulator, cutter(simulator.port, rng) as upstream_port:
         await gateway.start("127.0.0.1", 0)
-        gateway.load(rig.table(rig.backend(rig.provider(f"http://127.0.0.1:{upstream_port}/v1"))), rig.SECRETS)
+        gateway.load(declared(f"http://127.0.0.1:{upstream_port}/v1"), rig.SECRETS)
         try:
             async with cutter(gateway.port, rng) as port:
-                url = f"ws://127.0.0.1:{port}/v1/realtime?model=gpt-realtime"
-                yield Stand(simulator, gateway, telemetry, tape, url)
+                yield Stand(simulator, gateway, telemetry, tape, port)
         finally:
             await gateway.stop()
             telemetry.shutdown()
@@ -93,7 +126,8 @@ def scripts(rng: Random, sessions: int, rounds: int) -> list[list[str]]:
     """Kinds for each session: all of them over and over, shuffled; every third session ends by vanishing."""
     plans = []
     for number in range(sessions):
-        kinds = [list(KINDS)[(number + i) % len(KINDS)] for i in range(rounds)]
+        every = [*KINDS, "json", "stream"]
+        kinds = [every[(number + i) % len(every)] for i in range(rounds)]
         rng.shuffle(kinds)
         plans.append([*kinds, "vanish"] if number % 3 == 0 else kinds)
     return plans
@@ -107,12 +141,10 @@ async def test_a_thousand_turns_of_every_kind() -> None:
         async with asyncio.TaskGroup() as group:
             talks = [group.create_task(it.talk(Random(n), plan, halfway=halfway)) for n, plan in enumerate(plans)]
             await halfway.wait()
-            assert len(it.gateway.sessions()) == SESSIONS
-            metrics, ledger = it.books()
+            metrics, ledger = await it.settled(sessions=SESSIONS)
             assert metrics == ledger, "while sessions are open"
             await halfway.wait()
-        await it.quiet()
-        metrics, ledger = it.books()
+        metrics, ledger = await it.settled(sessions=0)
         assert metrics == ledger, "after they ended"
         assert sum(talk.result() for talk in talks) >= 1000
         statuses = {key[3] for key in ledger if key[0] == "turns"}
@@ -127,18 +159,17 @@ def run() -> tuple[Tape, Book]:
     async def short() -> tuple[Tape, Book]:
         rng = Random(7)
         async with stand(rng) as it:
-            plans = scripts(rng, 4, 18)
+            plans = scripts(rng, 4, 22)
             await asyncio.gather(*(it.talk(Random(n), plan) for n, plan in enumerate(plans)))
-            await it.quiet()
-            return it.tape, it.books()[1]
+            return it.tape, (await it.settled(sessions=0))[1]
 
     return asyncio.run(short())
 
 
 def replayed(tape: Tape, instruments: Instruments) -> Book:
-    meter = Meter(instruments, PriceBook(), Tape())
+    again = meter(instruments, Tape())
     for usage, duration in tape.turns:
-        meter.turn(usage, None, duration)
+        again.turn(usage, None, duration)
     telemetry = Telemetry(instruments)
     try:
         return of_metrics(telemetry.exposition())
@@ -158,7 +189,7 @@ class DeafHistogram(Histogram):
 
 USED = (
     "token_usage", "input_tokens", "output_tokens", "cache_read", "operation_input", "operation_output", "turns",
-    "transcription_seconds", "cost_lookups",
+    "transcription_seconds", "cost_lookups", "reasoning",
 )  # fmt: skip
 
 
@@ -186,7 +217,9 @@ async def test_the_comparison_fails_where_transcriptions_are_not_read(monkeypatc
     rng = Random(1)
     async with stand(rng) as it:
         await it.talk(rng, ["audio", "audio", "audio"])
-        await it.quiet()
+        async with asyncio.timeout(15):
+            while it.gateway.sessions():
+                await asyncio.sleep(0.02)
         metrics, ledger = it.books()
         assert metrics != ledger
 

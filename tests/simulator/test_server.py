@@ -196,6 +196,15 @@ async def test_download_has_the_size_that_was_asked_for(http: aiohttp.ClientSess
     assert (len(data), data[:3], data[-1]) == (200_001, b"\x00\x01\x02", 200_000 % 256)
 
 
+async def test_head_of_a_download_has_its_size_and_no_body(simulator: Simulator) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
+    writer.write(b"HEAD /v1/bytes/100000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert b"Content-Length: 100000" in head
+    assert body == b""
+    writer.close()
+
+
 async def test_socket_echo_compresses_if_asked(simulator: Simulator) -> None:
     url = simulator.url.replace("http", "ws") + "/v1/echo/ws"
     async with websockets.connect(url) as socket:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,21 @@ def test_json_may_be_indented_by_tabs(tmp_path: Path) -> None:
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, "a.yaml", SECRET % "sk-secret"))
     assert "sk-secret" not in repr(loaded)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """`-f <(sops -d secrets.yaml)`: a second read would find nothing, and a reload would serve nothing."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    documents = Documents({})
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(path.write_text, BACKEND % "a")
+        first = documents.load([path])
+    assert [document.identity.name for document in first.documents] == ["a"]
+    assert documents.load([path]) == first
+
+
+def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", BACKEND % "a")
+    (tmp_path / "b.yaml").symlink_to("gone.yaml")
+    assert load(tmp_path).errors == (f"{tmp_path / 'b.yaml'}: cannot be read: No such file or directory",)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +19,7 @@ import pytest
 from simulator.server import Simulator
 from tests.tidegate import files
 from tests.tidegate.certificates import self_signed
-from tests.tidegate.processes import Process, run, running
+from tests.tidegate.processes import PATIENCE_S, Process, run, running
 from tidegate import client
 from tidegate.client import Client, Closed
 from tidegate.exits import Stop
@@ -229,3 +232,30 @@ async def test_a_certificate_that_cannot_be_used_ends_with_3(tmp_path: Path) -> 
     assert (bad.code, none.code) == (3, 3)
     assert "no certificate chain and its private key" in bad.err
     assert "none.pem: No such file or directory" in none.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+async def test_a_console_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = (sys.executable, "-m", "tidegate", "serve", "-f", str(path), "--listen", address, "--admin", FREE[1])
+    with Path("/dev/full").open("w") as full:
+        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **files.ENVIRONMENT}, stdout=full)
+    try:
+        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
+            assert await first_answer(http, f"http://{address}/v1/chat/completions", process) == 200
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def first_answer(http: aiohttp.ClientSession, url: str, process: asyncio.subprocess.Process) -> int:
+    """The status of a chat completion, as soon as there is a port to ask."""
+    while True:
+        assert process.returncode is None
+        with suppress(aiohttp.ClientConnectionError):
+            async with http.post(url, json=ASK) as reply:
+                return reply.status
+        await asyncio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network, ip_network
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from controller import compile as compiler
+from dataplane.snapshot import Snapshot
 from simulator.server import Simulator
 from tests.tidegate import files
 from tidegate.addresses import Address
@@ -135,3 +137,32 @@ async def test_a_failure_that_nobody_foresaw_keeps_what_is_served(
         await served.reload()
         assert await ask(served) == 200
     assert "the reload failed" in "".join(capfd.readouterr())
+
+
+async def test_a_table_is_made_ready_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5,000 routes it would stop all sessions for a while."""
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    threads: list[int] = []
+    build = Snapshot.build.__func__  # type: ignore[attr-defined]
+
+    def noted(*arguments: object) -> Snapshot:
+        threads.append(threading.get_ident())
+        return build(Snapshot, *arguments)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Snapshot, "build", noted)
+    async with serving(path):
+        assert threads
+        assert threading.get_ident() not in threads
+
+
+async def test_files_that_were_emptied_serve_nothing_and_it_is_said(
+    tmp_path: Path, simulator: Simulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as served:
+        path.write_text("")
+        await served.reload()
+        assert await ask(served) == 404
+    assert "nothing is served" in "".join(capfd.readouterr())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,3 +119,26 @@ async def test_a_link_to_a_file_elsewhere(tmp_path: Path) -> None:
     async with watched(link) as seen:
         (real / "voice.yaml").write_text("a: 2")
         await changed(seen)
+
+
+async def test_a_folder_that_is_replaced_is_watched_again(tmp_path: Path) -> None:
+    folder, new = tmp_path / "conf", tmp_path / "new"
+    for each in (folder, new):
+        each.mkdir()
+        (each / "voice.yaml").write_text(each.name)
+    async with watched(folder) as seen:
+        shutil.rmtree(folder)
+        new.rename(folder)
+        await changed(seen)
+        await quiet(seen)
+        (folder / "voice.yaml").write_text("a: 2")
+        await changed(seen)
+
+
+async def test_a_folder_that_comes_late_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_MS", 20)
+    first = watching.changes([tmp_path / "later" / "deep" / "voice.yaml"])
+    seen = asyncio.ensure_future(anext(first))
+    (tmp_path / "later" / "deep").mkdir(parents=True)
+    async with asyncio.timeout(PATIENCE_S):
+        await seen

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
+from dataplane import logs
 from simulator.scenarios import NAMES, ScenarioError, Scenarios
 from simulator.server import Simulator
 from tidegate import addresses, running
