@@ -48,3 +48,4 @@ _.caption
 # Named in quoted casts alone.
 _.WebSocketReader
 _.StreamWriter
+_.BinaryIO

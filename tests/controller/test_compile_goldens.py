@@ -1,6 +1,6 @@
 """The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it.
 
-After a wanted change: `TIDEGATE_REWRITE=1 pytest tests/controller/test_compile_goldens.py`, then read the diff.
+After a wanted change: `UPDATE_GOLDENS=1 pytest tests/controller/test_compile_goldens.py`, then read the diff.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def documents(case: str) -> list[dict[str, object]]:
 def test_golden(case: str) -> None:
     path = FOLDER / f"{case}.out.yaml"
     text = readable(compiler.compile(documents(case), **OPTIONS.get(case, {})))
-    if os.environ.get("TIDEGATE_REWRITE"):
+    if os.environ.get("UPDATE_GOLDENS"):
         path.write_text(text)
     assert text == path.read_text()
 

@@ -201,7 +201,7 @@ def test_a_reader_that_went_away_fails_nobody() -> None:
 
         flush = write
 
-    stream = logs.Unfailing(Broken())  # type: ignore[arg-type]
+    stream: logs.Unfailing[bytes] = logs.Unfailing(Broken())  # type: ignore[arg-type]
     stream.write(b"x")
 
 

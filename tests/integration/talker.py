@@ -109,9 +109,10 @@ class Talker:
     async def concurrent(self) -> None:
         await self._say("Two things at once")
         await self._create("slow:2")
-        for _ in range(self._rng.randint(1, 3)):
+        beside = self._rng.randint(1, 3)
+        for _ in range(beside):
             await self._create("slow:1", conversation="none", input=[])
-        await self._until(done=0, created_end=True)
+        await self._until(done=1 + beside)
 
     async def vanish(self) -> None:
         """Leave in the middle of a turn, without a word; ends the session."""
@@ -145,31 +146,23 @@ class Talker:
         await self._create(scenario)
         return await self._until(done=1, transcripts=extra)
 
-    async def _until(self, *, done: int, transcripts: int = 0, created_end: bool = False) -> str:
-        """Read until so many responses and transcripts are over (or as many responses as began)."""
-        begun = 0
+    async def _until(self, *, done: int, transcripts: int = 0) -> str:
+        """Read until so many responses and transcripts are over; the id of the last call that was made."""
         call = ""
-        while done > 0 or transcripts > 0 or (created_end and (begun == 0 or self._pending)):
+        while done > 0 or transcripts > 0:
             event = await self._receive()
             kind = event["type"]
-            if kind == "response.created":
-                begun += 1
-                self._pending += 1
-            elif kind == "response.done":
+            if kind == "response.done":
                 done -= 1
-                self._pending -= 1
                 self.turns += 1
                 call = _call(event) or call
             elif kind == "conversation.item.input_audio_transcription.completed":
                 transcripts -= 1
         return call
 
-    _pending = 0
-
     async def _event(self, kind: str) -> None:
         while (event := await self._receive())["type"] != kind:
             assert event["type"] != "error", event
-        self._pending += kind == "response.created"
 
     async def _receive(self) -> Event:
         async with asyncio.timeout(60):
