@@ -6,7 +6,7 @@ aiohttp's parser (llhttp, strict) refuses most ambiguous requests itself; these 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
@@ -23,7 +23,7 @@ class Target:
 
     host: str
     path: str
-    query: str
+    query: str = field(repr=False)
 
 
 def accept(request: web.BaseRequest, limit: int) -> Target:

@@ -74,8 +74,12 @@ class Connection(RequestHandler):
             on_lost()
 
     def _waits_for_head(self) -> bool:
+        """Whether what comes next can only be of a head: between requests, and behind one whose body is complete."""
+        # After an upgrade request come no more heads: its bytes belong to whoever takes the connection over.
+        if self._upgraded or self._messages:
+            return False
         request = self._current_request
-        return not self._messages and (request is None or request.content.is_eof())
+        return self._waiter is not None if request is None else request.content.is_eof()
 
     def _head_is_late(self) -> None:
         self._head_timer = None

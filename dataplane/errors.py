@@ -91,6 +91,9 @@ CATALOGUE: dict[str, Kind] = {
         "upstream_error",
         "The provider refused the request; the message is the provider's. The status is too, where it has one.",
     ),
+    "upstream_rate_limited": Kind(
+        429, "rate_limit_error", "The provider's own limit or budget is reached; its message says which."
+    ),
     "upstream_credential_rejected": Kind(
         502, "upstream_error", "The provider refused the gateway's own credential. Renew the Secret."
     ),
@@ -105,7 +108,7 @@ class Refusal(Exception):
     """A request that is not served. Raised by any stage; answered as `status` with `body()`.
 
     `message` says what happened and what to do; it never holds a key. `status` differs from the catalogue's only
-    where an upstream's own refusal is passed on."""
+    where an upstream's own refusal is passed on; `relayed` is its body then, where that goes on as it came."""
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Refusal(Exception):
         param: str | None = None,
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
+        relayed: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -123,8 +127,11 @@ class Refusal(Exception):
         self.kind = CATALOGUE[code]
         self.status = status or self.kind.status
         self.headers = dict(headers or {})
+        self._relayed = relayed
 
     def body(self) -> bytes:
-        """The error in OpenAI's shape: `{"error": {message, type, param, code}}`."""
+        """The error in OpenAI's shape: `{"error": {message, type, param, code}}`; `relayed` where there is one."""
+        if self._relayed is not None:
+            return self._relayed
         error = {"message": self.message, "type": self.kind.type, "param": self.param, "code": self.code}
         return orjson.dumps({"error": error})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multidict import CIMultiDictProxy
 
@@ -31,9 +31,9 @@ class Exchange:
     method: str
     path: str
     """Raw, with the route's prefix stripped."""
-    query: str
+    query: str = field(repr=False)
     """Raw, without the client's credentials unless a provider of the Backend is to see them."""
-    headers: CIMultiDictProxy[str]
+    headers: CIMultiDictProxy[str] = field(repr=False)
     """The client's, as it sent them (credentials included: use `headers.upstream`)."""
 
     @property
@@ -50,6 +50,18 @@ class Exchange:
                     "model_not_allowed",
                     f"Policy {allow.policy} does not allow the model {name[:256]!r} to this caller. "
                     f"It allows: {', '.join(allow.patterns)}.",
+                    param="model",
+                )
+
+    def allow_any_model(self) -> None:
+        """Raises Refusal model_not_allowed where a Policy limits the caller's models: for a session that names its
+        models only later, where nothing would hold them to it."""
+        for allow in self.policies.models:
+            if applies(allow.subjects, self.caller):
+                raise Refusal(
+                    "model_not_allowed",
+                    f"Policy {allow.policy} limits this caller to {', '.join(allow.patterns)}, and this session "
+                    "names no model. Open one with ?model=.",
                     param="model",
                 )
 

@@ -213,13 +213,13 @@ def _may_go_on(request: web.BaseRequest) -> bool:
 async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
     """Answer a refusal. Raises ClientGone."""
     payload = refusal.body()
-    fields = [
-        ("Content-Type", "application/json"),
-        (REQUEST_ID, request_id),
-        ("x-request-id", request_id),  # where OpenAI's SDKs look for it
-        *refusal.headers.items(),
-    ]
-    writer = Writer(request, limits, refusal.status, fields, reason=_reason(refusal), length=len(payload))
+    fields = {
+        "content-type": "application/json",
+        "x-request-id": request_id,  # where OpenAI's SDKs look for it
+        **{name.lower(): value for name, value in refusal.headers.items()},
+        REQUEST_ID: request_id,
+    }
+    writer = Writer(request, limits, refusal.status, fields.items(), reason=_reason(refusal), length=len(payload))
     answer = await writer.end(payload if request.method != "HEAD" else b"")
     answer.code = refusal.code
     return answer

@@ -186,9 +186,9 @@ def _join(
     except ConnectionResetError:
         upstream.abort()
         raise http.ClientGone from None
-    if rest:
-        upstream.feed(rest)
     transport.resume_reading()
+    if rest:  # last: the client may be slow to take it, and pause the upstream again
+        upstream.feed(rest)
     return answer
 
 

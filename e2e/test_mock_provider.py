@@ -35,12 +35,14 @@ def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, st
     fixtures = processes.ROOT / "e2e" / "mock"
     program = CACHE / "node" / "node_modules" / ".bin" / "llmock"
     mock = processes.start("mock", ["node", program, "-p", str(port), "-f", fixtures], folder)
-    mock.wait_for(lambda: processes.listens(port))
-    stack = start_stack(folder, MOCK=f"http://127.0.0.1:{port}")
-    stack.same_books = False
-    yield stack, f"127.0.0.1:{port}"
-    stack.close()
-    mock.stop()
+    try:
+        mock.wait_for(lambda: processes.listens(port))
+        stack = start_stack(folder, MOCK=f"http://127.0.0.1:{port}")
+        stack.same_books = False
+        yield stack, f"127.0.0.1:{port}"
+        stack.close()
+    finally:
+        mock.kill()
     processes.assert_quiet(mock.text(), "what the mock printed")
 
 

@@ -30,6 +30,7 @@ REFUSED = (
     "/realtime/sessions",
     "/realtime/transcription_sessions",
     "/realtime/translations/client_secrets",
+    "/realtime/calls/*",
     "/auth_tokens",
     "/organization/*",
 )

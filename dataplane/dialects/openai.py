@@ -86,6 +86,9 @@ REFUSALS = {
     "invalid_model": "model_not_found",
     "model_not_found": "model_not_found",
     "missing_model": "missing_model",
+    "insufficient_quota": "upstream_rate_limited",
+    "credit_balance_exhausted": "upstream_rate_limited",
+    "rate_limit_exceeded": "upstream_rate_limited",
 }
 """What an upstream's first event, an error, means: code → code of our refusal."""
 

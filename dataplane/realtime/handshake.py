@@ -11,7 +11,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import HttpVersion11, web
@@ -30,7 +30,7 @@ from dataplane.realtime.session import Refused, Terms
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination, any_provider, choose
 from dataplane.upstreams.connect import dial
-from dataplane.upstreams.opening import Answer, Opening, OpeningFailed
+from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
 from dataplane.upstreams.request import address, bearer, response_headers, subprotocols, upstream_headers
 
 MAX_DETAIL = 500
@@ -43,7 +43,7 @@ class Upgrade:
 
     accept: str
     """`Sec-WebSocket-Accept` for its key."""
-    offered: tuple[str, ...]
+    offered: tuple[str, ...] = field(repr=False)
     """Subprotocols, keys among them."""
 
     @classmethod
@@ -95,12 +95,12 @@ class Route:
     """What was decided about a session before anything is dialled."""
 
     destination: Destination
-    query: str
-    """With the upstream's model name."""
+    query: str = field(repr=False)
+    """With the upstream's model name; it may hold the client's key."""
 
 
 def route(exchange: Exchange, services: Services) -> Route:
-    """Raises Refusal call_id_not_allowed, invalid_value, and those of `choose` and `allow_model`."""
+    """Raises Refusal call_id_not_allowed, invalid_value, and those of `choose`, `allow_model`, `allow_any_model`."""
     query = exchange.query
     models = queries.getall(query, "model")
     if len(models) > 1:
@@ -108,6 +108,7 @@ def route(exchange: Exchange, services: Services) -> Route:
     if queries.get(query, "call_id") is not None:
         return Route(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
+        exchange.allow_any_model()
         return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
     destination = choose(exchange.backend, models[0] if models else "", services.rand)
     exchange.allow_model(destination.public_model)
@@ -230,11 +231,15 @@ def _refusal(answer: Answer, exchange: Exchange, destination: Destination) -> Re
             f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.",
         )
     if 400 <= status < 500 or status == 503:
-        passed = {
-            name: value for name, value in answer.headers if name.lower() == "retry-after" and value.isprintable()
-        }
+        as_it_came = status in (429, 503) and 0 < len(answer.body) < MAX_BODY
+        fields = response_headers(exchange, destination, answer.headers)
+        kept = fields if as_it_came else [field for field in fields if field[0].lower() == "retry-after"]
         return Refusal(
-            "upstream_refused", detail or f"Provider {name} answered {status}.", status=status, headers=passed
+            "upstream_refused",
+            detail or f"Provider {name} answered {status}.",
+            status=status,
+            headers={name: value for name, value in kept if not name.lower().startswith("sec-websocket-")},
+            relayed=_without_key(answer.body, exchange, destination) if as_it_came else None,
         )
     return Refusal("upstream_protocol_error", f"Provider {name} answered {status} instead of opening a session.")
 
@@ -249,12 +254,17 @@ def _detail(body: bytes) -> str:
 
 
 def _quoted(message: str, exchange: Exchange, destination: Destination) -> str:
-    """As much of a provider's message as the client is shown: never the gateway's key, should it be in there."""
+    """As much of a provider's message as the client is shown."""
+    return _without_key(message.encode(), exchange, destination).decode()[:MAX_DETAIL]
+
+
+def _without_key(body: bytes, exchange: Exchange, destination: Destination) -> bytes:
+    """What a provider says, without the gateway's key, should it be in there."""
     credential = destination.provider.credential
-    if credential.kind == "secret":
-        key = bearer(exchange.snapshot.secrets, credential.secret).removeprefix("Bearer ")
-        message = message.replace(key, "***")
-    return message[:MAX_DETAIL]
+    if credential.kind != "secret":
+        return body
+    key = bearer(exchange.snapshot.secrets, credential.secret).removeprefix("Bearer ")
+    return body.replace(key.encode(), b"***")
 
 
 async def first_event(live: LiveSession, exchange: Exchange, destination: Destination, seconds: float) -> None:

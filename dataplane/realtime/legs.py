@@ -64,6 +64,8 @@ class Leg(asyncio.Protocol):
         self._first = first
         self.full = False
         """Does more wait to be written than should?"""
+        self.writes = 0
+        """How often something was written."""
         self._balance = balance
         self._stall = stall
         self._reading = True
@@ -113,6 +115,7 @@ class Leg(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and self._open:
+            self.writes += 1
             self._transport.write(data)
 
     def read(self, wanted: bool) -> None:
@@ -166,6 +169,8 @@ class LiveSession:
         """Bytes of the client's that wait until it has read our answers to those before."""
         self._answering = False
         """The client is sent answers of ours faster than it reads."""
+        self._ponging = False
+        """The upstream is sent answers of ours faster than it reads."""
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
         self.failed = False
@@ -218,7 +223,11 @@ class LiveSession:
             self._balance()
 
     def _from_upstream(self, data: bytes) -> None:
+        writes = self.upstream.writes
         self._perform(lambda: self.relay.from_upstream(data))
+        if self.upstream.full and self.upstream.writes != writes:
+            self._ponging = True
+            self._balance()
         self._announce()
 
     def _client_lost(self) -> None:
@@ -313,7 +322,8 @@ class LiveSession:
         if self._answering and not self.client.full:
             self._answering = False
             self._read_on()
-        self.upstream.read(not self.client.full)
+        self._ponging = self._ponging and self.upstream.full
+        self.upstream.read(not self.client.full and not self._ponging)
         self.client.read(not self.upstream.full and not self._answering)
 
     def _end(self, ended: Ended) -> None:

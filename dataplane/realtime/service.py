@@ -17,7 +17,8 @@ from dataplane.realtime.legs import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE, Ended
 from dataplane.realtime.session import Logged, Metered, Session, Unmetered
 from dataplane.services import Services
-from dataplane.table import Price
+from dataplane.table import Model, Price
+from dataplane.upstreams.choose import find
 
 log = structlog.get_logger("tidegate.session")
 
@@ -28,12 +29,19 @@ class _Entry:
 
     live: LiveSession
     price: Price | None
+    models: tuple[Model, ...]
+    """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
     """Who opens it."""
     cost: Decimal | None = None
     counted: bool = False
     """Was the client answered? Until then it is a request, not a session."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def price_of(self, model: str) -> Price | None:
+        """The Backend's own price of another model than the session's."""
+        found = find(self.models, model)
+        return found[0].price if found else None
 
 
 class Realtime:
@@ -55,7 +63,9 @@ class Realtime:
         session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
         limits = self._services.limits
         live = LiveSession(session, self, max_message=limits.message, stall=limits.client_idle)
-        entry = self._entries[exchange.id] = _Entry(live, chosen.destination.price, asyncio.current_task())
+        entry = self._entries[exchange.id] = _Entry(
+            live, chosen.destination.price, exchange.backend.models, asyncio.current_task()
+        )
         try:
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, self._services)
@@ -106,7 +116,7 @@ class Realtime:
     def metered(self, live: LiveSession, effect: Metered) -> None:
         usage = effect.usage
         entry = self._entries[live.session.terms.id]
-        own = entry.price if usage.operation == "realtime_inference" else None
+        own = entry.price if usage.operation == "realtime_inference" else entry.price_of(usage.request_model)
         usd = self._services.meter.turn(usage, own).usd
         if usd is not None:
             entry.cost = (entry.cost or Decimal(0)) + usd

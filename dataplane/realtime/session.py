@@ -206,6 +206,8 @@ class Session:
 
     def _with_own_model(self, event: events.Event) -> events.Event | str:
         """The event with the upstream's model name; a message where it names another than this session's."""
+        if not self.terms.upstream_model:  # a session that began without a model
+            return event
         for holder in ("session", "response"):
             inner = event.get(holder)
             if not isinstance(inner, dict) or "model" not in inner:

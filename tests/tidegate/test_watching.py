@@ -139,6 +139,7 @@ async def test_a_folder_that_comes_late_is_watched(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(watching, "LOOK_MS", 20)
     first = watching.changes([tmp_path / "later" / "deep" / "voice.yaml"])
     seen = asyncio.ensure_future(anext(first))
+    await asyncio.sleep(0)
     (tmp_path / "later" / "deep").mkdir(parents=True)
     async with asyncio.timeout(PATIENCE_S):
         await seen

@@ -172,7 +172,8 @@ def check(line: Line, got: list[tuple[int, bytes]]) -> None:
     kinds = {
         json.dumps(event.get("type")) for _, message in got for event in readings(message) if isinstance(event, dict)
     }
-    assert line.session.unsettled == ('"response.create"' in kinds), "each response that is asked for is known"
+    if line.relay.ending is None:  # otherwise the upstream may be gone, and nothing is waited for
+        assert line.session.unsettled == ('"response.create"' in kinds), "each response that is asked for is known"
 
 
 def _is_audio(event: object) -> bool:
