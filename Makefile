@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?= -n auto
 # One check: its name, the command, and what to run when it fails. Its output is shown only then.
 define step
 @mkdir -p .cache; printf '%-16s' '$(1)'; \
-if $(2) > .cache/step.log 2>&1; then echo ok; \
+if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
