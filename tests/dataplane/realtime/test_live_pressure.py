@@ -160,6 +160,31 @@ async def test_a_client_that_never_reads_our_answers(piece: bytes, mid_frame: bo
         client.reset()
 
 
+async def test_an_upstream_that_never_reads_our_pongs() -> None:
+    piece = frames.frame(frames.PING, b"x" * 125)
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        small_buffers(far)
+        far.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        live = it.live()
+        assert live.upstream._transport is not None
+        progress = [0]
+
+        async def flood() -> None:
+            for _ in range(150):
+                far.write(piece * 1000)
+                await far.writer.drain()
+                progress[0] += len(piece) * 1000
+
+        flooding = asyncio.create_task(flood())
+        await stalled(progress)
+        assert live.upstream._transport.get_write_buffer_size() <= ANSWERS
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        client.reset()
+        far.reset()
+
+
 async def test_what_comes_before_the_101_is_bounded() -> None:
     """Both sides talk before the client is answered."""
     async with pair(Limits(first_event=0.5)) as it, calm(it.rig):

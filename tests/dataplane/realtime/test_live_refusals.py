@@ -28,7 +28,7 @@ from tests.dataplane.realtime.wires import (
     switching,
     upstreams,
 )
-from tests.dataplane.rig import OPEN, REQUIRED, Rig, backend, provider, running, table
+from tests.dataplane.rig import OPEN, REQUIRED, UPSTREAM_KEY, Rig, backend, provider, running, table
 
 PASSTHROUGH = Credential(kind="passthrough")
 BODY = b'{"error":{"message":"Slow down, please.","type":"requests","code":"rate_limit_exceeded"}}'
@@ -73,6 +73,24 @@ async def test_a_wrong_key_of_the_clients_is_its_own(upstream: Simulator) -> Non
 async def test_a_model_that_nobody_knows(rig: Rig, path: str, status: int, code: str) -> None:
     async with calm(rig):
         refused(await ask(rig, path), status, code, "odel")
+
+
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "insufficient_quota", "credit_balance_exhausted"])
+async def test_a_spent_budget_of_the_provider_is_429(code: str) -> None:
+    event = b'{"type":"error","error":{"type":"x","code":"%s","message":"Spent."}}' % code.encode()
+    async with pair() as it, calm(it.rig):
+        client = await dial(it.rig)
+        client.write(handshake())
+        await it.upstream.opened(glued=frames.frame(frames.TEXT, event))
+        refused(await client.answer(), 429, "upstream_rate_limited", "Spent.")
+        client.reset()
+
+
+async def test_a_session_without_a_model_is_refused_where_models_are_limited(upstream: Simulator) -> None:
+    limited = OPEN.model_copy(update={"models": (ModelAllow(policy="ai/few", patterns=("gpt-realtime",)),)})
+    async with running(table(backend(provider(upstream.url + "/v1")), limited)) as rig, calm(rig):
+        refused(await ask(rig, "/v1/realtime?intent=transcription"), 403, "model_not_allowed", "ai/few")
+        assert not [request for request in upstream.requests if "transcription" in request.path]
 
 
 async def test_beta_never_goes_upstream(rig: Rig, upstream: Simulator) -> None:
@@ -120,19 +138,9 @@ ANSWERS = {
     "403": (answering("403 Forbidden"), 502, "upstream_credential_rejected", "Renew"),
     "400": (answering("400 Bad Request"), 400, "upstream_refused", "Slow down"),
     "404 bare": (answering("404 Not Found", body=b""), 404, "upstream_refused", "answered 404"),
-    "429": (answering("429 Too Many Requests", "Retry-After: 7"), 429, "upstream_refused", "Slow down"),
-    "503": (answering("503 Unavailable", "retry-after: 7", body=b"<html>"), 503, "upstream_refused", "503"),
     "500": (answering("500 Oops"), 502, "upstream_protocol_error", "answered 500"),
     "200": (answering("200 OK"), 502, "upstream_protocol_error", "answered 200"),
     "302": (answering("302 Found", "Location: http://a/"), 502, "upstream_protocol_error", "answered 302"),
-    "chunked": (
-        b"HTTP/1.1 429 No\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
-        % (len(BODY), BODY),
-        429,
-        "upstream_refused",
-        "Slow down",
-    ),
-    "to the end": (b"HTTP/1.1 429 No\r\nRetry-After: 7\r\n\r\n" + BODY, 429, "upstream_refused", "Slow down"),
     "cut short": (answering("429 No", "Retry-After: 7")[:-9], 429, "upstream_refused", "answered 429"),
     "interim only": (b"HTTP/1.1 103 Early Hints\r\n\r\n", 502, "upstream_protocol_error", "without an answer"),
     "nothing": (b"", 502, "upstream_protocol_error", "without an answer"),
@@ -163,6 +171,53 @@ async def test_an_upstream_that_does_not_switch(name: str) -> None:
         refused(answer, status, code, hint)
         assert answer.get("retry-after") == ("7" if status in (429, 503) else None)
         assert await far.reader.read() == b"", "it hears no frame: it speaks no WebSocket"
+        client.reset()
+        far.reset()
+
+
+AS_THEY_CAME = {
+    "429": (answering("429 Too Many Requests", "Retry-After: 7", "x-ratelimit-remaining: 0"), 429, BODY),
+    "503": (answering("503 Unavailable", "retry-after: 7", "x-ratelimit-remaining: 0", body=b"<html>"), 503, b"<html>"),
+    "chunked": (
+        b"HTTP/1.1 429 No\r\nRetry-After: 7\r\nx-ratelimit-remaining: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+        429,
+        BODY,
+    ),
+    "to the end": (b"HTTP/1.1 429 No\r\nRetry-After: 7\r\nx-ratelimit-remaining: 0\r\n\r\n" + BODY, 429, BODY),
+}
+
+
+@pytest.mark.parametrize("name", AS_THEY_CAME)
+async def test_a_providers_limit_reaches_the_client_as_it_came(name: str) -> None:
+    said, status, body = AS_THEY_CAME[name]
+    async with pair() as it, calm(it.rig):
+        client = await dial(it.rig)
+        client.write(handshake())
+        far = await it.upstream.arrival()
+        await far.head()
+        far.write(said)
+        far.writer.write_eof()
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (status, body)
+        assert (answer.get("retry-after"), answer.get("x-ratelimit-remaining")) == ("7", "0")
+        assert answer.get("x-tidegate-request-id")
+        assert [request[2:] for request in it.rig.meter.requests] == [(status, "upstream_refused")]
+        client.reset()
+        far.reset()
+
+
+async def test_a_key_of_ours_is_not_in_what_is_passed_on() -> None:
+    echo = b'{"error":{"message":"no quota for ' + UPSTREAM_KEY.encode() + b'"}}'
+    async with pair() as it, calm(it.rig):
+        client = await dial(it.rig)
+        client.write(handshake())
+        far = await it.upstream.arrival()
+        await far.head()
+        far.write(answering("429 No", body=echo))
+        answer = await client.answer()
+        assert answer.status == 429
+        assert b"no quota for ***" in answer.body
         client.reset()
         far.reset()
 

@@ -490,3 +490,8 @@ def test_an_event_that_can_be_read_but_not_written_again_is_refused() -> None:
         assert bool(verdict) != bool(told)
         refusals |= {str(error["message"]) for error in told if isinstance(error, dict)}
     assert "The message cannot be passed on: nested too deeply." in refusals
+
+
+def test_a_session_that_began_without_a_model_lets_the_client_name_one() -> None:
+    line = Line(replace(TERMS, public_model="", upstream_model="", any_model=True))
+    assert line.client({"type": "session.update", "session": {"type": "transcription", "model": "x"}}) is KEEP
