@@ -79,7 +79,9 @@ class Connection(RequestHandler):
         if self._upgraded or self._messages:
             return False
         request = self._current_request
-        return self._waiter is not None if request is None else request.content.is_eof()
+        if request is None:
+            return self._waiter is not None or not self._request_count
+        return request.content.is_eof()
 
     def _head_is_late(self) -> None:
         self._head_timer = None

@@ -104,8 +104,10 @@ async def test_a_sound_pipeline_is_two_requests(rig: Rig, upstream: Simulator, w
         "\r\n".join(f"X-{number}: x" for number in range(500)),
     ],
 )
-async def test_heads_over_32_kib_are_a_431(rig: Rig, fields: str) -> None:
-    answer = await rig.raw(f"GET /v1/echo HTTP/1.1\r\n{HOST}Connection: close\r\n{fields}\r\n\r\n".encode())
+@pytest.mark.parametrize("end", ["\r\n\r\n", "\r\n"])
+async def test_heads_over_32_kib_are_a_431(rig: Rig, fields: str, end: str) -> None:
+    """Whether they end or not, and if they come in one piece."""
+    answer = await rig.raw(f"GET /v1/echo HTTP/1.1\r\n{HOST}Connection: close\r\n{fields}{end}".encode())
     assert answer[9:12] == b"431"
     assert b"head_too_large" in answer
 
