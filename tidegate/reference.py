@@ -85,7 +85,8 @@ _ERRORS: Final = f"""\
 
 What the gateway answers when it does not serve a request: {_STATUSES}. The body has OpenAI's shape, so that clients
 raise the exceptions that they have; clients may branch on `code`, which stays, and people read `message`, which is
-more precise than the tables here. Every answer has the header `x-tidegate-request-id`, which the gateway's log has too.
+more precise than the tables here. Every answer has the header `x-tidegate-request-id`, which the gateway's log has too
+(but for the 101 of a Passthrough WebSocket, which is the provider's own).
 
 ```json
 {{"error": {{"message": "…", "type": "not_found_error", "param": null, "code": "model_not_found"}}}}
