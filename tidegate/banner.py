@@ -28,7 +28,7 @@ def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
         for forward in route.forwards:
             yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
     if not table.routes:
-        yield "No route is served: there is no Backend in these files that can be."
+        yield "Nothing is served: there is no usable Backend in these files."
 
 
 def _forward(route: Route, forward: Forward, backend: Backend | None, address: Address, *, tls: bool) -> Iterator[str]:

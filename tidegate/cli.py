@@ -14,7 +14,7 @@ from tidegate.exits import Stop
 
 EXIT_CODES = """\
 Exit codes: 0 fine; 1 a check failed, or a file cannot be used; 2 called wrongly; 3 cannot start (the port is taken, \
-the certificate cannot be read, nobody answers there)."""
+the certificate cannot be read, nothing answers at the address)."""
 
 app = typer.Typer(
     name="tidegate",
@@ -54,7 +54,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options of the command itself."""
@@ -68,7 +68,11 @@ def serve(
         str, typer.Option(help="Where clients connect; port 0 takes a free one.", metavar="HOST:PORT")
     ] = "127.0.0.1:8080",
     admin: Annotated[
-        str, typer.Option(help="Where /healthz, /readyz, /metrics, /table and /sessions are.", metavar="HOST:PORT")
+        str,
+        typer.Option(
+            help="Where /healthz, /readyz, /metrics, /table and /sessions are; DELETE /sessions/ID ends a session.",
+            metavar="HOST:PORT",
+        ),
     ] = "127.0.0.1:9090",
     tls_cert: Annotated[
         Path | None, typer.Option(help="Certificate chain (PEM) for clients.", metavar="FILE", show_default=False)
@@ -84,18 +88,20 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    log_format: Annotated[Literal["console", "json"], typer.Option(help="For a person, or for a program.")] = "console",
+    log_format: Annotated[
+        Literal["console", "json"], typer.Option(help="console is for people, json for programs.")
+    ] = "console",
     semconv: Annotated[
         Literal["both", "latest", "legacy"],
-        typer.Option(help="Which generation of the GenAI metric names: latest, legacy, or both."),
+        typer.Option(help="Which generation of the GenAI metric names."),
     ] = "both",
 ) -> None:
     """Run a gateway on this machine, from YAML files.
 
-    Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change; a change that
-    cannot be used keeps what is served and says why. In Secrets `${NAME}` is taken from the environment. While it
-    listens on loopback, callers need no key unless a Policy asks for one. SIGHUP reloads; SIGTERM and Ctrl-C end all
-    sessions, then the gateway.
+    Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change. If a file cannot
+    be read, what is served stays; if an object is wrong, what depends on it answers 500. The log says why. In Secrets
+    `${NAME}` is taken from the environment. On loopback callers need no key unless a Policy asks for one. SIGHUP
+    reloads; SIGTERM and Ctrl-C end all sessions, then the gateway.
 
     Example: `OPENAI_API_KEY=… tidegate serve -f examples/openai.yaml`
     """
@@ -119,13 +125,14 @@ def serve(
 def validate(
     file: Files,
     more: More = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Say what a cluster would say of these objects; exit 1 if something is not accepted.
+    """Check objects as a cluster would; exit 1 if something is not accepted.
 
-    Each condition has a reason and a message that says what to do; errors have file, document and field.
+    Each condition has a reason and a message that says what to do; errors have file, document and field. As in a
+    cluster, a Backend that injects a credential is not Ready until a Policy says which keys callers need.
 
-    Example: `tidegate validate -f examples/`
+    Example: `tidegate validate -f examples/local-vllm.yaml`
     """
     from tidegate.commands import inspect
 
@@ -135,13 +142,21 @@ def validate(
 @app.command(epilog=EXIT_CODES)
 def explain(
     path: Annotated[
-        str, typer.Argument(help="What a client would ask for: /v1/realtime", metavar="PATH", show_default=False)
+        str,
+        typer.Argument(help="What a client would ask for, such as /v1/realtime.", metavar="PATH", show_default=False),
     ],
     file: Files,
     host: Annotated[str, typer.Option(help="The Host that the client sends.", metavar="HOST", show_default=False)] = "",
-    method: Annotated[str, typer.Option(help="The method.", metavar="METHOD")] = "GET",
+    method: Annotated[str, typer.Option(help="The HTTP method.", metavar="METHOD")] = "GET",
     model: Annotated[str, typer.Option(help="The model that is asked for.", metavar="MODEL", show_default=False)] = "",
-    key_name: Annotated[str, typer.Option(help="Name of the caller's key.", metavar="NAME", show_default=False)] = "",
+    key_name: Annotated[
+        str,
+        typer.Option(
+            help="Name of the caller's key. Absent: some caller whom the route lets in.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = "",
     header: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,7 +169,7 @@ def explain(
     The route, the Backend, the type of the path, the target of the model, and every Policy that applies, as `tidegate
     serve` on loopback would have it; exit 1 if the request would be refused.
 
-    Example: `tidegate explain /v1/realtime -f examples/keys.yaml --model gpt-realtime`
+    Example: `tidegate explain /v1/realtime -f examples/local-vllm.yaml --model qwen`
     """
     from tidegate.commands import inspect
 
@@ -171,7 +186,7 @@ def simulate(
     key: Annotated[
         list[str] | None,
         typer.Option(
-            help="An API key that is accepted; sk-simulator without any. May be repeated.",
+            help="An API key to accept instead of sk-simulator. May be repeated.",
             metavar="KEY",
             show_default=False,
         ),
@@ -181,10 +196,10 @@ def simulate(
         typer.Option(help="A YAML file of scenarios by model and text.", metavar="FILE", show_default=False),
     ] = None,
 ) -> None:
-    """Run a double of the OpenAI API: realtime, chat completions, and a ledger of what they would bill.
+    """Run a simulated OpenAI API: realtime, chat completions, and a ledger of what they would bill.
 
-    It answers at once, for nothing, and as slowly or wrongly as a scenario says. `GET /_ledger` has every turn as
-    its usage was sent.
+    It answers at once and for nothing, or as slowly and wrongly as a scenario says; it lists the scenarios when it
+    starts. `GET /_ledger` has every turn as its usage was sent.
 
     Example: `tidegate simulate` and, in a provider of a Backend, `url: http://127.0.0.1:9100/v1`
     """
@@ -210,21 +225,21 @@ def demo() -> None:
 @app.command(epilog=EXIT_CODES)
 def talk(
     url: Annotated[
-        str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime", metavar="URL", show_default=False)
+        str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime.", metavar="URL", show_default=False)
     ],
     model: Annotated[str, typer.Option(help="The model to talk with.", metavar="MODEL", show_default=False)] = "",
     key: Annotated[
         str,
         typer.Option(
             envvar="TIDEGATE_KEY",
-            help="The key to show. Prefer the variable: arguments are public.",
+            help="The key to show. Prefer the variable: other users can see arguments.",
             metavar="KEY",
             show_default=False,
         ),
     ] = "",
     text: Annotated[
         list[str] | None,
-        typer.Option(help="Say this instead of what stdin says. May be repeated.", metavar="TEXT", show_default=False),
+        typer.Option(help="Say this instead of reading stdin. May be repeated.", metavar="TEXT", show_default=False),
     ] = None,
     voice_file: Annotated[
         Path | None,

@@ -6,8 +6,10 @@ Events are OpenAI's (GA); the few answers of beta-shaped servers that mean the s
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -107,13 +109,13 @@ async def session(url: str, key: str = "") -> AsyncIterator[Client]:
             proxy=None if local else True,
         )
     except InvalidStatus as refused:
-        raise Stop(Exit.FAILED, _refusal(refused)) from None
+        raise Stop(Exit.FAILED, _refusal(refused, key)) from None
     except InvalidURI:
         raise Stop(Exit.USAGE, f"{url!r} is no address of a session: write ws://HOST:PORT/v1/realtime") from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
         where = urlsplit(url).netloc
         why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
-        raise Stop(Exit.CANNOT_START, f"cannot reach {where}: {why}. Is a gateway running there?") from None
+        raise Stop(Exit.CANNOT_START, f"cannot reach {where}: {why}. {_advice(error)}") from None
     try:
         yield Client(socket)
     finally:
@@ -163,7 +165,13 @@ def calls(done: Event) -> list[tuple[str, str, str]]:
     return [(text_at(item, "call_id"), text_at(item, "name"), text_at(item, "arguments")) for item in items]
 
 
-def _refusal(refused: InvalidStatus) -> str:
+def _advice(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):
+        return "If it does not speak TLS, write ws:// instead of wss://."
+    return "Is a gateway running there?"
+
+
+def _refusal(refused: InvalidStatus, key: str) -> str:
     """`401 Unauthorized: No API key was sent. …`."""
     response = refused.response
     body = bytes(response.body or b"")
@@ -172,7 +180,8 @@ def _refusal(refused: InvalidStatus) -> str:
     except orjson.JSONDecodeError:
         message = ""
     message = message or body[:500].decode("utf-8", "replace").strip() or "no reason was given"
-    return f"refused with {response.status_code} {response.reason_phrase}: {message}".rstrip()
+    hint = " Set TIDEGATE_KEY to a key." if response.status_code == HTTPStatus.UNAUTHORIZED and not key else ""
+    return f"refused with {response.status_code} {response.reason_phrase}: {message}".rstrip() + hint
 
 
 MEANINGS = {
@@ -191,6 +200,8 @@ MEANINGS = {
 
 def _why(closed: ConnectionClosed) -> str:
     code = closed.rcvd.code if closed.rcvd else 1006
-    reason = f": {closed.rcvd.reason}" if closed.rcvd and closed.rcvd.reason else ""
+    reason = closed.rcvd.reason.rstrip(".") if closed.rcvd else ""
+    if code == 1001 and reason:  # a shutdown, an operator, an expiry: the reason knows which, the code does not
+        return f"the session was ended: {reason} (close code {code})"
     meaning = MEANINGS.get(code, "")
-    return f"the session was ended {meaning + ' ' if meaning else ''}(close code {code}{reason})"
+    return f"the session was ended {meaning + ' ' if meaning else ''}(close code {code}{reason and ': ' + reason})"

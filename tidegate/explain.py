@@ -84,7 +84,7 @@ def _route(compiled: Compiled, request: Request, lines: list[str]) -> Route:
         raise Refusal("unknown_host", f"No route serves {request.host}{path}. There are: {known}.")
     single = (route.model_copy(update={"matches": (match,)}) for match in route.matches)
     met = [one.matches[0] for one in single if Router([one]).match(request.host, path, request.method, headers, query)]
-    lines.append(f"Route {route.name}, which has {_why(route, met)}")
+    lines.append(f"Route {route.name}: {_why(route, met)}")
     if route.error:
         raise Refusal("configuration_error", route.error)
     return route
@@ -175,7 +175,9 @@ class _Share:
         needs = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
         names = joined([key.key for key in keys]) or "none"
         self._say("Callers", f"{needs} (Policy {authentication.policy}; keys: {names})")
-        if self._request.caller:
+        if not self._request.caller:
+            self._say("Caller", "some caller whom this lets in; name a key with --key-name to ask about one")
+        else:
             self._caller = next((key for key in keys if key.key == self._request.caller), None)
             if self._caller is None:
                 raise Refusal("invalid_api_key", f"No key is called {self._request.caller}; there are: {names}.")
@@ -206,7 +208,7 @@ class _Share:
         if not self._model:
             return self._defaults(backend)
         if not backend.models:
-            self._say("Model", f"{self._model}; the Backend declares none, so every provider is asked for it")
+            self._say("Model", f"{self._model}; the Backend declares no models, so every name goes on as it is")
             return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
         found = find(backend.models, self._model)
         if found is None:

@@ -6,9 +6,9 @@ cli.md from the commands. The references of the API and of the metrics are made 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +21,15 @@ from dataplane.realtime.endings import ENDINGS, Ending
 from tidegate.cli import EXIT_CODES, app
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+_PLAIN: Final = re.compile(r" <(str|list\[Path\])>$")
+"""Types of arguments that say nothing to a reader."""
 _MADE: Final = "<!-- Made from {source} by `python -m tidegate.reference`; edit that. -->\n\n"
 
 
 def errors() -> str:
     """The page about refusals, in Markdown."""
-    rows = ((str(kind.status), f"`{code}`", f"`{kind.type}`", kind.meaning) for code, kind in CATALOGUE.items())
+    kinds = sorted(CATALOGUE.items(), key=lambda each: each[1].status)
+    rows = ((str(kind.status), f"`{code}`", f"`{kind.type}`", kind.meaning) for code, kind in kinds)
     table = _table(("Status", "Code", "Type", "What happened, and what to do"), rows)
     return _MADE.format(source="dataplane/errors.py") + _ERRORS + table
 
@@ -62,7 +65,9 @@ def _command(name: str, command: TyperCommand, parent: typer.Context) -> Iterato
     yield f"`{usage}`\n"
     yield f"{(command.help or '').strip()}\n"
     if parameters:
-        yield _table(("Option", "Meaning"), ((f"`{option}`", meaning) for option, meaning in parameters))
+        yield _table(
+            ("Option", "Meaning"), ((f"`{_PLAIN.sub('', option)}`", meaning) for option, meaning in parameters)
+        )
 
 
 def _event(ending: Ending) -> str:
@@ -77,19 +82,17 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |\n"
 
 
-_STATUSES: Final = ", ".join(
-    f"{status} {HTTPStatus(status).phrase}" for status in sorted({kind.status for kind in CATALOGUE.values()})
-)
-_ERRORS: Final = f"""\
+_ERRORS: Final = """\
 # Errors
 
-What the gateway answers when it does not serve a request: {_STATUSES}. The body has OpenAI's shape, so that clients
-raise the exceptions that they have; clients may branch on `code`, which stays, and people read `message`, which is
-more precise than the tables here. Every answer has the header `x-tidegate-request-id`, which the gateway's log has too
-(but for the 101 of a Passthrough WebSocket, which is the provider's own).
+What the gateway answers when it does not serve a request. The body has OpenAI's shape, so that clients raise the
+exceptions that they have; clients may branch on `code`, which stays, and people read `message`, which is more precise
+than the table here. Every answer has the header `x-tidegate-request-id` (but for the 101 of a Passthrough WebSocket,
+which is the provider's own). It is the `id` of the turn or the session in the gateway's log, and stands beside an
+`internal_error` there; other refusals are not logged, and counted by code in `tidegate_http_requests_total`.
 
 ```json
-{{"error": {{"message": "…", "type": "not_found_error", "param": null, "code": "model_not_found"}}}}
+{"error": {"message": "…", "type": "not_found_error", "param": null, "code": "model_not_found"}}
 ```
 
 A realtime session is refused in the same way, with an HTTP status before the upgrade. What can end it afterwards is

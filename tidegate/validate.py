@@ -72,9 +72,9 @@ class Report:
             return f"{_count(self.errors, 'error')} in the files; nothing is said about objects until there is none."
         failing = sum(map(_fails, self.objects))
         if failing:
-            return f"Not all right: {failing} of {_count(self.objects, 'object')}."
+            return f"Wrong: {failing} of {_count(self.objects, 'object')}."
         if not self.objects:
-            return "There is no Backend, Policy or HTTPRoute in there."
+            return "There is no Backend, Policy or HTTPRoute in these files."
         ready = all(condition.status == "True" for each in self.objects for condition in each.status.conditions)
         return f"{_count(self.objects, 'object')}, all accepted{'' if ready else ', but not all Ready'}."
 

@@ -100,4 +100,4 @@ def test_shares_are_shown_where_there_are_several() -> None:
 
 
 def test_nothing_is_served() -> None:
-    assert "No route is served" in shown()
+    assert "Nothing is served" in shown()

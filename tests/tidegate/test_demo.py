@@ -43,7 +43,7 @@ async def test_it_holds_three_turns_and_the_books_agree() -> None:
     )
     assert re.search(r'model +calls get_weather\({"city":"Lisbon"}\)\n', shown)
     assert re.search(r"model +.*22 °C and sunny in Lisbon", shown)
-    rows = re.findall(r"^ +(\w[\w ]*?) {2,}(\d+) +(\d+) += *$", shown, re.MULTILINE)
+    rows = re.findall(r"^ +(\w[\w, ]*?) {2,}(\d+) +(\d+) += *$", shown, re.MULTILINE)
     assert len(rows) == 9
     assert all(int(billed) == int(counted) > 0 for _, billed, counted in rows)
     assert re.search(r"cost +0\.\d*[1-9]\d* USD", shown)

@@ -23,13 +23,13 @@ def test_everything_that_holds_is_told_in_the_order_in_which_it_is_done() -> Non
         told.text
         == """\
 GET /v1/realtime?x=1
-Route ai/openai#realtime, which has any host, paths that begin with /v1/realtime
+Route ai/openai#realtime: any host, paths that begin with /v1/realtime
 
 Backend ai/voice
   Replaced        telemetry of Policy ai/route by Policy ai/backend-new (on the narrower Backend ai/voice)
   Path            /v1/realtime is Realtime
   Callers         everybody (no Policy asks for a key)
-  Model           gpt-realtime; the Backend declares none, so every provider is asked for it
+  Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Allowed models  gpt-* (Policy ai/route)
   Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
@@ -59,6 +59,7 @@ CASES: list[tuple[str, Request, str]] = [
     ("missing-secrets", Request("/v1/realtime?model=x"), "empty is never asked: spec.providers[4].auth.secretRef"),
     ("duplicates", Request("/ai/voice/v1/realtime"), "500 configuration_error: Backend ai/voice cannot be served"),
     ("authentication-missing", Request("/ai/voice/v1/realtime"), "401 authentication_not_configured: "),
+    ("callers", Request("/v1/realtime?model=x"), "  Caller          some caller whom this lets in; name a key with"),
     ("callers", Request("/v1/realtime?model=x", caller="digest"), "digest of team support, in namespace ai"),
     ("callers", Request("/v1/realtime", caller="nobody"), "401 invalid_api_key: No key is called nobody; there are: "),
     ("policy-conflicts", Request("/v1/realtime", model="x"), "authentication of Policy ai/fixed-too by Policy"),

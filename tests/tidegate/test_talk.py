@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from simulator.server import Simulator
 from tests.tidegate.files import UPSTREAM_KEY
@@ -88,8 +89,8 @@ async def test_raw_events(simulator: Simulator) -> None:
 @pytest.mark.parametrize(
     ("query", "hint"),
     [
-        ("?scenario=fail", "the answer is failed: The simulated model failed."),
-        ("?scenario=incomplete", "the answer is incomplete: max_output_tokens"),
+        ("?scenario=fail", "the answer ended as failed: The simulated model failed."),
+        ("?scenario=incomplete", "the answer ended as incomplete: max_output_tokens"),
         ("?scenario=drop", "without a Close frame: the connection was lost (close code 1006)"),
         ("?scenario=expire:150,stall", "error: Your session hit the maximum duration"),
         ("?scenario=no-upgrade:429", "refused with 429"),
@@ -106,6 +107,30 @@ async def test_a_key_that_is_not_accepted(simulator: Simulator) -> None:
     assert done.code == 1
     assert "since the key was not accepted (close code 3000" in done.err
     assert "sk-wrong-1" not in done.out + done.err
+
+
+async def test_a_key_that_is_not_there_is_asked_for(simulator: Simulator) -> None:
+    done = await run("talk", f"ws://127.0.0.1:{simulator.port}/v1/realtime?scenario=no-upgrade:401", stdin="Hello\n")
+    assert done.code == 1
+    assert "refused with 401" in done.err
+    assert "Set TIDEGATE_KEY to a key." in done.err
+
+
+async def test_tls_where_there_is_none(simulator: Simulator) -> None:
+    done = await run("talk", f"wss://127.0.0.1:{simulator.port}", stdin="Hello\n")
+    assert done.code == 3
+    assert "write ws:// instead of wss://" in done.err
+
+
+async def test_a_reason_for_going_away_is_not_guessed() -> None:
+    async def shut_down(socket: ServerConnection) -> None:
+        await socket.close(1001, "An operator ended the session.")
+
+    async with serve(shut_down, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        done = await run("talk", f"ws://127.0.0.1:{port}", "--text", "Hello")
+    assert done.code == 1
+    assert done.err == "tidegate: the session was ended: An operator ended the session (close code 1001).\n"
 
 
 async def test_nobody_listens() -> None:

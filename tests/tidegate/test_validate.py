@@ -69,7 +69,7 @@ def test_an_error_has_file_document_field_and_line() -> None:
         "known: ${request.header.NAME}, ${request.query.NAME}, ${request.path}, ${model}, ${route}, ${backend}, "
         "${provider}, ${caller.key}, ${caller.team} (line 15)\n"
     ) in report.text()
-    assert report.text().endswith("\nNot all right: 1 of 2 objects.\n")
+    assert report.text().endswith("\nWrong: 1 of 2 objects.\n")
     assert not report.ok
 
 
@@ -108,7 +108,7 @@ def test_nothing_of_ours() -> None:
     report = checked("apiVersion: v1\nkind: ConfigMap\n")
     assert report.ok
     assert report.text().startswith("policies.yaml #1: ConfigMap of v1 is skipped; ")
-    assert report.text().endswith("\nThere is no Backend, Policy or HTTPRoute in there.\n")
+    assert report.text().endswith("\nThere is no Backend, Policy or HTTPRoute in these files.\n")
 
 
 def test_several_targets_are_told_apart_and_duplicates_are_all_placed() -> None:

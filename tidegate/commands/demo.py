@@ -31,8 +31,9 @@ What to try next:
   tidegate simulate                        the simulated provider, on port 9100, with all its scenarios
   tidegate serve -f examples/openai.yaml   a gateway of your own (set OPENAI_API_KEY)
   tidegate talk ws://127.0.0.1:8080 --model gpt-realtime
-  tidegate explain /v1/realtime -f examples/keys.yaml --model gpt-realtime
-  tidegate --help"""
+  tidegate explain /v1/realtime -f examples/local-vllm.yaml --model qwen
+  tidegate --help
+After `make demo` the command is in .venv/bin: export PATH=$PWD/.venv/bin:$PATH"""
 
 
 def run() -> Exit:

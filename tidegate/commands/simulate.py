@@ -36,7 +36,7 @@ def _banner(url: str, *, known: bool) -> str:
     names = "\n".join(f"  {name:{width}}  {about}" for name, about in NAMES.items())
     key = f"the API key {DEFAULT_KEY}" if known else "an API key given with --key"
     return f"""\
-A double of the OpenAI API serves {url}/v1 to whoever shows {key}.
+A simulated OpenAI API serves {url}/v1 to whoever shows {key}.
 What it billed: GET {url}/_ledger
 
 Scenarios, several joined by commas ("slow:20,fail"). A client chooses with ?scenario=… in the URL, or with

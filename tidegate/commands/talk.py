@@ -80,6 +80,7 @@ class Talk:
 
     async def _from_stdin(self, reader: asyncio.Task[None]) -> None:
         lines = Lines()
+        _prompt("Type a line; Ctrl-D ends the session.\n")
         while True:
             _prompt()
             line = await _unless_closed(lines.next(), reader)
@@ -134,7 +135,7 @@ class Talk:
         if status != "completed":
             why = text_at(event, "response", "status_details", "error", "message")
             why = why or text_at(event, "response", "status_details", "reason")
-            self._complain(f"the answer is {status}" + (f": {why}" if why else ""))
+            self._complain(f"the answer ended as {status}" + (f": {why}" if why else ""))
         self._note(f"usage: {shown(self._add(field(event, 'response', 'usage')))}")
         self._answered.set()
 

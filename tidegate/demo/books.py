@@ -15,7 +15,7 @@ _USAGE = "gen_ai_client_inference_usage_"
 
 # Row of the book: the ledger's total, and where the gateway counts it: (metric, operation, modality).
 _ROWS: Mapping[str, tuple[str, tuple[str, str, str]]] = {
-    "turns": ("turns", ("tidegate_turns_total", "", "")),
+    "answers, transcripts": ("turns", ("tidegate_turns_total", "", "")),
     "text in": ("input_text_tokens", (f"{_USAGE}input_tokens_total", "realtime_inference", "text")),
     "audio in": ("input_audio_tokens", (f"{_USAGE}input_tokens_total", "realtime_inference", "audio")),
     "of it cached text": (
