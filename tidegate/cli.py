@@ -99,9 +99,9 @@ def serve(
     """Run a gateway on this machine, from YAML files.
 
     Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change. If a file cannot
-    be read, what is served stays; if an object is wrong, what depends on it answers 500. The log says why. In Secrets
-    `${NAME}` is taken from the environment. On loopback callers need no key unless a Policy asks for one. SIGHUP
-    reloads; SIGTERM and Ctrl-C end all sessions, then the gateway.
+    be read, what is served stays. An object that is wrong is left out, and what it should guard answers 500. The log
+    says why. In Secrets `${NAME}` is taken from the environment. On loopback callers need no key unless a Policy asks
+    for one. SIGHUP reloads; SIGTERM and Ctrl-C end all sessions, then the gateway.
 
     Example: `OPENAI_API_KEY=… tidegate serve -f examples/openai.yaml`
     """

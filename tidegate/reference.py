@@ -88,8 +88,8 @@ _ERRORS: Final = """\
 What the gateway answers when it does not serve a request. The body has OpenAI's shape, so that clients raise the
 exceptions that they have; clients may branch on `code`, which stays, and people read `message`, which is more precise
 than the table here. Every answer has the header `x-tidegate-request-id` (but for the 101 of a Passthrough WebSocket,
-which is the provider's own). It is the `id` of the turn or the session in the gateway's log, and stands beside an
-`internal_error` there; other refusals are not logged, and counted by code in `tidegate_http_requests_total`.
+which is the provider's own). In the gateway's log it is the `id` of a realtime session, and stands beside an
+`internal_error`; other refusals are not logged, but counted by code in `tidegate_http_requests_total`.
 
 ```json
 {"error": {"message": "…", "type": "not_found_error", "param": null, "code": "model_not_found"}}
