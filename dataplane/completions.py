@@ -36,7 +36,7 @@ async def serve(services: Services, request: web.BaseRequest, exchange: Exchange
     try:
         with http.while_connected(request):
             body = chat.rewritten(asked, destination.upstream_model)
-            response = await send(services, destination, "POST", url, fields, body)
+            response = await send(services, destination, exchange.backend.timeouts, "POST", url, fields, body)
             try:
                 return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
             finally:

@@ -13,7 +13,16 @@ from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.metering.usage import Caller
 from dataplane.snapshot import Snapshot
-from dataplane.table import Backend, Forward, PolicySet, Route, RouteType, Transformation, Variable
+from dataplane.table import (
+    Backend,
+    Forward,
+    PolicySet,
+    Route,
+    RouteType,
+    SessionLimits,
+    Transformation,
+    Variable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,10 @@ class Exchange:
                     "names no model. Open one with ?model=.",
                     param="model",
                 )
+
+    def session_limits(self) -> SessionLimits:
+        """What a session of the caller may take."""
+        return next((each for each in self.policies.session if applies(each.subjects, self.caller)), SessionLimits())
 
     def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
         """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""

@@ -25,7 +25,7 @@ async def serve(services: Services, request: web.BaseRequest, exchange: Exchange
         fields.append(("content-length", str(request.content_length)))
     url = address(destination.provider, exchange.path, exchange.query)
     with http.while_connected(request):
-        response = await send(services, destination, exchange.method, url, fields, body)
+        response = await send(services, destination, exchange.backend.timeouts, exchange.method, url, fields, body)
         try:
             return await relay(services, request, exchange, destination, response, PassAll())
         finally:

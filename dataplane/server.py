@@ -27,6 +27,7 @@ from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.stages import Visit, authenticated
 from dataplane.table import RouteType, Secrets, Table
+from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.connect import http_pool
 
@@ -46,6 +47,7 @@ class Gateway:
         self,
         *,
         meter: Meter,
+        tracer: Tracer | None = None,
         limits: Limits | None = None,
         addresses: AddressPolicy | None = None,
         upstream_tls: tls.SSLContext | None = None,
@@ -53,6 +55,7 @@ class Gateway:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._meter = meter
+        self._tracer = tracer or Untraced()
         self._limits = limits or Limits()
         self._addresses = addresses or AddressPolicy()
         self._tls = upstream_tls
@@ -85,8 +88,8 @@ class Gateway:
         """Listen; port 0 takes a free one, `self.port` says which. Raises OSError if the address is taken."""
         loop, limits = asyncio.get_running_loop(), self._limits
         context = self._tls or tls.create_default_context()
-        pool = http_pool(self._addresses, connect=limits.connect, read=limits.upstream_idle, tls=context)
-        self._services = Services(limits, self._meter, self._addresses, context, pool, self._rand, set())
+        pool = http_pool(self._addresses, tls=context)
+        self._services = Services(limits, self._meter, self._tracer, self._addresses, context, pool, self._rand, set())
         self._sessions = Realtime(self._services)
         self._web = server = web.Server(self._serve)
         try:

@@ -14,6 +14,7 @@ from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
 from dataplane.splice import Leg
 from dataplane.table import Price
+from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
 
 KIB, MIB = 1024, 1024 * 1024
@@ -21,7 +22,15 @@ KIB, MIB = 1024, 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes that are held, and seconds that a peer is waited for."""
+    """Bytes that are held, seconds that a peer is waited for, and how much the process takes on. What providers are
+    given is the Backend's to say (`table.Timeouts`), what a session may take a Policy's (`table.SessionLimits`)."""
+
+    sessions: int = 0
+    """Realtime sessions at a time; 0: any number."""
+    ping: float = 20.0
+    """A leg of a session from which nothing came for so long is sent a Ping."""
+    silence: float = 60.0
+    """One from which nothing came for so long, not even a Pong, is dead."""
 
     head: int = 32 * KIB
     """Of a request: its line and all header fields."""
@@ -31,17 +40,6 @@ class Limits:
     """Of a JSON reply, to read its usage. A longer one is relayed all the same, and counted as unmetered."""
     event: int = 4 * MIB
     """Of one event of a stream."""
-    message: int = 24 * MIB
-    """Of a message in a realtime session. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
-    connect: float = 5.0
-    upgrade: float = 10.0
-    """From a WebSocket handshake to the upstream's answer."""
-    first_event: float = 1.0
-    """From that answer to a realtime session's first event; then the session begins without one."""
-    upstream_head: float = 120.0
-    """From the end of the request to the head of the answer."""
-    upstream_idle: float = 300.0
-    """Between two reads of an answer."""
     client_idle: float = 60.0
     """Between two reads of a request's body, or until a client takes more of its answer."""
     linger: float = 2.0
@@ -57,7 +55,21 @@ class Meter(Protocol):
 
     def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost: ...
 
+    def handshake(self, route: str, backend: str, status: int, seconds: float) -> None: ...
+
     def session_opened(self, route: str, backend: str) -> None: ...
+
+    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None: ...
+
+    def interrupted(self, route: str, backend: str, model: str, by: str) -> None: ...
+
+    def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None: ...
+
+    def loop_lag(self, seconds: float) -> None: ...
+
+    def draining(self, draining: bool) -> None: ...
+
+    def capacity(self, sessions: int) -> None: ...
 
     def session_closed(self, summary: SessionSummary) -> None: ...
 
@@ -70,6 +82,7 @@ class Meter(Protocol):
 class Services:
     limits: Limits
     meter: Meter
+    tracer: Tracer
     addresses: AddressPolicy
     tls: ssl.SSLContext
     """For upstreams."""

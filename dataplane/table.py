@@ -120,6 +120,23 @@ class Authentication(Frozen):
     """Ids of `CallerSet`s."""
 
 
+class SessionLimits(Frozen):
+    """What one realtime session may take. The defaults are above what real providers allow, so that a session ends
+    by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
+
+    policy: str = ""
+    """Empty: no Policy says anything, and these are the defaults."""
+    subjects: tuple[Subject, ...] = ()
+    idle: float = 1800.0
+    """Seconds in which no message passes in either direction."""
+    duration: float = 10_800.0
+    """Seconds from its beginning to its end."""
+    max_message: int = 24 * 1024 * 1024
+    """Bytes of one message. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
+    max_fragments: int = 65_536
+    """Frames that one message may come in."""
+
+
 class PolicySet(Frozen):
     """What holds for one Backend on one route."""
 
@@ -132,6 +149,8 @@ class PolicySet(Frozen):
     """All that apply to the caller must allow the name."""
     log_events: tuple[LogEvents, ...] = ()
     """The first that applies to the caller holds."""
+    session: tuple[SessionLimits, ...] = ()
+    """The first that applies to the caller holds; the defaults where none does."""
 
 
 def authentication_yaml(backend: str) -> str:
@@ -220,6 +239,21 @@ class Entry(Frozen):
     """Why the object behind this entry cannot be served; its requests are answered 500 with this message."""
 
 
+class Timeouts(Frozen):
+    """Seconds that a Backend's providers are waited for."""
+
+    connect: float = 5.0
+    """To be connected, TLS included."""
+    handshake: float = 10.0
+    """From a WebSocket handshake to its answer."""
+    first_event: float = 1.0
+    """From that answer to a realtime session's first event; then the session begins without one."""
+    response: float = 120.0
+    """From the end of an HTTP request to the head of its answer."""
+    idle: float = 300.0
+    """Between two reads of an HTTP answer."""
+
+
 class Backend(Entry):
     """`namespace/name` of a Backend, with its providers resolved."""
 
@@ -228,6 +262,9 @@ class Backend(Entry):
     """Empty: every name goes to every provider as it is."""
     paths: tuple[PathType, ...] = ()
     """Longest suffix first, `*` last."""
+    timeouts: Timeouts = Timeouts()
+    max_sessions: int = 0
+    """Realtime sessions that one data-plane process holds at a time; 0: as many as the process may."""
     refused: tuple[str, ...] = ()
     """Paths behind `*` that mint credentials or touch the account, refused because a credential is injected:
     suffixes, or with `/*` at the end whole segments anywhere in the path."""

@@ -42,12 +42,12 @@ async def serve(
             url,
             Incoming,
             addresses=services.addresses,
-            timeout=services.limits.connect,
+            timeout=exchange.backend.timeouts.connect,
             tls=services.tls,
         )
         try:
             transport.write(head)
-            async with asyncio.timeout(services.limits.upstream_head):
+            async with asyncio.timeout(exchange.backend.timeouts.handshake):
                 status = await incoming.status(services.limits.head)
                 if status != SWITCHED:
                     refused = await incoming.refused(url)

@@ -44,6 +44,9 @@ SECOND_BUCKETS = tuple(0.01 * 2**n for n in range(14))
 """Both as the GenAI conventions recommend."""
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """As the HTTP conventions recommend."""
+FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
+"""Finer than the conventions' powers of two, which misstate the 95th percentile of a voice by a third."""
+LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
 
 
@@ -127,6 +130,7 @@ class Instruments:
         self._declare_latest()
         self._declare_turns()
         self._declare_sessions()
+        self._declare_process()
         self._declare_requests()
 
     def _declare_legacy(self) -> None:
@@ -211,6 +215,48 @@ class Instruments:
             (*ROUTE, "code", "reason", "initiator"),
             "Realtime sessions that ended, by close code, reason, and who ended them.",
         )
+
+        self.handshake_duration = _histogram(
+            "tidegate.realtime.handshake.duration",
+            "s",
+            (*ROUTE, "status"),
+            "Seconds from a request for a session to its answer.",
+            HTTP_BUCKETS,
+        )
+        self.first_audio = _histogram(
+            "tidegate.realtime.response.time_to_first_audio",
+            "s",
+            (*ROUTE, RESPONSE_MODEL, "trigger"),
+            "Seconds from the end of what the user said (voice), or from the request for a response (client), to the "
+            "first audio of the answer.",
+            FIRST_AUDIO_BUCKETS,
+        )
+        self.interruptions = _counter(
+            "tidegate.realtime.interruptions",
+            "{turn}",
+            (*ROUTE, RESPONSE_MODEL, "by"),
+            "Turns that were cut off, by the user's voice (voice) or by the client (client).",
+        )
+        self.io = _counter(
+            "tidegate.websocket.io", "By", (*ROUTE, "side", "direction"), "Bytes of sessions, by leg and direction."
+        )
+        self.messages = _counter(
+            "tidegate.websocket.messages",
+            "{message}",
+            (*ROUTE, "side"),
+            "Messages that were received in sessions, by the leg that they came on.",
+        )
+
+    def _declare_process(self) -> None:
+        self.loop_lag = _histogram(
+            "tidegate.event_loop.lag", "s", (), "Seconds that the event loop was late.", LAG_BUCKETS
+        )
+        self.sessions_capacity = Gauge(
+            Definition(
+                "tidegate.realtime.sessions.capacity", "{session}", (), "Realtime sessions that the process may hold."
+            )
+        )
+        self.draining = Gauge(Definition("tidegate.draining", "1", (), "1 while the process lets its sessions end."))
 
     def _declare_requests(self) -> None:
         self.requests = _counter(

@@ -60,6 +60,44 @@ class Meter:
             i.sessions.add((route, backend))
             i.sessions_active.add((route, backend))
 
+    def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:
+        """Count the answer to a request for a session."""
+        with self._instruments.lock:
+            self._instruments.handshake_duration.observe((route, backend, str(status)), seconds)
+
+    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None:
+        """Count the first audio of a turn, so many seconds after `trigger` asked for it."""
+        with self._instruments.lock:
+            self._instruments.first_audio.observe((route, backend, _bounded(model), trigger), seconds)
+
+    def interrupted(self, route: str, backend: str, model: str, by: str) -> None:
+        """Count a turn that was cut off."""
+        with self._instruments.lock:
+            self._instruments.interruptions.add((route, backend, _bounded(model), by))
+
+    def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None:
+        """Count bytes, and messages that were received, on one leg (`client`, `upstream`) of a session since the last
+        time; now and then, never for each message."""
+        i, where = self._instruments, (route, backend, side)
+        with i.lock:
+            i.io.add((*where, "received"), received)
+            i.io.add((*where, "sent"), sent)
+            i.messages.add(where, messages)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Count how late the event loop was."""
+        with self._instruments.lock:
+            self._instruments.loop_lag.observe((), seconds)
+
+    def draining(self, draining: bool) -> None:
+        with self._instruments.lock:
+            self._instruments.draining.values[()] = float(draining)
+
+    def capacity(self, sessions: int) -> None:
+        """How many sessions the process may hold; 0 where nothing says so."""
+        with self._instruments.lock:
+            self._instruments.sessions_capacity.values[()] = sessions
+
     def session_closed(self, summary: SessionSummary) -> None:
         """End a session that was opened with the same route and backend."""
         i = self._instruments
@@ -146,11 +184,15 @@ class Meter:
         return (
             usage.operation,
             usage.provider_kind,
-            asked if len(asked) <= LONGEST_NAME else OTHER,
-            usage.response_model if len(usage.response_model) <= LONGEST_NAME else OTHER,
+            _bounded(asked),
+            _bounded(usage.response_model),
             usage.route,
             usage.backend,
         )
+
+
+def _bounded(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else OTHER
 
 
 def _code(summary: SessionSummary) -> str:

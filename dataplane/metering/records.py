@@ -39,6 +39,9 @@ class SessionSummary:
     caller: Caller = ANONYMOUS
     turns: int = 0
     tokens: Tokens = NO_TOKENS
+    """As the provider reported them."""
+    estimated: Tokens = NO_TOKENS
+    """Of the turns of which it reported nothing."""
     cost: Decimal | None = None
     """USD of the turns that have a price; None if none has."""
 

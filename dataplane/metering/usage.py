@@ -94,5 +94,7 @@ class Usage:
     """Id of the realtime session; empty for a single request."""
     response_id: str = ""
     """The provider's id of the turn."""
+    estimated: bool = False
+    """The provider never said it: `tokens` were estimated from what was seen."""
     public_model: str = ""
     """The name that the client asked for; what `Model.price` is looked up by."""

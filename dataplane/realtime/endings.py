@@ -58,8 +58,51 @@ AMBIGUOUS_AUDIO = Ending(
     ("invalid_request_error", "invalid_value"),
     "A long audio event, already on its way, turned out to hold more than audio. Send `type` first, then `audio`.",
 )
+CLIENT_SILENT = Ending(
+    "client_silent", "client", 1001, None, "The client answered no Ping: it is gone, or cannot be reached."
+)
+UPSTREAM_SILENT = Ending(
+    "upstream_silent",
+    "upstream",
+    1011,
+    ("upstream_error", "upstream_lost"),
+    "The upstream answered no Ping. Reconnect; the conversation starts anew.",
+)
+CLIENT_STALLED = Ending(
+    "client_stalled", "client", 1008, None, "The client took nothing of what waited for it for a minute."
+)
+UPSTREAM_STALLED = Ending(
+    "upstream_stalled",
+    "upstream",
+    1011,
+    ("upstream_error", "upstream_lost"),
+    "The upstream took nothing of what waited for it for a minute.",
+)
+TOO_MANY_FRAGMENTS = Ending(
+    "too_many_fragments",
+    "gateway",
+    1009,
+    ("invalid_request_error", "too_many_fragments"),
+    "A message came in more fragments than `session.maxFragments` allows.",
+)
+IDLE = Ending(
+    "idle", "gateway", 1001, ("session_error", "idle_timeout"), "No message passed for as long as `session.idle` says."
+)
+DURATION = Ending(
+    "duration",
+    "gateway",
+    1001,
+    ("session_error", "session_expired"),
+    "The session was as long as `session.duration` says.",
+)
 OPERATOR = Ending("operator", "gateway", 1001, ("session_error", "ended_by_operator"), "An operator ended the session.")
-SHUTDOWN = Ending("shutdown", "gateway", 1001, ("session_error", "gateway_shutdown"), "The gateway is shutting down.")
+DRAINING = Ending(
+    "draining",
+    "gateway",
+    1001,
+    ("session_error", "gateway_draining"),
+    "The gateway is shutting down. Reconnect: another takes over; the conversation starts anew.",
+)
 INTERNAL = Ending(
     "internal_error", "gateway", 1011, ("server_error", "internal_error"), "The gateway failed; see its log."
 )
@@ -74,7 +117,14 @@ ENDINGS = (
     BAD_UTF8,
     MESSAGE_TOO_BIG,
     AMBIGUOUS_AUDIO,
+    CLIENT_SILENT,
+    UPSTREAM_SILENT,
+    CLIENT_STALLED,
+    UPSTREAM_STALLED,
+    TOO_MANY_FRAGMENTS,
+    IDLE,
+    DURATION,
     OPERATOR,
-    SHUTDOWN,
+    DRAINING,
     INTERNAL,
 )

@@ -28,6 +28,7 @@ from dataplane.handover import SWITCHED, take_over
 from dataplane.realtime.legs import LiveSession
 from dataplane.realtime.session import Refused, Terms
 from dataplane.services import Services
+from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination, any_provider, choose
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
@@ -159,7 +160,7 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
     fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
     try:
-        answer = await _answer(live, url, fields, names, services)
+        answer = await _answer(live, url, fields, names, services, exchange.backend.timeouts)
         if answer.status != SWITCHED:
             raise _refusal(answer, exchange, destination)
     except BaseException:
@@ -202,20 +203,19 @@ class _Exchange:
 
 
 async def _answer(
-    live: LiveSession, url: str, fields: headers.Fields, names: Sequence[str], services: Services
+    live: LiveSession, url: str, fields: headers.Fields, names: Sequence[str], services: Services, timeouts: Timeouts
 ) -> Answer:
     opening = Opening(url, fields, names)
     exchange = _Exchange(live, opening)
-    limits = services.limits
-    await dial(url, lambda: live.upstream, addresses=services.addresses, timeout=limits.connect, tls=services.tls)
+    await dial(url, lambda: live.upstream, addresses=services.addresses, timeout=timeouts.connect, tls=services.tls)
     live.upstream.write(opening.request())
     try:
-        async with asyncio.timeout(limits.upgrade):
+        async with asyncio.timeout(timeouts.handshake):
             return await exchange.answered
     except TimeoutError:
         if opening.refusal is not None:
             return opening.refusal
-        message = f"The provider did not answer the handshake within {limits.upgrade:g} s."
+        message = f"The provider did not answer the handshake within {timeouts.handshake:g} s."
         raise Refusal("upstream_timeout", message) from None
     except OpeningFailed as error:
         raise Refusal("upstream_protocol_error", f"The provider could not open a session: {error}.") from None

@@ -19,7 +19,18 @@ from dataplane.realtime import endings, relay
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.relay import Action, Ended, Relay
-from dataplane.realtime.session import Logged, Metered, Refused, Session, Unmetered
+from dataplane.realtime.session import (
+    Began,
+    Interrupted,
+    Logged,
+    Metered,
+    Progress,
+    Prompted,
+    Refused,
+    Session,
+    Spoke,
+    Unmetered,
+)
 from dataplane.upstreams.connect import keep_alive
 
 HIGH_WATER = 64 * 1024
@@ -41,6 +52,8 @@ class Hooks(Protocol):
     def unmetered(self, live: LiveSession, effect: Unmetered) -> None: ...
 
     def logged(self, live: LiveSession, effect: Logged) -> None: ...
+
+    def progressed(self, live: LiveSession, effect: Progress) -> None: ...
 
     def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
@@ -298,6 +311,8 @@ class LiveSession:
                 self._hooks.unmetered(self, action)
             case Logged():
                 self._hooks.logged(self, action)
+            case Prompted() | Began() | Spoke() | Interrupted():
+                self._hooks.progressed(self, action)
             case Ended():
                 self._end(action)
         return False

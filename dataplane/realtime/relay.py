@@ -16,7 +16,19 @@ from dataplane.realtime import endings, events, frames
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.gate import Breach, Control, Gate
-from dataplane.realtime.session import Finish, Logged, Metered, Session, Tell, Unmetered
+from dataplane.realtime.session import (
+    Began,
+    Finish,
+    Interrupted,
+    Logged,
+    Metered,
+    Progress,
+    Prompted,
+    Session,
+    Spoke,
+    Tell,
+    Unmetered,
+)
 
 SETTLE = 2.0
 """Seconds that late usage is waited for once the client has gone."""
@@ -59,7 +71,7 @@ class Ended:
     close: Close
 
 
-Action = ToClient | ToUpstream | DropClient | DropUpstream | Wait | Ended | Metered | Unmetered | Logged
+Action = ToClient | ToUpstream | DropClient | DropUpstream | Wait | Ended | Metered | Unmetered | Logged | Progress
 
 
 class Relay:
@@ -294,7 +306,7 @@ class Relay:
                     self._to_upstream(frames.TEXT, events.dump(event), actions)
                 case Finish(ending=ending, message=message):
                     self._finish(ending, message, actions)
-                case Metered() | Unmetered() | Logged():
+                case Metered() | Unmetered() | Logged() | Prompted() | Began() | Spoke() | Interrupted():
                     actions.append(effect)
 
     # -- frames of ours ----------------------------------------------------------------------------------------

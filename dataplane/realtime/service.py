@@ -15,7 +15,7 @@ from dataplane.metering.records import SessionSummary, usd
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.legs import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE, Ended
-from dataplane.realtime.session import Logged, Metered, Session, Unmetered
+from dataplane.realtime.session import Logged, Metered, Progress, Session, Unmetered
 from dataplane.services import Services
 from dataplane.table import Model, Price
 from dataplane.upstreams.choose import find
@@ -61,15 +61,16 @@ class Realtime:
         upgrade = handshake.Upgrade.of(request)
         chosen = handshake.route(exchange, self._services)
         session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
-        limits = self._services.limits
-        live = LiveSession(session, self, max_message=limits.message, stall=limits.client_idle)
+        limits, timeouts = exchange.session_limits(), exchange.backend.timeouts
+        stall = self._services.limits.client_idle
+        live = LiveSession(session, self, max_message=limits.max_message, stall=stall)
         entry = self._entries[exchange.id] = _Entry(
             live, chosen.destination.price, exchange.backend.models, asyncio.current_task()
         )
         try:
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, self._services)
-                await handshake.first_event(live, exchange, chosen.destination, limits.first_event)
+                await handshake.first_event(live, exchange, chosen.destination, timeouts.first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
             self._count(entry)  # before the client's first bytes, which may end the session
             return handshake.answer_client(request, head, live)
@@ -95,7 +96,7 @@ class Realtime:
         entries = list(self._entries.values())
         for entry in entries:
             if entry.counted:
-                entry.live.end(endings.SHUTDOWN, "The gateway is shutting down.")
+                entry.live.end(endings.DRAINING, "The gateway is shutting down.")
             elif entry.request is not None:
                 entry.request.cancel()
         try:
@@ -135,6 +136,9 @@ class Realtime:
             response_id=effect.response_id,
             size=effect.size,
         )
+
+    def progressed(self, live: LiveSession, effect: Progress) -> None:
+        """Time the turn."""
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
         entry = self._entries.pop(live.session.terms.id)

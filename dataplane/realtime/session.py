@@ -80,6 +80,44 @@ class Logged:
     size: int
 
 
+Trigger = Literal["voice", "client"]
+"""Why a turn began: the user fell silent (server VAD), or the client asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """A turn is due: from here on the user waits for it."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A turn has begun."""
+
+    response_id: str
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """The first audio of a turn has come."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A turn was cut off, by the user's voice or by the client's cancel."""
+
+    response_id: str
+    by: Trigger
+
+
+Progress = Prompted | Began | Spoke | Interrupted
+"""How turns go; when each came is for whoever has a clock to say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tell:
     """An event of ours, to the client or to the upstream."""
@@ -96,7 +134,7 @@ class Finish:
     message: str
 
 
-Effect = Metered | Unmetered | Logged | Tell | Finish
+Effect = Metered | Unmetered | Logged | Progress | Tell | Finish
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,11 +140,10 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
     return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
 
 
-def http_pool(addresses: AddressPolicy, *, connect: float, read: float, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def http_pool(addresses: AddressPolicy, *, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """Pooled HTTP/1.1 connections that change nothing: no redirects of their own (see `allow_redirects`), no
-    cookies, no decompression, no headers beside ours, no proxy from the environment.
-
-    `connect` bounds the connection with its TLS handshake, `read` the silence between two reads, in seconds."""
+    cookies, no decompression, no headers beside ours, no proxy from the environment. How long each step may take is
+    said with every request."""
     connector = aiohttp.TCPConnector(
         limit=0,
         ssl=tls,
@@ -158,7 +157,7 @@ def http_pool(addresses: AddressPolicy, *, connect: float, read: float, tls: ssl
         auto_decompress=False,
         trust_env=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read),
+        timeout=aiohttp.ClientTimeout(total=None),
         max_line_size=32 * 1024,
         max_field_size=32 * 1024,
     )

@@ -16,6 +16,7 @@ from yarl import URL
 from dataplane.errors import Refusal
 from dataplane.headers import Fields
 from dataplane.services import Services
+from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.connect import unreachable
 
@@ -26,6 +27,7 @@ _LARGE = 512 * 1024
 async def send(
     services: Services,
     destination: Destination,
+    timeouts: Timeouts,
     method: str,
     url: str,
     fields: Fields,
@@ -36,7 +38,7 @@ async def send(
     A body that is not yet there may take as long as it comes; the time for the answer runs from its last piece.
     Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, upstream_protocol_error,
     upstream_credential_rejected."""
-    wait = services.limits.upstream_head
+    wait = timeouts.response
     host = urlsplit(url).hostname or ""
     try:
         async with asyncio.timeout(wait) as deadline:
@@ -45,7 +47,12 @@ async def send(
             else:  # aiohttp wants large ones as files, which it sends in pieces
                 data = BytesIO(body) if body and len(body) > _LARGE else body
             response = await services.pool.request(
-                method, URL(url, encoded=True), headers=CIMultiDict(fields), data=data, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                headers=CIMultiDict(fields),
+                data=data,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             )
     except aiohttp.ClientConnectorError as error:
         raise unreachable(error.host, error.port or 0, error.os_error) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,12 @@ class Remembering:
     opened: int = 0
     closed: list[SessionSummary] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    handshakes: list[int] = field(default_factory=list)
+    first_audios: list[tuple[str, float]] = field(default_factory=list)
+    interruptions: list[str] = field(default_factory=list)
+    carried: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By leg, and what: bytes received, bytes sent, messages received."""
+    drained: bool = False
 
     def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost:
         self.turns.append(usage)
@@ -89,6 +96,29 @@ class Remembering:
 
     def session_opened(self, route: str, backend: str) -> None:
         self.opened += 1
+
+    def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:
+        self.handshakes.append(status)
+
+    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None:
+        self.first_audios.append((trigger, seconds))
+
+    def interrupted(self, route: str, backend: str, model: str, by: str) -> None:
+        self.interruptions.append(by)
+
+    def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None:
+        self.carried[side, "received"] += received
+        self.carried[side, "sent"] += sent
+        self.carried[side, "messages"] += messages
+
+    def loop_lag(self, seconds: float) -> None:
+        """Of no interest here."""
+
+    def draining(self, draining: bool) -> None:
+        self.drained = draining
+
+    def capacity(self, sessions: int) -> None:
+        """Of no interest here."""
 
     def session_closed(self, summary: SessionSummary) -> None:
         self.closed.append(summary)

@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from dataplane.server import Limits
-from dataplane.table import Model, Price, Target
+from dataplane.table import Model, Price, Target, Timeouts
 from simulator.server import Simulator
 from tests.dataplane.rig import ASK, BEARER, UPSTREAM_KEY, Rig, backend, provider, running, table
 from tests.dataplane.upstream import upstream_of
@@ -158,8 +158,8 @@ async def test_a_refusal_of_our_own_credential_is_a_502(upstream: Simulator, cli
 
 
 async def test_a_silent_upstream_is_a_504(upstream: Simulator, client: aiohttp.ClientSession) -> None:
-    limits = Limits(upstream_head=0.2)
-    async with running(table(backend(provider(upstream.url))), limits) as rig:
+    timeouts = Timeouts(response=0.2)
+    async with running(table(backend(provider(upstream.url), timeouts=timeouts))) as rig:
         async with client.post(rig.url + CHAT, json=scenario("stall"), headers=BEARER) as response:
             assert response.status == 504
             assert (await response.json())["error"]["code"] == "upstream_timeout"

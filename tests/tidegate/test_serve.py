@@ -136,7 +136,7 @@ async def test_the_end_is_told_to_sessions_and_metered(tmp_path: Path, simulator
             event = await session.receive()
             while event["type"] != "error":
                 event = await session.receive()
-            assert client.text_at(event, "error", "code") == "gateway_shutdown"
+            assert client.text_at(event, "error", "code") == "gateway_draining"
             with pytest.raises(Closed, match="1001"):
                 await session.receive()
         assert await process.ended() == 0

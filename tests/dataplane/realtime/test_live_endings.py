@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 
 from dataplane.realtime import frames
 from dataplane.realtime.session import Session
-from dataplane.server import Limits
+from dataplane.table import SessionLimits
 from simulator.server import Simulator
 from tests.dataplane.realtime.wires import MASK, PATH, ask, calm, close_frame, gateway, pair, until
-from tests.dataplane.rig import BEARER, Remembering, Rig, backend, provider, table
+from tests.dataplane.rig import BEARER, REQUIRED, Remembering, Rig, backend, provider, table
 
 CREATE = {"type": "response.create"}
 
@@ -98,18 +98,19 @@ async def test_stop_settles_what_was_used(upstream: Simulator) -> None:
             await begun(socket)
             stopping = asyncio.create_task(rig.gateway.stop())
             types, code, _ = await heard(socket)
-            assert (types[-1], code) == ("gateway_shutdown", 1001)
+            assert (types[-1], code) == ("gateway_draining", 1001)
             await stopping
         (turn,) = rig.meter.turns
         assert turn.status == "cancelled"
         assert turn.tokens is not None
-        assert rig.meter.closed[0].reason == "shutdown"
+        assert rig.meter.closed[0].reason == "draining"
         assert rig.meter.closed[0].tokens == turn.tokens
 
 
 async def test_a_message_over_the_limit(upstream: Simulator) -> None:
-    served = table(backend(provider(upstream.url + "/v1")))
-    async with gateway(served, limits=Limits(message=200_000)) as rig, calm(rig):
+    policies = REQUIRED.model_copy(update={"session": (SessionLimits(max_message=200_000),)})
+    served = table(backend(provider(upstream.url + "/v1")), policies)
+    async with gateway(served) as rig, calm(rig):
         for message in ("x" * 200_001, json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 300_000})):
             async with talking(rig) as socket:
                 await socket.send(message)

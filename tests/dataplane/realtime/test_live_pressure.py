@@ -14,7 +14,7 @@ import uvloop
 
 from dataplane.realtime import frames
 from dataplane.realtime.legs import HIGH_WATER, SLICE
-from dataplane.server import Limits
+from dataplane.table import Timeouts
 from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import CREATED, Pair, Peer, calm, dial, gateway, handshake, pair, until, upstreams
 from tests.dataplane.rig import backend, provider, table
@@ -187,7 +187,7 @@ async def test_an_upstream_that_never_reads_our_pongs() -> None:
 
 async def test_what_comes_before_the_101_is_bounded() -> None:
     """Both sides talk before the client is answered."""
-    async with pair(Limits(first_event=0.5)) as it, calm(it.rig):
+    async with pair(timeouts=Timeouts(first_event=0.5)) as it, calm(it.rig):
         client = await dial(it.rig)
         progress = [0]
         client.write(handshake())

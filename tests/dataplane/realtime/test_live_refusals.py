@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.realtime import frames
-from dataplane.server import Limits
-from dataplane.table import Credential, Model, ModelAllow, Target
+from dataplane.table import Credential, Model, ModelAllow, Target, Timeouts
 from simulator.server import Simulator
 from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import (
@@ -32,7 +31,7 @@ from tests.dataplane.rig import OPEN, REQUIRED, UPSTREAM_KEY, Rig, backend, prov
 
 PASSTHROUGH = Credential(kind="passthrough")
 BODY = b'{"error":{"message":"Slow down, please.","type":"requests","code":"rate_limit_exceeded"}}'
-QUICK = Limits(connect=0.3, upgrade=0.3, first_event=0.2)
+QUICK = Timeouts(connect=0.3, handshake=0.3, first_event=0.2)
 
 
 def answering(status: str, *fields: str, body: bytes = BODY) -> bytes:
@@ -121,7 +120,7 @@ async def test_an_upstream_that_leaves_before_its_first_event() -> None:
 
 
 async def test_a_silent_upstream_gets_its_101_passed_on() -> None:
-    async with pair(QUICK) as it, calm(it.rig):
+    async with pair(timeouts=QUICK) as it, calm(it.rig):
         client = await dial(it.rig)
         client.write(handshake())
         far = await it.upstream.opened(glued=b"")
@@ -280,7 +279,7 @@ def wrong_accept(far: Peer) -> bytes:
 async def test_an_upstream_that_keeps_the_connection(
     says: Callable[[Peer], bytes], status: int, code: str, hint: str
 ) -> None:
-    async with pair(QUICK) as it, calm(it.rig):
+    async with pair(timeouts=QUICK) as it, calm(it.rig):
         client = await dial(it.rig)
         client.write(handshake())
         far = await it.upstream.arrival()
@@ -324,8 +323,8 @@ async def test_a_black_hole() -> None:
         for each in waiting:  # they fill the queue, so that the next SYN is not answered
             each.setblocking(False)
             each.connect_ex(address)
-        served = table(backend(provider(f"http://127.0.0.1:{address[1]}/v1")))
-        async with gateway(served, limits=QUICK) as rig, calm(rig):
+        served = table(backend(provider(f"http://127.0.0.1:{address[1]}/v1"), timeouts=QUICK))
+        async with gateway(served) as rig, calm(rig):
             refused(await ask(rig), 504, "upstream_timeout", "more than 0.3 s")
         for each in waiting:
             each.close()
@@ -338,7 +337,7 @@ async def test_tls_that_fails(tmp_path: Path) -> None:
             (silent.url.replace("http", "https"), 504, "more than 0.3 s"),
             (unknown.url, 502, "certificate is not trusted"),
         ):
-            async with gateway(table(backend(provider(url))), limits=QUICK) as rig, calm(rig):
+            async with gateway(table(backend(provider(url), timeouts=QUICK))) as rig, calm(rig):
                 code = "upstream_timeout" if status == 504 else "upstream_unreachable"
                 refused(await ask(rig), status, code, hint)
 

@@ -349,7 +349,7 @@ async def test_stop_in_every_stage() -> None:
         assert rig.meter.opened == len(rig.meter.closed) == 3
         for client, _ in sessions[1:]:
             event = await client.event()
-            assert event["error"]["code"] == "gateway_shutdown"  # type: ignore[index]
+            assert event["error"]["code"] == "gateway_draining"  # type: ignore[index]
             assert (await client.closed())[0] == 1001
         for peer in (*waiting, *(far for _, far in sessions)):
             await peer.gone()

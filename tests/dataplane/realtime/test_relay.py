@@ -165,7 +165,7 @@ ROWS: dict[Ending, Callable[[], Dialogue]] = {
     endings.MESSAGE_TOO_BIG: _too_big,
     endings.AMBIGUOUS_AUDIO: _ambiguous,
     endings.OPERATOR: _by_us(endings.OPERATOR),
-    endings.SHUTDOWN: _by_us(endings.SHUTDOWN),
+    endings.DRAINING: _by_us(endings.DRAINING),
     endings.INTERNAL: _by_us(endings.INTERNAL),
 }
 
@@ -273,8 +273,8 @@ def test_a_frame_that_will_never_be_whole_ends_the_connection_without_close() ->
 def test_an_end_in_the_middle_of_both_frames_ends_both_connections() -> None:
     dialogue = play() >> upstream(CREATED) << client(CREATED)
     dialogue.feed("upstream", LONG_EVENT[:HALF]).feed("client", LONG_AUDIO[:HALF])
-    dialogue.take(dialogue.relay.end(endings.SHUTDOWN, "Bye."))
-    dialogue << upstream(Gone()) << client(Gone()) << Over(endings.SHUTDOWN, 1001)
+    dialogue.take(dialogue.relay.end(endings.DRAINING, "Bye."))
+    dialogue << upstream(Gone()) << client(Gone()) << Over(endings.DRAINING, 1001)
     dialogue.cut_off("client")
     dialogue.cut_off("upstream")
     dialogue.over()
@@ -299,7 +299,7 @@ def test_an_event_of_ours_does_not_get_between_a_frames_head_and_its_payload() -
 
 def test_a_close_does_not_wait_for_a_fragmented_message() -> None:
     dialogue = play() >> upstream(CREATED, Frame(frames.TEXT, SAYING, False)) << client(CREATED)
-    dialogue.take(dialogue.relay.end(endings.SHUTDOWN, "Bye."))
+    dialogue.take(dialogue.relay.end(endings.DRAINING, "Bye."))
     assert dialogue.heard["client"].popleft() == Close(1001, "Bye.")
 
 

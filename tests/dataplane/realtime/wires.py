@@ -19,8 +19,8 @@ from unittest.mock import patch
 from dataplane.realtime import frames, relay
 from dataplane.realtime.legs import Leg, LiveSession
 from dataplane.server import AddressPolicy, Gateway, Limits
-from dataplane.table import Table
-from tests.dataplane.rig import BEARER, SECRETS, Remembering, Rig, backend, provider, table
+from dataplane.table import SessionLimits, Table, Timeouts
+from tests.dataplane.rig import BEARER, REQUIRED, SECRETS, Remembering, Rig, backend, provider, table
 
 PATH = "/v1/realtime?model=gpt-realtime"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -253,9 +253,14 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(limits: Limits | None = None) -> AsyncIterator[Pair]:
-    async with upstreams() as upstream, gateway(table(backend(provider(upstream.url))), limits=limits) as rig:
-        yield Pair(rig, upstream)
+async def pair(
+    limits: Limits | None = None, *, timeouts: Timeouts | None = None, session: SessionLimits | None = None
+) -> AsyncIterator[Pair]:
+    policies = REQUIRED.model_copy(update={"session": (session,)}) if session else REQUIRED
+    async with upstreams() as upstream:
+        served = backend(provider(upstream.url), timeouts=timeouts or Timeouts())
+        async with gateway(table(served, policies), limits=limits) as rig:
+            yield Pair(rig, upstream)
 
 
 def _timers() -> list[object]:
