@@ -259,6 +259,54 @@ def talk(
     raise typer.Exit(command.run(url, model, key, text or [], voice_file, raw=raw))
 
 
+AdminPort = Annotated[
+    str, typer.Option("--admin", help="The admin port of the gateway.", metavar="HOST:PORT", show_default=True)
+]
+sessions = typer.Typer(
+    invoke_without_command=True,
+    help="List the realtime sessions of a running gateway, or end them.\n\n"
+    "Shows what each has used so far, by what the provider has reported. With `kubectl port-forward` it reaches the "
+    "admin port of a pod.\n\nExample: `tidegate sessions` and `tidegate sessions end 3f2a`",
+    epilog=EXIT_CODES,
+)
+app.add_typer(sessions, name="sessions")
+
+
+@sessions.callback()
+def list_sessions(
+    context: typer.Context,
+    admin: AdminPort = "127.0.0.1:9090",
+    json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON.")] = False,
+) -> None:
+    """List the sessions, unless a command follows."""
+    if context.invoked_subcommand is None:
+        from tidegate.commands import sessions as command
+
+        raise typer.Exit(command.show(admin, as_json=json))
+    context.obj = admin
+
+
+@sessions.command("end", epilog=EXIT_CODES)
+def end_sessions(
+    context: typer.Context,
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(help="The id of a session, or how it begins.", metavar="ID", show_default=False),
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="End all of them.")] = False,
+    admin: Annotated[
+        str, typer.Option(help="The admin port of the gateway.", metavar="HOST:PORT", show_default=False)
+    ] = "",
+) -> None:
+    """End sessions: each gets an event that says so and a Close (1001), and its usage is settled.
+
+    Example: `tidegate sessions end 3f2a`
+    """
+    from tidegate.commands import sessions as command
+
+    raise typer.Exit(command.end(admin or context.obj, name or [], everyone=everyone))
+
+
 @app.command(epilog=EXIT_CODES)
 def crds(
     kind: Annotated[

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from crds.artefacts import keep
 from dataplane.errors import CATALOGUE
@@ -21,7 +21,7 @@ from dataplane.realtime.endings import ENDINGS, Ending
 from tidegate.cli import EXIT_CODES, app
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
-_PLAIN: Final = re.compile(r" <(str|list\[Path\])>$")
+_PLAIN: Final = re.compile(r" <(str|list\[(str|Path)\])>$")
 """Types of arguments that say nothing to a reader."""
 _MADE: Final = "<!-- Made from {source} by `python -m tidegate.reference`; edit that. -->\n\n"
 
@@ -49,25 +49,31 @@ def command_line() -> str:
     group = typer.main.get_group(app)
     context = typer.Context(group, info_name="tidegate")
     parts = [
-        part
-        for name, command in group.commands.items()
-        if isinstance(command, TyperCommand)
-        for part in _command(name, command, context)
+        part for name, command in group.commands.items() for part in _command(f"tidegate {name}", command, context)
     ]
     return _MADE.format(source="tidegate/cli.py") + _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
 
 
-def _command(name: str, command: TyperCommand, parent: typer.Context) -> Iterator[str]:
+def _command(name: str, command: TyperCommand | TyperGroup, parent: typer.Context) -> Iterator[str]:
+    """A command, and those below it."""
     context = typer.Context(command, info_name=name, parent=parent)
-    usage = " ".join(["tidegate", name, *command.collect_usage_pieces(context)])
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
     parameters = [record for each in command.params if (record := each.get_help_record(context))]
-    yield f"## tidegate {name}\n"
+    yield f"## {name}\n"
     yield f"`{usage}`\n"
     yield f"{(command.help or '').strip()}\n"
     if parameters:
         yield _table(
             ("Option", "Meaning"), ((f"`{_PLAIN.sub('', option)}`", meaning) for option, meaning in parameters)
         )
+    if isinstance(command, TyperGroup):
+        yield from _below(name, command, context)
+
+
+def _below(name: str, group: TyperGroup, context: typer.Context) -> Iterator[str]:
+    for each, command in group.commands.items():
+        if isinstance(command, TyperCommand | TyperGroup):
+            yield from _command(f"{name} {each}", command, context)
 
 
 def _event(ending: Ending) -> str:

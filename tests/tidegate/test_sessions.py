@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from simulator.server import Simulator
+from tests.tidegate import files
+from tests.tidegate.processes import run, running
+from tidegate import client
+from tidegate.client import Client, Closed
+
+FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as it:
+        yield it
+
+
+@asynccontextmanager
+async def gateway(folder: Path, simulator: Simulator) -> AsyncIterator[tuple[str, str]]:
+    """A running gateway: the URL of its sessions, and its admin port."""
+    path = folder / "voice.yaml"
+    path.write_text(files.voice(simulator.url, files.KEYS))
+    async with running("serve", "-f", str(path), *FREE, **files.ENVIRONMENT) as process:
+        found = await process.until(r"serves http://(\S+) \(admin http://(\S+)\)")
+        yield f"ws://{found[1]}/v1/realtime?model=gpt-realtime", found[2]
+
+
+async def turn(session: Client) -> None:
+    await session.say("Hello?")
+    await session.respond()
+    while (await session.receive())["type"] != "response.done":
+        pass
+
+
+async def test_sessions_are_listed_with_what_they_used_and_ended(tmp_path: Path, simulator: Simulator) -> None:
+    async with gateway(tmp_path, simulator) as (url, admin):
+        nothing = await run("sessions", "--admin", admin)
+        assert (nothing.code, nothing.out) == (0, "No session is open.\n")
+        key = files.CALLER_KEY
+        async with client.session(url, key=key) as first, client.session(url, key=key) as second:
+            await turn(first)
+            listed = await run("sessions", "--admin", admin)
+            heading, one, other = listed.out.splitlines()
+            assert heading.split()[:4] == ["ID", "ROUTE", "MODEL", "CALLER"]
+            assert one.split()[1:4] == ["ai/voice", "gpt-realtime", "support/laptop"]
+            assert one.split()[5] == "1"
+            assert other.split()[5:8] == ["0", "0", "0"]
+            told = json.loads((await run("sessions", "--admin", admin, "--json")).out)
+            (billed,) = simulator.ledger.turns
+            usage = billed["usage"]
+            assert int(one.split()[6]) == usage["input_tokens"]  # type: ignore[index]
+            assert int(one.split()[7]) == usage["output_tokens"]  # type: ignore[index]
+            assert key not in listed.out + json.dumps(told)
+
+            ended = await run("sessions", "end", told[0]["id"][:12], "--admin", admin)
+            assert (ended.code, ended.out) == (0, f"{told[0]['id']} is told to end.\n")
+            with pytest.raises(Closed, match="1001"):
+                while True:
+                    await first.receive()
+            everyone = await run("sessions", "--admin", admin, "end", "--all")
+            assert (everyone.code, everyone.out) == (0, f"{told[1]['id']} is told to end.\n")
+            with pytest.raises(Closed, match="1001"):
+                while True:
+                    await second.receive()
+
+
+async def test_what_cannot_be_ended(tmp_path: Path, simulator: Simulator) -> None:
+    async with gateway(tmp_path, simulator) as (url, admin):
+        unknown = await run("sessions", "end", "ffff", "--admin", admin)
+        assert unknown.code == 1
+        assert unknown.err == (
+            "tidegate: no session has an id that begins with 'ffff'; `tidegate sessions` lists them.\n"
+        )
+        async with client.session(url, key=files.CALLER_KEY), client.session(url, key=files.CALLER_KEY):
+            vague = await run("sessions", "end", "", "--admin", admin)
+            assert (vague.code, vague.out) == (1, "")
+            assert "2 sessions have an id that begins with ''" in vague.err
+        for wrong in (("end",), ("end", "abc", "--all")):
+            misused = await run("sessions", *wrong, "--admin", admin)
+            assert misused.code == 2
+            assert "say --all" in misused.err
+
+
+async def test_no_gateway_there(tmp_path: Path, simulator: Simulator) -> None:
+    nobody = await run("sessions", "--admin", "127.0.0.1:1")
+    assert nobody.code == 3
+    assert "no gateway answers at 127.0.0.1:1" in nobody.err
+    stranger = await run("sessions", "--admin", simulator.url.removeprefix("http://"))
+    assert stranger.code == 3
+    assert "Is it the admin port of a gateway?" in stranger.err
+    assert (await run("sessions", "--admin", "nonsense")).code == 2
