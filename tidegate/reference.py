@@ -48,9 +48,7 @@ def command_line() -> str:
     """The page about the commands, in Markdown."""
     group = typer.main.get_group(app)
     context = typer.Context(group, info_name="tidegate")
-    parts = [
-        part for name, command in group.commands.items() for part in _command(f"tidegate {name}", command, context)
-    ]
+    parts = _below("tidegate", group, context)
     return _MADE.format(source="tidegate/cli.py") + _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
 
 

@@ -28,16 +28,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class Signals:
     """SIGTERM, SIGINT and SIGHUP of this process, from when it is made, in a running loop.
 
-    The first of SIGTERM and SIGINT asks to stop. One more cancels the task that made this: what is not over by
-    then is dropped."""
+    The first of SIGTERM and SIGINT asks to stop: SIGTERM in peace, SIGINT (Ctrl-C) without waiting for anybody, as
+    does a second signal. One more cancels the task that made this: what is not over by then is dropped."""
 
     def __init__(self) -> None:
+        self.hurry = asyncio.Event()
+        """Set where what is under way is not to be waited for."""
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._received)
+        loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
 
     async def stopped(self) -> None:
@@ -49,9 +51,15 @@ class Signals:
         await self._hangup.wait()
         self._hangup.clear()
 
-    def _received(self) -> None:
-        if self._stop.is_set() and self._task:
+    def _terminated(self) -> None:
+        if self._stop.is_set():
+            self._interrupted()
+        self._stop.set()
+
+    def _interrupted(self) -> None:
+        if self.hurry.is_set() and self._task:
             self._task.cancel()
+        self.hurry.set()
         self._stop.set()
 
 

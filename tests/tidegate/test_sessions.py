@@ -39,6 +39,11 @@ async def turn(session: Client) -> None:
         pass
 
 
+async def until_closed(session: Client) -> None:
+    while True:
+        await session.receive()
+
+
 async def test_sessions_are_listed_with_what_they_used_and_ended(tmp_path: Path, simulator: Simulator) -> None:
     async with gateway(tmp_path, simulator) as (url, admin):
         nothing = await run("sessions", "--admin", admin)
@@ -62,13 +67,11 @@ async def test_sessions_are_listed_with_what_they_used_and_ended(tmp_path: Path,
             ended = await run("sessions", "end", told[0]["id"][:12], "--admin", admin)
             assert (ended.code, ended.out) == (0, f"{told[0]['id']} is told to end.\n")
             with pytest.raises(Closed, match="1001"):
-                while True:
-                    await first.receive()
+                await until_closed(first)
             everyone = await run("sessions", "--admin", admin, "end", "--all")
             assert (everyone.code, everyone.out) == (0, f"{told[1]['id']} is told to end.\n")
             with pytest.raises(Closed, match="1001"):
-                while True:
-                    await second.receive()
+                await until_closed(second)
 
 
 async def test_what_cannot_be_ended(tmp_path: Path, simulator: Simulator) -> None:
