@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -23,7 +24,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from dataplane import table
-from dataplane.metering.telemetry import CONTENT_TYPE
+from dataplane.telemetry.metrics import CONTENT_TYPE
+
+LAST_SCRAPES = 2
+"""One may have begun before the last numbers were there."""
+LINGER_TICK = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -57,6 +62,7 @@ class Admin:
         self._gateway = gateway
         self._token = token.get_secret_value().encode() if token else b""
         self._scrape = asyncio.Lock()
+        self._scrapes = 0
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -83,6 +89,17 @@ class Admin:
             raise RuntimeError("the admin port is not open")
         return int(self._runner.addresses[0][1])
 
+    async def linger(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Wait until whoever scrapes has come twice more, for so many seconds at most; not at all where nobody ever
+        has. `hurry` cuts it short."""
+        if not self._scrapes:
+            return
+        wanted, end = self._scrapes + LAST_SCRAPES, asyncio.get_running_loop().time() + seconds
+        while not hurry.is_set() and self._scrapes < wanted and asyncio.get_running_loop().time() < end:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_TICK):
+                    await hurry.wait()
+
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
@@ -100,6 +117,7 @@ class Admin:
     async def _metrics(self, _request: web.Request) -> web.Response:
         async with self._scrape:  # one thread at a time: the loop needs the others for look-ups
             body = await asyncio.to_thread(self._telemetry.exposition)
+        self._scrapes += 1
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _table(self, _request: web.Request) -> web.Response:

@@ -88,6 +88,49 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    max_sessions: Annotated[
+        int,
+        typer.Option(
+            help="Realtime sessions at a time; one more is refused with 503. 0: any number, while memory lasts.",
+            metavar="N",
+            min=0,
+        ),
+    ] = 0,
+    drain_lame_duck: Annotated[
+        str,
+        typer.Option(
+            help="After SIGTERM: how long to be not ready and accept all the same, until load balancers have noticed. "
+            "Default 10s; on loopback 0.",
+            metavar="DURATION",
+            show_default=False,
+        ),
+    ] = "",
+    drain_patience: Annotated[
+        str,
+        typer.Option(help="Then: how long sessions may go on; nothing new is taken.", metavar="DURATION"),
+    ] = "1h",
+    drain_closing: Annotated[
+        str,
+        typer.Option(help="The last part of that, in which sessions end between turns.", metavar="DURATION"),
+    ] = "1m",
+    drain_linger: Annotated[
+        str,
+        typer.Option(
+            help="Then: how long /metrics waits for two more scrapes; not at all where nobody ever scraped. "
+            "Default 30s; on loopback 0.",
+            metavar="DURATION",
+            show_default=False,
+        ),
+    ] = "",
+    usage_sink: Annotated[
+        str,
+        typer.Option(
+            help="Where usage records are sent as well, by POST. A bearer token is taken from "
+            "TIDEGATE_USAGE_SINK_TOKEN.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = "",
     log_format: Annotated[
         Literal["console", "json"], typer.Option(help="console is for people, json for programs.")
     ] = "console",
@@ -101,7 +144,10 @@ def serve(
     Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change. If a file cannot
     be read, what is served stays. An object that is wrong is left out, and what it should guard answers 500. The log
     says why. In Secrets `${NAME}` is taken from the environment. On loopback callers need no key unless a Policy asks
-    for one. SIGHUP reloads; SIGTERM and Ctrl-C end all sessions, then the gateway.
+    for one.
+
+    SIGHUP reloads. SIGTERM waits for sessions to end by themselves, in the phases that the drain options set; Ctrl-C,
+    and a second SIGTERM, end them now. Every session is told, and its usage is settled.
 
     Example: `OPENAI_API_KEY=… tidegate serve -f examples/openai.yaml`
     """
@@ -115,6 +161,12 @@ def serve(
             tls_cert=tls_cert,
             tls_key=tls_key,
             upstreams_allow=upstreams_allow or [],
+            max_sessions=max_sessions,
+            drain_lame_duck=drain_lame_duck,
+            drain_patience=drain_patience,
+            drain_closing=drain_closing,
+            drain_linger=drain_linger,
+            usage_sink=usage_sink,
             log_format=log_format,
             semconv=semconv,
         )
@@ -260,7 +312,7 @@ def talk(
 
 
 AdminPort = Annotated[
-    str, typer.Option("--admin", help="The admin port of the gateway.", metavar="HOST:PORT", show_default=True)
+    str, typer.Option("--admin", envvar="TIDEGATE_ADMIN", help="The admin port of the gateway.", metavar="HOST:PORT")
 ]
 sessions = typer.Typer(
     invoke_without_command=True,

@@ -36,12 +36,19 @@ def errors() -> str:
 
 def endings() -> str:
     """The page about how sessions end, in Markdown."""
-    rows = (
-        (f"`{each.label}`", each.initiator, str(each.code), _event(each), each.meaning)
-        for each in sorted(ENDINGS, key=lambda each: ("client", "upstream", "gateway").index(each.initiator))
+    raised = _endings(each for each in ENDINGS if not each.reserved)
+    reserved = _endings(each for each in ENDINGS if each.reserved)
+    return _MADE.format(source="dataplane/realtime/endings.py") + _ENDINGS + raised + _RESERVED + reserved
+
+
+def _endings(rows: Iterable[Ending]) -> str:
+    return _table(
+        ("Label", "Who ended it", "Close code", "Event sent first", "What happened"),
+        (
+            (f"`{each.label}`", each.initiator, str(each.code), _event(each), each.meaning)
+            for each in sorted(rows, key=lambda each: ("client", "upstream", "gateway").index(each.initiator))
+        ),
     )
-    table = _table(("Label", "Who ended it", "Close code", "Event sent first", "What happened"), rows)
-    return _MADE.format(source="dataplane/realtime/endings.py") + _ENDINGS + table
 
 
 def command_line() -> str:
@@ -110,6 +117,12 @@ Every realtime session ends in one of these ways. The label is `reason` in the l
 `tidegate_realtime_closes_total`. Where somebody said Close, its code and reason are relayed as they came, and the close
 code here is for the other side where there is nothing to relay. An event is sent first where one would help: it says
 more than a close code can. What is refused before a session begins is in [errors](errors.md).
+
+"""
+_RESERVED: Final = """
+## Not raised yet
+
+Nothing ends a session in these ways yet. Labels, codes and events are set down so that clients can be written for them.
 
 """
 _COMMANDS: Final = """\

@@ -17,21 +17,27 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import structlog
+from pydantic import SecretStr
 
 from controller import compile as compiler
 from controller.compile import Compiled, Condition, Identity
 from dataplane.admin import Admin
+from dataplane.drain import AT_ONCE, Drain
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
-from dataplane.metering.records import Log
-from dataplane.metering.telemetry import Telemetry
-from dataplane.server import AddressPolicy, Gateway, TableRefused
+from dataplane.metering.records import FanOut, Log
+from dataplane.metering.sink import HttpSink
+from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
+from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching
 from tidegate.addresses import Address
 from tidegate.documents import STDIN, Document, Documents, Loaded
 from tidegate.exits import Exit, Stop, listening_on
 from tidegate.validate import Object
+
+SINK_CLOSE = 5.0
+"""Seconds that the receiver of usage records is given to take the last of them."""
 
 log = structlog.get_logger("tidegate")
 
@@ -55,6 +61,12 @@ class Options:
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
     semconv: Generations = "both"
+    max_sessions: int = 0
+    """Realtime sessions at a time; 0: any number."""
+    drain: Drain = AT_ONCE
+    usage_sink: str = ""
+    """Where usage records are sent beside the log; empty: nowhere."""
+    usage_sink_token: SecretStr | None = None
 
 
 @dataclass(slots=True)
@@ -72,15 +84,27 @@ class Standalone:
     admin: Admin = field(init=False)
     _meter: Meter = field(init=False)
     _telemetry: Telemetry = field(init=False)
+    _sink: HttpSink | None = field(init=False)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         instruments = Instruments(self.options.semconv)
-        self._meter = Meter(instruments, PriceBook(), Log())
         self._telemetry = Telemetry(instruments, __version__)
+        self._sink = self._usage_sink(instruments)
+        sinks = [self._sink] if self._sink else []
+        self._meter = Meter(instruments, PriceBook(), FanOut(Log(), *self._telemetry.records, *sinks))
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
-        self.gateway = Gateway(meter=self._meter, addresses=addresses)
+        limits = Limits(sessions=self.options.max_sessions)
+        self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
         self.admin = Admin(self._telemetry, self.gateway)
+
+    def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
+        if not self.options.usage_sink:
+            return None
+        try:
+            return HttpSink(self.options.usage_sink, instruments, token=self.options.usage_sink_token)
+        except ValueError as error:
+            raise Stop(Exit.USAGE, f"--usage-sink: {error}") from None
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
@@ -113,10 +137,17 @@ class Standalone:
         except Stop:
             await self.admin.stop()
             raise
+        if self._sink:
+            self._sink.start()
 
-    async def stop(self) -> None:
-        """End all sessions, then the admin port, so that the last numbers can still be read."""
-        await self.gateway.stop()
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Let all sessions end, in the phases that the options set, then the admin port, so that the last numbers can
+        still be read. `hurry` cuts all waiting short."""
+        phases, hurry = self.options.drain, hurry or asyncio.Event()
+        await self.gateway.drain(phases, hurry)
+        if self._sink:
+            await self._sink.close(SINK_CLOSE)
+        await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()
         await asyncio.to_thread(self._telemetry.shutdown)
 

@@ -20,7 +20,7 @@ from typing import Self
 from tests.docs import curl
 from tests.docs.pages import ROOT
 
-PORTS = ("8080", "9090", "9100")
+PORTS = ("8080", "9090", "9100", "4318", "9300")
 PATIENCE = 60.0
 """Seconds that a command may take."""
 _SERVER = re.compile(r"(?:^|[|;=\w] )\s*tidegate (serve|simulate)\b(?!.*--help)")
@@ -40,6 +40,7 @@ class Shell:
         self.environment |= {"HOME": str(folder), "COLUMNS": "120", "TERM": "dumb", "NO_COLOR": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self.environment["TIDEGATE_ADMIN"] = f"127.0.0.1:{self._ports['9090']}"
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "examples").symlink_to(ROOT / "examples")
         if not shutil.which("curl"):
@@ -124,7 +125,8 @@ class Shell:
             return probe.connect_ex(("127.0.0.1", int(port))) == 0
 
     def _outward(self, text: str) -> str:
-        return re.sub(rf":({'|'.join(PORTS)})\b", lambda found: f":{self._ports[found[1]]}", text)
+        """With the ports of this page: `:8080` in addresses, `", 8080` in Python."""
+        return re.sub(rf"(?:(?<=:)|(?<=\", ))({'|'.join(PORTS)})\b", lambda found: self._ports[found[1]], text)
 
     def _inward(self, text: str) -> str:
         shown = {port: documented for documented, port in self._ports.items()}

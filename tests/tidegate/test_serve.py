@@ -132,7 +132,7 @@ async def test_the_end_is_told_to_sessions_and_metered(tmp_path: Path, simulator
     async with serving(path) as (process, address, _):
         async with client.session(f"ws://{address}/v1/realtime?model=gpt-realtime") as session:
             assert await answer(session, "Hello?")
-            process.signal(signal.SIGTERM)
+            process.signal(signal.SIGINT)
             event = await session.receive()
             while event["type"] != "error":
                 event = await session.receive()
@@ -141,7 +141,7 @@ async def test_the_end_is_told_to_sessions_and_metered(tmp_path: Path, simulator
                 await session.receive()
         assert await process.ended() == 0
         assert "session id=" in process.output
-        assert "reason=shutdown" in process.output
+        assert "reason=draining" in process.output
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path, simulator: Simulator) -> None:

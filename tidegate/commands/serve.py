@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import structlog
+from pydantic import SecretStr
 
 from dataplane import logs
+from dataplane.drain import AT_ONCE, Drain
 from dataplane.metering.instruments import Generations
-from tidegate import __version__, addresses, banner, running, standalone
+from tidegate import __version__, addresses, banner, durations, running, standalone
+from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
 from tidegate.standalone import NotLoaded, Standalone
 
@@ -31,6 +35,12 @@ class Options:
     tls_cert: Path | None
     tls_key: Path | None
     upstreams_allow: Sequence[str]
+    max_sessions: int
+    drain_lame_duck: str
+    drain_patience: str
+    drain_closing: str
+    drain_linger: str
+    usage_sink: str
     log_format: logs.Format
     semconv: Generations
 
@@ -41,7 +51,7 @@ def run(options: Options) -> None:
     logs.configure(options.log_format)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
     running.raise_open_files()
-    # A second signal cancels the end of the first.
+    # A third signal cancels the end that the first began and the second hurried.
     with suppress(asyncio.CancelledError):
         running.run(_serve(chosen, options.log_format))
 
@@ -49,14 +59,36 @@ def run(options: Options) -> None:
 def _understood(options: Options) -> standalone.Options:
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Stop(Exit.USAGE, "--tls-cert and --tls-key go together: name both, or neither.")
+    listen = addresses.parse(options.listen, "--listen")
     return standalone.Options(
         paths=options.files,
-        listen=addresses.parse(options.listen, "--listen"),
+        listen=listen,
         admin=addresses.parse(options.admin, "--admin"),
         upstreams_allow=[_network(text) for text in options.upstreams_allow],
         semconv=options.semconv,
+        max_sessions=options.max_sessions,
+        drain=_drain(options, listen),
+        usage_sink=options.usage_sink,
+        usage_sink_token=_secret("TIDEGATE_USAGE_SINK_TOKEN"),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
     )
+
+
+def _drain(options: Options, listen: Address) -> Drain:
+    """On loopback nothing balances loads, and nobody's monitoring misses the last scrape."""
+    usual = AT_ONCE if listen.is_loopback else Drain()
+    phases = Drain(
+        lame_duck=durations.parse(options.drain_lame_duck or f"{usual.lame_duck:.0f}s", "--drain-lame-duck"),
+        patience=durations.parse(options.drain_patience, "--drain-patience"),
+        closing=durations.parse(options.drain_closing, "--drain-closing"),
+        linger=durations.parse(options.drain_linger or f"{usual.linger:.0f}s", "--drain-linger"),
+    )
+    return replace(phases, closing=min(phases.closing, phases.patience))
+
+
+def _secret(variable: str) -> SecretStr | None:
+    value = os.environ.get(variable)
+    return SecretStr(value) if value else None
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -81,7 +113,7 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
         log.info("stopping", sessions=len(served.gateway.sessions()))
         for task in background:
             task.cancel()
-        await served.stop()
+        await served.stop(signals.hurry)
         log.info("stopped")
 
 
