@@ -13,12 +13,12 @@ if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
-.PHONY: help setup demo test e2e check format generate lock bench-quick clean
+.PHONY: help setup demo test e2e nightly check format generate lock bench-quick bench-pressure clean
 
 help:  ## show this
 	@echo 'Tidegate, a gateway for realtime LLM traffic. Begin with `make demo`.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.dev  ## install everything to work on Tidegate into .venv
 
@@ -35,6 +35,9 @@ test: check  ## everything that needs only Python: check, then all tests and the
 
 e2e: .venv/.dev  ## clients and servers that nobody here wrote, against the gateway; see e2e/
 	@e2e/run
+
+nightly: .venv/.nightly  ## fuzzing, a soak, chaos, Autobahn in full: over an hour; PARTS="soak chaos" are some of it
+	@e2e/nightly/run $(PARTS)
 
 check: .venv/.dev  ## format, lint, types, import law, dead code, generated files: under a minute
 	$(call step,format,$(BIN)/ruff format --check $(PYTHON_FILES),Run: make format)
@@ -57,6 +60,9 @@ lock:  ## resolve requirements/*.txt anew from pyproject.toml
 bench-quick: .venv/.dev  ## CPU per relayed realtime message, against other relays
 	@$(BIN)/python -m bench.quick
 
+bench-pressure: .venv/.dev  ## what a slow reader and slow senders of heads cost the gateway and their neighbours
+	@$(BIN)/python -m bench.pressure
+
 clean:  ## delete the virtual environment, the caches and what was built
 	rm -rf .venv .cache dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find $(PYTHON_FILES) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -65,6 +71,10 @@ clean:  ## delete the virtual environment, the caches and what was built
 .venv/.dev: requirements/dev.txt requirements/build.txt requirements/install.sh
 	@requirements/install.sh .venv dev
 	@touch .venv/.run $@
+
+.venv/.nightly: requirements/nightly.txt .venv/.dev
+	@requirements/install.sh .venv nightly
+	@touch $@
 
 .venv/.run: requirements/run.txt requirements/build.txt requirements/install.sh
 	@requirements/install.sh .venv run

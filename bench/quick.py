@@ -102,7 +102,8 @@ def load(generator: str, port: int, pid: int, upstream: int, sessions: int, seco
     errors = {kind: count for kind, count in result["errors"].items() if count}
     if errors or result["open_end"] != sessions:
         sys.exit(f"the run on port {port} had errors, so its figures mean nothing: {errors}, {result['open_end']} open")
-    return {"cpu_us_msg": result["cpu_us_msg"], "p50": result["down_lat_us"]["p50"]}
+    latency = result["down_lat_us"]
+    return {"cpu_us_msg": result["cpu_us_msg"], "p50": latency["p50"], "p99": latency["p99"]}
 
 
 def build() -> str:

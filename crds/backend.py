@@ -20,6 +20,7 @@ from crds.base import (
     SecretKey,
     Url,
 )
+from crds.quantities import Duration, lasting
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 
 
@@ -213,6 +214,44 @@ class Expose(ApiModel):
     )
 
 
+class Timeouts(ApiModel):
+    """How long the Backend's providers are waited for. At least one; what is not said has its default."""
+
+    rules: ClassVar = (at_least_one("connect", "handshake", "first_event", "response", "idle"),)
+
+    connect: Annotated[Duration, lasting("100ms", "1m", such_as="5s")] | None = Field(
+        default=None,
+        description=(
+            "For a connection to the provider, name look-up and TLS included; then 504. From 100ms to 1m; default 5s."
+        ),
+    )
+    handshake: Annotated[Duration, lasting("100ms", "5m", such_as="10s")] | None = Field(
+        default=None,
+        description="For the provider's answer to a WebSocket handshake; then 504. From 100ms to 5m; default 10s.",
+    )
+    first_event: Annotated[Duration, lasting("100ms", "1m", such_as="1s")] | None = Field(
+        default=None,
+        description=(
+            "For a realtime session's first event, which the client's own handshake waits for, so that what the "
+            "provider refuses is an HTTP status; then the session begins without one. From 100ms to 1m; default 1s."
+        ),
+    )
+    response: Annotated[Duration, lasting("100ms", "1h", such_as="2m")] | None = Field(
+        default=None,
+        description=(
+            "From the end of an HTTP request to the head of its answer, which for a completion that is not streamed "
+            "comes when all of it is made; then 504. From 100ms to 1h; default 2m."
+        ),
+    )
+    idle: Annotated[Duration, lasting("100ms", "1h", such_as="5m")] | None = Field(
+        default=None,
+        description=(
+            "Between two pieces of an HTTP answer; then the answer is cut off. Not for realtime sessions: see "
+            "session.idle of Policy. From 100ms to 1h; default 5m."
+        ),
+    )
+
+
 _ROUTE = r"\*|/[A-Za-z0-9\-._~!$&'()+,;=:@%/]{0,255}"
 _ROUTE_MESSAGE = (
     'write a path that begins with "/" (at most 256 characters, no query, no "*"), such as "/v1/realtime", '
@@ -272,6 +311,21 @@ class BackendSpec(ApiModel):
     expose: Expose | None = Field(
         default=None,
         description="Serve the Backend without an HTTPRoute. `{}` serves it at the path /<namespace>/<name>/.",
+    )
+    timeouts: Timeouts | None = Field(
+        default=None,
+        description="How long the providers are waited for. Absent, in whole or in part: the defaults.",
+    )
+    max_sessions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "Realtime sessions of this Backend that each gateway process holds at a time: two processes hold twice as "
+            "many. Further ones are refused with 503 and Retry-After. Absent: no cap."
+        ),
     )
 
 

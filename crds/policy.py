@@ -17,6 +17,7 @@ from crds.base import (
     SecretKey,
     Team,
 )
+from crds.quantities import Duration, Size, lasting, sized
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 
 
@@ -205,6 +206,48 @@ class ModelAccess(ApiModel):
     )
 
 
+class SessionLimits(ApiModel):
+    """What one realtime session may take. At least one; what is not said has its default, whatever a broader Policy
+    says: the narrowest Policy with this block wins whole."""
+
+    rules: ClassVar = (at_least_one("idle", "duration", "max_message", "max_fragments"),)
+
+    idle: Annotated[Duration, lasting("1s", "24h", such_as="30m")] | None = Field(
+        default=None,
+        description=(
+            "How long a session may go without a message in either direction, Pings aside. Then it ends with "
+            "idle_timeout and close code 1001. From 1s to 24h; default 30m."
+        ),
+    )
+    duration: Annotated[Duration, lasting("1s", "24h", such_as="1h")] | None = Field(
+        default=None,
+        description=(
+            "How long a session may last. Then it ends with session_expired and close code 1001, be it in mid-turn. "
+            "Providers have limits of their own: OpenAI ends a session after an hour, xAI after two. "
+            "From 1s to 24h; default 3h."
+        ),
+    )
+    max_message: Annotated[Size, sized("1Ki", "64Mi", such_as="24Mi")] | None = Field(
+        default=None,
+        description=(
+            "Size of one message in either direction, in bytes or with a unit (k, M, Ki, Mi). A larger one of the "
+            "client's ends the session with message_too_big and close code 1009, one of the provider's with "
+            "upstream_protocol_error and 1011. From 1Ki to 64Mi; default 24Mi."
+        ),
+    )
+    max_fragments: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "WebSocket frames that one message may come in, in either direction. More end the session, as a message "
+            "that is too large does: the client's with too_many_fragments. From 1 to 1000000; default 65536."
+        ),
+    )
+
+
 EventType = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
@@ -237,7 +280,7 @@ class PolicySpec(ApiModel):
     """What the Policy says, and of what."""
 
     rules: ClassVar = (
-        at_least_one("transformation", "authentication", "models", "telemetry"),
+        at_least_one("transformation", "authentication", "models", "session", "telemetry"),
         Rule(
             "!has(self.authentication) || !has(self.subjects)",
             "authentication decides who the callers are, so it takes no subjects: "
@@ -264,7 +307,8 @@ class PolicySpec(ApiModel):
     precedence: Precedence = Field(
         default=Precedence.DEFAULT,
         description=(
-            "Default: a Policy on a narrower target replaces this one's authentication and telemetry. "
+            "Default: a Policy on a narrower target replaces this one's authentication, session and "
+            "telemetry. "
             "Override: narrower Policies may add to this one, never replace it."
         ),
     )
@@ -273,6 +317,13 @@ class PolicySpec(ApiModel):
     )
     authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
     models: ModelAccess | None = Field(default=None, description="Which models may be asked for.")
+    session: SessionLimits | None = Field(
+        default=None,
+        description=(
+            "What one realtime session may take. WebSockets on paths of type Passthrough are relayed unread, and have "
+            "no such limits."
+        ),
+    )
     telemetry: Telemetry | None = Field(
         default=None, description="What is recorded beyond the metrics, which are always on."
     )

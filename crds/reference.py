@@ -54,6 +54,8 @@ spec:
     /v1/realtime: Realtime
     "*": Passthrough
   expose: {hostnames: [voice.example.com], pathPrefix: /}
+  timeouts: {connect: 3s, response: 5m}
+  maxSessions: 500
 """,
     "Policy": """\
 apiVersion: tidegate.dev/v1alpha1
@@ -72,6 +74,7 @@ spec:
     request:
       set: [{name: x-team, value: "${caller.team}"}]
       remove: [sec-websocket-extensions]
+  session: {idle: 10m, duration: 1h, maxMessage: 16Mi}
   telemetry: {logEvents: [session.created, response.done]}
 """,
 }

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from dataplane.errors import Refusal
 
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_WEBSOCKET = re.compile("websocket", re.IGNORECASE | re.ASCII)  # a Kelvin sign is no "k"
 _VERSIONS = ((1, 0), (1, 1))
 _NOT_RELAYED = (hdrs.METH_CONNECT, hdrs.METH_TRACE)
 
@@ -55,10 +56,14 @@ def _check_framing(request: web.BaseRequest) -> None:
 
 
 def wants_websocket(request: web.BaseRequest) -> bool:
-    """Whether the request is a WebSocket handshake; other upgrades are not made (RFC 9110 §7.8 allows that)."""
+    """Whether the request is a WebSocket handshake. Other upgrades are not made, nor one of a list, behind which the
+    parser reads on as HTTP (RFC 9110 §7.8 allows that; it forbids one in HTTP/1.0)."""
+    asked = request.headers.getall(hdrs.UPGRADE, [])
     return (
         request.method == hdrs.METH_GET
-        and "websocket" in _tokens(request, hdrs.UPGRADE)
+        and request.version != _VERSIONS[0]
+        and len(asked) == 1
+        and _WEBSOCKET.fullmatch(asked[0]) is not None
         and "upgrade" in _tokens(request, hdrs.CONNECTION)
     )
 

@@ -4,6 +4,7 @@ answer."""
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 
 import aiohttp
@@ -15,6 +16,7 @@ from dataplane.exchange import Exchange
 from dataplane.metering.usage import Status, Usage
 from dataplane.relay import PassAll, Tap, relay
 from dataplane.services import Services
+from dataplane.tracing import Timing
 from dataplane.upstreams.choose import Destination, choose
 from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.send import send
@@ -77,6 +79,7 @@ class Turn:
         self.outcome = chat.Outcome()
         self._services, self._exchange = services, exchange
         self._began = asyncio.get_running_loop().time()
+        self._began_at = time.time()
 
     def broke_off(self, error: BaseException) -> None:
         """End it as what it ended with says; a request that the provider never took is no turn."""
@@ -104,7 +107,9 @@ class Turn:
             public_model=destination.public_model,
         )
         seconds = asyncio.get_running_loop().time() - self._began
-        self._services.meter.turn(usage, own=destination.price, duration=seconds)
+        cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)
+        timing = Timing(self._began_at, self._began_at + seconds)
+        self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.get("traceparent", ""))
         if outcome.unmetered:
             self._services.meter.unmetered(outcome.unmetered, route, backend)
 

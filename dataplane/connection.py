@@ -27,7 +27,7 @@ class Connection(RequestHandler):
     for the rest of a head, and its errors quote nothing of the request (aiohttp's own answer and log line hold the
     offending header, `authorization` included)."""
 
-    __slots__ = ("_head_size", "_head_timer", "_limits", "_refused", "on_lost")
+    __slots__ = ("_head_size", "_head_timer", "_limits", "_refused", "lasting", "on_lost")
 
     def __init__(
         self,
@@ -35,7 +35,9 @@ class Connection(RequestHandler):
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         refused: Callable[[Refusal], None],
+        lasting: Callable[[], bool],
     ) -> None:
+        """`refused` is told what was no request; `lasting` says whether another one may follow an answer."""
         super().__init__(
             server,
             loop=loop,
@@ -47,6 +49,7 @@ class Connection(RequestHandler):
             max_field_size=limits.head,
         )
         self.on_lost: Callable[[], None] | None = None
+        self.lasting = lasting
         self._limits = limits
         self._refused = refused
         self._head_timer: asyncio.TimerHandle | None = None

@@ -19,6 +19,9 @@ class Kind:
     type: str
     meaning: str
     """What happened and what to do, for the reference; the message of a refusal is more precise."""
+    retry_after: int = 0
+    """Seconds that the client is told to wait before it tries again, in the header Retry-After; 0: it is told
+    nothing."""
 
 
 INVALID = "invalid_request_error"
@@ -100,6 +103,21 @@ CATALOGUE: dict[str, Kind] = {
     "upstream_protocol_error": Kind(
         502, "upstream_error", "The provider answered something that is not the protocol expected."
     ),
+    "shutting_down": Kind(
+        503, "server_error", "This gateway takes no new sessions, since it is shutting down. Connect again.", 1
+    ),
+    "overloaded": Kind(
+        503,
+        "server_error",
+        "This gateway has as many sessions as it may, or hardly any memory left. Try again later; run more gateways.",
+        5,
+    ),
+    "backend_overloaded": Kind(
+        503,
+        "server_error",
+        "The Backend has as many sessions here as its `maxSessions` allows. Try again later, or raise it.",
+        5,
+    ),
     "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),
 }
 
@@ -126,8 +144,11 @@ class Refusal(Exception):
         self.param = param
         self.kind = CATALOGUE[code]
         self.status = status or self.kind.status
-        self.headers = dict(headers or {})
+        self.headers = {**self._wait(), **(headers or {})}
         self._relayed = relayed
+
+    def _wait(self) -> dict[str, str]:
+        return {"Retry-After": str(self.kind.retry_after)} if self.kind.retry_after else {}
 
     def body(self) -> bytes:
         """The error in OpenAI's shape: `{"error": {message, type, param, code}}`; `relayed` where there is one."""

@@ -2,8 +2,9 @@
 
 What never goes upstream: hop-by-hop fields (RFC 9110 §7.6.1) and those that `Connection` names; the client's
 credentials, unless the provider is to see them; fields about the client's way here (`x-forwarded-*`, …), which
-are no business of a provider's and forgeable; names with underscores, which some servers read as dashes.
-`sec-websocket-*` belongs to the handshake and is added by whoever makes one.
+are no business of a provider's and forgeable; names with underscores, which some servers read as dashes; the
+client's trace, unless it is all passed through: its ids tie requests together for whoever sees them, and baggage
+holds whatever its owner put there. `sec-websocket-*` belongs to the handshake and is added by whoever makes one.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ _OURS = frozenset(["host", "content-length", "expect"])
 _CREDENTIALS = frozenset(["authorization", *callers.HEADERS])
 _ACCOUNT = frozenset(["openai-organization", "openai-project"])
 _WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"])
+_TRACE = frozenset(["traceparent", "tracestate", "baggage"])
+"""https://www.w3.org/TR/trace-context/ and https://www.w3.org/TR/baggage/"""
 _NOT_BACK = _HOP_BY_HOP | {"content-length", "alt-svc"}  # alt-svc: an invitation to go around the gateway
 NO_CHANGES = HeaderOps()
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def upstream(fields: Iterable[tuple[str, str]], *, credential: str) -> Fields:
-    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table."""
+def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
+    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
+    whether the provider is to know the client's."""
     fields = list(fields)
     dropped = _HOP_BY_HOP | _OURS | _WAY_HERE | _named_in_connection(fields)
+    if not trace:
+        dropped |= _TRACE
     if credential != "passthrough":
         dropped |= _CREDENTIALS
     if credential == "secret":

@@ -60,12 +60,18 @@ class Watched(Protocol):
     """A connection that tells when the client leaves; all of ours do (`connection.Connection`)."""
 
     on_lost: Callable[[], None] | None
+    lasting: Callable[[], bool]
+    """Whether it may be used for another request."""
+
+
+def _connection(request: web.BaseRequest) -> Watched:
+    return request.protocol  # type: ignore[return-value]  # see `connection.Connection`
 
 
 @contextmanager
 def while_connected(request: web.BaseRequest) -> Iterator[None]:
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection: Watched = request.protocol  # type: ignore[assignment]  # see `connection.Connection`
+    connection = _connection(request)
     task = asyncio.current_task()
     if task is None or request.transport is None:
         raise ClientGone
@@ -207,7 +213,9 @@ def _may_go_on(request: web.BaseRequest) -> bool:
     """Whether the next bytes on the connection can only be the next request. A client that was answered before
     it sent its body may send it or not; what follows an upgrade or CONNECT may be no HTTP at all."""
     switches = hdrs.UPGRADE in request.headers or request.method == hdrs.METH_CONNECT
-    return request.keep_alive and request.content.is_eof() and not switches
+    chunked = hdrs.TRANSFER_ENCODING in request.headers  # aiohttp reads its last trailer into the next request's head
+    goes_on = request.keep_alive and _connection(request).lasting()
+    return goes_on and request.content.is_eof() and not chunked and not switches
 
 
 async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, request_id: str) -> Answer:

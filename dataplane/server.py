@@ -20,8 +20,12 @@ from aiohttp import web
 
 from dataplane import completions, http, passthrough
 from dataplane.accept import accept
-from dataplane.connection import Connection
+from dataplane.drain import Drain, Emptying
 from dataplane.errors import Refusal
+from dataplane.lifecycle import Running
+from dataplane.memory import Memory, of_this_process
+from dataplane.overload import Overload, check_caps
+from dataplane.port import Port
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
@@ -35,13 +39,13 @@ __all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
 
 log = logging.getLogger(__name__)
 _GONE = 499  # nginx's status for a client that left; only the meter sees it
-_BACKLOG = 4096
 
 
 class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
-    `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock."""
+    `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
+    much there is and how much is used."""
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Gateway:
         upstream_tls: tls.SSLContext | None = None,
         rand: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
+        memory: Memory | None = None,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -62,11 +67,10 @@ class Gateway:
         self._rand, self._now = rand, now
         self._snapshot = EMPTY
         self._loaded = False
-        self._services: Services | None = None
+        self._draining = False
+        self._overload = Overload(memory or of_this_process())
         self._sessions: Realtime | None = None
-        self._web: web.Server | None = None
-        self._listener: asyncio.Server | None = None
-        self.port = 0
+        self._running: Running | None = None
 
     def load(self, table: Table, secrets: Secrets) -> None:
         """Serve this table from now on; what is under way keeps the one that it began with.
@@ -80,48 +84,44 @@ class Gateway:
         """The table that is served (it holds no secrets)."""
         return self._snapshot.table
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 before `start`."""
+        return self._running.port.number if self._running else 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to drain."""
+        return self._draining
+
     def ready(self) -> bool:
-        """Whether a table is loaded and the port is open."""
-        return self._loaded and self._listener is not None and self._listener.is_serving()
+        """Whether new requests are welcome: a table is loaded, the port is open, and nobody has said `drain`."""
+        return self._loaded and not self._draining and self._running is not None and self._running.accepting
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one, `self.port` says which. Raises OSError if the address is taken."""
-        loop, limits = asyncio.get_running_loop(), self._limits
         context = self._tls or tls.create_default_context()
         pool = http_pool(self._addresses, tls=context)
-        self._services = Services(limits, self._meter, self._tracer, self._addresses, context, pool, self._rand, set())
-        self._sessions = Realtime(self._services)
-        self._web = server = web.Server(self._serve)
-        try:
-            self._listener = await loop.create_server(
-                lambda: Connection(server, loop, limits, self._refused_unread),
-                host,
-                port,
-                ssl=ssl,
-                backlog=_BACKLOG,
-            )
-        except OSError:
-            await pool.close()
-            raise
-        self.port = int(self._listener.sockets[0].getsockname()[1])
+        services = Services(self._limits, self._meter, self._tracer, self._addresses, context, pool, self._rand, set())
+        self._sessions = Realtime(services)
+        listener = Port(self._serve, self._limits, self._refused_unread)
+        self._running = Running(listener, services, self._sessions, self._overload)
+        await self._running.start(host, port, ssl)
+
+    async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
+        """Stop in the phases of `dataplane.drain`, up to the deadline; then do what `stop` does. When `hurry` is set,
+        the waiting is cut short, and what is left ends at once. If it is called twice, the shorter phases win."""
+        self._draining = True
+        self._meter.draining(True)
+        if self._running:
+            self._running.port.lasting = False
+            await Emptying(self._running, phases, hurry).run()
+        await self.stop()
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Close the port, then everything that is under way; requests have `grace` seconds to finish."""
-        if self._listener:
-            self._listener.close()
-        if self._sessions:
-            await self._sessions.stop()
-        if self._web:
-            self._web.pre_shutdown()  # idle connections need not be waited for
-            await self._web.shutdown(grace)
-        if self._listener:
-            await self._listener.wait_closed()
-            self._listener = None
-        if self._services:
-            for leg in list(self._services.splices):
-                leg.abort()
-            await self._services.pool.close()
-            self._services = None
+        """Close the port, then end everything that is under way; requests have `grace` seconds to finish."""
+        if self._running:
+            await self._running.stop(grace)
 
     def sessions(self) -> list[dict[str, object]]:
         """The live realtime sessions, with what each used so far."""
@@ -163,21 +163,23 @@ class Gateway:
         return await http.refuse(request, self._limits, refusal, visit.id)
 
     async def _stages(self, request: web.BaseRequest, visit: Visit) -> http.Answer:
-        services, sessions, snapshot = self._services, self._sessions, self._snapshot
         target = accept(request, self._limits.head)
         exchange = authenticated(
-            snapshot, visit, target, request.method, request.headers, rand=self._rand, now=self._now()
+            self._snapshot, visit, target, request.method, request.headers, rand=self._rand, now=self._now()
         )
         http.check_expectation(request)
-        if services is None or sessions is None:
-            raise http.ClientGone  # the gateway has stopped
+        running = self._running
+        if running is None:
+            raise http.ClientGone  # never: nobody can ask before `start`
+        self._overload.check()
         match exchange.type:
             case RouteType.COMPLETIONS:
-                return await completions.serve(services, request, exchange)
+                return await completions.serve(running.services, request, exchange)
             case RouteType.PASSTHROUGH:
-                return await passthrough.serve(services, request, exchange)
+                return await passthrough.serve(running.services, request, exchange)
             case RouteType.REALTIME:
-                return await sessions.serve(request, exchange)
+                check_caps(running.sessions, self._limits, exchange.backend)
+                return await running.sessions.serve(request, exchange)
 
     def _refused_unread(self, refusal: Refusal) -> None:
         """Count the answer to something that was no request."""

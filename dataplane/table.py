@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -23,6 +23,9 @@ SCHEMA = 1
 
 Secrets = Mapping[str, SecretStr]
 """Secret values by the ids that a table uses. They are in memory only; no dump, log or error holds one."""
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):
@@ -127,13 +130,13 @@ class SessionLimits(Frozen):
     policy: str = ""
     """Empty: no Policy says anything, and these are the defaults."""
     subjects: tuple[Subject, ...] = ()
-    idle: float = 1800.0
+    idle: Seconds = 1800.0
     """Seconds in which no message passes in either direction."""
-    duration: float = 10_800.0
+    duration: Seconds = 10_800.0
     """Seconds from its beginning to its end."""
-    max_message: int = 24 * 1024 * 1024
+    max_message: int = Field(24 * 1024 * 1024, gt=0)
     """Bytes of one message. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
-    max_fragments: int = 65_536
+    max_fragments: int = Field(65_536, gt=0)
     """Frames that one message may come in."""
 
 
@@ -242,15 +245,15 @@ class Entry(Frozen):
 class Timeouts(Frozen):
     """Seconds that a Backend's providers are waited for."""
 
-    connect: float = 5.0
+    connect: Seconds = 5.0
     """To be connected, TLS included."""
-    handshake: float = 10.0
+    handshake: Seconds = 10.0
     """From a WebSocket handshake to its answer."""
-    first_event: float = 1.0
+    first_event: Seconds = 1.0
     """From that answer to a realtime session's first event; then the session begins without one."""
-    response: float = 120.0
+    response: Seconds = 120.0
     """From the end of an HTTP request to the head of its answer."""
-    idle: float = 300.0
+    idle: Seconds = 300.0
     """Between two reads of an HTTP answer."""
 
 
@@ -263,7 +266,7 @@ class Backend(Entry):
     paths: tuple[PathType, ...] = ()
     """Longest suffix first, `*` last."""
     timeouts: Timeouts = Timeouts()
-    max_sessions: int = 0
+    max_sessions: int = Field(0, ge=0)
     """Realtime sessions that one data-plane process holds at a time; 0: as many as the process may."""
     refused: tuple[str, ...] = ()
     """Paths behind `*` that mint credentials or touch the account, refused because a credential is injected:

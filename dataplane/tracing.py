@@ -58,8 +58,11 @@ class Tracer(Protocol):
     def handshake(self, done: Handshake) -> object | None:
         """A reference to its span, for `turn`; None where nothing is traced."""
 
-    def turn(self, usage: Usage, cost: Cost, timing: Timing, handshake: object | None = None) -> None:
-        """A turn has ended."""
+    def turn(
+        self, usage: Usage, cost: Cost, timing: Timing, handshake: object | None = None, *, traceparent: str = ""
+    ) -> None:
+        """A turn has ended: of a session, whose `handshake` it refers to, or a single request, whose client's header
+        `traceparent` is."""
 
 
 class Untraced:
@@ -68,5 +71,7 @@ class Untraced:
     def handshake(self, done: Handshake) -> object | None:  # noqa: ARG002
         return None
 
-    def turn(self, usage: Usage, cost: Cost, timing: Timing, handshake: object | None = None) -> None:
+    def turn(
+        self, usage: Usage, cost: Cost, timing: Timing, handshake: object | None = None, *, traceparent: str = ""
+    ) -> None:
         """Nothing is traced."""

@@ -55,7 +55,9 @@ async def serve(
             transport.pause_reading()
         except TimeoutError:
             transport.abort()
-            raise Refusal("upstream_timeout", f"{host} did not answer the handshake in time.") from None
+            seconds = exchange.backend.timeouts.handshake
+            message = f"{host} did not answer the handshake within {seconds:g} s."
+            raise Refusal("upstream_timeout", message) from None
         except ValueError as error:
             transport.abort()
             raise Refusal("upstream_protocol_error", f"{host} {error}.") from None

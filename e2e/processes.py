@@ -25,6 +25,9 @@ WRONG_KEY = "tg-e2e-wrong-c1d2e3f405"
 KEYS = (CLIENT_KEY, UPSTREAM_KEY, STALE_KEY, WRONG_KEY)
 """None of them may be in a log, a metric or an error."""
 
+AT_ONCE = ("--drain-patience", "0s", "--drain-closing", "0s")
+"""What SIGTERM does unless a test says otherwise: sessions are told, settled and closed now."""
+
 STARTS_S = 20.0
 ENDS_S = 15.0
 
@@ -93,19 +96,27 @@ def start_simulator(folder: Path) -> Process:
     return process
 
 
-def start_gateway(folder: Path, upstreams: dict[str, str], *options: str | Path, name: str = "gateway") -> Process:
-    """A gateway for gateway.yaml; `ports` has "host:port" under "url" and "admin"."""
-    config = (ROOT / "e2e" / "gateway.yaml").read_text()
+def start_gateway(
+    folder: Path,
+    upstreams: dict[str, str],
+    *options: str | Path,
+    name: str = "gateway",
+    config: str = "gateway.yaml",
+    key: str = CLIENT_KEY,
+    program: Sequence[str | Path] = (TIDEGATE,),
+) -> Process:
+    """A gateway for gateway.yaml or another of the files here; `ports` has "host:port" under "url" and "admin"."""
+    text = (ROOT / "e2e" / config).read_text()
     for placeholder, url in upstreams.items():
-        config = config.replace(placeholder, url)
+        text = text.replace(placeholder, url)
     file = folder / f"{name}.yaml"
-    file.write_text(config)
-    listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]
+    file.write_text(text)
+    listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", *AT_ONCE]
     process = start(
         name,
-        [TIDEGATE, "serve", "-f", file, *listen, *options],
+        [*program, "serve", "-f", file, *listen, *options],
         folder,
-        E2E_CLIENT_KEY=CLIENT_KEY,
+        E2E_CLIENT_KEY=key,
         E2E_UPSTREAM_KEY=UPSTREAM_KEY,
         E2E_STALE_KEY=STALE_KEY,
     )

@@ -1,7 +1,9 @@
-"""Autobahn's fuzzing client against three ways through the gateway, in front of an echo server of Autobahn's own.
+"""Autobahn's fuzzing client against three ways through the gateway, in front of an echo server of Autobahn's own; and
+its fuzzing server behind a fourth.
 
 - *Passthrough*: a pure splice. Everything must pass, and with NIGHTLY=1 compression too (sections 12 and 13).
 - *relay*: the realtime relay reading no message (autobahn/unread.py), so that data comes back.
+- *provider*: the same relay, the suite being the provider and the echo the client (autobahn/provider.py).
 - *Realtime*: a real Realtime route. What is no JSON event is answered by the gateway, so echoes cannot pass.
 
 What does not pass must stand in autobahn/<way>.toml with its reason, and what stands there must not pass. The page
@@ -29,11 +31,13 @@ from processes import Process
 
 HERE = ROOT / "e2e" / "autobahn"
 PYTHON = CACHE / "autobahn" / "bin" / "python"
+SUITE = CACHE / "autobahn" / "suite"
+UNREAD = [processes.TIDEGATE.parent / "python", HERE / "unread.py"]
 PAGE = ROOT / "docs" / "reference" / "websocket-conformance.md"
 COMPRESSION = ["12.*", "13.*"]
 TAKES_S = 420.0
 PASSED = {"OK", "INFORMATIONAL"}
-PARTS = {"Passthrough": 5, "relay": 6, "Realtime": 10}
+PARTS = {"Passthrough": 5, "relay": 6, "Realtime": 10, "provider": 6}
 """How many clients share the cases of a way. Most of the time they wait for what must not come; on the Realtime route
 also for a first event, which an echo server does not have."""
 
@@ -74,28 +78,44 @@ def expected(way: str, cases: Iterable[str]) -> dict[str, Expected]:
 
 
 class Fuzzers:
-    """All clients, running side by side."""
+    """All clients, running side by side. `provider` is the suite's server, with so many `cases`."""
 
-    def __init__(self, folder: Path, urls: dict[str, str]) -> None:
-        self._folder = folder
-        self._clients = {
-            way: [self._start(way, url, part) for part in range(1, PARTS[way] + 1)] for way, url in urls.items()
-        }
+    def __init__(self, folder: Path, urls: dict[str, str], provider: Process, cases: int) -> None:
+        self._folder, self._urls, self._provider, self._cases = folder, urls, provider, cases
+        self._clients: dict[str, list[Process]] = {}
+        for way in urls:
+            if way != "provider":  # which is in more of a hurry: when the others are done
+                self._begin(way)
+
+    def _begin(self, way: str) -> None:
+        self._clients[way] = [self._start(way, self._urls[way], part) for part in range(1, PARTS[way] + 1)]
 
     def _start(self, way: str, url: str, part: int) -> Process:
-        results = self._folder / f"{way}-{part}.json"
-        command = [PYTHON, "-W", "ignore", HERE / "fuzz.py", CACHE / "autobahn" / "suite", url, results]
-        share = ["*", "--except", *COMPRESSION, "--part", f"{part}/{PARTS[way]}"]
-        return processes.start(f"{way}-{part}", [*command, *share], self._folder)
+        name, share = f"{way}-{part}", f"{part}/{PARTS[way]}"
+        command = [PYTHON, "-W", "ignore", HERE / "fuzz.py", SUITE, url, self._folder / f"{name}.json"]
+        command += ["*", "--except", *COMPRESSION, "--part", share]
+        if way == "provider":
+            command = [PYTHON, "-W", "ignore", HERE / "provider.py", "echo", url, str(self._cases), share]
+        return processes.start(name, command, self._folder)
 
     def results(self, way: str) -> dict[str, str]:
         """Case → verdict. Waits for them."""
-        found: dict[str, dict] = {}
+        if way not in self._clients:
+            self._begin(way)
         for client in self._clients[way]:
             assert client.popen.wait(TAKES_S) == 0, client.text()
-            found |= json.loads((self._folder / f"{client.name}.json").read_text())
+        found: dict[str, dict] = {}
+        if way == "provider":  # the last ones are written when the connections are gone
+            self._provider.wait_for(lambda: len(self._found(way)) == self._cases)
+            found = self._found(way)
+        else:
+            for client in self._clients[way]:
+                found |= self._found(client.name)
         assert len(found) > 300, "the suite did not run"
         return {case: verdict(found[case]) for case in sorted(found, key=page.order)}
+
+    def _found(self, name: str) -> dict[str, dict]:
+        return json.loads((self._folder / f"{name}.json").read_text())
 
     def stop(self) -> None:
         for clients in self._clients.values():
@@ -121,10 +141,13 @@ def fuzzers(folder: Path) -> Iterator[Fuzzers]:
         ends.callback(echo.kill)
         other, other_port = start_server("echo-of-relay", [PYTHON, HERE / "echo.py"], folder)
         ends.callback(other.kill)
-        unread, relay = start_server(
-            "unread", [processes.TIDEGATE.parent / "python", HERE / "unread.py", str(other_port)], folder
-        )
+        unread, relay = start_server("unread", [*UNREAD, str(other_port)], folder)
         ends.callback(unread.kill)
+        serve = [PYTHON, "-W", "ignore", HERE / "provider.py", "serve", SUITE, folder / "provider.json"]
+        provider, provider_port = start_server("provider", [*serve, "*", "--except", *COMPRESSION], folder)
+        ends.callback(provider.kill)
+        before, before_provider = start_server("unread-provider", [*UNREAD, str(provider_port)], folder)
+        ends.callback(before.kill)
         reflector, reflector_port = start_server("reflector", [PYTHON, HERE / "echo.py"], folder)
         ends.callback(reflector.kill)
         addresses = {"ECHO": f"http://127.0.0.1:{port}", "REFLECTOR": f"http://127.0.0.1:{reflector_port}"}
@@ -135,12 +158,16 @@ def fuzzers(folder: Path) -> Iterator[Fuzzers]:
             {
                 "Passthrough": f"ws://{stack.host}/echo/anything",
                 "relay": f"ws://127.0.0.1:{relay}/",
+                "provider": f"ws://127.0.0.1:{before_provider}/runCase",
                 "Realtime": f"ws://{stack.host}/reflector/v1/realtime?model=any",
             },
+            provider,
+            int(re.findall(r"with (\d+) cases", provider.text())[0]),
         )
         ends.callback(clients.stop)
         yield clients
-        processes.assert_quiet(unread.text(), "the log of the relay")
+        for relayed in (unread, before):
+            processes.assert_quiet(relayed.text(), "the log of the relay")
 
 
 @pytest.mark.parametrize("way", PARTS)
@@ -167,7 +194,7 @@ def test_compression_through_passthrough(tmp_path: Path) -> None:
     stack = start_stack(tmp_path)
     results = tmp_path / "results.json"
     url = f"ws://{stack.host}/v1/echo/ws?api-key={processes.CLIENT_KEY}"
-    command = [PYTHON, "-W", "ignore", HERE / "fuzz.py", CACHE / "autobahn" / "suite", url, results, *COMPRESSION]
+    command = [PYTHON, "-W", "ignore", HERE / "fuzz.py", SUITE, url, results, *COMPRESSION]
     with (tmp_path / "log").open("wb") as log:
         subprocess.run(command, check=True, timeout=7200, stdout=log, stderr=subprocess.STDOUT)
     found = json.loads(results.read_text())

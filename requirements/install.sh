@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install a lock and Tidegate itself into a virtual environment: requirements/install.sh FOLDER run|dev|e2e
+# Install a lock and Tidegate itself into a virtual environment: requirements/install.sh FOLDER run|dev|e2e|nightly
 #
 # With uv where it is found, else with pip; make … UV=no says pip. Only wheels, and only those whose hashes are in
 # the lock; where they come from is for the settings of uv and pip to say. PYTHON chooses the interpreter.

@@ -22,3 +22,4 @@ lock dev --extra otlp --group dev pyproject.toml
 lock run --constraint requirements/dev.txt pyproject.toml # the same versions as in dev.txt
 lock build --group build
 lock e2e --group e2e # an environment of its own: openai-agents wants an older websockets
+lock nightly requirements/nightly.in # what only `make nightly` needs, beside dev.txt

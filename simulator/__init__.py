@@ -7,11 +7,13 @@ vendor's own SDKs parse every event, deterministic given its inputs, and as wron
     ├─ http_api   chat completions, models, embeddings, files, the ledger       (I/O)
     │   └─ chat       one completion: body in, reply or chunks out
     ├─ realtime   the WebSocket pump                                            (I/O)
+    │   ├─ wire           frames on their way out, as badly as asked for        (I/O)
     │   ├─ handshake      who may open a session
     │   └─ conversation   one session: client events in, server events out
     │       ├─ session, items, speech   what a session holds
     │       ├─ responses, answers       what a response reads, and says
     │       ├─ turns                    the script of one response
+    │       ├─ mishaps                  what breaks a turn off, and where
     │       └─ timeline                 scripts played side by side; the clock is an argument
     └─ passthrough  echoes and a download, to see what a relay does             (I/O)
     usage, ledger   what a turn costs, and the book of it
@@ -19,5 +21,6 @@ vendor's own SDKs parse every event, deterministic given its inputs, and as wron
 
 Only the files marked I/O know sockets, asyncio or a clock. The rest is plain code: a test of a session is a
 dialogue, and the order of events is the same every time. A turn is booked just before its usage is sent, so
-whoever has seen the usage finds it in `GET /_ledger`, whose totals are what a correct meter must reach.
+whoever has seen the usage finds it in `GET /_ledger`, whose totals are what a correct meter must reach. A turn whose
+end was never sent is booked too, apart: with what it was billed, which a meter can only estimate.
 """

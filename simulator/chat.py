@@ -76,6 +76,7 @@ def complete(body: Json, number: int, created: int, options: Options) -> Complet
     said, finish = _limited(said, body)
     reasons = "reasoning" in options or body.get("reasoning_effort") not in (None, "none")
     reasoning = _REASONING_TOKENS if reasons else 0
+    written = int(options.number("cache-write")) if "cache-write" in options else 0
     tokens = [_tokens(message) for message in messages]
     out = usage.of_text(call.name + call.arguments if call else said).total + reasoning
     return Completion(
@@ -84,7 +85,7 @@ def complete(body: Json, number: int, created: int, options: Options) -> Complet
         created=created,
         message=_message(said, call, number),
         finish="tool_calls" if call else finish,
-        usage=usage.chat(sum(tokens, Tokens()), _cached(messages, tokens), out, reasoning),
+        usage=usage.chat(sum(tokens, Tokens()), _cached(messages, tokens), written, out, reasoning),
     )
 
 

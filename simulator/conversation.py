@@ -17,7 +17,8 @@ from simulator.items import Item, Items, audio_bytes, new_item
 from simulator.ledger import Ledger
 from simulator.scenarios import Options, ScenarioError, Scenarios
 from simulator.shapes import Json, count, mapping, text
-from simulator.timeline import Action, Close, Pause, Ping, Reset, Script, Timeline
+from simulator.speech import Transcription
+from simulator.timeline import Action, Close, Mishap, Pause, Ping, Receipt, Reset, Said, Script, Timeline
 from simulator.turns import Turn
 
 _EXPIRED = "Your session hit the maximum duration of 60 minutes."
@@ -59,6 +60,7 @@ class Conversation:
         self._outbox: deque[Action] = deque()
         self._timeline = Timeline()
         self._active: list[_Active] = []
+        self._heard: list[Transcription] = []
         self._late: list[Script] = []  # transcripts that wait for the next response.done
         self._spoken = False
         self._over = False
@@ -91,14 +93,17 @@ class Conversation:
             self._outbox.append(events.error(refused, client_event_id))
         self._timeline.wake(now)
 
-    def due(self, now: float) -> Iterator[Action]:
-        """What is to be sent by now, in order."""
+    def due(self, now: float) -> Iterator[Said]:
+        """What is to be sent by now, in order. Usage is booked as it is handed out: take no more than can be sent."""
         while not self._over:
             action = self._outbox.popleft() if self._outbox else self._timeline.step(now)
             if action is None:
                 return
-            if isinstance(action, Close | Reset):
+            if isinstance(action, Mishap):
                 self.end("dropped")
+            elif isinstance(action, Receipt):
+                action.book()
+                action = action.event
             yield self._stamped(action) if isinstance(action, dict) else action
 
     def next_due(self) -> float | None:
@@ -106,10 +111,18 @@ class Conversation:
         return None if self._over else self._timeline.next_due()
 
     def end(self, status: str = "abandoned") -> None:
-        """The connection is no more: turns under way are booked with that status, without usage."""
+        """The connection is no more: what is under way is booked with that status, without usage."""
         self._over = True
         for active in self._active:
             active.turn.lose(status)
+        for transcription in self._heard:
+            transcription.lose(status)
+
+    def close(self) -> None:
+        """The client has said CLOSE: what waited for that is due."""
+        for active in self._active:
+            if active.turn.outlives_close and not active.turn.finished:
+                self._stop(active, "client_cancelled")
 
     def _new_id(self, kind: str) -> str:
         self._ids += 1
@@ -203,13 +216,19 @@ class Conversation:
         if wanted is None:
             return
         model = text(mapping(wanted).get("model")) or session.TRANSCRIPTION_MODEL
-        script = speech.transcribe(item, ms, model, self.id, self._ledger)
         if "transcript-fails" in self._options:
-            script = speech.fail_to_transcribe(item)
+            self._timeline.start(speech.fail_to_transcribe(item), now)
+            return
+        transcription = Transcription(item, ms, model, self.id, self._ledger)
+        self._heard = [*(one for one in self._heard if not one.booked), transcription]
         if "transcript-late" in self._options and self._model is not None:
-            self._late.append(script)
-        else:
-            self._timeline.start(script, now)
+            self._late.append(transcription.script())
+        elif "transcript-never" not in self._options:
+            self._timeline.start(self._later(transcription.script()), now)
+
+    def _later(self, script: Script) -> Script:
+        yield Pause(self._options.number("transcript-ms") / 1000)
+        yield from script
 
     # Responses
 
@@ -259,7 +278,8 @@ class Conversation:
         if found is None:
             message = "Cancellation failed: no active response found"
             raise RefusedError(message, "response_cancel_not_active")
-        self._stop(found, "client_cancelled")
+        if not found.turn.deaf:
+            self._stop(found, "client_cancelled")
 
     def _stop(self, active: _Active, reason: str) -> None:
         """End a response now: its last events go out before anything else happens."""
@@ -269,9 +289,9 @@ class Conversation:
             if not isinstance(step, Pause):
                 self._outbox.append(step)
 
-    def _book(self, turn: str, status: str, sent: Json | None) -> None:
+    def _book(self, turn: str, status: str, sent: Json | None, billed: Json | None) -> None:
         model = self._model or ""
-        self._ledger.record("realtime", turn, session=self.id, model=model, status=status, usage=sent)
+        self._ledger.record("realtime", turn, session=self.id, model=model, status=status, usage=sent, billed=billed)
 
 
 def _parse(message: str | bytes) -> Json:

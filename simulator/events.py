@@ -1,5 +1,7 @@
 """Server events of the realtime API. `event_id` is filled in when an event is sent."""
 
+from collections.abc import Iterator
+
 from simulator.errors import RefusedError
 from simulator.shapes import Json
 
@@ -32,3 +34,13 @@ def rate_limits(spent: int) -> Json:
     reset = round((_TOKENS_PER_MINUTE - remaining) * 60 / _TOKENS_PER_MINUTE, 3)
     tokens = {"name": "tokens", "limit": _TOKENS_PER_MINUTE, "remaining": remaining, "reset_seconds": reset}
     return event("rate_limits.updated", rate_limits=[tokens])
+
+
+def unknown(response_id: str, number: int) -> Iterator[Json]:
+    """Events of a vendor's future, in shapes that its present allows: what they hold is no usage of this turn."""
+    usage = {"total_tokens": 3, "input_tokens": 2, "output_tokens": 1}
+    decoy = {"id": f"{response_id}_decoy", "status": "completed", "usage": usage}
+    yield event("response.thought.delta", response_id=response_id, delta="…", number=number)
+    yield {"event_id": "", "response": decoy, "type": "response.done.preview"}
+    yield event("session.note", note={"type": "response.done", "response": decoy})
+    yield {"padding": '"type":"response.done"' * 20, "event_id": "", "usage": usage, "type": "session.padding"}

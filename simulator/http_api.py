@@ -109,9 +109,8 @@ class _Reply:
         """Once: the first word holds."""
         if not self._billed:
             self._billed = True
-            turn = self._completion
-            ledger = self._request.app[STATE].ledger
-            ledger.record("chat", turn.id, session=None, model=turn.model, status=status, usage=sent)
+            ledger, turn = self._request.app[STATE].ledger, self._completion
+            ledger.record("chat", turn.id, session=None, model=turn.model, status=status, usage=sent, billed=turn.usage)
 
 
 def _sse(data: bytes, options: Options) -> bytes:

@@ -1,6 +1,7 @@
 """What the simulated provider billed: every turn as its usage was sent, and the totals of what was reported.
 
-It is the other side of the meter's book: a gateway that counts right reaches these totals, to the token.
+It is the other side of the meter's book: a gateway that counts right reaches these totals, to the token. What was
+billed and never reported is told apart: a gateway can only estimate it.
 """
 
 from collections import deque
@@ -17,6 +18,10 @@ _COUNTED = (
     "transcription_input_tokens", "transcription_input_text_tokens", "transcription_input_audio_tokens",
     "transcription_output_tokens", "transcription_seconds",
 )  # fmt: skip
+
+
+NEVER_SAID = frozenset({"abandoned", "dropped"})
+"""Statuses of turns whose end was never sent: the client, or the simulated provider, was gone before."""
 
 
 class Ledger:
@@ -37,7 +42,7 @@ class Ledger:
 
     @property
     def turns(self) -> list[Json]:
-        """`{"id", "kind", "session", "model", "status", "usage"}` of each turn, oldest first."""
+        """`{"id", "kind", "session", "model", "status", "usage", "reported", "billed"}` of each turn, oldest first."""
         return list(self._turns)
 
     @property
@@ -49,10 +54,21 @@ class Ledger:
         """The body of `GET /_ledger`."""
         return {"turns": self.turns, "totals": self.totals}
 
-    def record(self, kind: str, turn: str, *, session: str | None, model: str, status: str, usage: Json | None) -> None:
-        """Book a turn by its id; `kind` is realtime, chat or transcription, `usage` exactly what is sent."""
-        entry: Json = {"id": turn, "kind": kind, "session": session, "model": model}
-        self._turns.append({**entry, "status": status, "usage": usage})
+    def record(
+        self,
+        kind: str,
+        turn: str,
+        *,
+        session: str | None,
+        model: str,
+        status: str,
+        usage: Json | None,
+        billed: Json | None,
+    ) -> None:
+        """Book a turn by its id. `kind` is realtime, chat or transcription; `usage` exactly what is sent, None where
+        that is nothing; `billed` is what the turn costs, sent or not, None where it is free."""
+        entry: Json = {"id": turn, "kind": kind, "session": session, "model": model, "status": status, "usage": usage}
+        self._turns.append({**entry, "reported": status not in NEVER_SAID, "billed": billed})
         self._add("turns", 1)
         if usage is None:
             return

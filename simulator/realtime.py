@@ -5,8 +5,6 @@ not read is not read from either.
 """
 
 import asyncio
-import socket as sockets
-import struct
 import time
 
 import orjson
@@ -17,13 +15,13 @@ from simulator.conversation import Conversation
 from simulator.errors import RefusedError, of_status
 from simulator.scenarios import Options, ScenarioError
 from simulator.state import STATE
-from simulator.timeline import Action, Close, Ping, Reset
+from simulator.timeline import Close, Freeze, Garble, HangUp, Noise, Ping, Reset, Said
+from simulator.wire import Wire
 
 _MAX_MESSAGE = 24 * 1024 * 1024  # one append may hold 15 MiB of audio
 _CLOSE_S = 2.0  # how long to wait for the client's CLOSE
 _WRITE_S = 60.0  # how long a client may leave a message unread
 _SESSION_S = 3600
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s; makes a close a reset
 
 
 def routes() -> list[web.RouteDef]:
@@ -43,7 +41,7 @@ async def _realtime(request: web.Request) -> web.StreamResponse:
     options = state.scenarios.choose(model or "") | asked
     if "no-upgrade" in options:
         raise of_status(int(options["no-upgrade"]))
-    socket = _socket(request)
+    socket = _socket(request, options)
     await socket.prepare(request)
     state.sessions += 1
     try:
@@ -60,11 +58,12 @@ async def _realtime(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _socket(request: web.Request) -> web.WebSocketResponse:
+def _socket(request: web.Request, options: Options) -> web.WebSocketResponse:
     offered = handshake.protocols(request.headers.get("Sec-WebSocket-Protocol", ""))
     return web.WebSocketResponse(
         timeout=_CLOSE_S,
         autoclose=False,
+        autoping="no-pong" not in options,
         protocols=("realtime",) if "realtime" in offered else (),
         compress=False,
         max_msg_size=_MAX_MESSAGE,
@@ -84,6 +83,7 @@ class _Session:
         self, request: web.Request, socket: web.WebSocketResponse, conversation: Conversation, options: Options
     ) -> None:
         self._request, self._socket = request, socket
+        self._wire = Wire(request, options)
         self._conversation, self._options = conversation, options
 
     async def run(self) -> None:
@@ -91,31 +91,40 @@ class _Session:
         self._conversation.open(time.monotonic(), int(time.time()) + _SESSION_S)
         try:
             while not self._socket.closed:
-                for action in self._conversation.due(time.monotonic()):
-                    async with asyncio.timeout(_WRITE_S):
-                        await self._perform(action)
+                await self._say_what_is_due()
                 message = await self._next()
                 if message is not None and not await self._take(message):
                     return
         finally:
             self._conversation.end()
 
-    async def _perform(self, action: Action) -> None:
+    async def _say_what_is_due(self) -> None:
+        for action in self._conversation.due(time.monotonic()):
+            match action:
+                case Freeze(seconds):
+                    await self._wire.freeze(seconds)
+                case _:
+                    async with asyncio.timeout(_WRITE_S):
+                        await self._perform(action)
+            if self._wire.gone:  # nothing is booked as sent that is not
+                return
+
+    async def _perform(self, action: Said) -> None:
         match action:
             case Close(code, reason):
                 await self._socket.close(code=code, message=reason.encode())
             case Ping():
-                await self._socket.ping(b"ping")
+                await self._wire.ping()
+            case Noise(text):
+                await self._wire.send(text.encode())
+            case Garble():
+                await self._wire.garble()
+            case HangUp():
+                self._wire.hang_up()
             case Reset():
-                self._reset()
+                await self._wire.reset()
             case _:
-                await self._socket.send_str(orjson.dumps(action).decode())
-
-    def _reset(self) -> None:
-        transport = self._request.transport
-        if transport is not None:
-            transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
-            transport.abort()
+                await self._wire.send(orjson.dumps(action))
 
     async def _next(self) -> WSMessage | None:
         """The client's next message; None when something else is due first."""
@@ -135,7 +144,12 @@ class _Session:
                 self._request.app[STATE].heard(self._conversation.id, message.data)
             self._conversation.receive(message.data, time.monotonic())
             return True
-        if message.type is WSMsgType.CLOSE and "no-close-reply" in self._options:
-            await asyncio.sleep(_SESSION_S)  # cancelled when the client's connection is gone
+        if message.type in (WSMsgType.PING, WSMsgType.PONG):  # with no-pong they come this far
+            return True
+        if message.type is WSMsgType.CLOSE:
+            self._conversation.close()
+            await self._say_what_is_due()
+            if "no-close-reply" in self._options:
+                await asyncio.sleep(_SESSION_S)  # cancelled when the client's connection is gone
         await self._socket.close(code=1000)
         return False

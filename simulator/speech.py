@@ -7,8 +7,8 @@ from simulator import answers, usage
 from simulator.events import event
 from simulator.items import Item
 from simulator.ledger import Ledger
-from simulator.shapes import mapping, sequence
-from simulator.timeline import Script
+from simulator.shapes import Json, mapping, sequence
+from simulator.timeline import Receipt, Script
 
 
 class InputBuffer:
@@ -36,17 +36,43 @@ def audio_item(item_id: str, ms: float) -> Item:
     return Item({**body, "content": content}, usage.of_audio_heard(ms))
 
 
-def transcribe(item: Item, ms: float, model: str, session_id: str, ledger: Ledger) -> Script:
-    """The transcript of an item, piece by piece, billed on its own."""
-    where = {"item_id": item.id, "content_index": 0}
-    kind = "conversation.item.input_audio_transcription"
-    for piece in answers.pieces(answers.HEARD):
-        yield event(f"{kind}.delta", **where, delta=piece)
-    part = mapping(sequence(item.body["content"])[0])
-    item.body = {**item.body, "content": [{**part, "transcript": answers.HEARD}]}
-    spent = usage.transcription(model, ms, answers.HEARD)
-    ledger.record("transcription", item.id, session=session_id, model=model, status="completed", usage=spent)
-    yield event(f"{kind}.completed", **where, transcript=answers.HEARD, usage=spent)
+class Transcription:
+    """An utterance on its way to being a transcript, which is billed on its own. Booked once: as its end is sent, or
+    when it is clear that this will never be."""
+
+    def __init__(self, item: Item, ms: float, model: str, session_id: str, ledger: Ledger) -> None:
+        self._item, self._model, self._session, self._ledger = item, model, session_id, ledger
+        self._spent = usage.transcription(model, ms, answers.HEARD)
+        self.booked = False
+
+    def lose(self, status: str) -> None:
+        """The connection is gone: nothing more can be reported."""
+        self._book(status, None)
+
+    def script(self) -> Script:
+        """The transcript, piece by piece, and what it costs."""
+        where = {"item_id": self._item.id, "content_index": 0}
+        kind = "conversation.item.input_audio_transcription"
+        for piece in answers.pieces(answers.HEARD):
+            yield event(f"{kind}.delta", **where, delta=piece)
+        part = mapping(sequence(self._item.body["content"])[0])
+        self._item.body = {**self._item.body, "content": [{**part, "transcript": answers.HEARD}]}
+        completed = event(f"{kind}.completed", **where, transcript=answers.HEARD, usage=self._spent)
+        yield Receipt(completed, lambda: self._book("completed", self._spent))
+
+    def _book(self, status: str, sent: Json | None) -> None:
+        if not self.booked:
+            self.booked = True
+            who = self._session
+            self._ledger.record(
+                "transcription",
+                self._item.id,
+                session=who,
+                model=self._model,
+                status=status,
+                usage=sent,
+                billed=self._spent,
+            )
 
 
 def fail_to_transcribe(item: Item) -> Script:

@@ -5,7 +5,7 @@ became due, so the same inputs give the same order of events every time.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from simulator.shapes import Json
@@ -15,9 +15,11 @@ FOREVER = math.inf
 
 @dataclass(frozen=True)
 class Pause:
-    """So many seconds before the next step. `FOREVER` ends with the client's next event."""
+    """So many seconds before the next step. `FOREVER` ends with the client's next event. A script that is late makes
+    up for it, unless the pause counts from now."""
 
     seconds: float
+    from_now: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,46 @@ class Reset:
 
 
 @dataclass(frozen=True)
+class HangUp:
+    """End the TCP connection, without a CLOSE."""
+
+
+@dataclass(frozen=True)
+class Garble:
+    """Send what is no WebSocket frame."""
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Neither send nor read for so many seconds; then reset the TCP connection."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Ping:
     """Send a WebSocket PING."""
 
 
-Action = Json | Close | Reset | Ping  # a Json is a server event
+@dataclass(frozen=True)
+class Noise:
+    """Send a message that is no event."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A server event that reports usage: `book` it in the moment in which it is sent."""
+
+    event: Json
+    book: Callable[[], None]
+
+
+Mishap = Close | Reset | HangUp | Garble | Freeze
+"""After one of these nothing more is said."""
+Said = Json | Noise | Ping | Mishap  # a Json is a server event
+Action = Said | Receipt
 Script = Generator[Action | Pause, None, None]
 
 
@@ -80,7 +117,7 @@ class Timeline:
             if step is None:
                 self._running.remove(running)
             elif isinstance(step, Pause):
-                self._later(running, running.due + step.seconds)
+                self._later(running, (now if step.from_now else running.due) + step.seconds)
             else:
                 self._later(running, running.due)
                 return step

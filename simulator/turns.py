@@ -9,23 +9,26 @@ import functools
 import itertools
 import math
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from simulator import answers, session, usage
+from simulator import answers, events, mishaps, session, usage
 from simulator.answers import Call
 from simulator.events import event, item_added, item_done
 from simulator.items import Item, Items
 from simulator.scenarios import Options
-from simulator.shapes import Json, text
-from simulator.timeline import FOREVER, Pause, Reset, Script
+from simulator.shapes import Json, mapping, text
+from simulator.timeline import FOREVER, Noise, Pause, Receipt, Script
 from simulator.usage import Tokens
 
 _FAILED: Json = {"type": "server_error", "code": "server_error", "message": "The simulated model failed."}
 _SAMPLES_PER_S = 24_000
 _TONE_HZ = 240
+_ENDLESS = sys.maxsize
+_BURST, _BREATH_S = 16, 0.0005  # a flood pauses so shortly that nobody else is shut out
 
-Book = Callable[[str, str, Json | None], None]
+Book = Callable[[str, str, Json | None, Json | None], None]
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,15 @@ class _Beat:
 
 
 class Turn:
-    """A response under way. `book(id, status, usage as sent)` is called once, when it ends."""
+    """A response under way. `book(id, status, usage as sent, usage as billed)` is called once: as its end is sent, or
+    when it is clear that this will never be. A turn of which nothing was said is never booked."""
 
     def __init__(self, plan: Plan, new_id: Callable[[str], str], book: Book) -> None:
         self._plan, self._new_id, self._book = plan, new_id, book
         self._ending: Json | None = None
         self._output: list[Json] = []
         self._said, self._tokens = "", Tokens()
+        self._begun = self._booked = False
         self.finished = False
 
     @property
@@ -73,6 +78,16 @@ class Turn:
         return self._plan.items is not None
 
     @property
+    def deaf(self) -> bool:
+        """Whether it cannot be cancelled by the client."""
+        return bool(self._plan.options.keys() & {"no-cancel", "done-after-close"})
+
+    @property
+    def outlives_close(self) -> bool:
+        """Whether it ends when the client says CLOSE, and not before."""
+        return "done-after-close" in self._plan.options
+
+    @property
     def spent(self) -> int:
         """Tokens so far, in and out."""
         return self._plan.into.total + self._tokens.total
@@ -83,33 +98,54 @@ class Turn:
 
     def lose(self, status: str) -> None:
         """The connection is gone: nothing more can be sent, so nothing more can be reported."""
-        if not self.finished:
-            self.finished = True
-            self._book(self.id, status, None)
+        self.finished = True
+        if self._begun and not self._booked:
+            self._booked = True
+            self._book(self.id, status, None, self._billed())
 
     def script(self) -> Script:
         """Every event from `response.created` to `response.done`."""
+        options = self._plan.options
+        self._begun = True
         yield event("response.created", response=self._plan.response)
-        while "stall" in self._plan.options and not self._ending:
+        yield from mishaps.at("at-created", options)
+        while "stall" in options and not self._ending:
             yield Pause(FOREVER)
-        if "fail" in self._plan.options:
+        if "fail" in options:
             self.end("failed", error=_FAILED)
         if not self._ending:
             answer = self._plan.answer
             yield from self._call(answer) if isinstance(answer, Call) else self._message(answer)
-        yield event("response.done", response=self._done())
+        yield from mishaps.at("at-done", options)
+        done = self._done()
+        yield Receipt(done, self._receipt(done))
+        if "done-twice" in options:
+            yield {**done}
+        yield from mishaps.at("after-done", options)
 
     def _done(self) -> Json:
         self.finished = True
         ending = self._ending or {"status": "completed", "status_details": None}
-        done: Json = {**self._plan.response, **ending, "output": self._output}
-        if ending["status"] == "failed":
-            sent = done["usage"] = None
-        else:
-            spent = usage.realtime(self._plan.into, self._plan.cached, self._tokens)
-            sent = usage.attach(done, spent, self._plan.options)
-        self._book(self.id, text(ending["status"]), sent)
-        return done
+        response: Json = {**self._plan.response, **ending, "output": self._output, "usage": None}
+        if (billed := self._billed()) is not None:
+            usage.attach(response, billed, self._plan.options)
+        return event("response.done", response=response)
+
+    def _receipt(self, done: Json) -> Callable[[], None]:
+        response = mapping(done["response"])
+        status, sent, billed = text(response["status"]), response.get("usage"), self._billed()
+
+        def book() -> None:
+            self._booked = True
+            self._book(self.id, status, mapping(sent) if sent is not None else None, billed)
+
+        return book
+
+    def _billed(self) -> Json | None:
+        """What it costs so far. A failure is free."""
+        if self._ending and self._ending["status"] == "failed":
+            return None
+        return usage.realtime(self._plan.into, self._plan.cached, self._tokens)
 
     def _call(self, call: Call) -> Script:
         call_id = self._new_id("call")
@@ -140,25 +176,37 @@ class Turn:
     def _stream(self, beats: Iterable[_Beat]) -> Script:
         """Say piece by piece, until something ends the turn."""
         for number, beat in enumerate(beats):
-            yield Pause(self._plan.options.pace())
+            yield self._pace(number)
             if self._tokens.total >= self._plan.limit:
                 self.end("incomplete", reason="max_output_tokens")
             if self._ending:
                 return
             self._said, self._tokens = beat.said, beat.tokens
             yield from beat.events
-            if number == 0:
-                yield from self._mishap()
+            yield from self._between(number)
 
-    def _mishap(self) -> Script:
-        """What a scenario does when an answer has begun."""
+    def _pace(self, number: int) -> Pause:
         options = self._plan.options
+        if "flood" in options and number % _BURST == 0:
+            return Pause(_BREATH_S, from_now=True)
+        return Pause(options.pace())
+
+    def _between(self, number: int) -> Script:
+        """What a scenario does behind a piece of an answer."""
+        options = self._plan.options
+        if "unknown-events" in options:
+            yield from events.unknown(self.id, number)
+        if number > 0:
+            return
+        if "not-json" in options:
+            yield Noise("the simulated provider's thoughts are elsewhere")
         if "incomplete" in options:
             self.end("incomplete", reason="max_output_tokens")
         if "interrupted" in options:
             self.end("cancelled", reason="turn_detected")
-        if "drop" in options:
-            yield Reset()
+        yield from mishaps.at("begun", options)
+        while "done-after-close" in options and not self._ending:
+            yield Pause(FOREVER)
         if "wait" in options:
             yield Pause(FOREVER)
 
@@ -202,7 +250,7 @@ def _text_beats(answer: str, where: Json) -> Iterator[_Beat]:
 def _audio_beats(answer: str, where: Json, audio_format: Json, options: Options) -> Iterator[_Beat]:
     """Transcript and audio side by side, whichever has more pieces."""
     words = answers.pieces(answer)
-    sounds = int(options.number("deltas")) or len(words)
+    sounds = _ENDLESS if "flood" in options else int(options.number("deltas")) or len(words)
     size = int(options.number("delta-bytes"))
     ms_each = size / session.bytes_per_ms(audio_format)
     sound = event("response.output_audio.delta", **where, delta=_tone(size))

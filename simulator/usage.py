@@ -70,13 +70,13 @@ def realtime(into: Tokens, cached: Tokens, out: Tokens) -> Json:
     }
 
 
-def chat(into: Tokens, cached: int, out: int, reasoning: int) -> Json:
-    """`usage` of a chat completion; `reasoning` is a part of `out`."""
+def chat(into: Tokens, cached: int, written: int, out: int, reasoning: int) -> Json:
+    """`usage` of a chat completion; `reasoning` is a part of `out`, `written` (to the cache) of `into`."""
     return {
         "prompt_tokens": into.total,
         "completion_tokens": out,
         "total_tokens": into.total + out,
-        "prompt_tokens_details": {"cached_tokens": cached, **into.details()},
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written, **into.details()},
         "completion_tokens_details": {
             "reasoning_tokens": reasoning,
             "text_tokens": out,
@@ -101,6 +101,17 @@ def transcription(model: str, ms: float, transcript: str) -> Json:
     }
 
 
+_ODD: Json = {
+    "total_tokens": "12",
+    "input_tokens": None,
+    "output_tokens": "3",
+    "input_token_details": [],
+    "output_token_details": {"text_tokens": True, "audio_tokens": "0"},
+    "prompt_tokens": "1.5",
+    "completion_tokens": {},
+}
+
+
 def attach(target: Json, usage: Json, options: Options) -> Json | None:
     """Put usage into what will be sent, as the scenario has it, and return what was put (None: nothing)."""
     if "no-usage" in options:
@@ -114,6 +125,10 @@ def attach(target: Json, usage: Json, options: Options) -> Json | None:
 def _altered(usage: Json, options: Options) -> Json | None:
     if "null-usage" in options:
         return None
+    if "empty-usage" in options:
+        return {}
+    if "odd-usage" in options:
+        return _ODD
     if "total-only" in options:
         return {"total_tokens": usage["total_tokens"]}
     if "no-details" in options:

@@ -26,12 +26,15 @@ _.session_persistence
 _.eof_received
 _.pause_writing
 _.resume_writing
+_.get_buffer
+_.buffer_updated
 
 # aiohttp calls its handler and its payload parser; OpenTelemetry its exporter; PyYAML its dumper; logging a logger.
 _.handle_error
 _.feed_data
 _.feed_eof
 _.timeout_millis
+_.read_timeout
 _.ignore_aliases
 _.disabled
 

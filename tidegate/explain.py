@@ -26,12 +26,14 @@ from dataplane.table import (
     Provider,
     Route,
     RouteType,
+    SessionLimits,
     Subject,
+    Timeouts,
     Transformation,
 )
 from dataplane.upstreams.choose import find, unusable
 from dataplane.upstreams.request import address
-from tidegate.wording import changes, joined, match_words
+from tidegate.wording import changes, duration, joined, limit_words, match_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +146,17 @@ class _Share:
         kind = path_type(backend, self._path)
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
+        self._cap(backend, kind)
         candidates = self._candidates(backend, kind)
         for public in dict.fromkeys(candidate.public for candidate in candidates):
             self._allowed(public)
         self._providers(candidates, kind, backend)
+        self._timeouts(backend, kind)
         self._transformations(self._policies.transformations, "")
         for candidate in candidates:
             self._transformations(candidate.provider.transformations, f"{candidate.provider.name}: ")
+        if kind is RouteType.REALTIME:
+            self._session_limits()
         self._events()
 
     def _say(self, label: str, text: str) -> None:
@@ -263,6 +269,36 @@ class _Share:
             for label, ops in (("Request", each.request), ("Response", each.response)):
                 for text in changes(ops):
                     self._say(label, f"{prefix}{text} ({said_by})")
+
+    def _cap(self, backend: Backend, kind: RouteType) -> None:
+        if kind is RouteType.REALTIME and backend.max_sessions:
+            said_by = f"maxSessions of Backend {backend.name}"
+            self._say("Sessions", f"at most {backend.max_sessions} at a time in each gateway process ({said_by})")
+
+    def _timeouts(self, backend: Backend, kind: RouteType) -> None:
+        waits = backend.timeouts
+        told = {
+            "connect": waits.connect,
+            "handshake": waits.handshake if kind is not RouteType.COMPLETIONS else None,
+            "firstEvent": waits.first_event if kind is RouteType.REALTIME else None,
+            "response": waits.response if kind is not RouteType.REALTIME else None,
+            "idle": waits.idle if kind is not RouteType.REALTIME else None,
+        }
+        said_by = "the defaults" if waits == Timeouts() else f"timeouts of Backend {backend.name}"
+        listed = (f"{name} {duration(seconds)}" for name, seconds in told.items() if seconds is not None)
+        self._say("Timeouts", f"{', '.join(listed)} ({said_by})")
+
+    def _session_limits(self) -> None:
+        told = 0
+        for limits in self._policies.session:
+            if self._concerns(limits.subjects):
+                self._say("Session limits", f"{limit_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
+                if self._caller or not limits.subjects:
+                    return
+                told += 1
+        self._say(
+            "Session limits", f"{limit_words(SessionLimits())} (the defaults{', for the others' if told else ''})"
+        )
 
     def _events(self) -> None:
         for events in self._policies.log_events:

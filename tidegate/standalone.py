@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from controller import compile as compiler
 from controller.compile import Compiled, Condition, Identity
 from dataplane.admin import Admin
-from dataplane.drain import AT_ONCE, Drain
+from dataplane.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
@@ -36,8 +36,8 @@ from tidegate.documents import STDIN, Document, Documents, Loaded
 from tidegate.exits import Exit, Stop, listening_on
 from tidegate.validate import Object
 
-SINK_CLOSE = 5.0
-"""Seconds that the receiver of usage records is given to take the last of them."""
+FAREWELL = LAST_WORDS / 2
+"""Seconds that the receiver of usage records is given to take the last of them, and then collectors of telemetry."""
 
 log = structlog.get_logger("tidegate")
 
@@ -146,10 +146,10 @@ class Standalone:
         phases, hurry = self.options.drain, hurry or asyncio.Event()
         await self.gateway.drain(phases, hurry)
         if self._sink:
-            await self._sink.close(SINK_CLOSE)
+            await self._sink.close(FAREWELL)
         await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()
-        await asyncio.to_thread(self._telemetry.shutdown)
+        await asyncio.to_thread(self._telemetry.shutdown, FAREWELL)
 
     async def reload(self) -> None:
         """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from dataplane.table import HeaderOps, Match, NameMatch, Template
+from dataplane.table import HeaderOps, Match, NameMatch, SessionLimits, Template
 
 _PATHS = {"exact": "the path", "prefix": "paths that begin with", "regex": "paths that match"}
 _SHOWN = 10
@@ -34,6 +34,31 @@ def changes(ops: HeaderOps) -> Iterator[str]:
         yield f'set {header.name} to "{template(header.value)}"'
     for header in ops.add:
         yield f'add {header.name} "{template(header.value)}"'
+
+
+def limit_words(limits: SessionLimits) -> str:
+    """What a session may take, each limit by its name in a Policy."""
+    return (
+        f"idle {duration(limits.idle)}, duration {duration(limits.duration)}, "
+        f"maxMessage {amount(limits.max_message)}, maxFragments {limits.max_fragments}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """As the Gateway API writes it: `1h30m`."""
+    left, parts = round(seconds * 1000), []
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+        number, left = divmod(left, size)
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"
+
+
+def amount(size: int) -> str:
+    """Bytes as Kubernetes writes them: `24Mi`."""
+    for unit, each in (("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if size % each == 0:
+            return f"{size // each}{unit}"
+    return str(size)
 
 
 def template(value: Template) -> str:

@@ -2,7 +2,7 @@
 
     objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
-    backends.py   Backends → entries of the table        (providers, credentials, models, paths)
+    backends.py   Backends → entries of the table        (providers, credentials, models, paths, limits)
     exposure.py   Backends that are served by themselves
     httproutes.py HTTPRoutes → rules with their Backends
     routes.py     all of these → routes of the table, with the Policies of each Backend
@@ -11,7 +11,7 @@
 There is no I/O, clock or randomness here, and the order of the input is irrelevant: equal objects give equal bytes
 on every replica. A bad object costs only itself: it is in the table with an error, so that its requests are answered
 500 with a message that names it, and its status says what to do. Where a bad Policy guarded something (it had
-authentication, models, or a block that is not known), what it guarded answers 500 too: never open by mistake.
+authentication, models, session, or a block that is not known), what it guarded answers 500 too: never open by mistake.
 """
 
 from __future__ import annotations

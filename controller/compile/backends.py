@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import crds.backend
+from controller.compile.limits import timeouts
 from controller.compile.objects import Identity, Objects, Read
 from controller.compile.paths import declared
 from controller.compile.policies import Attachments
@@ -84,6 +85,8 @@ def compile_backend(backend: Read[crds.Backend], objects: Objects, attachments: 
             providers=tuple(_with_policies(provider, backend.identity, attachments) for provider, _, _ in found),
             models=tuple(_model(model) for model in spec.models),
             paths=declared(spec.routes) or WELL_KNOWN,
+            timeouts=timeouts(spec.timeouts),
+            max_sessions=spec.max_sessions or 0,
         ),
         tuple(credential for _, credential, _ in found if credential),
         tuple(problem for _, _, problem in found if problem),

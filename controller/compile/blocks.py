@@ -8,6 +8,7 @@ from typing import cast
 
 import crds
 from controller.compile import headers
+from controller.compile.limits import session_limits
 from crds import FieldError, Invalid
 from crds.policy import PolicySpec
 from dataplane import table
@@ -20,6 +21,7 @@ class Blocks:
     spec: PolicySpec
     transformation: table.Transformation | None
     models: table.ModelAllow | None
+    session: table.SessionLimits | None
     telemetry: table.LogEvents | None
 
 
@@ -35,6 +37,7 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
         spec,
         _transformation(spec, name, subjects),
         table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
+        session_limits(spec.session, name, subjects),
         table.LogEvents(policy=name, subjects=subjects, types=spec.telemetry.log_events) if spec.telemetry else None,
     )
 

@@ -2,11 +2,11 @@
 
 - allowed models add up: all must hold;
 - transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
-- of authentication and telemetry the narrowest wins whole, unless a broader Policy says `precedence: Override`:
-  then the broadest that says so wins. On one target the oldest wins, ties by name.
+- of authentication, session and telemetry the narrowest wins whole, unless a broader Policy says
+  `precedence: Override`: then the broadest that says so wins. On one target the oldest wins, ties by name.
 
-Telemetry may have subjects, so several can stand side by side: the first that applies to the caller wins, and one
-without subjects, which applies to everybody, ends the list.
+Session and telemetry may have subjects, so several can stand side by side: the first that applies to the caller wins,
+and one without subjects, which applies to everybody, ends the list.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
     if not levels:
         return Combined(table.PolicySet(), None, (), ())
     authentication, authentication_lost = contest(levels, "authentication")
+    session, session_lost = contest(levels, "session")
     telemetry, telemetry_lost = contest(levels, "telemetry")
     changing = [each for level in levels for each in reversed(level) if each.has("transformation")]
     limiting = [each for level in levels for each in level if each.has("models")]
@@ -60,6 +61,7 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
         authentication=authentication[0].authentication if authentication else None,
         transformations=tuple(each.blocks.transformation for each in changing if each.blocks.transformation),
         models=tuple(each.blocks.models for each in limiting if each.blocks.models),
+        session=tuple(each.blocks.session for each in session if each.blocks.session),
         log_events=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
     )
     held = [
@@ -68,11 +70,12 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
             ("transformation", changing),
             ("authentication", authentication),
             ("models", limiting),
+            ("session", session),
             ("telemetry", telemetry),
         )
         for each in standing
     ]
-    losses = (*authentication_lost, *telemetry_lost)
+    losses = (*authentication_lost, *session_lost, *telemetry_lost)
     return Combined(policies, authentication[0] if authentication else None, tuple(held), losses)
 
 

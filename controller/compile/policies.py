@@ -15,7 +15,8 @@ from crds.policy import Authentication, Precedence, TargetRef
 from dataplane import table
 
 # What the absence of a Policy with nothing else can do no harm to. Any other block, also one that this version does
-# not know, may be there to keep somebody out.
+# not know, may be there to keep somebody out, or from taking too much: a session's limits are a guard, since the
+# defaults in their place may be a hundred times as wide.
 _HARMLESS = frozenset(["targetRefs", "subjects", "precedence", "transformation", "telemetry"])
 _KINDS = ("HTTPRoute", "Backend")
 
@@ -36,7 +37,8 @@ class Attached:
         return bool(self.blocks.spec.subjects)
 
     def has(self, block: str) -> bool:
-        """Whether the Policy says anything about `transformation`, `authentication`, `models` or `telemetry`."""
+        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `session` or
+        `telemetry`."""
         return getattr(self.blocks.spec, block) is not None
 
 
@@ -47,7 +49,7 @@ class Attachments:
     at: dict[Target, list[Attached]] = field(default_factory=lambda: defaultdict(list))
     """The oldest first."""
     closed: dict[Target, dict[Identity, str]] = field(default_factory=lambda: defaultdict(dict))
-    """Why nothing is served there: a Policy that guards the target cannot hold, and without it all would be open."""
+    """Why nothing is served there: a Policy that guards the target cannot hold, and nothing would in its place."""
     rejected: dict[Identity, dict[Target, Condition]] = field(default_factory=lambda: defaultdict(dict))
     """The condition Accepted of Policies that are not attached to a target that they name."""
     callers: dict[str, table.CallerSet] = field(default_factory=dict)
@@ -83,7 +85,7 @@ def _attach_one(policy: Read[Blocks], blocks: Blocks, objects: Objects, attachme
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
-            if blocks.spec.authentication or blocks.models:
+            if blocks.spec.authentication or blocks.models or blocks.session:
                 attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold here: {message}"
         else:
             override = blocks.spec.precedence is Precedence.OVERRIDE
@@ -101,7 +103,7 @@ def _reject(policy: Read[Blocks], attachments: Attachments) -> None:
         for target in readable_targets(document, policy.identity.namespace):
             attachments.rejected[policy.identity][target] = condition
             if guards:
-                why = f"{policy.identity} is not accepted, and without it this would be open: {policy.error}"
+                why = f"{policy.identity} is not accepted, and without it this would be unguarded: {policy.error}"
                 attachments.closed[target][policy.identity] = why
 
 
@@ -144,7 +146,8 @@ def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | N
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
     if target.kind != "Backend" or not target.section:
         return ""
-    others = [name for name in ("authentication", "models", "telemetry") if getattr(blocks.spec, name) is not None]
+    blocks_ = ("authentication", "models", "session", "telemetry")
+    others = [name for name in blocks_ if getattr(blocks.spec, name) is not None]
     if not others:
         return ""
     return (

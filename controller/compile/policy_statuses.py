@@ -12,10 +12,12 @@ from controller.compile.statuses import Ancestor, Condition, Status, Target, fal
 
 Place = tuple[Identity, Target]
 
-_NO_SESSIONS = (
-    "spec.telemetry.logEvents: these are events of realtime sessions, and no Backend here has a path of type Realtime: "
-    "declare one in its spec.routes, or remove the block"
-)
+_NO_SESSIONS = "and no Backend here has a path of type Realtime: declare one in its spec.routes, or remove the block"
+_OF_SESSIONS = {
+    "session": f"spec.session: these are limits of realtime sessions, {_NO_SESSIONS}",
+    "telemetry": f"spec.telemetry.logEvents: these are events of realtime sessions, {_NO_SESSIONS}",
+}
+"""Blocks that do nothing but for realtime sessions, and what is said where there are none."""
 
 
 class Record:
@@ -27,8 +29,8 @@ class Record:
         """Routes, by block and by what happened to it there."""
         self.unenforced: dict[Place, dict[str, str]] = defaultdict(dict)
         """Reason, by message."""
-        self.sessions: dict[Place, bool] = {}
-        """Where events are to be logged: whether any way there is one of realtime sessions."""
+        self.sessions: dict[Place, dict[str, bool]] = defaultdict(dict)
+        """By block that is about realtime sessions: whether they can come any way there."""
         for link in links:
             self._add(link)
 
@@ -36,12 +38,18 @@ class Record:
         for attached, block in link.combined.held:
             place = (attached.policy, attached.target)
             self.held[place].add(block)
-            if block == "telemetry" and attached.blocks.telemetry and attached.blocks.telemetry.types:
-                self.sessions[place] = link.has_sessions or self.sessions.get(place, False)
+            if block in _OF_SESSIONS and not _logs_nothing(attached, block):
+                self.sessions[place][block] = link.has_sessions or self.sessions[place].get(block, False)
         for loss in link.combined.lost:
             self.lost[loss.loser.policy, loss.loser.target][loss.block, loss.why].append(link.route)
         for each in link.unenforced:
             self.unenforced[each.attached.policy, each.attached.target].setdefault(each.message, each.reason)
+
+
+def _logs_nothing(attached: Attached, block: str) -> bool:
+    """Telemetry with an empty list holds everywhere."""
+    telemetry = attached.blocks.telemetry
+    return block == "telemetry" and telemetry is not None and not telemetry.types
 
 
 def policy_statuses(objects: Objects, attachments: Attachments, links: Sequence[Link]) -> list[Status]:
@@ -91,8 +99,8 @@ def _accepted(place: Place, record: Record) -> Condition:
 def _enforced(place: Place, attachments: Attachments, record: Record) -> Condition:
     problems = list(attachments.key_problems.get(place[0], []))
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
-    if not record.sessions.get(place, True):
-        problems.append(("NoSessions", _NO_SESSIONS))
+    absent = [block for block, found in sorted(record.sessions.get(place, {}).items()) if not found]
+    problems += [("NoSessions", _OF_SESSIONS[block]) for block in absent]
     if problems:
         return false("Enforced", problems[0][0], "; ".join(message for _, message in problems))
     return true("Enforced", "Enforced wherever it is in force.")

@@ -26,12 +26,39 @@ METERED = frozenset(
         "transcription_session.updated",
         "response.created",
         "response.done",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.timeout_triggered",
         "input_audio_buffer.committed",
+        "input_audio_buffer.cleared",
         "conversation.item.input_audio_transcription.completed",
         "conversation.item.input_audio_transcription.failed",
     }
 )
 """Server events that a session must read, whoever asks for what."""
+
+AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
+"""Pieces of what the model says, in GA and in beta spelling: most of all traffic."""
+TEXT_DELTAS = frozenset(
+    {
+        "response.output_text.delta",
+        "response.text.delta",
+        "response.output_audio_transcript.delta",
+        "response.audio_transcript.delta",
+        "response.function_call_arguments.delta",
+        "response.mcp_call_arguments.delta",
+    }
+)
+"""Pieces of what it writes."""
+TRANSCRIPT_DELTA = "conversation.item.input_audio_transcription.delta"
+"""A piece of what the user said, written down."""
+
+MAX_ID = 256
+"""Characters of an id, type or model name that are kept. Real ones have some 40."""
+PCM_RATE = 48_000.0
+"""Bytes of audio per second where nothing else is said: 24 kHz, 16 bit."""
+_G711_RATE = 8_000.0
+_G711 = frozenset({"audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw"})
 
 _TYPE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*(?:"event_id"\s*:\s*"[^"\\]*"\s*,\s*)?"type"\s*:\s*"([a-z_.]+)"')
 
@@ -41,6 +68,41 @@ def head_type(head: bytes) -> str | None:
     so that a nested `type` can never pass for the event's."""
     match = _TYPE.match(head)
     return match[1].decode() if match else None
+
+
+def likely_type(head: bytes) -> bytes:
+    """The same for compact JSON, at half the cost. It is the event's type where it is a type that is known; else it
+    may be anything."""
+    if head.startswith(_COMPACT) and (end := head.find(b'"', len(_COMPACT))) > 0:
+        return head[len(_COMPACT) : end]
+    return b""
+
+
+_COMPACT = b'{"type":"'
+_RESPONSE_ID = re.compile(rb'"response_id"\s*:\s*"([^"\\]{1,256})"')
+_ITEM_ID = re.compile(rb'"item_id"\s*:\s*"([^"\\]{1,256})"')
+_DELTA = re.compile(rb'"delta"\s*:\s*"')
+
+
+def response_id(head: bytes) -> str:
+    """The response's id, where it stands in the first bytes of a message; empty where it does not."""
+    return _found(_RESPONSE_ID, head)
+
+
+def item_id(head: bytes) -> str:
+    """The same of an item's id."""
+    return _found(_ITEM_ID, head)
+
+
+def _found(pattern: re.Pattern[bytes], head: bytes) -> str:
+    match = pattern.search(head)
+    return match[1].decode(errors="replace") if match else ""
+
+
+def envelope(head: bytes) -> int:
+    """Bytes of an audio event that are not audio, if the audio comes last, as it does."""
+    match = _DELTA.search(head)
+    return match.end() + len('"}') if match else 0
 
 
 def error(
@@ -72,6 +134,47 @@ def text(value: object, *path: str) -> str:
     """The string at `path`; empty where there is none."""
     found = part(value, *path)
     return found if isinstance(found, str) else ""
+
+
+def name(value: object, *path: str) -> str:
+    """An id, type or model name at `path`, of bounded length."""
+    return text(value, *path)[:MAX_ID]
+
+
+def audio_rate(holder: object, side: str) -> float:
+    """Bytes per second of the audio of a side (`input`, `output`) of a session or response of either shape; 0 where
+    it does not say."""
+    found = part(holder, "audio", side, "format") or part(holder, f"{side}_audio_format")
+    kind = found if isinstance(found, str) else text(found, "type")
+    if kind in _G711:
+        return _G711_RATE
+    rate = part(found, "rate")
+    if isinstance(rate, int) and 8_000 <= rate <= 96_000:
+        return rate * 2.0
+    return PCM_RATE if kind else 0.0
+
+
+def turn_detection(session: object) -> object:
+    """How the server detects turns, of a session object of either shape; False where it does not, None where the
+    object does not say."""
+    for holder in (part(session, "audio", "input"), session):
+        if isinstance(holder, Mapping) and "turn_detection" in holder:
+            return holder["turn_detection"] or False
+    return None
+
+
+def written(item: object) -> int:
+    """Characters of text in an item that the client adds to the conversation."""
+    contents = part(item, "content")
+    parts = contents if isinstance(contents, list) else []
+    own = len(text(item, "output")) + len(text(item, "arguments"))
+    return own + sum(len(text(each, "text")) + len(text(each, "transcript")) for each in parts)
+
+
+def spoken(item: object) -> int:
+    """Characters of base64 of the audio in such an item."""
+    contents = part(item, "content")
+    return sum(len(text(each, "audio")) for each in contents) if isinstance(contents, list) else 0
 
 
 def transcription_model(session: object) -> str:

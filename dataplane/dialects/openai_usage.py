@@ -14,7 +14,6 @@ nothing comes out negative. The rules:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -135,4 +134,4 @@ def _count(value: object) -> int | None:
 def _seconds(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and 0 <= value <= MAX_COUNT else None
+    return float(value) if 0 <= value <= MAX_COUNT else None

@@ -1,6 +1,6 @@
 """What was used, by whom, and what it cost.
 
 `usage` holds the numbers of one turn and the record that leaves the process; `prices` turns them into money;
-`instruments` are counters and histograms as plain numbers, so that a turn costs additions; `meter` feeds them;
-`telemetry` is the only file that knows OpenTelemetry, and reads the plain numbers when somebody collects.
+`instruments` are counters and histograms as plain numbers, so that a turn costs additions; `meter` feeds them.
+OpenTelemetry is not known here: `dataplane.telemetry` reads the plain numbers when somebody collects.
 """

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Labels = tuple[str, ...]
-"""Values, in the order of `Definition.labels`; empty where a label does not apply."""
+"""Values, in the order of `Definition.labels`; a value is empty where its label does not apply. A metric of the
+process has no labels, and one label set: `()`."""
 
 Generation = Literal["legacy", "latest"]
 Generations = Literal["both", "latest", "legacy"]
 
 LABEL_SETS = 1000
-OVERFLOW: Labels = ("overflow",)
-"""Stands for all label sets beyond the bound. No metric has exactly one label, so it is not one of theirs."""
+OVERFLOW: Labels = ("overflow",) * 32
+"""Stands for all label sets beyond the bound. No metric has as many labels, so it is not one of theirs."""
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
@@ -82,7 +83,15 @@ class Counter:
 
 @dataclass(slots=True)
 class Gauge(Counter):
-    """A sum per label set, which also shrinks."""
+    """A number per label set, which also shrinks."""
+
+    def set(self, labels: Labels, value: float) -> None:
+        """For a label set that is always the same: it is not bounded."""
+        self.values[labels] = value
+
+    def clear(self, labels: Labels) -> None:
+        """There is no such number."""
+        self.values.pop(labels, None)
 
 
 @dataclass(slots=True)
@@ -114,6 +123,7 @@ Instrument = Counter | Histogram
 
 TOKEN = "{token}"  # noqa: S105
 ROUTE = ("route", "backend")
+SINK = "sink"
 INPUT_OF_TURN = "Input tokens of one turn, where the provider reported them."
 OUTPUT_OF_TURN = "Output tokens of one turn, where the provider reported them."
 SECONDS_OF_CALL = "Seconds that a model call took."
@@ -129,9 +139,11 @@ class Instruments:
         self._declare_legacy()
         self._declare_latest()
         self._declare_turns()
+        self._declare_estimates()
         self._declare_sessions()
         self._declare_process()
         self._declare_requests()
+        self._declare_records()
 
     def _declare_legacy(self) -> None:
         self.token_usage = _histogram(
@@ -174,25 +186,49 @@ class Instruments:
             "tidegate.turns",
             "{turn}",
             (*TURN, "status", "usage"),
-            "Finished turns by how they ended (completed, cancelled, failed, incomplete, lost) and whether the "
-            "provider said what they used (reported, unreported).",
+            "Finished turns by how they ended (completed, cancelled, failed, incomplete, lost) and by who said what "
+            "they used: the provider (reported), the gateway, from what it saw (estimated), or nobody (unreported).",
         )
         self.transcription_seconds = _counter(
-            "tidegate.transcription.seconds", "s", TURN, "Seconds of audio that were billed by time."
+            "tidegate.transcription.seconds", "s", TURN, "Seconds of audio that the provider bills by time."
         )
-        self.cost = _counter("tidegate.gen_ai.cost", "USD", TURN, "Cost of the turns that have a price; an estimate.")
+        self.cost = _counter("tidegate.gen_ai.cost", "USD", TURN, "Cost of the reported usage, where it has a price.")
         self.cost_lookups = _counter(
             "tidegate.gen_ai.cost.lookups",
             "{lookup}",
             (*TURN, "status"),
-            "Turns with usage by what became of their price: priced, unpriced (a kind of token has no price), "
-            "missing (nobody knows the model).",
+            "Turns with reported usage by what became of their price: priced, unpriced (a kind of token has no "
+            "price), missing (nobody knows the model).",
         )
         self.unmetered = _counter(
             "tidegate.unmetered",
             "{message}",
             (*ROUTE, "reason"),
             "Messages whose usage could not be read, by reason.",
+        )
+
+    def _declare_estimates(self) -> None:
+        """What no provider said. It is in none of the other figures."""
+        name = "tidegate.estimated"
+        self.estimated_tokens = _counter(
+            f"{name}.tokens",
+            TOKEN,
+            (*TURN, TOKEN_TYPE, MODALITY),
+            "Tokens of turns whose usage the provider never reported, estimated from what was seen of them, by "
+            "direction and modality. In no other metric of tokens.",
+        )
+        self.estimated_seconds = _counter(
+            f"{name}.transcription.seconds",
+            "s",
+            TURN,
+            "Seconds of audio that the provider may bill by time and never reported, estimated. In no other metric.",
+        )
+        self.estimated_cost = _counter(
+            f"{name}.cost",
+            "USD",
+            TURN,
+            "Cost of the estimated usage, where it has a price. In no other metric of cost, and its turns are not "
+            "among the price look-ups.",
         )
 
     def _declare_sessions(self) -> None:
@@ -213,14 +249,16 @@ class Instruments:
             "tidegate.realtime.closes",
             "{session}",
             (*ROUTE, "code", "reason", "initiator"),
-            "Realtime sessions that ended, by close code, reason, and who ended them.",
+            "Realtime sessions that ended, by close code, reason, and who ended them (client, upstream, gateway).",
         )
+        self._declare_live()
 
+    def _declare_live(self) -> None:
         self.handshake_duration = _histogram(
             "tidegate.realtime.handshake.duration",
             "s",
             (*ROUTE, "status"),
-            "Seconds from a request for a session to its answer.",
+            "Seconds from a request for a realtime session to its answer, by the status of the answer.",
             HTTP_BUCKETS,
         )
         self.first_audio = _histogram(
@@ -235,28 +273,41 @@ class Instruments:
             "tidegate.realtime.interruptions",
             "{turn}",
             (*ROUTE, RESPONSE_MODEL, "by"),
-            "Turns that were cut off, by the user's voice (voice) or by the client (client).",
+            "Turns that were cut off, by the user who began to speak (voice) or by the client (client).",
         )
         self.io = _counter(
-            "tidegate.websocket.io", "By", (*ROUTE, "side", "direction"), "Bytes of sessions, by leg and direction."
+            "tidegate.websocket.io",
+            "By",
+            (*ROUTE, "side", "direction"),
+            "Bytes of realtime sessions, by leg (client, upstream) and direction (received, sent).",
         )
         self.messages = _counter(
             "tidegate.websocket.messages",
             "{message}",
             (*ROUTE, "side"),
-            "Messages that were received in sessions, by the leg that they came on.",
+            "Messages received in realtime sessions, by the leg that they came on (client, upstream).",
         )
 
     def _declare_process(self) -> None:
         self.loop_lag = _histogram(
-            "tidegate.event_loop.lag", "s", (), "Seconds that the event loop was late.", LAG_BUCKETS
+            "tidegate.event_loop.lag",
+            "s",
+            (),
+            "Seconds by which the event loop was late; everything that it serves waits so much longer.",
+            LAG_BUCKETS,
         )
         self.sessions_capacity = Gauge(
             Definition(
-                "tidegate.realtime.sessions.capacity", "{session}", (), "Realtime sessions that the process may hold."
+                "tidegate.realtime.sessions.capacity",
+                "{session}",
+                (),
+                "Realtime sessions that the process may hold; absent where there is no bound.",
             )
         )
-        self.draining = Gauge(Definition("tidegate.draining", "1", (), "1 while the process lets its sessions end."))
+        self.draining = Gauge(
+            Definition("tidegate.draining", "1", (), "1 from when the process began to shut down, else 0.")
+        )
+        self.draining.set((), 0)
 
     def _declare_requests(self) -> None:
         self.requests = _counter(
@@ -271,6 +322,31 @@ class Instruments:
             ROUTE,
             "Seconds from a request's head to the end of its answer; to the 101 for a WebSocket.",
             HTTP_BUCKETS,
+        )
+
+    def _declare_records(self) -> None:
+        self.usage_records = _counter(
+            "tidegate.usage.records",
+            "{record}",
+            (SINK, "result", "reason"),
+            "Usage records by what became of them: delivered, or dropped (queue_full, refused, expired, closed; of "
+            "OTLP only: failed).",
+        )
+        self.usage_retries = _counter(
+            "tidegate.usage.retries",
+            "{batch}",
+            (SINK, "reason"),
+            "Batches of usage records that are sent once more, by what became of the last time: a status, timeout, or "
+            "connection.",
+        )
+        self.spans = _counter(
+            "tidegate.spans",
+            "{span}",
+            ("result", "reason"),
+            "Spans by what became of them: delivered to the collector, or dropped (queue_full, failed).",
+        )
+        self.usage_queue = Gauge(
+            Definition("tidegate.usage.queue", "{record}", (SINK,), "Usage records that wait for their delivery.")
         )
 
     def all(self) -> list[Instrument]:

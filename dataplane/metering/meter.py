@@ -1,7 +1,8 @@
 """Where everything that is counted comes in: it is added up, priced and written down, at once.
 
-Called from the event loop, on the hot path; a turn costs some 30 µs, half of it the log line. Only names that were
-declared or that an upstream confirmed become labels, so that clients cannot make up series.
+Called from the event loop, on the hot path; a turn costs some 40 µs: 12 for the numbers, 6 for its record, the rest for
+the line in the log. An HTTP sink adds 5 to 10. Only names that were declared or that an upstream confirmed become
+labels, so that clients cannot make up series. What was estimated is counted apart from what was reported.
 """
 
 from __future__ import annotations
@@ -91,12 +92,16 @@ class Meter:
 
     def draining(self, draining: bool) -> None:
         with self._instruments.lock:
-            self._instruments.draining.values[()] = float(draining)
+            self._instruments.draining.set((), int(draining))
 
     def capacity(self, sessions: int) -> None:
-        """How many sessions the process may hold; 0 where nothing says so."""
+        """How many sessions the process may hold; 0: any number, of which nobody can be at 85 %."""
+        gauge = self._instruments.sessions_capacity
         with self._instruments.lock:
-            self._instruments.sessions_capacity.values[()] = sessions
+            if sessions:
+                gauge.set((), sessions)
+            else:
+                gauge.clear(())
 
     def session_closed(self, summary: SessionSummary) -> None:
         """End a session that was opened with the same route and backend."""
@@ -133,14 +138,19 @@ class Meter:
         i = self._instruments
         labels = self._labels(usage)
         error = (*labels, usage.status if usage.status in ("failed", "lost") else "")
-        tokens = usage.tokens
-        i.turns.add((*labels, usage.status, "unreported" if tokens is None else "reported"))
+        i.turns.add((*labels, usage.status, _said_by(usage)))
         if duration is not None:
             i.operation_duration.observe(error, duration)
             i.inference_duration.observe(error, duration)
-        self._count_parts(labels, tokens or NO_TOKENS)
-        if tokens is None:
-            return
+        if usage.estimated or usage.tokens is None:
+            self._count_parts(labels, NO_TOKENS)
+            self._count_estimate(labels, usage.tokens or NO_TOKENS, price)
+        else:
+            self._count_parts(labels, usage.tokens)
+            self._count_reported(labels, error, usage.tokens, price)
+
+    def _count_reported(self, labels: Labels, error: Labels, tokens: Tokens, price: Cost) -> None:
+        i = self._instruments
         i.cost_lookups.add((*labels, price.status))
         if price.usd is not None:
             i.cost.add(labels, float(price.usd))
@@ -152,6 +162,17 @@ class Meter:
             i.operation_input.observe(error, tokens.input)
             i.operation_output.observe(error, tokens.output)
 
+    def _count_estimate(self, labels: Labels, t: Tokens, price: Cost) -> None:
+        """Apart from everything that a provider said."""
+        i = self._instruments
+        if price.usd is not None:
+            i.estimated_cost.add(labels, float(price.usd))
+        if t.seconds:
+            i.estimated_seconds.add(labels, t.seconds)
+        for direction, modality, amount in _by_modality(t):
+            if amount:
+                i.estimated_tokens.add((*labels, direction, modality), amount)
+
     def _count_parts(self, labels: Labels, t: Tokens) -> None:
         """What is zero makes no series, except that the conventions want every call in both directions."""
         i = self._instruments
@@ -159,15 +180,10 @@ class Meter:
             i.input_tokens.add((*labels, "unknown"), 0)
         if not t.output:
             i.output_tokens.add((*labels, "unknown"), 0)
+        for direction, modality, amount in _by_modality(t):
+            if amount:
+                (i.input_tokens if direction == "input" else i.output_tokens).add((*labels, modality), amount)
         for counter, modality, amount in (
-            (i.input_tokens, "text", t.input_text),
-            (i.input_tokens, "audio", t.input_audio),
-            (i.input_tokens, "image", t.input_image),
-            (i.input_tokens, "unknown", t.input_unknown),
-            (i.output_tokens, "text", t.output_text),
-            (i.output_tokens, "audio", t.output_audio),
-            (i.output_tokens, "image", t.output_image),
-            (i.output_tokens, "unknown", t.output_unknown),
             (i.cache_read, "text", t.cached_text),
             (i.cache_read, "audio", t.cached_audio),
             (i.cache_read, "image", t.cached_image),
@@ -179,7 +195,7 @@ class Meter:
                 counter.add((*labels, modality), amount)
 
     def _labels(self, usage: Usage) -> Labels:
-        confirmed = usage.response_model != "" or usage.tokens is not None
+        confirmed = usage.response_model != "" or _said_by(usage) == "reported"
         asked = usage.request_model if confirmed or usage.request_model in self._declared else OTHER
         return (
             usage.operation,
@@ -189,6 +205,27 @@ class Meter:
             usage.route,
             usage.backend,
         )
+
+
+def _by_modality(t: Tokens) -> tuple[tuple[str, str, int], ...]:
+    """(direction, modality, tokens); the directions' parts, without what is a part of these."""
+    return (
+        ("input", "text", t.input_text),
+        ("input", "audio", t.input_audio),
+        ("input", "image", t.input_image),
+        ("input", "unknown", t.input_unknown),
+        ("output", "text", t.output_text),
+        ("output", "audio", t.output_audio),
+        ("output", "image", t.output_image),
+        ("output", "unknown", t.output_unknown),
+    )
+
+
+def _said_by(usage: Usage) -> str:
+    """The `usage` of a turn: who said what it used."""
+    if usage.tokens is None:
+        return "unreported"
+    return "estimated" if usage.estimated else "reported"
 
 
 def _bounded(name: str) -> str:

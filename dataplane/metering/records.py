@@ -1,13 +1,17 @@
-"""The ledger of record: one structured log line for each turn and for each session.
+"""Usage records: what leaves the process about each turn and each session.
 
-The lines hold what bills and investigations need, and neither content nor keys. Tokens that are zero are left
-out; `"tokens": null` says that the provider reported nothing.
+A record is made once, as plain data that is JSON as it stands, and given to every writer: the log, which is the
+ledger of record and always on; an HTTP sink and OTLP logs where they are asked for. So all of them say the same. It
+holds what bills and investigations need, and neither content nor keys. docs/usage-records.md explains the fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Protocol
 
 import structlog
 
@@ -15,7 +19,10 @@ from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
 
 LONGEST_NAME = 256
-"""Characters of a name from outside that a line holds: a request may name a model of megabytes."""
+"""Characters of a name from outside that a record holds: a request may name a model of megabytes."""
+
+Record = Mapping[str, object]
+"""Ready for JSON. It is shared: nobody changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,15 @@ class SessionSummary:
     estimated: Tokens = NO_TOKENS
     """Of the turns of which it reported nothing."""
     cost: Decimal | None = None
-    """USD of the turns that have a price; None if none has."""
+    """USD of the reported turns that have a price; None if none has."""
+    estimated_cost: Decimal | None = None
+    """USD of the estimated ones."""
+
+
+class Writer(Protocol):
+    """A place that records go to. Called from the event loop, for every turn: it neither blocks nor raises."""
+
+    def write(self, record: Record) -> None: ...
 
 
 class Log:
@@ -52,17 +67,39 @@ class Log:
     def __init__(self) -> None:
         self._log = structlog.get_logger("dataplane.metering").bind()
 
+    def write(self, record: Record) -> None:
+        self._log.info(record["kind"], **record)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class FanOut:
+    """Makes the records of a meter, and gives each to all writers in turn. `now`: an aware time."""
+
+    def __init__(self, *writers: Writer, now: Callable[[], datetime] = utc_now) -> None:
+        self._writers = writers
+        self._now = now
+
     def turn(self, usage: Usage, cost: Cost, duration: float | None) -> None:
-        self._log.info("turn", **turn_record(usage, cost, duration))
+        self._write(turn_record(usage, cost, duration, self._now()))
 
     def session(self, summary: SessionSummary) -> None:
-        self._log.info("session", **session_record(summary))
+        self._write(session_record(summary, self._now()))
+
+    def _write(self, record: Record) -> None:
+        for writer in self._writers:
+            writer.write(record)
 
 
-def turn_record(usage: Usage, cost: Cost, duration: float | None) -> dict[str, object]:
-    """The fields of a turn's line; `duration` in seconds."""
+def turn_record(usage: Usage, cost: Cost, duration: float | None, ended: datetime) -> Record:
+    """The fields of a turn; `duration` in seconds. Tokens that are zero are left out; `None` for all of them says
+    that the provider reported nothing and nothing was estimated."""
     return {
+        "kind": "turn",
         "id": usage.id,
+        "time": rfc3339(ended),
         "session": usage.session,
         "response_id": _name(usage.response_id),
         "operation": usage.operation,
@@ -75,6 +112,7 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None) -> dict[str, o
         "request_model": _name(usage.request_model),
         "response_model": _name(usage.response_model),
         "caller": _caller(usage.caller),
+        "estimated": usage.estimated,
         "tokens": None if usage.tokens is None else usage.tokens.nonzero(),
         "cost_usd": usd(cost.usd),
         "cost_status": cost.status,
@@ -83,10 +121,13 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None) -> dict[str, o
     }
 
 
-def session_record(summary: SessionSummary) -> dict[str, object]:
-    """The fields of a session's line."""
+def session_record(summary: SessionSummary, ended: datetime) -> Record:
+    """The fields of a session. What was estimated is apart from what was reported."""
+    estimated = summary.estimated.nonzero()
     return {
+        "kind": "session",
         "id": summary.id,
+        "time": rfc3339(ended),
         "route": summary.route,
         "backend": summary.backend,
         "provider": summary.provider,
@@ -95,6 +136,9 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
         "turns": summary.turns,
         "tokens": summary.tokens.nonzero(),
         "cost_usd": usd(summary.cost),
+        "estimated": bool(estimated),
+        "estimated_tokens": estimated,
+        "estimated_cost_usd": usd(summary.estimated_cost),
         "seconds": round(summary.seconds, 3),
         "close_code": summary.close_code,
         "reason": summary.reason,
@@ -102,8 +146,16 @@ def session_record(summary: SessionSummary) -> dict[str, object]:
     }
 
 
+def rfc3339(moment: datetime) -> str:
+    """To the millisecond, in UTC: `2026-11-21T12:41:15.123Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def _name(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    """Bounded, and such that every encoder takes it: JSON from outside may hold half a surrogate pair."""
+    if len(text) > LONGEST_NAME:
+        text = text[: LONGEST_NAME - 1] + "…"
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _caller(caller: Caller) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dataplane.metering.instruments import LABEL_SETS, Gauge, Histogram, Instrument, Instruments
 
 PAGE = Path("docs/reference/metrics.md")
-UNITS = {"s": "_seconds", "USD": "_USD"}
+UNITS = {"s": "_seconds", "By": "_bytes", "USD": "_USD"}
 
 INTRODUCTION = f"""# Metrics
 
@@ -29,6 +29,9 @@ Metrics of the generation *legacy* follow the GenAI semantic conventions up to 1
 *latest* follows the current ones. Both are exported unless one was chosen. Cached, cache-write and reasoning tokens
 are part of the input and output tokens: never add them up. The modality `unknown` is what a provider reported without
 saying the modality, so that the sum over modalities is always the total.
+
+What no provider reported (a session ended in the middle of a turn) is estimated from what was seen, and counted in
+`tidegate_estimated_…` alone: every other figure of tokens and cost is the provider's own.
 """
 
 
@@ -61,7 +64,7 @@ def _section(instrument: Instrument) -> str:
         what.description,
         "",
         *(f"- {fact}" for fact in facts),
-        f"- labels {labels}",
+        f"- labels {labels}" if labels else "- no labels",
     ]
     if isinstance(instrument, Histogram):
         lines.append("- buckets " + ", ".join(f"{bound:.10g}" for bound in instrument.bounds))

@@ -3,12 +3,19 @@
     frames     WebSocket frame heads, control frames and close codes (RFC 6455), as plain functions
     gate       one per direction: follows frames, decides what is read, what streams, what is refused
     events     strict JSON of client events: no duplicate keys, no lenient spellings
-    session    what is true of one session: model, turns in flight, usage, why it ends
+    session    what becomes of each message of one session, and what follows (terms, effects)
+    turns      which turns are due and under way, and what was seen of each
+    speech     what the user says: who is talking, what is yet to be transcribed
+    account    one record for each turn and transcription, and their sums
     endings    the one table of how sessions end: event, close code, metric label
     relay      joins two gates and a session: bytes of either leg in, actions out
+    watch      the clocks of a session: does each leg live, does anything pass, how long may it last
+    timing     how long users wait, and how long turns take
+    legs       I/O: one connection, and how it is ended when its peer does not
+    live       I/O: two legs and the timers of a session; carries out what its relay decides
     handshake  I/O: dial the upstream first, wait for its first event, then answer the client's upgrade
-    legs       I/O: two asyncio protocols that feed a relay and carry out its actions
+    service    I/O: all sessions of the process, and what the meter and the tracer are told (entry, attempt)
 
-Everything but the last two is free of sockets, asyncio and clocks. After the handshake bytes go on as they came;
-a message is taken apart only where its type is on the watch list of its direction.
+What comes before `legs` is free of sockets, asyncio and clocks. After the handshake bytes go on as they came; a
+message is taken apart only where its type is on the watch list of its direction.
 """

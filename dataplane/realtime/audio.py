@@ -16,6 +16,7 @@ TAIL = MAX_EVENT_ID + 64
 HEAD = MAX_EVENT_ID + 192
 """Bytes at the start of a message within which a head is found."""
 
+_BRACE = ord("}")
 _WS = rb"[ \t\r\n]*"
 _ID = rb'"event_id"' + _WS + b":" + _WS + rb'"[\x20\x21\x23-\x5b\x5d-\x7e]{0,%d}"' % MAX_EVENT_ID + _WS
 
@@ -23,19 +24,27 @@ _ID = rb'"event_id"' + _WS + b":" + _WS + rb'"[\x20\x21\x23-\x5b\x5d-\x7e]{0,%d}
 class CanonicalAudio:
     """The shape of one audio event: `{"type": TYPE, FIELD: "…"}` with an optional `event_id` anywhere."""
 
-    __slots__ = ("_head", "_tail")
+    __slots__ = ("_head", "_shortest", "_tail")
 
     def __init__(self, event_type: str, field: str) -> None:
         kind = b'"type"' + _WS + b":" + _WS + b'"' + re.escape(event_type.encode()) + b'"' + _WS + b"," + _WS
         optional_id = b"(" + _ID + b"," + _WS + b")?"
         value = b'"' + re.escape(field.encode()) + b'"' + _WS + b":" + _WS + b'"'
+        self._shortest = b'{"type":"%s","%s":"' % (event_type.encode(), field.encode())
+        """The head as most clients write it."""
         self._head = re.compile(_WS + rb"\{" + _WS + optional_id + kind + optional_id + value)
         self._tail = re.compile(b'"' + _WS + b"(," + _WS + _ID + b")?" + rb"\}" + _WS)
 
-    def proves(self, message: bytes) -> bool:
-        """Is this whole message canonical audio?"""
-        start = self.start(message)
-        return start is not None and self.ends(message, start[0], has_id=start[1])
+    def measure(self, message: bytes) -> int:
+        """How many characters of audio this message holds; -1 where it is not, as a whole, canonical audio."""
+        if message.startswith(self._shortest):
+            start, has_id = len(self._shortest), False
+        elif (found := self.start(message)) is not None:
+            start, has_id = found
+        else:
+            return -1
+        end = self._end(message, start, has_id=has_id)
+        return end - start if end >= 0 else -1
 
     def start(self, data: bytes) -> tuple[int, bool] | None:
         """Where the audio begins, and whether an event_id was seen; None where the head is not canonical."""
@@ -47,11 +56,20 @@ class CanonicalAudio:
 
     def ends(self, data: bytes, start: int, *, has_id: bool) -> bool:
         """Is `data` from `start` on nothing but audio, then a canonical tail to its end?"""
+        return self._end(data, start, has_id=has_id) >= 0
+
+    def _end(self, data: bytes, start: int, *, has_id: bool) -> int:
+        """Where the audio ends; -1 where it is not audio."""
         quote = data.find(b'"', start)
-        if quote < 0 or len(data) - quote > TAIL or not plain(data[start:quote]):
-            return False
+        if quote < 0 or len(data) - quote > TAIL:
+            return -1
+        audio = data[start:quote]
+        if not audio.isascii() or (b"\\" in audio and not plain(audio)):
+            return -1
+        if len(data) - quote == 2 and data[-1] == _BRACE:
+            return quote
         tail = self._tail.fullmatch(data, quote)
-        return tail is not None and not (has_id and tail[1] is not None)
+        return quote if tail is not None and not (has_id and tail[1] is not None) else -1
 
 
 def plain(data: bytes) -> bool:

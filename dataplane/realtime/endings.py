@@ -21,6 +21,8 @@ class Ending:
     code: int
     event: tuple[str, str] | None
     meaning: str
+    reserved: bool = False
+    """Nothing raises it yet; what it will look like is promised."""
 
 
 CLIENT_CLOSED = Ending("client_closed", "client", 1000, None, "The client said Close; code and reason are relayed.")
@@ -40,7 +42,7 @@ UPSTREAM_INVALID = Ending(
     "upstream",
     1011,
     ("upstream_error", "upstream_protocol_error"),
-    "The upstream broke the WebSocket protocol.",
+    "The upstream broke the WebSocket protocol, or a limit of this session on messages.",
 )
 PROTOCOL_ERROR = Ending("protocol_error", "gateway", 1002, None, "The client broke the WebSocket protocol.")
 BAD_UTF8 = Ending("bad_utf8", "gateway", 1007, None, "A text message of the client was not UTF-8.")
@@ -106,6 +108,46 @@ DRAINING = Ending(
 INTERNAL = Ending(
     "internal_error", "gateway", 1011, ("server_error", "internal_error"), "The gateway failed; see its log."
 )
+GUARDRAIL = Ending(
+    "guardrail",
+    "gateway",
+    1011,
+    ("guardrail_error", "guardrail_blocked"),
+    "A guardrail blocked what was said. The message says why.",
+    reserved=True,
+)
+LIMIT = Ending(
+    "limit",
+    "gateway",
+    1008,
+    ("rate_limit_error", "limit_exceeded"),
+    "A limit of a Policy was reached. The message says which, and when to come back.",
+    reserved=True,
+)
+REVOKED = Ending(
+    "revoked",
+    "gateway",
+    1008,
+    ("authentication_error", "access_revoked"),
+    "The caller's key was removed or has expired, or the Backend was deleted.",
+    reserved=True,
+)
+CREDENTIALS_NOT_CONFIGURED = Ending(
+    "credentials_not_configured",
+    "gateway",
+    4001,
+    ("server_error", "credentials_not_configured"),
+    "The provider's cloud credentials are not configured in the gateway.",
+    reserved=True,
+)
+PROJECT_MISSING = Ending(
+    "project_missing",
+    "gateway",
+    4002,
+    ("server_error", "project_missing"),
+    "The provider's cloud project is not configured in the gateway.",
+    reserved=True,
+)
 
 ENDINGS = (
     CLIENT_CLOSED,
@@ -127,4 +169,9 @@ ENDINGS = (
     OPERATOR,
     DRAINING,
     INTERNAL,
+    GUARDRAIL,
+    LIMIT,
+    REVOKED,
+    CREDENTIALS_NOT_CONFIGURED,
+    PROJECT_MISSING,
 )

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, TAIL, CanonicalAudio, plain
 
 HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
-SNIFF = 128
+SNIFF = 256
 """Payload bytes that the judge sees of an upstream message before deciding whether to read it."""
 _WHOLE_TEXT = frames.FIN | frames.TEXT
 _PLAIN_16, _MASKED_16 = 126, frames.MASKED | 126
@@ -36,6 +36,16 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 Verdict = Keep | tuple[bytes, ...]
 """KEEP, or the text messages that take the message's place (none: it is dropped)."""
+
+
+@dataclass(slots=True)
+class Count:
+    """What has come through a gate so far."""
+
+    messages: int = 0
+    """That were whole, or of whose last frame the head was there."""
+    audio: int = 0
+    """Characters of base64 in audio that went on unread."""
 
 
 class Read(Protocol):
@@ -56,8 +66,13 @@ class Control:
 class Breach:
     """The peer broke the protocol or a limit; nothing more of this direction is read."""
 
-    code: int
+    kind: Literal["protocol", "size", "fragments", "audio"]
     message: str
+
+    @property
+    def code(self) -> int:
+        """The close code for who broke it."""
+        return {"protocol": 1002, "audio": 1008}.get(self.kind, 1009)
 
 
 Step = bytes | Control | Breach
@@ -85,8 +100,9 @@ class Gate:
 
     `masked`: the peer must mask its frames (a client), or must not (an upstream).
     `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
-    `wants` tells by the first bytes of a text message whether it is read, and leaves binary ones alone; without
-    it all messages are read but those that `audio` proves to be audio."""
+    `wants` tells by the first bytes of a text message, and the size of its first frame, whether it is read, and leaves
+    binary ones alone; `passes` is told how much more comes of one that is not. Without `wants` all messages are read
+    but those that `audio` proves to be audio."""
 
     def __init__(
         self,
@@ -94,13 +110,23 @@ class Gate:
         *,
         masked: bool,
         max_message: int,
-        wants: Callable[[bytes], bool] | None = None,
+        max_fragments: int,
+        wants: Callable[[bytes, int], bool] | None = None,
+        passes: Callable[[bytes, int], None] | None = None,
         audio: CanonicalAudio | None = None,
+        count: Count | None = None,
     ) -> None:
         self._read = read
         self._wants = wants
+        self._passes = passes
+        self._sniffed = b""
+        """How the fragmented message began that goes on unread."""
         self._masked = masked
         self._max = max_message
+        self._max_fragments = max_fragments
+        self.count = count or Count()
+        self.stepwise = False
+        """What a message leads to is done before the next is read, even where it goes on as it came."""
         self._audio = audio
         self._held = bytearray()
         self._need = 0
@@ -110,6 +136,8 @@ class Gate:
         self._opcode = frames.CONTINUATION
         """Opcode of the message that is open; CONTINUATION where none is."""
         self._size = 0
+        self._fragments = 0
+        """Frames so far of the message that is open."""
         self._stopped = False
         self._severed = False
 
@@ -155,6 +183,9 @@ class Gate:
                     yield data[run:pos]
                 yield from instead or (b"",)
                 run = after
+            elif self.stepwise:
+                yield data[run:after]
+                run = after
             pos = after
         if run < pos:
             yield data[run:pos]
@@ -168,22 +199,31 @@ class Gate:
         second, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
         if self._read is None or self._opcode or (audio is None and wants is None):
             return pos
+        messages = spoken = 0
         while end - pos > size and data[pos] == _WHOLE_TEXT and data[pos + 1] == second:
             start = pos + size
             after = start + (data[pos + 2] << 8 | data[pos + 3])
             if after > end or after - start > self._max:
-                return pos
+                break
             if wants is not None:
-                if wants(data[start : min(after, start + SNIFF)]):
-                    return pos
-            elif audio is None or not audio.proves(frames.unmasked(data[start:after], data[start - 4 : start])):
-                return pos
+                if wants(data[start : min(after, start + SNIFF)], after - start):
+                    break
+            elif audio is not None:
+                length = audio.measure(frames.unmasked(data[start:after], data[start - 4 : start]))
+                if length < 0:
+                    break
+                spoken += length
+            messages += 1
             pos = after
+        count = self.count
+        count.messages += messages
+        count.audio += spoken
         return pos
 
     def _stop(self) -> None:
         self._stopped = True
-        self._parts = None
+        if self._parts is not None:  # nothing of it went on
+            self._opcode, self._parts = frames.CONTINUATION, None
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
         """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
@@ -206,18 +246,20 @@ class Gate:
     def _breach(self, head: frames.Head) -> Breach | None:
         opcode = head.opcode
         if head.masked != self._masked:
-            return Breach(1002, "wrong masking")
+            return Breach("protocol", "wrong masking")
         if head.first & 0x70:
-            return Breach(1002, "reserved bits are set and no extension was negotiated")
+            return Breach("protocol", "reserved bits are set and no extension was negotiated")
         if opcode not in _OPCODES:
-            return Breach(1002, f"unknown opcode {opcode}")
+            return Breach("protocol", f"unknown opcode {opcode}")
         if opcode >= frames.CLOSE:
             if not head.fin or head.length > frames.MAX_CONTROL:
-                return Breach(1002, "control frame fragmented or too long")
+                return Breach("protocol", "control frame fragmented or too long")
         elif (opcode == frames.CONTINUATION) != (self._opcode != frames.CONTINUATION):
-            return Breach(1002, "continuation out of order")
+            return Breach("protocol", "continuation out of order")
         elif head.length + (self._size if opcode == frames.CONTINUATION else 0) > self._max:
-            return Breach(1009, f"message over {self._max} bytes")
+            return Breach("size", f"message over {self._max} bytes")
+        elif opcode == frames.CONTINUATION and self._fragments >= self._max_fragments:
+            return Breach("fragments", f"message in more than {self._max_fragments} fragments")
         return None
 
     def _payload(self, head: frames.Head, data: bytes, pos: int) -> bytes:
@@ -229,18 +271,21 @@ class Gate:
 
     def _frame(self, head: frames.Head, data: bytes, pos: int) -> Keep | list[bytes]:
         """What becomes of a whole data frame: it goes on, or these frames do (none while a message is collected)."""
+        self.count.messages += head.fin
         if not self._collects(head, data, pos):
             self._pass(head)
             return KEEP
         payload = self._payload(head, data, pos)
         opcode = head.opcode
         if head.fin and opcode != frames.CONTINUATION:
-            if self._audio is not None and opcode == frames.TEXT and self._audio.proves(payload):
+            if self._audio is not None and opcode == frames.TEXT and (length := self._audio.measure(payload)) >= 0:
+                self.count.audio += length
                 return KEEP
             return self._judged(opcode, payload, head, data, pos, whole=True)
         if self._parts is None:
-            self._opcode, self._size, self._parts = opcode, 0, bytearray()
+            self._opcode, self._size, self._fragments, self._parts = opcode, 0, 0, bytearray()
         self._size += head.length
+        self._fragments += 1
         self._parts += payload
         if not head.fin:
             return []
@@ -272,15 +317,21 @@ class Gate:
         if not head.fin and head.length < SNIFF:
             return True
         start = pos + head.size
-        return self._wants(data[start : start + min(SNIFF, head.length)])
+        sniffed = data[start : start + min(SNIFF, head.length)]
+        wanted = self._wants(sniffed, head.length)
+        self._sniffed = b"" if wanted or head.fin else sniffed
+        return wanted
 
     def _pass(self, head: frames.Head) -> None:
         """Keep count of a message that goes on unread."""
         if head.opcode != frames.CONTINUATION:
-            self._opcode, self._size = head.opcode, 0
+            self._opcode, self._size, self._fragments = head.opcode, 0, 0
+        elif self._sniffed and self._passes is not None:
+            self._passes(self._sniffed, head.length)
         self._size += head.length
+        self._fragments += 1
         if head.fin:
-            self._opcode = frames.CONTINUATION
+            self._opcode, self._sniffed = frames.CONTINUATION, b""
 
     # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
 
@@ -302,10 +353,12 @@ class Gate:
 
     def _begin(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
         """Forward the head of a long frame and what may go of its payload."""
+        self.count.messages += head.fin
         start, end = pos + head.size, pos + head.size + head.length
         found = self._audio_begins(head, data, pos)
         if found is not None:
             offset, has_id = found
+            self.count.audio += head.length - offset
             key = data[start - 4 : start]
             start += offset
             self._long = _Long(head.length - offset, offset=offset, key=key, has_id=has_id)
@@ -342,7 +395,7 @@ class Gate:
         if not proven:
             self._severed = True
             self._stop()
-            return [Breach(1008, "a long audio event holds more than audio")]
+            return [Breach("audio", "a long audio event holds more than audio")]
         long.offset += cut
         long.tail = masked[cut:]
         return [masked[:cut]] if cut else []

@@ -25,8 +25,9 @@ from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.handover import SWITCHED, take_over
-from dataplane.realtime.legs import LiveSession
-from dataplane.realtime.session import Refused, Terms
+from dataplane.realtime.live import LiveSession
+from dataplane.realtime.session import Refused
+from dataplane.realtime.terms import Terms
 from dataplane.services import Services
 from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination, any_provider, choose
@@ -198,6 +199,7 @@ class _Exchange:
             self.answered.set_result(answer)
             if answer.status == SWITCHED:  # at once: the first event may be in the same packet
                 self._leg.receive, self._leg.lost = self._receive, self._lost
+                self._leg.count_from(len(answer.rest))
                 if answer.rest:
                     self._receive(answer.rest)
 
@@ -207,6 +209,7 @@ async def _answer(
 ) -> Answer:
     opening = Opening(url, fields, names)
     exchange = _Exchange(live, opening)
+    live.dialled = asyncio.get_running_loop().time()
     await dial(url, lambda: live.upstream, addresses=services.addresses, timeout=timeouts.connect, tls=services.tls)
     live.upstream.write(opening.request())
     try:

@@ -2,8 +2,9 @@
 
 How a session ends, in order: the side that still listens is told (an error event where the dialect has one, then
 Close); what the client left running is cancelled upstream and its usage awaited, for SETTLE seconds; then the
-upstream gets its Close, and LINGER seconds to answer it, since many never do. Whoever carries out the actions
-keeps one timer, which the newest `Wait` sets anew, and calls `expired` when it fires.
+upstream gets its Close, and LINGER seconds to answer it, since many never do. An upstream that is in the middle of a
+client's frame cannot be told anything: its usage is awaited all the same, then it is dropped. Whoever carries out the
+actions keeps one timer, which the newest `Wait` sets anew, and calls `expired` when it fires.
 """
 
 from __future__ import annotations
@@ -13,10 +14,7 @@ from dataclasses import dataclass
 
 from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
-from dataplane.realtime.endings import Ending
-from dataplane.realtime.frames import Close
-from dataplane.realtime.gate import Breach, Control, Gate
-from dataplane.realtime.session import (
+from dataplane.realtime.effects import (
     Began,
     Finish,
     Interrupted,
@@ -24,14 +22,17 @@ from dataplane.realtime.session import (
     Metered,
     Progress,
     Prompted,
-    Session,
     Spoke,
     Tell,
     Unmetered,
 )
+from dataplane.realtime.endings import Ending
+from dataplane.realtime.frames import Close
+from dataplane.realtime.gate import Breach, Control, Gate
+from dataplane.realtime.session import Session
 
 SETTLE = 2.0
-"""Seconds that late usage is waited for once the client has gone."""
+"""Seconds that outstanding usage is waited for once the session ends."""
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
 MAX_LATE = 64
@@ -78,17 +79,35 @@ class Relay:
     """`mask` makes the 4-byte keys for frames of ours to the upstream. `reads=False` relays without reading any
     message: frames, control frames and limits only."""
 
-    def __init__(self, session: Session, *, mask: Callable[[], bytes], max_message: int, reads: bool = True) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        mask: Callable[[], bytes],
+        max_message: int,
+        max_fragments: int,
+        reads: bool = True,
+    ) -> None:
         self.session = session
         self.ending: Ending | None = None
         self._mask = mask
         self.close = Close()
         """What the session's end is reported with."""
         self._client_gate = Gate(
-            session.read_client if reads else None, masked=True, max_message=max_message, audio=session.audio
+            session.read_client if reads else None,
+            masked=True,
+            max_message=max_message,
+            max_fragments=max_fragments,
+            audio=session.audio,
+            count=session.sent,
         )
         self._upstream_gate = Gate(
-            session.read_upstream if reads else None, masked=False, max_message=max_message, wants=session.wants
+            session.read_upstream if reads else None,
+            masked=False,
+            max_message=max_message,
+            max_fragments=max_fragments,
+            wants=session.wants,
+            passes=session.passes,
         )
         self._client_hears = True
         """May more be sent to the client? Not after our Close, or once it is gone."""
@@ -97,6 +116,8 @@ class Relay:
         self._upstream_gone = False
         self._goodbye: Close | None = None
         """Close for the upstream, once its usage has settled."""
+        self._cut_off = False
+        """The upstream is in the middle of a frame that will never be whole: nothing can be said to it."""
         self._late: list[tuple[int, bytes]] = []
         """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
         self._closing_client = False
@@ -106,7 +127,19 @@ class Relay:
         self._client_said_close = False
         self._muted = False
         """The client is not listened to any more, but for its Close."""
+        self._pending: tuple[Ending, str] | None = None
+        """What ends the session as soon as it is between turns, unless something else ends it before."""
         self._done = False
+
+    @property
+    def client_messages(self) -> int:
+        """Messages that the client has sent."""
+        return self._client_gate.count.messages
+
+    @property
+    def upstream_messages(self) -> int:
+        """Messages that the upstream has sent."""
+        return self._upstream_gate.count.messages
 
     # -- what happens on the wires -----------------------------------------------------------------------------
 
@@ -115,6 +148,7 @@ class Relay:
         actions: list[Action] = []
         if self._client_gone:
             return actions
+        queue = self.session.queue
         for step in self._client_gate.feed(data):
             match step:
                 case bytes():
@@ -123,10 +157,13 @@ class Relay:
                 case Control():
                     self._client_control(step, actions)
                 case Breach():
-                    self._finish(_BREACHES[step.code], step.message, actions)
+                    self._finish(_BREACHES[step.kind], step.message, actions)
             if self._pong is not None:
                 self._flush_pong(actions)
-            self._apply_effects(actions)
+            if queue:
+                self._apply_effects(actions)
+            if self._goodbye is not None:
+                self._go_on(actions)
         return self._settled(actions)
 
     def from_upstream(self, data: bytes) -> list[Action]:
@@ -134,6 +171,7 @@ class Relay:
         actions: list[Action] = []
         if self._upstream_gone:
             return actions
+        queue = self.session.queue
         for step in self._upstream_gate.feed(data):
             match step:
                 case bytes():
@@ -145,30 +183,51 @@ class Relay:
                     self._upstream_broke(step.code, step.message, actions)
             if self._late:
                 self._flush_late(actions)
-            self._apply_effects(actions)
+            if queue:
+                self._apply_effects(actions)
+            if self._upstream_gate.stepwise and not self._go_on(actions):
+                break
         return self._settled(actions)
 
-    def client_lost(self) -> list[Action]:
-        """The client's connection is gone."""
+    def client_lost(self, ending: Ending = endings.CLIENT_LOST) -> list[Action]:
+        """The client's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
         self._client_hears, self._client_gone = False, True
-        self._begin_end(endings.CLIENT_LOST, Close(1001, "client went away"))
+        self._begin_end(ending, Close(ending.code, "client went away"))
         self._leave_upstream(Close(1001, "client went away"), actions)
         return self._settled(actions)
 
-    def upstream_lost(self) -> list[Action]:
-        """The upstream's connection is gone."""
+    def upstream_lost(self, ending: Ending = endings.UPSTREAM_LOST) -> list[Action]:
+        """The upstream's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
         self._upstream_hears, self._upstream_gone = False, True
         self._goodbye = None
-        self._tell_end(endings.UPSTREAM_LOST, "The upstream's connection was lost.", actions)
+        self._tell_end(ending, ending.meaning, actions)
         return self._settled(actions)
+
+    def ping_client(self) -> list[Action]:
+        """Ask the client for a sign of life; nothing where no Ping can be put now."""
+        if not self._client_hears or self._closing_client or self._upstream_gate.mid_frame:
+            return []
+        return [ToClient(frames.frame(frames.PING, b""))]
+
+    def ping_upstream(self) -> list[Action]:
+        """Ask the upstream for a sign of life; nothing where no Ping can be put now."""
+        actions: list[Action] = []
+        self._to_upstream(frames.PING, b"", actions)
+        return actions
 
     def end(self, ending: Ending, message: str) -> list[Action]:
         """The gateway ends the session."""
         actions: list[Action] = []
         self._finish(ending, message, actions)
         return self._settled(actions)
+
+    def end_between_turns(self, ending: Ending, message: str) -> list[Action]:
+        """The gateway ends the session: now if it is between turns, else as soon as it is."""
+        self._pending = ending, message
+        self._upstream_gate.stepwise = True
+        return self._settled([])
 
     def expired(self) -> list[Action]:
         """The time of the newest `Wait` is over."""
@@ -231,7 +290,7 @@ class Relay:
     def _upstream_broke(self, code: int, message: str, actions: list[Action]) -> None:
         self._close_upstream(Close(code), actions)
         self._drop_upstream(actions)
-        self._tell_end(endings.UPSTREAM_INVALID, f"The upstream broke the protocol: {message}.", actions)
+        self._tell_end(endings.UPSTREAM_INVALID, f"The upstream sent what cannot be relayed: {message}.", actions)
 
     def _tell_end(self, ending: Ending, message: str, actions: list[Action]) -> None:
         """Tell the client why: the ending's event, then Close."""
@@ -255,23 +314,26 @@ class Relay:
             actions.append(DropClient())
 
     def _leave_upstream(self, close: Close, actions: list[Action]) -> None:
-        """Say Close to the upstream, after what the client left running was cancelled and has settled."""
+        """Say Close to the upstream, after what the client left running was cancelled and has settled. In the middle
+        of a frame nothing can be said to it, but its usage may come all the same."""
         if not self._upstream_hears or self._goodbye is not None:
             return
-        if self._client_gate.mid_frame:  # nothing can be put into the middle of a frame
-            self._drop_upstream(actions)
-            return
         self._goodbye = close
+        self._cut_off = self._client_gate.mid_frame
+        self._upstream_gate.stepwise = True
         if self.session.unsettled:
             self.session.leave()
             actions.append(Wait(SETTLE))
 
     def _close_upstream(self, close: Close, actions: list[Action]) -> None:
         self._goodbye = None
-        if self._upstream_hears:
-            self._to_upstream(frames.CLOSE, close.payload(), actions)
-            self._upstream_hears = False
-            actions.append(Wait(LINGER))
+        if not self._upstream_hears:
+            return
+        self._to_upstream(frames.CLOSE, close.payload(), actions)
+        self._upstream_hears = False
+        if self._cut_off:
+            self._drop_upstream(actions)
+        actions.append(Wait(LINGER))
 
     def _drop_upstream(self, actions: list[Action]) -> None:
         self._upstream_hears = False
@@ -282,9 +344,11 @@ class Relay:
 
     def _settled(self, actions: list[Action]) -> list[Action]:
         """Carry out what follows from what just happened."""
-        self._apply_effects(actions)
-        if self._goodbye is not None and not self.session.unsettled:
-            self._close_upstream(self._goodbye, actions)
+        if self.session.queue:
+            self._apply_effects(actions)
+        if self.ending is None and self._pending is None:
+            return actions
+        self._go_on(actions)
         if self._upstream_gone:
             self.session.abandon()
             self._apply_effects(actions)
@@ -295,9 +359,16 @@ class Relay:
             actions.append(Ended(self.ending, self.close))
         return actions
 
+    def _go_on(self, actions: list[Action]) -> bool:
+        """Do what waits for the end of turns, if they have ended; is the upstream still listened to?"""
+        if self._pending is not None and self.ending is None and self.session.between_turns:
+            self._finish(*self._pending, actions)
+            self._apply_effects(actions)
+        if self._goodbye is not None and not self.session.unsettled:
+            self._close_upstream(self._goodbye, actions)
+        return not self._upstream_gone
+
     def _apply_effects(self, actions: list[Action]) -> None:
-        if not self.session.due:
-            return
         for effect in self.session.effects():
             match effect:
                 case Tell(to="client", event=event):
@@ -347,9 +418,9 @@ class Relay:
             actions.append(Wait(LINGER))
 
     def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        """Send the upstream a frame of ours. A Pong waits for the end of a client's frame; nothing else has to, since
-        the upstream is dropped where the session ends in the middle of one."""
-        if not self._upstream_hears:
+        """Send the upstream a frame of ours, unless it is in the middle of a client's; then only a Pong is made up
+        for."""
+        if not self._upstream_hears or self._cut_off:
             return
         if self._muted or not self._client_gate.mid_frame:
             actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
@@ -362,4 +433,10 @@ class Relay:
             self._to_upstream(frames.PONG, pong, actions)
 
 
-_BREACHES = {1002: endings.PROTOCOL_ERROR, 1008: endings.AMBIGUOUS_AUDIO, 1009: endings.MESSAGE_TOO_BIG}
+_BREACHES = {
+    "protocol": endings.PROTOCOL_ERROR,
+    "audio": endings.AMBIGUOUS_AUDIO,
+    "size": endings.MESSAGE_TOO_BIG,
+    "fragments": endings.TOO_MANY_FRAGMENTS,
+}
+"""How the session ends where the client's direction breaks."""

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections import Counter
 
 import structlog
 from aiohttp import web
 
 from dataplane import http
+from dataplane.drain import MESSAGE
+from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.metering.records import SessionSummary, usd
+from dataplane.handover import SWITCHED
 from dataplane.realtime import endings, handshake
-from dataplane.realtime.legs import LiveSession
+from dataplane.realtime.attempt import Attempt, epoch, loop_time
+from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.endings import Ending
+from dataplane.realtime.entry import Entry
+from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE, Ended
-from dataplane.realtime.session import Logged, Metered, Progress, Session, Unmetered
+from dataplane.realtime.session import Session
+from dataplane.realtime.timing import Course
 from dataplane.services import Services
-from dataplane.table import Model, Price
-from dataplane.upstreams.choose import find
+from dataplane.tracing import Timing
 
 log = structlog.get_logger("tidegate.session")
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What is kept of a live session beside its connections."""
-
-    live: LiveSession
-    price: Price | None
-    models: tuple[Model, ...]
-    """The Backend's, for what else the session uses: its transcription model."""
-    request: asyncio.Task[object] | None
-    """Who opens it."""
-    cost: Decimal | None = None
-    counted: bool = False
-    """Was the client answered? Until then it is a request, not a session."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def price_of(self, model: str) -> Price | None:
-        """The Backend's own price of another model than the session's."""
-        found = find(self.models, model)
-        return found[0].price if found else None
 
 
 class Realtime:
@@ -49,38 +33,94 @@ class Realtime:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._entries: dict[str, _Entry] = {}
-        self._stopped = False
+        self._entries: dict[str, Entry] = {}
+        self._by_backend: Counter[str] = Counter()
+        self._refusing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     async def serve(self, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
         """Answer a request for a session: with 101 and the session, or with the Refusal that is raised.
 
         Raises ClientGone, and Refusal."""
-        if self._stopped:
-            raise http.ClientGone
+        attempt = Attempt(exchange, self._services)
+        try:
+            return await self._serve(request, attempt)
+        except Refusal as refusal:
+            attempt.answered(refusal.status, refusal.code)
+            raise
+        except http.ClientGone:
+            raise
+        except Exception:  # the server answers it
+            attempt.answered(500, "internal_error")
+            raise
+
+    async def _serve(self, request: web.BaseRequest, attempt: Attempt) -> http.Answer:
+        if self._refusing:
+            raise _shutting_down()
+        exchange, services = attempt.exchange, self._services
         upgrade = handshake.Upgrade.of(request)
-        chosen = handshake.route(exchange, self._services)
+        chosen = handshake.route(exchange, services)
+        attempt.destination = chosen.destination
         session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
-        limits, timeouts = exchange.session_limits(), exchange.backend.timeouts
-        stall = self._services.limits.client_idle
-        live = LiveSession(session, self, max_message=limits.max_message, stall=stall)
-        entry = self._entries[exchange.id] = _Entry(
-            live, chosen.destination.price, exchange.backend.models, asyncio.current_task()
-        )
+        live = attempt.live = LiveSession(session, self, exchange.session_limits(), services.limits)
+        task = asyncio.current_task()
+        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
         try:
             with http.while_connected(request):
-                answer = await handshake.open_upstream(live, exchange, chosen, self._services)
-                await handshake.first_event(live, exchange, chosen.destination, timeouts.first_event)
+                answer = await handshake.open_upstream(live, exchange, chosen, services)
+                first_event = exchange.backend.timeouts.first_event
+                await handshake.first_event(live, exchange, chosen.destination, first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
-            self._count(entry)  # before the client's first bytes, which may end the session
+            self._begin(entry, attempt)  # before the client's first bytes, which may end the session
             return handshake.answer_client(request, head, live)
-        except BaseException:
+        except BaseException as error:
             live.abandon()
+            if isinstance(error, asyncio.CancelledError) and entry.refused and task and task.uncancel() == 0:
+                raise _shutting_down() from None
             raise
+
+    def live(self, backend: str = "") -> int:
+        """How many sessions are open, or being opened: of one Backend, or of all."""
+        return self._by_backend[backend] if backend else len(self._entries)
+
+    def refuse_new(self) -> None:
+        """From now on what is not yet a session becomes none: it is answered 503."""
+        self._refusing = True
+        for entry in self._entries.values():
+            if entry.request is not None and not entry.refused:
+                entry.refused = True
+                entry.request.cancel()
+
+    def end_between_turns(self, ending: Ending, message: str) -> None:
+        """End each session as soon as it is between turns."""
+        for entry in self._sessions():
+            entry.live.end_between_turns(ending, message)
+
+    def end_all(self, ending: Ending, message: str) -> None:
+        """End all sessions now: each gets its event and Close, and its usage is settled."""
+        for entry in self._sessions():
+            entry.live.end(ending, message)
+
+    async def wait_empty(self, seconds: float) -> bool:
+        """Wait until no session is open or being opened, for so long at most; whether that is so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """End everything at once."""
+        self.refuse_new()
+        self.end_all(endings.DRAINING, MESSAGE)
+        if not await self.wait_empty(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
+            log.warning("sessions did not end in time", sessions=len(self._entries))
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions with what they have used so far; neither content nor keys."""
-        return [_shown(entry) for entry in self._entries.values() if entry.counted]
+        return [entry.shown() for entry in self._sessions()]
 
     def end(self, session_id: str) -> bool:
         """End one session; False where there is none by that id."""
@@ -90,37 +130,41 @@ class Realtime:
         entry.live.end(endings.OPERATOR, "An operator ended the session.")
         return True
 
-    async def stop(self) -> None:
-        """End all sessions: each gets its event and Close, and its usage is settled."""
-        self._stopped = True
-        entries = list(self._entries.values())
-        for entry in entries:
-            if entry.counted:
-                entry.live.end(endings.DRAINING, "The gateway is shutting down.")
-            elif entry.request is not None:
-                entry.request.cancel()
-        try:
-            async with asyncio.timeout(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
-                for entry in entries:
-                    await entry.over.wait()
-        except TimeoutError:
-            log.warning("sessions did not end in time", sessions=len(self._entries))
+    def _sessions(self) -> list[Entry]:
+        return [entry for entry in self._entries.values() if entry.counted]
 
-    def _count(self, entry: _Entry) -> None:
+    def _add(self, entry: Entry) -> Entry:
+        terms = entry.live.session.terms
+        self._entries[terms.id] = entry
+        self._by_backend[terms.backend] += 1
+        self._empty.clear()
+        return entry
+
+    def _remove(self, session_id: str) -> Entry:
+        entry = self._entries.pop(session_id)
+        backend = entry.live.session.terms.backend
+        self._by_backend[backend] -= 1
+        if not self._by_backend[backend]:
+            del self._by_backend[backend]
+        if not self._entries:
+            self._empty.set()
+        return entry
+
+    def _begin(self, entry: Entry, attempt: Attempt) -> None:
         """From here on it is a session, no longer a request."""
         terms = entry.live.session.terms
         entry.counted, entry.request = True, None
         self._services.meter.session_opened(terms.route, terms.backend)
+        entry.span = attempt.answered(SWITCHED)
 
     # -- what sessions report ----------------------------------------------------------------------------------
 
     def metered(self, live: LiveSession, effect: Metered) -> None:
-        usage = effect.usage
-        entry = self._entries[live.session.terms.id]
-        own = entry.price if usage.operation == "realtime_inference" else entry.price_of(usage.request_model)
-        usd = self._services.meter.turn(usage, own).usd
-        if usd is not None:
-            entry.cost = (entry.cost or Decimal(0)) + usd
+        usage, entry = effect.usage, self._entries[live.session.terms.id]
+        cost = self._services.meter.turn(usage, entry.price_of(usage))
+        entry.charge(cost.usd, estimated=usage.estimated)
+        course = entry.timings.ended(usage.response_id)
+        self._services.tracer.turn(usage, cost, _timing(course), entry.span)
 
     def unmetered(self, live: LiveSession, effect: Unmetered) -> None:
         terms = live.session.terms
@@ -138,45 +182,39 @@ class Realtime:
         )
 
     def progressed(self, live: LiveSession, effect: Progress) -> None:
-        """Time the turn."""
+        session, terms, now = live.session, live.session.terms, loop_time()
+        timings, model = self._entries[terms.id].timings, session.model or terms.upstream_model
+        match effect:
+            case Prompted(trigger=trigger):
+                timings.prompted(now, trigger)
+            case Began(response_id=response_id, trigger=trigger):
+                timings.began(now, response_id, trigger, asked=session.asked)
+            case Spoke(response_id=response_id):
+                course = timings.spoke(now, response_id)
+                if course is not None and course.waited is not None:
+                    self._services.meter.first_audio(terms.route, terms.backend, model, course.trigger, course.waited)
+            case Interrupted(by=by):
+                self._services.meter.interrupted(terms.route, terms.backend, model, by)
+
+    def carried(self, live: LiveSession) -> None:
+        self._entries[live.session.terms.id].tell_traffic(self._services.meter)
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
-        entry = self._entries.pop(live.session.terms.id)
-        entry.over.set()
+        entry = self._remove(live.session.terms.id)
         if entry.counted:
-            self._services.meter.session_closed(_summary(entry, effect))
+            entry.tell_traffic(self._services.meter)
+            self._services.meter.session_closed(entry.summary(effect))
 
 
-def _summary(entry: _Entry, effect: Ended) -> SessionSummary:
-    session, terms = entry.live.session, entry.live.session.terms
-    return SessionSummary(
-        id=terms.id,
-        route=terms.route,
-        backend=terms.backend,
-        provider=terms.provider,
-        model=session.model or terms.upstream_model,
-        seconds=entry.live.age,
-        close_code=effect.close.code,
-        reason=effect.ending.label,
-        initiator=effect.ending.initiator,
-        caller=terms.caller,
-        turns=session.turns,
-        tokens=session.tokens,
-        cost=entry.cost,
-    )
+def _timing(course: Course | None) -> Timing:
+    """In seconds since the epoch, of a turn that ends now. Of one that never began, and of a transcription, nothing
+    else is known."""
+    since, now = epoch(), loop_time()
+    if course is None:
+        return Timing(began=now + since, ended=now + since)
+    prompted, first_audio = (None if each is None else each + since for each in (course.prompted, course.first_audio))
+    return Timing(course.began + since, now + since, prompted, first_audio, course.trigger)
 
 
-def _shown(entry: _Entry) -> dict[str, object]:
-    session, terms = entry.live.session, entry.live.session.terms
-    return {
-        "id": terms.id,
-        "route": terms.route,
-        "backend": terms.backend,
-        "provider": terms.provider,
-        "model": session.model or terms.upstream_model,
-        "caller": {"namespace": terms.caller.namespace, "key": terms.caller.key, "team": terms.caller.team},
-        "seconds": round(entry.live.age, 3),
-        "turns": session.turns,
-        "tokens": session.tokens.nonzero(),
-        "cost_usd": usd(entry.cost),
-    }
+def _shutting_down() -> Refusal:
+    return Refusal("shutting_down", "This gateway is shutting down. Connect again: another takes over.")

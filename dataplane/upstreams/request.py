@@ -12,7 +12,7 @@ from dataplane import callers, headers, paths
 from dataplane import query as queries
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.table import Provider
+from dataplane.table import Provider, RouteType
 from dataplane.upstreams.choose import Destination
 
 _VERSION = re.compile(r"v\d+\w*")
@@ -44,7 +44,8 @@ def upstream_headers(
     Raises Refusal invalid_value."""
     provider = destination.provider
     credential = provider.credential
-    fields = headers.upstream(exchange.headers.items(), credential=credential.kind) + list(extra)
+    trace = exchange.type is RouteType.PASSTHROUGH
+    fields = headers.upstream(exchange.headers.items(), credential=credential.kind, trace=trace) + list(extra)
     resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
     for change in exchange.transformations(provider.transformations):
         fields = headers.transformed(fields, change.request, resolve)

@@ -52,13 +52,14 @@ async def send(
                 headers=CIMultiDict(fields),
                 data=data,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.idle),
+                timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
             )
     except aiohttp.ClientConnectorError as error:
         raise unreachable(error.host, error.port or 0, error.os_error) from None
-    except TimeoutError as error:
-        did = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "answer"
-        raise Refusal("upstream_timeout", f"{host} did not {did} in time.") from None
+    except aiohttp.ConnectionTimeoutError:
+        raise Refusal("upstream_timeout", f"Connecting to {host} took more than {timeouts.connect:g} s.") from None
+    except TimeoutError:
+        raise Refusal("upstream_timeout", f"{host} did not answer within {wait:g} s.") from None
     except aiohttp.ServerDisconnectedError:
         raise Refusal("upstream_unreachable", f"{host} closed the connection without an answer.") from None
     except aiohttp.ClientResponseError:
@@ -75,6 +76,9 @@ async def send(
     except Refusal:
         response.close()
         raise
+    if response.connection is not None and (protocol := response.connection.protocol) is not None:
+        protocol.read_timeout = timeouts.idle  # more of its body is to come
+        protocol.start_timeout()
     return response
 
 

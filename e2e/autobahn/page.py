@@ -34,11 +34,12 @@ INTRODUCTION = """\
 
 <!-- Made by `UPDATE=1 e2e/run test_autobahn.py`. Edit e2e/autobahn/ instead. -->
 
-The cases of the [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) against three ways through the
-gateway, each with an echo server behind it that passes all of them:
+The cases of the [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) against four ways through the
+gateway. In three of them the suite is the client, and an echo server that passes all cases is the provider:
 
 - **Passthrough**: a WebSocket on a path of this type, spliced from end to end.
 - **relay**: the relay of realtime sessions while it reads no message: frames, control frames, closes and their order.
+- **provider**: the same relay with the suite in the provider's place, and the echo in the client's.
 - **Realtime**: a path of this type. Here every message of a client is read, and one that is no JSON event is answered
   by the gateway instead of being sent on: an echo cannot come back.
 

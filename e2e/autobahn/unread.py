@@ -10,9 +10,13 @@ import asyncio
 import sys
 
 from dataplane.metering.usage import ANONYMOUS
-from dataplane.realtime.legs import LiveSession
+from dataplane.realtime.effects import Logged, Metered, Progress, Unmetered
+from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import Ended
-from dataplane.realtime.session import Logged, Metered, Session, Terms, Unmetered
+from dataplane.realtime.session import Session
+from dataplane.realtime.terms import Terms
+from dataplane.services import Limits
+from dataplane.table import SessionLimits
 
 TERMS = Terms(
     id="unread",
@@ -24,10 +28,10 @@ TERMS = Terms(
     public_model="any",
     upstream_model="any",
 )
-MAX_MESSAGE = 64 * 1024 * 1024
+LIMITS = SessionLimits(max_message=64 * 1024 * 1024, max_fragments=128 * 1024)
+"""Case 9.3.1 has 65,537 fragments."""
 END = b"\r\n\r\n"
 ANSWERS_S = 5.0
-STALL_S = 60.0
 
 
 class Nobody:
@@ -39,20 +43,29 @@ class Nobody:
 
     def logged(self, live: LiveSession, effect: Logged) -> None: ...
 
+    def progressed(self, live: LiveSession, effect: Progress) -> None: ...
+
+    def carried(self, live: LiveSession) -> None: ...
+
     def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
 
 class Head(asyncio.Protocol):
-    """Takes a handshake's head; nothing may follow it at once, and nothing does."""
+    """Takes a handshake's head, and what a server says behind it; a client waits for the answer."""
 
     def __init__(self) -> None:
-        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._data = b""
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        if self._data.endswith(END) and not self.whole.done():
-            self.whole.set_result(self._data)
+        if END in self._data and not self.whole.done():
+            self.whole.set_result(None)
+
+    def taken(self) -> tuple[bytes, bytes]:
+        """The head, and what came behind it."""
+        head, end, rest = self._data.partition(END)
+        return head + end, rest
 
 
 class Front(Head):
@@ -70,18 +83,21 @@ class Front(Head):
 
     async def _join(self, client: asyncio.Transport) -> None:
         async with asyncio.timeout(ANSWERS_S):
-            asked = await self.whole
+            await self.whole
             loop = asyncio.get_running_loop()
             upstream, answer = await loop.create_connection(Head, "127.0.0.1", self._port)
-            upstream.write(_without_extensions(asked))
-            answered = await answer.whole
-        live = LiveSession(Session(TERMS), Nobody(), max_message=MAX_MESSAGE, stall=STALL_S, reads=False)
+            upstream.write(_without_extensions(self.taken()[0]))
+            await answer.whole
+        live = LiveSession(Session(TERMS), Nobody(), LIMITS, Limits(), reads=False)
+        head, first = answer.taken()
         upstream.set_protocol(live.upstream)
         live.upstream.connection_made(upstream)
-        client.write(answered)
+        client.write(head)
         leg = live.attach()
         client.set_protocol(leg)
         leg.connection_made(client)
+        if first:
+            live.upstream.feed(first)
 
 
 def _without_extensions(head: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 Scope = Mapping[str, object]
 Expression = Callable[[Scope], object]
@@ -113,6 +114,9 @@ class _Parser:
         if name == "size":
             (of,) = self.arguments(")")
             return lambda scope: len(of(scope))  # type: ignore[arg-type]
+        if name in _NUMBERS:
+            (of,) = self.arguments(")")
+            return lambda scope: _NUMBERS[name](str(of(scope)))
         assert name == "has", name
         *path, last = self.tokens[: self.tokens.index(")")]
         assert path[-1] == "."
@@ -128,6 +132,8 @@ class _Parser:
         if name in ("all", "exists", "exists_one"):
             return self.macro(of, name)
         arguments = self.arguments(")")
+        if name == "compareTo":
+            return lambda scope: _compared(of(scope), arguments[0](scope))
         return lambda scope: _METHODS[name](str(of(scope)), *(str(argument(scope)) for argument in arguments))
 
     def macro(self, of: Expression, name: str) -> Expression:
@@ -156,6 +162,42 @@ class _Parser:
         return found
 
 
+_NANOSECONDS = {"h": 3_600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
+_MULTIPLES: dict[str, Decimal | int] = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "m": Decimal("0.001"),
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+}
+
+
+def _duration(text: str) -> Decimal:
+    """Nanoseconds, as Go's time.ParseDuration reads them; an error in CEL is a ValueError here."""
+    part = r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)"
+    if not re.fullmatch(f"[-+]?({part})+", text):
+        raise ValueError(text)
+    return sum((Decimal(number) * _NANOSECONDS[unit] for number, unit in re.findall(part, text)), Decimal(0))
+
+
+def _quantity(text: str) -> Decimal:
+    """A resource.Quantity of Kubernetes, as far as its suffixes go here."""
+    found = re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|m|k|M|G|)", text)
+    if not found:
+        raise ValueError(text)
+    return Decimal(found[1]) * _MULTIPLES[found[2]]
+
+
+def _compared(left: object, right: object) -> int:
+    assert isinstance(left, Decimal)
+    assert isinstance(right, Decimal)
+    return (left > right) - (left < right)
+
+
+_NUMBERS: dict[str, Callable[[str], Decimal]] = {"duration": _duration, "quantity": _quantity}
 _METHODS: dict[str, Callable[..., object]] = {
     # RE2's "$" is the very end, Python's also allows a line feed before it.
     "matches": lambda text, pattern: re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None,

@@ -18,6 +18,10 @@ from tests.crds.cel import evaluate
         ('self.matches(r"^(a\'b)$")', "a'b", True),
         ('self.matches(r"^(a)$")', "a\n", False),
         ("size(self.l) >= 2 || (self.n != 3 && self.n < 3)", {"l": [], "n": 4}, False),
+        ("duration(self) >= duration('1m30s')", "90s", True),
+        ("duration(self) < duration('1h')", "59m60s1ms", False),
+        ("quantity(self).compareTo(quantity('1Ki')) >= 0", "1023", False),
+        ("quantity(self).compareTo(quantity('1M')) == 0", "1000k", True),
     ],
 )  # fmt: skip
 def test_it_reads_rules_as_cel_does(rule: str, value: object, expected: bool) -> None:
@@ -27,3 +31,9 @@ def test_it_reads_rules_as_cel_does(rule: str, value: object, expected: bool) ->
 def test_a_missing_field_is_an_error() -> None:
     with pytest.raises(KeyError):
         evaluate("self.a == 'x'", {})
+
+
+@pytest.mark.parametrize("rule", ["duration(self) > duration('1s')", "quantity(self).compareTo(quantity('1')) > 0"])
+def test_what_is_no_number_is_an_error(rule: str) -> None:
+    with pytest.raises(ValueError, match="soon"):
+        evaluate(rule, "soon")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from pydantic import SecretStr
 
@@ -149,9 +150,9 @@ class Rig:
         """Everything that the gateway answers to these bytes until it closes (or 1 s of silence)."""
         return await self._sent([data])
 
-    async def byte_by_byte(self, data: bytes) -> bytes:
-        """The same, with every byte in a packet of its own."""
-        return await self._sent([data[place : place + 1] for place in range(len(data))])
+    async def in_pieces(self, data: bytes, places: Sequence[int]) -> bytes:
+        """The same, cut at these places, with every piece in a packet of its own."""
+        return await self._sent([data[start:end] for start, end in pairwise((0, *places, len(data)))])
 
     async def _sent(self, pieces: list[bytes]) -> bytes:
         loop = asyncio.get_running_loop()

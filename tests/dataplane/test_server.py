@@ -155,3 +155,13 @@ async def test_stopping_leaves_nothing_behind(upstream: Simulator) -> None:
         while asyncio.all_tasks() - before or upstream.connections:
             await asyncio.sleep(0.005)
     assert [turn.status for turn in rig.meter.turns] == ["cancelled"]
+
+
+async def test_a_request_has_time_to_finish(rig: Rig, client: aiohttp.ClientSession) -> None:
+    body = {**ASK, "stream": True, "metadata": {"scenario": "slow:20"}}
+    async with client.post(rig.url + CHAT, json=body, headers=BEARER) as response:
+        await response.content.readuntil(b"\n\n")
+        stopping = asyncio.create_task(rig.gateway.stop(grace=30))
+        assert (await response.read()).endswith(b"data: [DONE]\n\n")
+        await stopping
+    assert [turn.status for turn in rig.meter.turns] == ["completed"]

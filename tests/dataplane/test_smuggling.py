@@ -4,6 +4,8 @@ one, and never sends one upstream that it did not understand."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -11,89 +13,62 @@ from contextlib import suppress
 import orjson
 import pytest
 
+from dataplane.errors import CATALOGUE
 from dataplane.server import Limits
+from dataplane.table import CallerKey
 from simulator.server import Simulator
-from tests.dataplane.rig import ASK, BEARER, CLIENT_KEY, Rig, backend, provider, running, table
+from tests.dataplane.marker import Marker
+from tests.dataplane.payloads import KEY, TABLE, Outcome
+from tests.dataplane.rig import ASK, BEARER, CALLERS, Rig, backend, provider, running, table
 
-AUTH = f"Authorization: {BEARER['Authorization']}\r\n"
-HOST = f"Host: a\r\n{AUTH}"
-HIDDEN = f"GET /v1/echo/hidden HTTP/1.1\r\n{HOST}\r\n"
-WEBSOCKET = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+HOST = f"Host: a\r\nAuthorization: {BEARER['Authorization']}\r\n"
+CALLER = CallerKey(name="ci-bot", sha256=hashlib.sha256(KEY.encode()).hexdigest())
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+REFUSAL = re.compile(rb'\{"error":\{[^}]*\}\}')
+MANY = 5000
+"""Bytes above which a payload is not sent byte by byte."""
 
-REFUSED = {
-    "CL.TE": (
-        f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"
-    ),
-    "TE.CL": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n{HIDDEN}",
-    "TE.TE": (
-        f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"
-        f"0\r\n\r\n{HIDDEN}"
-    ),
-    "TE unknown": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{HIDDEN}",
-    "TE with a space": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
-    "TE to be undone": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "TE in HTTP/1.0": f"POST /v1/echo HTTP/1.0\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
-    "two lengths": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 0\r\nContent-Length: 5\r\n\r\n{HIDDEN}",
-    "list of lengths": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 0, 5\r\n\r\n{HIDDEN}",
-    "signed length": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: +0\r\n\r\n{HIDDEN}",
-    "hex length": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: 0x0\r\n\r\n{HIDDEN}",
-    "negative length": f"POST /v1/echo HTTP/1.1\r\n{HOST}Content-Length: -1\r\n\r\n{HIDDEN}",
-    "obs-fold": f"POST /v1/echo HTTP/1.1\r\n{HOST}X: a\r\n Content-Length: 5\r\n\r\n{HIDDEN}",
-    "folded TE": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
-    "bare LF": f"GET /v1/echo HTTP/1.1\nHost: a\n{AUTH.strip()}\n\n{HIDDEN}",
-    "bare LF in a head": f"GET /v1/echo HTTP/1.1\r\n{HOST}X: a\nY: b\r\n\r\n{HIDDEN}",
-    "bare CR": f"GET /v1/echo HTTP/1.1\r\n{HOST}X: a\rY: b\r\n\r\n{HIDDEN}",
-    "NUL": f"GET /v1/echo HTTP/1.1\r\n{HOST}X: a\0b\r\n\r\n{HIDDEN}",
-    "no name": f"GET /v1/echo HTTP/1.1\r\n{HOST}: b\r\n\r\n{HIDDEN}",
-    "space in a name": f"GET /v1/echo HTTP/1.1\r\n{HOST}X Y: b\r\n\r\n{HIDDEN}",
-    "two hosts": f"GET /v1/echo HTTP/1.1\r\n{HOST}Host: b\r\n\r\n{HIDDEN}",
-    "no host": f"GET /v1/echo HTTP/1.1\r\n{AUTH}\r\n{HIDDEN}",
-    "body on an upgrade": f"GET /v1/echo/ws HTTP/1.1\r\n{HOST}{WEBSOCKET}Content-Length: {len(HIDDEN)}\r\n\r\n{HIDDEN}",
-    "chunks on an upgrade": (
-        f"GET /v1/echo/ws HTTP/1.1\r\n{HOST}{WEBSOCKET}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"
-    ),
-    "behind a refused upgrade": f"GET /v1/echo/ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n{HIDDEN}",
-    "h2c with a body": (
-        f"POST /v1/echo HTTP/1.1\r\n{HOST}Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello{HIDDEN}"
-    ),
-    "chunk size too long": f"POST /v1/echo HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n{'f' * 17}\r\n{HIDDEN}",
-    "chunk size with a sign": f"POST /v1/files HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n",
-    "connect": f"CONNECT a:80 HTTP/1.1\r\n{HOST}\r\n{HIDDEN}",
-    "version": f"GET /v1/echo HTTP/9.9\r\n{HOST}\r\n{HIDDEN}",
-    "another version": f"GET /v1/echo HTTP/2.0\r\n{HOST}\r\n",
-    "HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "authority form": f"GET a:80 HTTP/1.1\r\n{HOST}\r\n{HIDDEN}",
-    "asterisk form": f"OPTIONS * HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n",
-}
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE) >= 200
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_nothing_is_understood_in_two_ways(name: str) -> None:
+    """Whole, byte by byte, and split at random."""
+    payload = TABLE[name]
+    size, rand = len(payload.data), random.Random(name)
+    places = [[], sorted(rand.sample(range(1, size), min(size - 1, 12)))]
+    if size <= MANY:
+        places.append(list(range(1, size)))
+    whole, *pieces = await asyncio.gather(*(outcome(payload.data, each) for each in places))
+    assert whole == payload.whole
+    assert {*pieces} <= {payload.whole, payload.pieces}
+    if size <= MANY:
+        assert pieces[-1] == payload.pieces
+
+
+async def outcome(data: bytes, places: list[int]) -> Outcome:
+    """What becomes of it, cut at these places. Every answer must be one that is documented, and hold no key."""
+    callers = (CALLERS.model_copy(update={"keys": (CALLER,)}),)
+    async with Marker() as marker:
+        served = table(backend(provider(marker.url))).model_copy(update={"callers": callers})
+        # The rest of a broken body is not waited for long.
+        async with running(served, Limits(client_idle=0.3)) as rig:
+            answer = await rig.in_pieces(data, places)
+        assert not marker.faults
+    statuses = tuple(map(int, STATUS.findall(answer)))
+    refusals = [orjson.loads(found)["error"]["code"] for found in REFUSAL.findall(answer)]
+    if statuses != (101,):  # a session may be told an error too
+        assert [CATALOGUE[code].status for code in refusals] == [status for status in statuses if status >= 400]
+    assert KEY.encode() not in answer
+    return Outcome(statuses, tuple(marker.seen))
 
 
 @pytest.fixture
 async def rig(upstream: Simulator) -> AsyncIterator[Rig]:
-    """A gateway that does not wait long for the rest of a broken body."""
-    async with running(table(backend(provider(upstream.url))), Limits(client_idle=0.3)) as rig:
+    async with running(table(backend(provider(upstream.url)))) as rig:
         yield rig
-
-
-@pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("whole", [True, False])
-async def test_ambiguous_requests_are_refused_once(rig: Rig, upstream: Simulator, case: str, whole: bool) -> None:
-    data = REFUSED[case].encode()
-    answer = await rig.raw(data) if whole else await rig.byte_by_byte(data)
-    assert len(re.findall(rb"HTTP/1\.[01] \d{3} ", answer)) == 1, answer
-    assert answer[9:12] in (b"400", b"401", b"408"), answer
-    assert b'"error"' in answer
-    assert CLIENT_KEY.encode() not in answer
-    assert [request.path for request in upstream.requests if "hidden" in request.path] == []
-
-
-@pytest.mark.parametrize("whole", [True, False])
-async def test_a_sound_pipeline_is_two_requests(rig: Rig, upstream: Simulator, whole: bool) -> None:
-    data = f"POST /v1/echo?headers=1 HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nhello{HIDDEN}".replace(
-        "hidden HTTP/1.1\r\n", "hidden HTTP/1.1\r\nConnection: close\r\n"
-    ).encode()
-    answer = await rig.raw(data) if whole else await rig.byte_by_byte(data)
-    assert answer.count(b"HTTP/1.1 200 OK") == 2
-    assert [request.path for request in upstream.requests] == ["/v1/echo?headers=1", "/v1/echo/hidden"]
 
 
 @pytest.mark.parametrize(

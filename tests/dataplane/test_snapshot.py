@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
-from dataplane.table import CallerKey, CallerSet, Forward, Match, Model, Route, Secrets, Table, Target
+from dataplane.table import (
+    Backend,
+    CallerKey,
+    CallerSet,
+    Forward,
+    Match,
+    Model,
+    Route,
+    Secrets,
+    SessionLimits,
+    Table,
+    Target,
+)
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
 
 GOOD = backend(provider("https://a.test/v1"))
@@ -81,3 +94,23 @@ def test_what_is_the_same_is_taken_from_the_snapshot_before() -> None:
 def test_only_the_secrets_that_the_table_uses_are_kept() -> None:
     more = {**SECRETS, "unused@1": SECRETS["upstream@1"]}
     assert list(Snapshot.build(table(GOOD, REQUIRED), more).secrets) == ["upstream@1"]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"timeouts": {"connect": 0}},
+        {"timeouts": {"idle": float("inf")}},
+        {"timeouts": {"response": float("nan")}},
+        {"max_sessions": -1},
+    ],
+)
+def test_a_limit_that_nothing_could_keep_is_no_table(limit: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Backend.model_validate({"name": "ai/voice", **limit})
+
+
+@pytest.mark.parametrize("limit", [{"idle": 0}, {"duration": -1}, {"max_message": 0}, {"max_fragments": 0}])
+def test_nor_is_one_of_sessions(limit: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        SessionLimits.model_validate(limit)

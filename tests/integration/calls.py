@@ -6,10 +6,12 @@ the provider got is what the simulator received.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import socket as sockets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,7 +57,8 @@ class Objects:
     route: Mapping[str, object] = field(default_factory=dict)
     """Fields of the HTTPRoute's spec that are not as usual."""
 
-    def documents(self, url: str) -> list[Json]:
+    def documents(self, url: str, hole: str = "") -> list[Json]:
+        """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers."""
         backend = {
             "providers": [provider("one")],
             "routes": {PATHS["chat"]: "Completions", PATHS["realtime"]: "Realtime", "*": "Passthrough"},
@@ -74,7 +77,7 @@ class Objects:
         for number, policy in enumerate(self.policies):
             spec = {"targetRefs": [at("Backend", "voice")], **policy}
             documents.append(_document("tidegate.dev/v1alpha1", "Policy", f"p{number}", spec=spec))
-        return [json.loads(json.dumps(document).replace("$URL", url)) for document in documents]
+        return [json.loads(json.dumps(each).replace("$URL", url).replace("$HOLE", hole)) for each in documents]
 
 
 def provider(name: str, **fields: object) -> Json:
@@ -103,6 +106,10 @@ def _document(version: str, kind: str, name: str, **rest: object) -> Json:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "ai"}, **rest}
 
 
+Talk = Callable[[ClientConnection], Awaitable[str]]
+"""What a client does on a WebSocket, and what it has to tell of it."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What a client asks."""
@@ -113,6 +120,13 @@ class Call:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Authorization": f"Bearer {CLIENT_KEY}"})
     method: str = "POST"
+    stream: bool = False
+    talk: Talk | None = None
+    """Absent: one turn, or one message."""
+    beside: bool = False
+    """While the client has another session open."""
+    patience: float = 10.0
+    """Seconds that the client waits for a WebSocket to be opened."""
 
     def keyed(self, key: str) -> Call:
         """With another key, or without one."""
@@ -124,6 +138,7 @@ class Seen:
     """What came of a call."""
 
     status: int
+    """0: the client's patience came to its end first."""
     answer: Sequence[tuple[str, str]]
     """Header fields of the answer, names in lower case."""
     code: str
@@ -135,7 +150,8 @@ class Seen:
     lines: Sequence[EventDict]
     """What the gateway logged."""
     shown: str = ""
-    """The model that `session.created` names to the client."""
+    """What the client has to tell: of a usual session, the model that `session.created` names to it; of an answer that
+    was cut off, `cut`."""
 
     def answered(self, name: str) -> list[str]:
         return [value for key, value in self.answer if key == name]
@@ -169,20 +185,34 @@ class Stand:
     simulator: Simulator
     gateway: Standalone
     file: Path
+    hole: str
+
+    def write(self, objects: Objects) -> None:
+        self.file.write_text(yaml.safe_dump_all(objects.documents(self.simulator.url, self.hole)))
 
     async def serve(self, objects: Objects) -> None:
         """Serve these objects from now on."""
-        self.file.write_text(yaml.safe_dump_all(objects.documents(self.simulator.url)))
+        self.write(objects)
         await self.gateway.load()
 
     async def call(self, way: str, call: Call) -> Seen:
         """Make a call and look at all that came of it."""
-        make = self._http if way in ("chat", "passthrough") else self._socket
-        return await self._look(make(way, call))
+        async with AsyncExitStack() as others:
+            if call.beside:
+                await self._no_session_is_left()
+                other = await others.enter_async_context(self._connection("realtime", Call()))
+                await other.recv()
+            make = self._http if way in ("chat", "passthrough") else self._socket
+            return await self._look(make(way, call))
 
     async def converse(self, model: str) -> Seen:
         """Hold a session of two turns, in which tokens of every modality are heard, remembered and said."""
-        return await self._look(self._socket("realtime", Call(model=model), _conversation))
+        return await self._look(self._socket("realtime", Call(model=model, talk=_conversation)))
+
+    async def _no_session_is_left(self) -> None:
+        async with asyncio.timeout(10):
+            while self.gateway.gateway.sessions():
+                await asyncio.sleep(0.01)
 
     async def _look(self, making: Coroutine[None, None, tuple[int, list[tuple[str, str]], Json, str]]) -> Seen:
         self.simulator.requests.clear()
@@ -207,36 +237,45 @@ class Stand:
         asked: Json = {"messages": [{"role": "user", "content": "Hello"}]}
         if call.model:
             asked["model"] = call.model
+        if call.stream:
+            asked["stream"] = True
         async with (
             aiohttp.ClientSession() as http,
             http.request(call.method, url, json=asked, headers=dict(call.headers)) as reply,
         ):
-            return reply.status, list(reply.headers.items()), _object(await reply.read()), ""
+            try:
+                body, shown = await reply.read(), ""
+            except aiohttp.ClientPayloadError:
+                body, shown = b"", "cut"
+            return reply.status, list(reply.headers.items()), _object(body), shown
 
-    async def _socket(
-        self, way: str, call: Call, talk: Callable[[ClientConnection], Awaitable[str]] | None = None
-    ) -> tuple[int, list[tuple[str, str]], Json, str]:
-        talk = talk or (_turn if way == "realtime" else _echo)
-        wanted = [call.query, f"model={call.model}" if call.model and way == "realtime" else ""]
-        query = "&".join(filter(None, wanted))
-        headers = dict(call.headers)
-        address = self.gateway.address
-        url = f"ws://{headers.pop('Host', address)}{call.path or PATHS[way]}{query and '?'}{query}"
+    async def _socket(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
+        talk = call.talk or (_turn if way == "realtime" else _echo)
         try:
-            async with connect(
-                url,
-                host=address.host,
-                port=address.port,
-                additional_headers=headers,
-                user_agent_header=None,
-                proxy=None,
-            ) as socket:
+            async with self._connection(way, call) as socket:
                 assert socket.response is not None
                 fields = list(socket.response.headers.raw_items())
                 return 101, fields, {}, await talk(socket)
         except InvalidStatus as refused:
             response = refused.response
             return response.status_code, list(response.headers.raw_items()), _object(bytes(response.body or b"")), ""
+        except TimeoutError:
+            return 0, [], {}, ""
+
+    def _connection(self, way: str, call: Call) -> connect:
+        wanted = [call.query, f"model={call.model}" if call.model and way == "realtime" else ""]
+        query = "&".join(filter(None, wanted))
+        headers = dict(call.headers)
+        address = self.gateway.address
+        return connect(
+            f"ws://{headers.pop('Host', address)}{call.path or PATHS[way]}{query and '?'}{query}",
+            host=address.host,
+            port=address.port,
+            additional_headers=headers,
+            user_agent_header=None,
+            proxy=None,
+            open_timeout=call.patience,
+        )
 
 
 async def _turn(socket: ClientConnection) -> str:
@@ -284,11 +323,14 @@ def _object(body: bytes) -> Json:
 async def standing(folder: Path, objects: Objects) -> AsyncIterator[Stand]:
     keys = frozenset({"sk-simulator", "sk-other", "sk-two", CLIENT_KEY})
     file = folder / "objects.yaml"
-    async with Simulator(keys=keys) as simulator:
-        file.write_text(yaml.safe_dump_all(objects.documents(simulator.url)))
-        gateway = Standalone(Options([file], FREE, FREE), Documents({}))
-        await gateway.start()
-        try:
-            yield Stand(simulator, gateway, file)
-        finally:
-            await gateway.stop()
+    # The kernel takes connections to a port on which somebody listens, be it that nobody ever looks at them.
+    with sockets.create_server(("127.0.0.1", 0)) as hole:
+        async with Simulator(keys=keys) as simulator:
+            gateway = Standalone(Options([file], FREE, FREE), Documents({}))
+            stand = Stand(simulator, gateway, file, "{}:{}".format(*hole.getsockname()))
+            stand.write(objects)
+            await gateway.start()
+            try:
+                yield stand
+            finally:
+                await gateway.stop()

@@ -8,9 +8,9 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
+from typing import Protocol
 
 import aiohttp
-from websockets.asyncio.client import ClientConnection
 
 Event = dict[str, object]
 PIECE = base64.b64encode(bytes(4800)).decode()
@@ -21,15 +21,16 @@ TOOL = {
     "description": "The weather somewhere.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
-USAGES = ("", "null-usage", "no-details", "total-only", "zero-usage", "no-usage")
+USAGES = ("", "null-usage", "no-details", "total-only", "zero-usage", "no-usage", "empty-usage", "odd-usage")
+"""What a provider says of a turn: all that it used, or less than that."""
 TRANSCRIBERS = ("whisper-1", "gpt-4o-mini-transcribe")
 CHAT_MODELS = ("gpt-5", "gpt-5-mini")
-CHATS = (*USAGES, "crlf", "drop")
+CHATS = (*USAGES, "crlf", "drop", "cache-write:1")
 SAID = {"role": "user", "content": "Hello"}
 
 
-async def complete(http: aiohttp.ClientSession, rng: Random, *, streamed: bool) -> None:
-    """One chat completion, to its end or until it breaks off."""
+async def complete(http: aiohttp.ClientSession, rng: Random, *, streamed: bool) -> bool:
+    """One chat completion, to its end or until it breaks off; whether it was whole."""
     scenario = rng.choice(CHATS)
     body: Event = {
         "model": rng.choice(CHAT_MODELS),
@@ -46,12 +47,21 @@ async def complete(http: aiohttp.ClientSession, rng: Random, *, streamed: bool) 
             assert reply.status == 200
             await reply.read()
             assert scenario != "drop", "it was not whole"
+    return scenario != "drop"
+
+
+class Socket(Protocol):
+    """A client's WebSocket."""
+
+    async def send(self, message: str) -> None: ...
+
+    async def recv(self) -> str | bytes: ...
 
 
 class Talker:
     """One session. `turns` counts responses that were begun here and have ended."""
 
-    def __init__(self, socket: ClientConnection, rng: Random) -> None:
+    def __init__(self, socket: Socket, rng: Random) -> None:
         self._socket, self._rng = socket, rng
         self._transcribes = False
         self.turns = 0
@@ -61,69 +71,78 @@ class Talker:
         await KINDS[kind](self)
 
     async def text(self) -> None:
-        await self._say("Tell me " + "something " * self._rng.randint(1, 30))
-        await self._respond(self._rng.choice(USAGES))
+        await self.say("Tell me " + "something " * self._rng.randint(1, 30))
+        await self.respond(self._rng.choice(USAGES))
 
     async def audio(self) -> None:
         late = self._rng.choice(("", "transcript-late", "transcript-fails"))
         await self._configure(turn_detection=None)
-        await self._append(self._rng.randint(1, 8))
+        await self.append(self._rng.randint(1, 8))
         await self._send("input_audio_buffer.commit")
-        await self._respond(late, extra=0 if late == "transcript-fails" else 1)
+        await self.respond(late, extra=0 if late == "transcript-fails" else 1)
 
     async def vad(self) -> None:
         await self._configure(turn_detection={"type": "server_vad", "create_response": True})
-        await self._append(5)
+        await self.append(5)
         await self._until(done=1, transcripts=1)
         await self._configure(turn_detection=None)
 
     async def tool(self) -> None:
         await self._send("session.update", session={"type": "realtime", "tools": [TOOL]})
-        await self._say("What is the weather?")
-        call = await self._respond("")
+        await self.say("What is the weather?")
+        call = await self.respond("")
         if call:
             output = {"type": "function_call_output", "call_id": call, "output": '{"sky":"blue"}'}
             await self._send("conversation.item.create", item=output)
-            await self._respond("")
+            await self.respond("")
         await self._send("session.update", session={"type": "realtime", "tools": []})
 
     async def cancelled(self) -> None:
-        await self._say("Sing a long song")
+        await self.say("Sing a long song")
         await self._create("wait")
         await self._event("response.created")
         await self._send("response.cancel")
         await self._until(done=1)
 
+    async def twice(self) -> None:
+        await self.say("Say it again")
+        await self._create("done-twice")
+        await self._until(done=2)
+        self.turns -= 1
+
+    async def odd(self) -> None:
+        await self.say("Say what nobody knows")
+        await self.respond("unknown-events")
+
     async def failed(self) -> None:
-        await self._say("Fail")
-        await self._respond("fail," + self._rng.choice(USAGES))
+        await self.say("Fail")
+        await self.respond("fail," + self._rng.choice(USAGES))
 
     async def incomplete(self) -> None:
-        await self._say("Stop early")
-        await self._respond("incomplete," + self._rng.choice(USAGES))
+        await self.say("Stop early")
+        await self.respond("incomplete," + self._rng.choice(USAGES))
 
     async def interrupted(self) -> None:
-        await self._say("Never mind")
-        await self._respond("interrupted")
+        await self.say("Never mind")
+        await self.respond("interrupted")
 
     async def concurrent(self) -> None:
-        await self._say("Two things at once")
+        await self.say("Two things at once")
         await self._create("slow:2")
         beside = self._rng.randint(1, 3)
         for _ in range(beside):
             await self._create("slow:1", conversation="none", input=[])
         await self._until(done=1 + beside)
 
-    async def vanish(self) -> None:
-        """Leave in the middle of a turn, without a word; ends the session."""
-        await self._say("I will be gone")
-        await self._create("slow:30")
+    async def begin(self, scenario: str) -> None:
+        """Let a turn begin, and leave it alone."""
+        await self.say("I will be gone")
+        await self._create(scenario)
         await self._event("response.created")
-        self._socket.transport.abort()
 
     # -- small things ------------------------------------------------------------------------------------------
 
-    async def _say(self, text: str) -> None:
+    async def say(self, text: str) -> None:
         content = [{"type": "input_text", "text": text}]
         await self._send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
 
@@ -133,7 +152,7 @@ class Talker:
         await self._send("session.update", session={"type": "realtime", "audio": audio})
         await self._event("session.updated")
 
-    async def _append(self, pieces: int) -> None:
+    async def append(self, pieces: int) -> None:
         for _ in range(pieces):
             await self._send("input_audio_buffer.append", audio=PIECE)
 
@@ -141,7 +160,7 @@ class Talker:
         scenario = ",".join(part for part in (scenario, "delta-bytes:600") if part).replace(",,", ",")
         await self._send("response.create", response={"metadata": {"scenario": scenario}, **response})
 
-    async def _respond(self, scenario: str, *, extra: int = 0) -> str:
+    async def respond(self, scenario: str, *, extra: int = 0) -> str:
         """Ask for a response and wait for its end; the id of the call that it made, if it made one."""
         await self._create(scenario)
         return await self._until(done=1, transcripts=extra)
@@ -193,5 +212,7 @@ KINDS: dict[str, Callable[[Talker], Awaitable[None]]] = {
         "incomplete",
         "interrupted",
         "concurrent",
+        "twice",
+        "odd",
     )
 }

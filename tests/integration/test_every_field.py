@@ -19,11 +19,14 @@ from crds.policy import PolicySpec
 from crds.structural import as_mapping, structural
 from dataplane.table import Variable
 from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, standing
+from tests.integration.limits import LIMITS
 from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, ROWS, Row
+
+EVERY_ROW = (*ROWS, *LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("row", "way"), [pytest.param(row, way, id=f"{row.about}-{way}") for row in ROWS for way in row.ways]
+    ("row", "way"), [pytest.param(row, way, id=f"{row.about}-{way}") for row in EVERY_ROW for way in row.ways]
 )
 async def test_it_has_an_effect(row: Row, way: str, tmp_path: Path) -> None:
     async with standing(tmp_path, row.before) as stand:
@@ -125,7 +128,7 @@ def _amount(usage: object, name: str) -> int:
 
 
 def test_no_field_is_left_out() -> None:
-    driven = {path for row in ROWS for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
+    driven = {path for row in EVERY_ROW for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from simulator.ledger import Ledger
 from simulator.shapes import Json
 
@@ -24,7 +26,8 @@ def booked(kind: str, *usages: Json | None) -> dict[str, float]:
     """The totals that are not 0."""
     ledger = Ledger()
     for number, usage in enumerate(usages):
-        ledger.record(kind, f"turn-{number}", session="s", model="m", status="completed", usage=usage)
+        turn = f"turn-{number}"
+        ledger.record(kind, turn, session="s", model="m", status="completed", usage=usage, billed=usage)
     return {name: number for name, number in ledger.totals.items() if number}
 
 
@@ -93,11 +96,13 @@ def test_transcriptions_count_apart() -> None:
     }
 
 
-def test_report_holds_every_turn_until_it_is_cleared() -> None:
+@pytest.mark.parametrize(("status", "reported"), [("cancelled", True), ("abandoned", False), ("dropped", False)])
+def test_report_holds_every_turn_until_it_is_cleared(status: str, reported: bool) -> None:
     ledger = Ledger()
-    ledger.record("realtime", "resp_1", session="sess_1", model="m", status="cancelled", usage=None)
-    turn = {"id": "resp_1", "kind": "realtime", "session": "sess_1", "model": "m", "status": "cancelled"}
-    assert ledger.report() == {"turns": [{**turn, "usage": None}], "totals": ledger.totals}
+    ledger.record("realtime", "resp_1", session="sess_1", model="m", status=status, usage=None, billed=REALTIME)
+    turn = {"id": "resp_1", "kind": "realtime", "session": "sess_1", "model": "m", "status": status, "usage": None}
+    turns = [{**turn, "reported": reported, "billed": REALTIME}]
+    assert ledger.report() == {"turns": turns, "totals": ledger.totals}
     ledger.clear()
     assert ledger.turns == []
     assert set(ledger.totals.values()) == {0}

@@ -22,11 +22,13 @@ from tidegate.validate import check
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
 CALLER_KEY = "caller-4f1d"
+VISITOR_KEY = "visitor-9c3b"
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-simulator",
     "OPENAI_EU_API_KEY": "sk-simulator",
     "SUPPORT_KEY": CALLER_KEY,
     "TEAM_KEY": CALLER_KEY,
+    "VISITOR_KEY": VISITOR_KEY,
 }
 MODELS = {"models.yaml": ("gpt-5-mini", "voice"), "local-vllm.yaml": ("qwen", "qwen")}
 
@@ -143,6 +145,17 @@ async def test_headers_are_transformed(tmp_path: Path) -> None:
         assert received["x-team"] == "support"
         assert received["x-request-of"] == "helpdesk/42"
         assert "user-agent" not in received
+
+
+@pytest.mark.parametrize(("key", "too_big"), [(CALLER_KEY, False), (VISITOR_KEY, True)])
+async def test_limits_of_sessions_are_by_team(tmp_path: Path, key: str, *, too_big: bool) -> None:
+    async with example("sessions.yaml", tmp_path) as (served, _):
+        url = client.address(f"ws://{served.address}", "gpt-realtime")
+        async with client.session(url, key) as session:
+            await session.say("Hello! " * 50_000)
+            while (event := await session.receive())["type"] in ("session.created", "conversation.item.added"):
+                pass
+        assert event["type"] == ("error" if too_big else "conversation.item.done"), event
 
 
 @pytest.mark.parametrize(("rule", "offered"), [("openai-realtime", True), ("openai", False)])

@@ -6,6 +6,7 @@ import pytest
 
 from controller import compile as compiler
 from controller.compile import Compiled
+from crds.structural import as_mapping
 from dataplane.table import HeaderOps, HeaderValue, Variable
 from tests.controller.test_compile_goldens import OPTIONS, documents
 from tidegate import wording
@@ -33,10 +34,12 @@ Backend ai/voice
   Allowed models  gpt-* (Policy ai/route)
   Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
+  Timeouts        connect 5s, handshake 10s, firstEvent 1s (the defaults)
   Request         set x-level to "route" (Policy ai/route)
   Request         set x-level to "younger" (Policy ai/backend-new)
   Request         set x-level to "oldest" (Policy ai/backend-old)
   Request         two: set x-level to "provider" (Policy ai/provider)
+  Session limits  idle 30m, duration 3h, maxMessage 24Mi, maxFragments 65536 (the defaults)
   Logged events   response.done (Policy ai/backend-new)"""
     )
 
@@ -70,6 +73,10 @@ CASES: list[tuple[str, Request, str]] = [
     ("templates", Request("/v1/realtime", model="x"), 'set x-plain to "costs $$5" (Policy ai/all-variables)'),
     ("templates", Request("/v1/realtime", model="x"), 'set x-header to "<${request.header.x-team}>"'),
     ("httproute-problems", Request("/shares/v1/realtime", model="x"), "Backend ai/vioce (1 of 7 requests)\n  Answer"),
+    ("session-limits", Request("/calls/v1/realtime", model="gpt-5"), "Sessions        at most 200 at a time in each g"),
+    ("session-limits", Request("/calls/v1/realtime", model="gpt-5"), "connect 1s500ms, handshake 10s, firstEvent 2s ("),
+    ("session-limits", Request("/calls/v1/chat/completions", model="gpt-5"), "connect 1s500ms, response 10m, idle 1h"),
+    ("suffix-routes", Request("/ai/everything/v1/files"), "connect 5s, handshake 10s, response 2m, idle 5m (the def"),
     ("telemetry-subjects", Request("/v1/realtime", model="x"), "error (Policy ai/route-override, for team support)"),
     ("telemetry-subjects", Request("/v1/realtime", model="x", caller="ci-bot"), "error (Policy ai/route-override"),
 ]  # fmt: skip
@@ -93,6 +100,50 @@ def test_the_match_that_holds_is_told() -> None:
 def test_parts_for_other_callers_are_left_out_when_the_caller_is_known() -> None:
     text = explain(compiled("telemetry-subjects"), Request("/v1/realtime", model="x", caller="ci-bot")).text
     assert text.count("Logged events") == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (
+            Request("/calls/v1/realtime", model="gpt-5"),
+            [
+                "idle 30m, duration 2h, maxMessage 24Mi, maxFragments 65536 (Policy ai/long-calls, for team support)",
+                "idle 1m30s, duration 3h, maxMessage 500000, maxFragments 65536 (Policy ai/narrow)",
+            ],
+        ),
+        (
+            Request("/calls/v1/realtime", model="gpt-5", caller="ci-bot"),
+            ["idle 30m, duration 2h, maxMessage 24Mi, maxFragments 65536 (Policy ai/long-calls, for team support)"],
+        ),
+        (
+            Request("/fixed/v1/realtime", model="gpt-5"),
+            ["idle 30m, duration 3h, maxMessage 24Mi, maxFragments 1 (Policy ai/fixed)"],
+        ),
+        (
+            Request("/ai/usual/v1/realtime", model="gpt-5"),
+            ["idle 30m, duration 3h, maxMessage 64Ki, maxFragments 65536 (Policy ai/nothing-to-limit)"],
+        ),
+        (Request("/calls/v1/chat/completions", model="gpt-5"), []),
+    ],
+)
+def test_the_limits_of_a_session_are_told(request_: Request, told: list[str]) -> None:
+    lines = explain(compiled("session-limits"), request_).text.splitlines()
+    assert [line.removeprefix("  Session limits  ") for line in lines if line.startswith("  Session limits")] == told
+
+
+def test_callers_whom_no_policy_names_have_the_defaults() -> None:
+    others = ("narrow", "second", "broad")
+    objects = [each for each in documents("session-limits") if as_mapping(each["metadata"])["name"] not in others]
+    text = explain(compiler.compile(objects), Request("/calls/v1/realtime", model="gpt-5")).text
+    assert "idle 30m, duration 3h, maxMessage 24Mi, maxFragments 65536 (the defaults, for the others)" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.1, "100ms"), (1.5, "1s500ms"), (3600, "1h"), (5430, "1h30m30s"), (86_400, "24h")]
+)
+def test_durations_are_told_as_they_are_written(seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
 
 
 def test_parts_for_callers_are_left_out_where_nobody_shows_a_key() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
@@ -11,6 +13,11 @@ from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Caller, Tokens, Usage
 
 SPOKEN = Tokens(input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400)
+
+
+NOW = datetime(2026, 11, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+HEARD = Tokens(input_text=40, input_audio=120, output_text=15, output_audio=60)
+"""An estimate."""
 
 
 class Ledger:
@@ -29,7 +36,7 @@ class Ledger:
 
 def new_meter(generations: Generations = "both") -> tuple[Meter, Instruments, Ledger]:
     instruments, ledger = Instruments(generations), Ledger()
-    book = PriceBook(now=lambda: datetime(2026, 11, 1, tzinfo=UTC))
+    book = PriceBook(now=lambda: NOW)
     return Meter(instruments, book, ledger), instruments, ledger
 
 
@@ -67,3 +74,61 @@ def ended_session() -> SessionSummary:
         turns=1,
         tokens=SPOKEN,
     )
+
+
+def estimated_turn() -> Usage:
+    """The client vanished in the middle of it."""
+    return replace(spoken_turn(), id="turn-2", status="lost", tokens=HEARD, estimated=True, response_id="resp_2")
+
+
+def cut_session() -> SessionSummary:
+    """One with an estimated turn."""
+    return replace(
+        ended_session(), turns=2, estimated=HEARD, cost=Decimal("0.04552"), estimated_cost=Decimal("0.00808")
+    )
+
+
+def take_everything(meter: Meter, instruments: Instruments) -> None:
+    """Let one of everything happen that there is a metric for."""
+    where = ("ai/voice", "ai/voice")
+    meter.handshake(*where, 101, 0.004)
+    meter.handshake(*where, 401, 0.001)
+    meter.session_opened(*where)
+    meter.session_opened(*where)
+    _take_turns(meter)
+    meter.first_audio(*where, "gpt-realtime-2025-08-28", "voice", 0.31)
+    meter.interrupted(*where, "gpt-realtime-2025-08-28", "voice")
+    meter.traffic(*where, "client", 5000, 9000, 50)
+    meter.traffic(*where, "upstream", 9000, 5000, 90)
+    meter.session_closed(cut_session())
+    meter.request(*where, 200, "", 0.25)
+    meter.request("", "", 404, "unknown_host", 0.001)
+    meter.unmetered("too_large", *where)
+    meter.loop_lag(0.0004)
+    meter.capacity(1000)
+    meter.draining(draining=False)
+    instruments.usage_records.add(("http", "delivered", ""), 9)
+    instruments.usage_records.add(("http", "dropped", "queue_full"), 1)
+    instruments.usage_retries.add(("http", "503"))
+    instruments.usage_queue.set(("http",), 2)
+    instruments.spans.add(("delivered", ""), 12)
+
+
+def _take_turns(meter: Meter) -> None:
+    """Reported, estimated and unreported; by tokens and by seconds; sessions and completions."""
+    meter.turn(spoken_turn())
+    meter.turn(estimated_turn())
+    meter.turn(replace(spoken_turn(), status="cancelled", tokens=None))
+    heard = replace(spoken_turn(), operation="transcription", response_model="")
+    meter.turn(replace(heard, request_model="whisper-1", tokens=Tokens(seconds=1.5)))
+    meter.turn(
+        replace(
+            heard, request_model="whisper-1", response_model="whisper-1", tokens=Tokens(seconds=2.25), estimated=True
+        )
+    )
+    meter.turn(replace(heard, request_model="gpt-4o-transcribe", tokens=Tokens(input_audio=16, output_unknown=8)))
+    chat = replace(spoken_turn(), operation="chat", request_model="gpt-5.4", response_model="gpt-5.4")
+    cached = Tokens(input_unknown=100, cached_unknown=40, cache_write=10, output_unknown=30, reasoning=20)
+    meter.turn(replace(chat, tokens=cached), duration=1.25)
+    meter.turn(replace(chat, status="failed", tokens=None), duration=0.03)
+    meter.turn(replace(chat, request_model="llama", response_model="llama", provider_kind="custom"))

@@ -15,7 +15,14 @@ from dataplane import table
 from dataplane.metering import instruments as names
 from dataplane.metering.instruments import LABEL_SETS, OVERFLOW, Counter, Definition, Histogram, Labels
 from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
-from tests.dataplane.metering.cases import SPOKEN, ended_session, new_meter, spoken_turn
+from tests.dataplane.metering.cases import (
+    SPOKEN,
+    ended_session,
+    estimated_turn,
+    new_meter,
+    spoken_turn,
+    take_everything,
+)
 
 amounts = st.integers(0, 10**6)
 
@@ -43,6 +50,7 @@ turns = st.builds(
     response_model=st.sampled_from(["gpt-realtime", "gpt-4o-2024-08-06"]),
     route=st.sampled_from(["ai/a", "ai/b"]),
     backend=st.just("ai/main"),
+    estimated=st.booleans(),
 )
 
 
@@ -65,15 +73,16 @@ def test_every_metric_is_the_sum_of_the_turns_per_label_set(many: list[Usage]) -
     for usage in many:
         meter.turn(usage)
         t = usage.tokens or NO_TOKENS
+        said = "unreported" if usage.tokens is None else "estimated" if usage.estimated else "reported"
+        counted["turns"][*labels_of(usage), usage.status, said] += 1
+        for direction in ("input", "output"):
+            for modality in ("text", "audio", "image", "unknown"):
+                amount = getattr(t, f"{direction}_{modality}")
+                if amount and usage.estimated:
+                    counted["estimated"][*labels_of(usage), direction, modality] += amount
+                elif amount:
+                    counted[direction][*labels_of(usage), modality] += amount
         for name, modality, amount in (
-            ("input", "text", t.input_text),
-            ("input", "audio", t.input_audio),
-            ("input", "image", t.input_image),
-            ("input", "unknown", t.input_unknown),
-            ("output", "text", t.output_text),
-            ("output", "audio", t.output_audio),
-            ("output", "image", t.output_image),
-            ("output", "unknown", t.output_unknown),
             ("cached", "text", t.cached_text),
             ("cached", "audio", t.cached_audio),
             ("cached", "image", t.cached_image),
@@ -81,9 +90,8 @@ def test_every_metric_is_the_sum_of_the_turns_per_label_set(many: list[Usage]) -
             ("written", "unknown", t.cache_write),
             ("reasoning", "unknown", t.reasoning),
         ):
-            if amount:
+            if amount and not usage.estimated:
                 counted[name][*labels_of(usage), modality] += amount
-        counted["turns"][*labels_of(usage), usage.status, "reported" if usage.tokens else "unreported"] += 1
 
     assert nonzero(i.input_tokens) == counted["input"]
     assert nonzero(i.output_tokens) == counted["output"]
@@ -91,15 +99,19 @@ def test_every_metric_is_the_sum_of_the_turns_per_label_set(many: list[Usage]) -
     assert nonzero(i.cache_write) == counted["written"]
     assert nonzero(i.reasoning) == counted["reasoning"]
     assert nonzero(i.turns) == counted["turns"]
+    assert nonzero(i.estimated_tokens) == counted["estimated"]
 
-    reported = [usage.tokens for usage in many if usage.tokens is not None]
+    reported = [usage.tokens for usage in many if usage.tokens is not None and not usage.estimated]
+    estimated = [usage.tokens for usage in many if usage.tokens is not None and usage.estimated]
     assert sum(i.operation_input.sums.values()) == sum(t.input for t in reported)
     assert sum(i.operation_output.sums.values()) == sum(t.output for t in reported)
     assert sum(i.token_usage.sums.values()) == sum(t.input + t.output for t in reported)
     assert sum(i.transcription_seconds.values.values()) == sum(t.seconds for t in reported)
+    assert sum(i.estimated_seconds.values.values()) == sum(t.seconds for t in estimated)
     assert sum(i.cost_lookups.values.values()) == len(reported)
-    priced = [cost.usd for _, cost, _ in ledger.turns if cost.usd is not None]
-    assert sum(i.cost.values.values()) == pytest.approx(float(sum(priced)))
+    for counter, of_estimates in ((i.cost, False), (i.estimated_cost, True)):
+        priced = [cost.usd for usage, cost, _ in ledger.turns if cost.usd and usage.estimated is of_estimates]
+        assert sum(counter.values.values()) == pytest.approx(float(sum(priced)))
     assert [usage for usage, _, _ in ledger.turns] == many
 
 
@@ -143,6 +155,35 @@ def test_without_usage_there_is_a_turn_and_no_cost() -> None:
     assert not i.operation_input.counts
     assert list(i.input_tokens.values.values()) == [0]
     assert list(i.turns.values) == [(*labels_of(spoken_turn()), "failed", "unreported")]
+
+
+def test_an_estimate_is_apart_from_what_was_reported() -> None:
+    """The same numbers, reported and estimated: neither finds its way into a figure of the other."""
+    meter, i, ledger = new_meter()
+    meter.turn(spoken_turn())
+    before = {each.definition.name: each for each in i.snapshot()}
+    cost = meter.turn(replace(spoken_turn(), estimated=True))
+    changed = {each.definition.name for each in i.snapshot() if each != before[each.definition.name]}
+    counters = {"gen_ai.client.inference.usage.input_tokens", "gen_ai.client.inference.usage.output_tokens"}
+    assert changed - counters == {"tidegate.turns", "tidegate.estimated.tokens", "tidegate.estimated.cost"}
+    assert nonzero(i.input_tokens) == {
+        (*labels_of(spoken_turn()), "text"): 200,
+        (*labels_of(spoken_turn()), "audio"): 800,
+    }
+    assert i.estimated_cost.values == {labels_of(spoken_turn()): float(cost.usd or 0)} == i.cost.values
+    assert [usage.estimated for usage, _, _ in ledger.turns] == [False, True]
+
+
+def test_an_estimate_confirms_no_model() -> None:
+    meter, i, _ = new_meter()
+    meter.turn(replace(spoken_turn(), request_model="made-up", response_model="", estimated=True))
+    assert {labels[2] for labels in i.turns.values} == {"_OTHER"}
+
+
+def test_how_long_a_turn_took_is_known_of_estimated_ones_too() -> None:
+    meter, i, _ = new_meter()
+    meter.turn(replace(estimated_turn(), operation="chat"), duration=1.5)
+    assert list(i.inference_duration.sums.values()) == [1.5]
 
 
 def test_seconds_alone_do_not_count_as_zero_tokens() -> None:
@@ -191,6 +232,39 @@ def test_sessions() -> None:
     assert ledger.sessions == [ended_session()]
 
 
+def test_what_goes_on_in_sessions() -> None:
+    meter, i, _ = new_meter()
+    where = ("ai/voice", "ai/voice")
+    meter.handshake(*where, 503, 0.25)
+    meter.first_audio(*where, "gpt-realtime", "voice", 0.5)
+    meter.first_audio(*where, "m" * 4000, "client", 0.25)
+    meter.interrupted(*where, "gpt-realtime", "client")
+    for _ in range(2):
+        meter.traffic(*where, "client", 10, 30, 2)
+    assert i.handshake_duration.sums == {(*where, "503"): 0.25}
+    assert i.first_audio.sums == {(*where, "gpt-realtime", "voice"): 0.5, (*where, "_OTHER", "client"): 0.25}
+    assert i.interruptions.values == {(*where, "gpt-realtime", "client"): 1}
+    assert i.io.values == {(*where, "client", "received"): 20, (*where, "client", "sent"): 60}
+    assert i.messages.values == {(*where, "client"): 4}
+
+
+def test_the_process() -> None:
+    meter, i, _ = new_meter()
+    assert i.draining.values == {(): 0}
+    assert i.sessions_capacity.values == {}
+    meter.loop_lag(0.25)
+    meter.loop_lag(0.5)
+    meter.draining(draining=True)
+    meter.capacity(1000)
+    assert i.loop_lag.sums == {(): 0.75}
+    assert i.draining.values == {(): 1}
+    assert i.sessions_capacity.values == {(): 1000}
+    meter.draining(draining=False)
+    meter.capacity(0)
+    assert i.draining.values == {(): 0}
+    assert i.sessions_capacity.values == {}, "any number is no capacity of 0"
+
+
 def test_private_close_codes_of_clients_are_counted_by_the_thousand() -> None:
     meter, i, _ = new_meter()
     for code, initiator in ((4123, "client"), (3000, "client"), (3000, "upstream"), (1008, "gateway")):
@@ -224,6 +298,19 @@ def test_label_sets_are_bounded_and_nothing_is_lost() -> None:
     assert counter.values["7", ""] == 6
 
 
+def test_one_label_may_have_any_value() -> None:
+    """Even the one that the overflow is made of."""
+    counter = Counter(Definition("x", "1", ("a",), ""))
+    counter.add(OVERFLOW[:1], 1)
+    for number in range(LABEL_SETS):
+        counter.add((str(number),), 1)
+    assert counter.values[OVERFLOW[:1]] == counter.values[OVERFLOW] == 1
+
+
+def test_no_label_set_is_the_overflow() -> None:
+    assert max(len(each.definition.labels) for each in names.Instruments().all()) < len(OVERFLOW)
+
+
 def test_a_bound_belongs_to_its_bucket() -> None:
     histogram = Histogram(Definition("x", "1", ("a", "b"), ""), (1.0, 4.0))
     for value in (0, 1, 2, 4, 5):
@@ -246,6 +333,14 @@ def test_one_generation_of_the_conventions_or_both(
     exported = {each.definition.name for each in i.snapshot()}
     assert there <= exported
     assert not absent & exported
+
+
+def test_no_metric_stays_empty_when_everything_happens() -> None:
+    """So the golden of /metrics shows every label of every metric."""
+    meter, i, _ = new_meter()
+    take_everything(meter, i)
+    filled = [each.counts if isinstance(each, Histogram) else each.values for each in i.all()]
+    assert all(filled)
 
 
 def test_every_metric_is_declared_once() -> None:

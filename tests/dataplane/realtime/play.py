@@ -12,17 +12,20 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from dataplane.metering.usage import ANONYMOUS, Tokens
 from dataplane.realtime import frames, relay
+from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.relay import Action
-from dataplane.realtime.session import Logged, Metered, Session, Terms, Unmetered
+from dataplane.realtime.session import Session
+from dataplane.realtime.terms import Terms
 
 KEY = b"\x01\x02\x03\x04"
 MAX = 1024 * 1024
+FRAGMENTS = 1000
 TERMS = Terms(
     id="s1",
     route="ai/voice",
@@ -97,6 +100,7 @@ class Turn:
     tokens: Tokens | None = None
     operation: str = "realtime_inference"
     model: str = "gpt-realtime"
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,10 @@ class Over:
     code: int = 1005
 
 
-def play(terms: Terms = TERMS, *, max_message: int = MAX, reads: bool = True) -> Dialogue:
-    return Dialogue(relay.Relay(Session(terms), mask=lambda: KEY, max_message=max_message, reads=reads))
+def play(terms: Terms = TERMS, *, reads: bool = True) -> Dialogue:
+    return Dialogue(
+        relay.Relay(Session(terms), mask=lambda: KEY, max_message=MAX, max_fragments=FRAGMENTS, reads=reads)
+    )
 
 
 @dataclass
@@ -115,6 +121,8 @@ class Dialogue:
     heard: dict[str, deque[object]] = field(
         default_factory=lambda: {side: deque() for side in ("client", "upstream", "ledger")}
     )
+    progress: list[Progress] = field(default_factory=list)
+    """How turns went; a dialogue that cares looks into it."""
     _wires: dict[str, bytearray] = field(default_factory=lambda: {"client": bytearray(), "upstream": bytearray()})
     _parts: dict[str, bytearray] = field(default_factory=dict)
 
@@ -172,11 +180,13 @@ class Dialogue:
                     self.heard["upstream"].append(Gone())
                 case Metered(usage=usage):
                     turn = Turn(usage.response_id, usage.status, usage.tokens, usage.operation, usage.request_model)
-                    self.heard["ledger"].append(turn)
+                    self.heard["ledger"].append(replace(turn, estimated=usage.estimated))
                 case relay.Ended(ending=ending, close=close):
                     self.heard["ledger"].append(Over(ending, close.code))
                 case Logged() | Unmetered():
                     self.heard["ledger"].append(action)
+                case Prompted() | Began() | Spoke() | Interrupted():
+                    self.progress.append(action)
                 case relay.Wait():
                     pass
         return self

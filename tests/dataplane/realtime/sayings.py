@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dataplane.realtime.gate import HOLD
+from dataplane.realtime.gate import HOLD, SNIFF
 from tests.dataplane.realtime.play import wire
 
 CREATED = {"type": "session.created", "session": {"id": "sess_1", "model": "gpt-realtime"}}
@@ -12,10 +12,10 @@ CREATE = {"type": "response.create"}
 LONG_AUDIO = wire(json.dumps({"type": "input_audio_buffer.append", "audio": "A" * HOLD * 2}), masked=True)
 LONG_EVENT = wire(json.dumps({"type": "response.output_audio.delta", "delta": "A" * HOLD * 2}), masked=False)
 HALF = HOLD + 1000
-SAID = {"type": "response.output_audio.delta", "delta": "A" * 200}
+SAID = {"type": "response.output_audio.delta", "delta": "A" * 400}
 
 
-SAYING = json.dumps(SAID).encode()[:150]
+SAYING = json.dumps(SAID).encode()[: SNIFF + 50]
 """The beginning of it, which tells that nobody has to read it."""
 
 

@@ -46,7 +46,7 @@ def test_concurrent_turns_are_metered_each_by_its_own_end() -> None:
         play()
         >> upstream(CREATED, begun("r1"), begun("r2"), done("r2", "cancelled"), done("r1", usage=None))
         << Turn("r2", "cancelled", TOKENS)
-        << Turn("r1", tokens=None)
+        << Turn("r1")
     )
 
 
@@ -86,7 +86,7 @@ def test_a_lost_upstream_is_told_and_its_turn_counted_as_lost() -> None:
     (
         play()
         >> upstream(CREATED, begun("r1"), Gone())
-        << client(CREATED, begun("r1"), {"type": "error"}, Close(1011, "The upstream's connection was lost."))
+        << client(CREATED, begun("r1"), {"type": "error"}, Close(1011, endings.UPSTREAM_LOST.meaning))
         << Turn("r1", "lost")
         >> Timer()
         << client(Gone())

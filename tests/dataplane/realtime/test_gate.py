@@ -17,9 +17,11 @@ from dataplane.realtime.audio import HEAD, TAIL
 from dataplane.realtime.gate import HOLD, KEEP, SNIFF, Breach, Control, Gate, Step, Verdict
 
 MAX = 200_000
+FRAGMENTS = 100_000
 TEXT, BINARY, CONTINUATION = frames.TEXT, frames.BINARY, frames.CONTINUATION
 PING, PONG, CLOSE = frames.PING, frames.PONG, frames.CLOSE
 Cut = Callable[[bytes], Iterable[bytes]]
+APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,17 @@ class Judge:
         return (b"instead", b"") if b"swap" in payload else KEEP
 
 
-def wants(head: bytes) -> bool:
-    assert len(head) <= SNIFF
+def wants(head: bytes, size: int) -> bool:
+    assert len(head) <= min(size, SNIFF)
     return b"want" in head
 
 
 def client_gate(judge: Judge) -> Gate:
-    return Gate(judge, masked=True, max_message=MAX, audio=AUDIO)
+    return Gate(judge, masked=True, max_message=MAX, max_fragments=FRAGMENTS, audio=AUDIO)
 
 
 def upstream_gate(judge: Judge) -> Gate:
-    return Gate(judge, masked=False, max_message=MAX, wants=wants)
+    return Gate(judge, masked=False, max_message=MAX, max_fragments=FRAGMENTS, wants=wants)
 
 
 def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
@@ -104,10 +106,10 @@ def expected(stream: list[Piece], *, masked: bool, judge: Judge) -> list[Step]:
 
 def is_read(first: Piece, *, masked: bool) -> bool:
     if masked:
-        return not (first.fin and first.opcode == TEXT and AUDIO.proves(first.payload))
+        return not (first.fin and first.opcode == TEXT and AUDIO.measure(first.payload) >= 0)
     if first.opcode == BINARY:
         return False
-    return (not first.fin and len(first.payload) < SNIFF) or wants(first.payload[:SNIFF])
+    return (not first.fin and len(first.payload) < SNIFF) or wants(first.payload[:SNIFF], len(first.payload))
 
 
 def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
@@ -297,12 +299,12 @@ def test_nothing_comes_behind_a_close(cut: Cut) -> None:
 
 
 def test_without_a_judge_frames_go_on_and_limits_hold() -> None:
-    gate = Gate(None, masked=True, max_message=10)
+    gate = Gate(None, masked=True, max_message=10, max_fragments=FRAGMENTS)
     begun = Piece(TEXT, b"12345", False, b"mask").wire()
     assert taken(gate, begun, whole) == [begun]
     assert (gate.mid_message, gate.mid_frame) == (True, False)
     assert taken(gate, Piece(CONTINUATION, b"123456", True, b"mask").wire(), whole) == [
-        Breach(1009, "message over 10 bytes")
+        Breach("size", "message over 10 bytes")
     ]
 
 
@@ -361,15 +363,96 @@ def test_a_breach_is_found_in_the_head_and_nothing_comes_behind_it(
 
 def test_the_limit_counts_what_was_collected_and_what_was_passed() -> None:
     for first in (b"want", b"." * SNIFF):
-        gate = Gate(Judge(), masked=False, max_message=SNIFF + 10, wants=wants)
+        gate = Gate(Judge(), masked=False, max_message=SNIFF + 10, max_fragments=FRAGMENTS, wants=wants)
         steps = joined(gate.feed(Piece(TEXT, first, False).wire()))
         steps += joined(gate.feed(Piece(CONTINUATION, bytes(SNIFF + 11 - len(first)), False).wire()))
-        assert steps[-1] == Breach(1009, f"message over {SNIFF + 10} bytes")
+        assert steps[-1] == Breach("size", f"message over {SNIFF + 10} bytes")
+
+
+@pytest.mark.parametrize("first", [b"want", b"." * SNIFF, b"x"], ids=["collected", "passed", "short"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_limit_of_fragments_counts_what_was_collected_and_what_was_passed(masked: bool, first: bytes) -> None:
+    key = b"mask" if masked else None
+    for frames_, fits in ((5, True), (6, False)):
+        judge = Judge()
+        gate = Gate(
+            judge,
+            masked=masked,
+            max_message=MAX,
+            max_fragments=5,
+            wants=None if masked else wants,
+            audio=AUDIO if masked else None,
+        )
+        pieces = [
+            Piece(CONTINUATION if at else TEXT, b"" if at else first, at == frames_ - 1, key) for at in range(frames_)
+        ]
+        for _ in range(2):  # it counts from nothing with every message
+            steps = taken(gate, b"".join(piece.wire() for piece in pieces), by(3))
+            breach = Breach("fragments", "message in more than 5 fragments")
+            assert (breach in steps) == (not fits)
+            if not fits:
+                break
+
+
+def test_pings_are_no_fragments() -> None:
+    gate = Gate(Judge(), masked=False, max_message=MAX, max_fragments=2, wants=wants)
+    ping = Piece(PING, b"").wire()
+    data = Piece(TEXT, b"a", False).wire() + ping * 9 + Piece(CONTINUATION, b"b").wire()
+    assert not any(isinstance(step, Breach) for step in taken(gate, data, whole))
+
+
+# -- counting ----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=50)
+@given(streams(masked=True), streams(masked=False), cuts() | st.just(whole))
+def test_messages_and_audio_are_counted_however_they_are_cut(mine: list[Piece], theirs: list[Piece], cut: Cut) -> None:
+    for stream, masked in ((mine, True), (theirs, False)):
+        gate = client_gate(Judge()) if masked else upstream_gate(Judge())
+        taken(gate, b"".join(piece.wire() for piece in stream), cut)
+        data = [piece for piece in stream if piece.opcode < CLOSE]
+        assert gate.count.messages == sum(piece.fin for piece in data)
+        lone = [piece for piece in data if piece.fin and piece.opcode == TEXT]
+        sizes = [AUDIO.measure(piece.payload) for piece in lone]
+        exact = sum(size for size in sizes if size > 0)
+        assert exact <= gate.count.audio <= exact + TAIL * len(lone)
+        assert masked or gate.count.audio == 0
+
+
+@pytest.mark.parametrize("cut", [whole, by(7)])
+def test_long_audio_is_counted_by_its_frame(cut: Cut) -> None:
+    gate = client_gate(Judge())
+    taken(gate, Piece(TEXT, APPEND + b"A" * HOLD * 2 + b'"}', key=b"mask").wire() * 2, cut)
+    assert (gate.count.messages, gate.count.audio) == (2, 2 * (HOLD * 2 + 2))
+
+
+@pytest.mark.parametrize("size", [5, 100, HOLD + 1])
+def test_what_more_comes_of_a_message_that_goes_on_unread_is_said(size: int) -> None:
+    told: list[tuple[bytes, int]] = []
+
+    def passes(head: bytes, more: int) -> None:
+        told.append((head, more))
+
+    gate = Gate(Judge(), masked=False, max_message=MAX, max_fragments=9, wants=wants, passes=passes)
+    first = b"." * (SNIFF + 1)
+    stream = [Piece(TEXT, first, False), Piece(PING, b""), Piece(CONTINUATION, b"x" * size, False)]
+    stream += [Piece(CONTINUATION, b"y"), Piece(TEXT, b"want", False), Piece(CONTINUATION, b"z")]
+    stream += [Piece(BINARY, first, False), Piece(CONTINUATION, b"z"), Piece(TEXT, first), Piece(TEXT, b"short")]
+    taken(gate, b"".join(piece.wire() for piece in stream), whole)
+    assert told == [(first[:SNIFF], size), (first[:SNIFF], 1)]
+
+
+def test_step_by_step_what_follows_from_a_message_is_done_before_the_next_is_read() -> None:
+    judge = Judge()
+    gate = upstream_gate(judge)
+    gate.stepwise = True
+    wires = [Piece(TEXT, text).wire() for text in (b"want 1", b"want 2", b"." * 200, b"want 3", b"." * 200)]
+    seen = [(step, len(judge.asked)) for step in gate.feed(b"".join(wires))]
+    assert seen == [(wires[0], 1), (wires[1], 2), (wires[2] + wires[3], 3), (wires[4], 3)]
 
 
 # -- long client frames ------------------------------------------------------------------------------------------
 
-APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 LATE = {
     "second type": b'A","type":"session.update","session":{"model":"x"}}',
     "second type far behind": b'A","type":"session.update","x":"' + b"A" * 5000 + b'"}',
@@ -389,7 +472,8 @@ def test_a_long_audio_event_that_holds_more_is_never_finished(late: bytes, cut: 
     event = APPEND + b"A" * HOLD + late
     data = Piece(TEXT, event, key=b"mask").wire()
     *forwarded, last = taken(gate, data, cut)
-    assert last == Breach(1008, "a long audio event holds more than audio")
+    assert last == Breach("audio", "a long audio event holds more than audio")
+    assert last.code == 1008
     went = b"".join(step for step in forwarded if isinstance(step, bytes))
     assert data.startswith(went)
     assert len(went) < len(data)

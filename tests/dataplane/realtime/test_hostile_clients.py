@@ -34,7 +34,7 @@ class Line:
         self.told: list[Action] = []
         self._judge = self.session.read_client
         self.session.read_client = self._recorded  # type: ignore[method-assign]
-        self.relay = Relay(self.session, mask=lambda: KEY, max_message=1 << 20)
+        self.relay = Relay(self.session, mask=lambda: KEY, max_message=1 << 20, max_fragments=1000)
         self.relay.from_upstream(wire({"type": "session.created", "session": {"model": OWN}}, masked=False))
         self._wire = bytearray()
 

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from dataplane.realtime import frames
+from dataplane.realtime.endings import UPSTREAM_LOST
 from dataplane.realtime.session import Session
 from dataplane.table import SessionLimits
 from simulator.server import Simulator
@@ -58,7 +59,7 @@ async def test_the_upstream_is_lost_in_a_turn(upstream: Simulator) -> None:
             await socket.send(json.dumps({**CREATE, "response": {"metadata": {"scenario": "drop"}}}))
             types, code, reason = await heard(socket)
         assert types[-1] == "upstream_lost"
-        assert (code, reason) == (1011, "The upstream's connection was lost.")
+        assert (code, reason) == (1011, UPSTREAM_LOST.meaning)
     assert [turn.status for turn in rig.meter.turns] == ["lost"]
 
 

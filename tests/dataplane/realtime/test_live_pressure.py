@@ -13,11 +13,11 @@ import pytest
 import uvloop
 
 from dataplane.realtime import frames
-from dataplane.realtime.legs import HIGH_WATER, SLICE
+from dataplane.realtime.legs import HIGH_WATER, Leg
+from dataplane.realtime.live import SLICE
 from dataplane.table import Timeouts
 from tests.dataplane.certificates import certificate
-from tests.dataplane.realtime.wires import CREATED, Pair, Peer, calm, dial, gateway, handshake, pair, until, upstreams
-from tests.dataplane.rig import backend, provider, table
+from tests.dataplane.realtime.wires import CREATED, Pair, Peer, Tls, calm, dial, handshake, pair, until
 
 READ = 256 * 1024
 """What one read of a transport may bring."""
@@ -28,7 +28,6 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
-Contexts = tuple[object, object]
 
 
 def messages(seed: int, total: int, *, audio: bool) -> Iterator[bytes]:
@@ -79,9 +78,9 @@ async def received(peer: Peer) -> str:
     return digest.hexdigest()
 
 
-async def one_way(it: Pair, tls: Contexts | None, *, down: bool) -> None:
+async def one_way(it: Pair, *, down: bool) -> None:
     """One side floods while the other does not read; then it reads."""
-    client, far = await it.session(tls=tls[1] if tls else None)  # type: ignore[arg-type]
+    client, far = await it.session()
     live = it.live()
     small_buffers(client)
     small_buffers(far)
@@ -99,7 +98,7 @@ async def one_way(it: Pair, tls: Contexts | None, *, down: bool) -> None:
     assert progress[0] < TOTAL // 2
     assert leg._transport is not None
     assert leg._transport.get_write_buffer_size() <= 2 * HIGH_WATER + READ + 300_100
-    neighbour, far_neighbour = await it.session(tls=tls[1] if tls else None)  # type: ignore[arg-type]
+    neighbour, far_neighbour = await it.session()
     far_neighbour.send(b'{"type":"hello"}')
     assert await neighbour.event() == {"type": "hello"}
     neighbour.close()
@@ -116,15 +115,59 @@ async def one_way(it: Pair, tls: Contexts | None, *, down: bool) -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_slow_reader(loop: str, secure: bool, down: bool, tmp_path: Path) -> None:
     async def run() -> None:
-        tls = certificate(tmp_path, "localhost") if secure else None
-        server, trusting = tls or (None, None)
-        async with upstreams(tls=server) as upstream:
-            served = table(backend(provider(upstream.url)))
-            async with gateway(served, tls=server, upstream_tls=trusting) as rig, calm(rig):
-                await one_way(Pair(rig, upstream), tls, down=down)
+        both = certificate(tmp_path, "localhost") if secure else None
+        async with pair(tls=Tls(both, both)) as it, calm(it.rig):
+            await one_way(it, down=down)
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(run())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_waits_for_a_slow_reader(loop: str, secure: bool, tmp_path: Path) -> None:
+    """Once it is found to be slow, what is kept for it is twice the high-water mark at most; in either direction."""
+
+    async def run() -> None:
+        both = certificate(tmp_path, "localhost") if secure else None
+        async with pair(tls=Tls(both, both)) as it, calm(it.rig):
+            client, far = await it.session()
+            live = it.live()
+            assert live.client is not None
+            await slowly(far, client, live.client)
+            await slowly(client, far, live.upstream)
+            client.reset()
+            far.reset()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(run())
+
+
+async def slowly(fast: Peer, slow: Peer, leg: Leg) -> None:
+    """One side floods; the other reads only while nothing more fits in between."""
+    assert leg._transport is not None
+    small_buffers(slow)
+    sock = leg._transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    flooding = asyncio.create_task(flood(fast))
+    waited = []
+    for _ in range(20):
+        await until(lambda: leg.full, "it is full")
+        waited.append(leg._transport.get_write_buffer_size())
+        while leg.full:
+            assert await slow.frame() is not None
+    assert max(waited[1:]) <= 2 * HIGH_WATER
+    flooding.cancel()
+    await asyncio.gather(flooding, return_exceptions=True)
+
+
+async def flood(peer: Peer) -> None:
+    """Send what needs no reading."""
+    audio = b'{"type":"input_audio_buffer.append","audio":"' + b"A" * 9000 + b'"}'
+    delta = b'{"type":"response.output_audio.delta","delta":"' + b"A" * 9000 + b'"}'
+    while True:
+        peer.send(delta if peer.key is None else audio)
+        await peer.writer.drain()
 
 
 PING = frames.frame(frames.PING, b"", b"\0\0\0\0")

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from dataplane.realtime import frames
+from dataplane.realtime.endings import UPSTREAM_LOST
 from dataplane.server import Limits
 from tests.dataplane.realtime.wires import (
     CREATED,
@@ -211,7 +212,7 @@ async def test_an_upstream_vanishes(says: str, vanish: Callable[[Peer], None]) -
                 vanish(far)
                 event = await client.event()
                 assert event["error"]["code"] == "upstream_lost"  # type: ignore[index]
-                assert await client.closed() == (1011, "The upstream's connection was lost.")
+                assert await client.closed() == (1011, UPSTREAM_LOST.meaning)
         else:
             vanish(far)
             answer = await client.answer()
@@ -290,7 +291,7 @@ async def test_a_client_never_reads() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         with pytest.raises((ConnectionError, TimeoutError)):
             await flood(far)
-    assert [summary.reason for summary in it.rig.meter.closed] == ["client_lost"]
+    assert [summary.reason for summary in it.rig.meter.closed] == ["client_stalled"]
 
 
 async def test_an_upstream_never_reads() -> None:
@@ -304,6 +305,7 @@ async def test_an_upstream_never_reads() -> None:
         await client.gone()
         await asyncio.gather(sender, return_exceptions=True)
         far.reset()
+    assert [summary.reason for summary in it.rig.meter.closed] == ["upstream_stalled"]
 
 
 async def flood(peer: Peer) -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from dataplane.realtime import endings, frames, relay
+from dataplane.realtime.effects import Metered
 from dataplane.realtime.gate import HOLD
 from dataplane.realtime.relay import Relay
-from dataplane.realtime.session import Metered, Session
+from dataplane.realtime.session import Session
 from tests.dataplane.realtime.play import (
+    FRAGMENTS,
     KEY,
     MAX,
     TERMS,
@@ -72,7 +74,7 @@ class Running:
 
     def __init__(self) -> None:
         self.session = Session(TERMS)
-        self.relay = Relay(self.session, mask=lambda: KEY, max_message=MAX)
+        self.relay = Relay(self.session, mask=lambda: KEY, max_message=MAX, max_fragments=FRAGMENTS)
         self.peers = {"client": Peer(masked=False, long=LONG_EVENT), "upstream": Peer(masked=True, long=LONG_AUDIO)}
         self.armed = False
         self.fired = 0
@@ -162,6 +164,13 @@ class Running:
     def end(self) -> None:
         self.take(self.relay.end(endings.OPERATOR, "Bye."))
 
+    def drain(self) -> None:
+        self.take(self.relay.end_between_turns(endings.DRAINING, "Bye."))
+
+    def ping(self) -> None:
+        self.take(self.relay.ping_client())
+        self.take(self.relay.ping_upstream())
+
     def fire(self) -> None:
         self.armed = False
         self.fired += 1
@@ -183,6 +192,8 @@ class Running:
 
 BROKEN = Raw(b"\xf3\x80....")
 PING = Frame(frames.PING, b"x")
+TALKING = {"type": "input_audio_buffer.speech_started"}
+SILENT = {"type": "input_audio_buffer.speech_stopped"}
 
 
 def situation(it: Running, name: str) -> None:
@@ -194,6 +205,8 @@ def situation(it: Running, name: str) -> None:
             it.begin()
         case "before a turn":
             it.event("client", CREATE)
+        case "while the user talks":
+            it.event("upstream", TALKING)
         case "in the client's long frame":
             it.begin()
             it.long("client", HALF)
@@ -213,8 +226,9 @@ def situation(it: Running, name: str) -> None:
 
 
 SITUATIONS = [
-    "idle", "in a turn", "in two turns", "before a turn", "in the client's long frame", "in the upstream's long frame",
-    "in both long frames", "in the client's fragments", "in the upstream's fragments",
+    "idle", "in a turn", "in two turns", "before a turn", "while the user talks",
+    "in the client's long frame", "in the upstream's long frame", "in both long frames",
+    "in the client's fragments", "in the upstream's fragments",
 ]  # fmt: skip
 
 Act = tuple[Callable[[Running], object], Callable[[Running], None]]
@@ -234,6 +248,8 @@ ACTS: dict[str, Act] = {
     "turn done": (lambda it: it.free("upstream", message=True), lambda it: it.event("upstream", done("r0"))),
     "upstream lost": (lambda it: True, lambda it: it.lose("upstream")),
     "operator": (lambda it: True, Running.end),
+    "drained": (lambda it: True, Running.drain),
+    "pinged": (lambda it: True, Running.ping),
     "timer": (lambda it: it.armed, Running.fire),
 }
 """What can happen: when it can, and how."""
@@ -279,6 +295,11 @@ class AnyOrder(RuleBasedStateMachine, Running):
     def a_turn_is_over(self, data: st.DataObject) -> None:
         self.event("upstream", done(data.draw(st.sampled_from(sorted(self.begun)))))
 
+    @precondition(lambda self: self.free("upstream", message=True))
+    @rule(what=st.sampled_from([TALKING, SILENT]))
+    def the_user_talks(self, what: object) -> None:
+        self.event("upstream", what)
+
     @precondition(lambda self: self.free("client", message=True))
     @rule(size=st.sampled_from([HALF, HOLD * 2]))
     def the_client_begins_a_long_frame(self, size: int) -> None:
@@ -321,6 +342,14 @@ class AnyOrder(RuleBasedStateMachine, Running):
     @rule()
     def the_gateway_ends_it(self) -> None:
         self.end()
+
+    @rule()
+    def the_gateway_drains_it(self) -> None:
+        self.drain()
+
+    @rule()
+    def the_gateway_pings(self) -> None:
+        self.ping()
 
     @precondition(lambda self: self.armed)
     @rule()

@@ -11,11 +11,12 @@ import pytest
 
 from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings, frames
+from dataplane.realtime.effects import Logged, Unmetered
 from dataplane.realtime.endings import ENDINGS, Ending
 from dataplane.realtime.gate import HOLD
 from dataplane.realtime.relay import MAX_LATE
-from dataplane.realtime.session import Logged, Unmetered
 from tests.dataplane.realtime.play import (
+    FRAGMENTS,
     MAX,
     TERMS,
     Close,
@@ -61,16 +62,23 @@ def told(dialogue: Dialogue, ending: Ending, *, cancelled: bool = True) -> Dialo
     return dialogue >> client(Close(close.code)) << client(Gone())
 
 
+GONE = Close(1001, "client went away")
+
+
 def _client_closed() -> Dialogue:
     dialogue = in_a_turn() >> client(Close(3456, "enough")) << client(Close(3456, "enough"), Gone())
     dialogue << upstream({"type": "response.cancel"}) >> upstream(done("r1")) << Turn("r1", tokens=ONE)
     return dialogue << upstream(Close(3456, "enough")) >> upstream(Gone()) << Over(endings.CLIENT_CLOSED, 3456)
 
 
-def _client_lost() -> Dialogue:
-    dialogue = in_a_turn() >> client(Gone()) << upstream({"type": "response.cancel"}) >> upstream(done("r1"))
-    dialogue << Turn("r1", tokens=ONE) << upstream(Close(1001, "client went away")) >> upstream(Close(1001))
-    return dialogue << upstream(Gone()) << Over(endings.CLIENT_LOST, 1001)
+def _client_lost(ending: Ending) -> Callable[[], Dialogue]:
+    def dialogue() -> Dialogue:
+        lost = in_a_turn()
+        lost.take(lost.relay.client_lost(ending)) << upstream({"type": "response.cancel"}) >> upstream(done("r1"))
+        lost << Turn("r1", tokens=ONE) << upstream(GONE) >> upstream(Close(1001))
+        return lost << upstream(Gone()) << Over(ending, ending.code)
+
+    return dialogue
 
 
 def _upstream_closed() -> Dialogue:
@@ -79,9 +87,13 @@ def _upstream_closed() -> Dialogue:
     return dialogue << client(Gone()) << Over(endings.UPSTREAM_CLOSED, 1012)
 
 
-def _upstream_lost() -> Dialogue:
-    dialogue = in_a_turn() >> upstream(Gone()) << Turn("r1", "lost")
-    return told(dialogue, endings.UPSTREAM_LOST, cancelled=False) << Over(endings.UPSTREAM_LOST, 1011)
+def _upstream_lost(ending: Ending) -> Callable[[], Dialogue]:
+    def dialogue() -> Dialogue:
+        lost = in_a_turn()
+        lost.take(lost.relay.upstream_lost(ending)) << Turn("r1", "lost")
+        return told(lost, ending, cancelled=False) << Over(ending, ending.code)
+
+    return dialogue
 
 
 def _upstream_invalid() -> Dialogue:
@@ -124,49 +136,76 @@ def _protocol_error() -> Dialogue:  # the gate reads nothing behind a breach, th
 RSV = "reserved bits are set and no extension was negotiated"
 
 
-def _too_big() -> Dialogue:
-    dialogue = in_a_turn() >> client(Raw(b"\x81\xff" + (MAX + 1).to_bytes(8, "big") + b"...."))
-    dialogue << client({"type": "error"}, Close(1009, f"message over {MAX} bytes"))
-    dialogue << upstream({"type": "response.cancel"}) >> upstream(done("r1")) << Turn("r1", tokens=ONE)
-    return (
-        dialogue
-        << upstream(Close(1000))
-        >> Timer()
-        << client(Gone())
-        << upstream(Gone())
-        << Over(endings.MESSAGE_TOO_BIG, 1009)
-    )
+def _over_a_limit(ending: Ending, message: bytes, why: str) -> Callable[[], Dialogue]:
+    """The client is not read any more, its Close neither: it has until the timer fires."""
+
+    def dialogue() -> Dialogue:
+        over = in_a_turn() >> client(Raw(message))
+        assert ending.event is not None
+        kind, code = ending.event
+        error = over.heard["client"].popleft()
+        assert isinstance(error, dict)
+        assert (error["error"]["type"], error["error"]["code"]) == (kind, code)
+        over << client(Close(ending.code, why)) << upstream({"type": "response.cancel"}) >> upstream(done("r1"))
+        over << Turn("r1", tokens=ONE) << upstream(Close(1000)) >> Timer() << client(Gone()) << upstream(Gone())
+        return over << Over(ending, ending.code)
+
+    return dialogue
+
+
+def fragments(number: int, *, masked: bool) -> bytes:
+    """A message in so many frames, and never finished."""
+    begun = wire(Frame(frames.TEXT, b"{", False), masked=masked)
+    return begun + wire(Frame(frames.CONTINUATION, b"", False), masked=masked) * (number - 1)
 
 
 def _ambiguous() -> Dialogue:
     text = '{"type":"input_audio_buffer.append","audio":"' + "A" * HOLD + '","type":"session.update"}'
     dialogue = in_a_turn() >> client(text) << client({"type": "error"})
     dialogue << client(Close(1008, "a long audio event holds more than audio"))
-    (
-        dialogue
-        << upstream(Gone())
-        << Turn("r1", "lost")
-        >> Timer()
-        << client(Gone())
-        << Over(endings.AMBIGUOUS_AUDIO, 1008)
-    )
+    dialogue >> upstream(done("r1")) << Turn("r1", tokens=ONE) << upstream(Gone())
+    dialogue >> Timer() << client(Gone()) << Over(endings.AMBIGUOUS_AUDIO, 1008)
     dialogue.cut_off("upstream")
     return dialogue
 
 
 ROWS: dict[Ending, Callable[[], Dialogue]] = {
     endings.CLIENT_CLOSED: _client_closed,
-    endings.CLIENT_LOST: _client_lost,
     endings.UPSTREAM_CLOSED: _upstream_closed,
-    endings.UPSTREAM_LOST: _upstream_lost,
     endings.UPSTREAM_INVALID: _upstream_invalid,
     endings.PROTOCOL_ERROR: _protocol_error,
     endings.BAD_UTF8: _by_client(endings.BAD_UTF8, Frame(frames.TEXT, b'{"a":"\xff"}')),
-    endings.MESSAGE_TOO_BIG: _too_big,
+    endings.MESSAGE_TOO_BIG: _over_a_limit(
+        endings.MESSAGE_TOO_BIG,
+        b"\x81\xff" + (MAX + 1).to_bytes(8, "big") + b"....",
+        f"message over {MAX} bytes",
+    ),
+    endings.TOO_MANY_FRAGMENTS: _over_a_limit(
+        endings.TOO_MANY_FRAGMENTS,
+        fragments(FRAGMENTS + 1, masked=True),
+        f"message in more than {FRAGMENTS} fragments",
+    ),
     endings.AMBIGUOUS_AUDIO: _ambiguous,
-    endings.OPERATOR: _by_us(endings.OPERATOR),
-    endings.DRAINING: _by_us(endings.DRAINING),
-    endings.INTERNAL: _by_us(endings.INTERNAL),
+    **{each: _client_lost(each) for each in (endings.CLIENT_LOST, endings.CLIENT_SILENT, endings.CLIENT_STALLED)},
+    **{
+        each: _upstream_lost(each)
+        for each in (endings.UPSTREAM_LOST, endings.UPSTREAM_SILENT, endings.UPSTREAM_STALLED)
+    },
+    **{
+        each: _by_us(each)
+        for each in (
+            endings.IDLE,
+            endings.DURATION,
+            endings.OPERATOR,
+            endings.DRAINING,
+            endings.INTERNAL,
+            endings.GUARDRAIL,
+            endings.LIMIT,
+            endings.REVOKED,
+            endings.CREDENTIALS_NOT_CONFIGURED,
+            endings.PROJECT_MISSING,
+        )
+    },
 }
 
 
@@ -177,7 +216,8 @@ def test_every_ending_is_told_as_the_table_says(ending: Ending) -> None:
 
 def test_labels_are_unique_and_codes_may_be_sent() -> None:
     assert len({ending.label for ending in ENDINGS}) == len(ENDINGS)
-    assert {ending.code for ending in ENDINGS} <= frames.LEGAL_CODES
+    assert all(ending.code in frames.LEGAL_CODES or 4000 <= ending.code < 5000 for ending in ENDINGS)
+    assert ROWS.keys() == set(ENDINGS)
 
 
 # -- order ---------------------------------------------------------------------------------------------------------
@@ -214,22 +254,106 @@ def test_a_lost_upstream_does_not_leave_a_client_that_never_answers() -> None:
     (dialogue << Over(endings.OPERATOR, 1001)).over()
 
 
-def test_a_bad_close_is_answered_and_the_connection_ended() -> None:
-    for payload, ending in ((b"\x03\xee", endings.PROTOCOL_ERROR), (b"\x03\xe8\xff", endings.BAD_UTF8)):
-        dialogue = play() >> upstream(CREATED) << client(CREATED) >> client(Frame(frames.CLOSE, payload))
-        close = dialogue.heard["client"].popleft()
-        assert isinstance(close, Close)
-        assert close.code == ending.code
-        (dialogue << client(Gone()) << upstream(Close(1000)) >> upstream(Gone())).heard["ledger"].clear()
-        dialogue.over()
+LEGAL = [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999]
+ILLEGAL = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535]
+BAD_CLOSES = [
+    *((code.to_bytes(2, "big") + b"why", 1002) for code in ILLEGAL),
+    (b"x", 1002),
+    (b"\x03\xe8" + b"r" * 124, 1002),
+    (b"\x03\xe8\xff", 1007),
+]
 
 
-@pytest.mark.parametrize(("payload", "code"), [(b"\x03\xee", 1002), (b"\x03\xe8\xff", 1007), (b"x", 1002)])
+@pytest.mark.parametrize("reason", ["", "why", "\u00e4" * 61, "r" * 123])
+@pytest.mark.parametrize("code", LEGAL)
+def test_a_legal_close_reaches_the_other_side_as_it_was(code: int, reason: str) -> None:
+    close = Close(code, reason)
+    (play() >> client(close) << client(close, Gone()) << upstream(close)).over()
+    (play() >> upstream(close) << upstream(close, Gone()) << client(close)).over()
+
+
+@pytest.mark.parametrize(("payload", "code"), BAD_CLOSES)
+def test_a_clients_bad_close_is_answered_with_its_code(payload: bytes, code: int) -> None:
+    dialogue = in_a_turn() >> client(Raw(wire(Frame(frames.CLOSE, payload), masked=True)))
+    assert isinstance(close := dialogue.heard["client"].popleft(), Close)
+    assert close.code == code
+    dialogue << upstream({"type": "response.cancel"}) >> upstream(done("r1")) << Turn("r1", tokens=ONE)
+    dialogue << upstream(Close(1000)) >> upstream(Gone()) >> Timer()
+    assert dialogue.relay.ending in (endings.PROTOCOL_ERROR, endings.BAD_UTF8)
+    assert dialogue.relay.ending.code == code
+
+
+@pytest.mark.parametrize(("payload", "code"), BAD_CLOSES)
 def test_an_upstreams_bad_close_is_answered_with_its_code(payload: bytes, code: int) -> None:
     dialogue = play() >> upstream(CREATED, Frame(frames.CLOSE, payload)) << upstream(Close(code), Gone())
     dialogue << client(CREATED, {"type": "error"})
     assert isinstance(close := dialogue.heard["client"].popleft(), Close)
     assert close.code == 1011
+
+
+UPSTREAM_BREACHES = {
+    "masked": (wire(CREATED, masked=True), 1002),
+    "reserved bits": (b"\xc1\x00", 1002),
+    "unknown opcode": (b"\x83\x00", 1002),
+    "continuation of nothing": (b"\x80\x00", 1002),
+    "long Ping": (b"\x89\x7e\x00\x7e", 1002),
+    "too big": (b"\x81\x7f" + (MAX + 1).to_bytes(8, "big"), 1009),
+    "too many fragments": (fragments(FRAGMENTS + 1, masked=False), 1009),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), UPSTREAM_BREACHES.values(), ids=UPSTREAM_BREACHES)
+def test_an_upstream_that_breaks_the_protocol_or_a_limit_is_told_and_left(data: bytes, code: int) -> None:
+    dialogue = in_a_turn() >> upstream(Raw(data)) << upstream(Close(code), Gone()) << Turn("r1", "lost")
+    told(dialogue, endings.UPSTREAM_INVALID, cancelled=False) << Over(endings.UPSTREAM_INVALID, 1011)
+    dialogue.over()
+
+
+def test_as_many_fragments_as_are_allowed_go_through() -> None:
+    dialogue = in_a_turn()
+    for side in ("client", "upstream"):
+        data = fragments(FRAGMENTS - 1, masked=side == "client")
+        dialogue.feed(side, data + wire(Frame(frames.CONTINUATION, b"}"), masked=side == "client"))
+        dialogue.feed(side, wire("{}", masked=side == "client"))
+    dialogue << upstream({}, {}) << client({}, {})
+    dialogue.over()
+
+
+def test_messages_are_counted_on_each_leg() -> None:
+    dialogue = in_a_turn()
+    audio = {"type": "input_audio_buffer.append", "audio": "A" * 400}
+    parts = [Frame(frames.TEXT, b'{"type":', False), Frame(frames.PING), Frame(frames.CONTINUATION, b'"x"}')]
+    dialogue >> client(audio, CREATE, b"binary", "nonsense", *parts) >> upstream(SAID, SAID, {"type": "x"})
+    dialogue.feed("client", LONG_AUDIO).feed("upstream", LONG_EVENT)
+    assert (dialogue.relay.client_messages, dialogue.relay.upstream_messages) == (6, 2 + 4)
+
+
+# -- pings of ours -------------------------------------------------------------------------------------------------
+
+
+def test_either_side_is_pinged_where_a_ping_fits() -> None:
+    dialogue = in_a_turn() >> upstream(Frame(frames.TEXT, SAYING, False))
+    dialogue.take(dialogue.relay.ping_client()).take(dialogue.relay.ping_upstream())
+    (dialogue << client(Frame(frames.PING)) << upstream(Frame(frames.PING))).over()
+
+
+def test_nobody_is_pinged_in_the_middle_of_a_frame() -> None:
+    dialogue = in_a_turn().feed("client", LONG_AUDIO[:HALF]).feed("upstream", LONG_EVENT[:HALF])
+    assert dialogue.relay.ping_client() == dialogue.relay.ping_upstream() == []
+    dialogue.feed("client", LONG_AUDIO[HALF:]).feed("upstream", LONG_EVENT[HALF:])
+    dialogue.take(dialogue.relay.ping_client()).take(dialogue.relay.ping_upstream())
+    dialogue << client({"type": SAID["type"]}, Frame(frames.PING))
+    (dialogue << upstream({"type": "input_audio_buffer.append"}, Frame(frames.PING))).over()
+
+
+def test_nobody_is_pinged_behind_close_or_when_gone() -> None:
+    dialogue = in_a_turn()
+    dialogue.take(dialogue.relay.end(endings.OPERATOR, "Bye."))
+    assert dialogue.relay.ping_client() == []
+    dialogue >> upstream(done("r1"))
+    assert dialogue.relay.ping_upstream() == []
+    dialogue >> client(Gone()) >> upstream(Gone())
+    assert dialogue.relay.ping_client() == dialogue.relay.ping_upstream() == []
 
 
 def test_a_client_that_has_gone_hears_nothing_and_says_nothing() -> None:

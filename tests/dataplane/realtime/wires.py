@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+from dataplane.metering.prices import Cost
+from dataplane.metering.usage import Usage
 from dataplane.realtime import frames, relay
-from dataplane.realtime.legs import Leg, LiveSession
+from dataplane.realtime.legs import Leg
+from dataplane.realtime.live import LiveSession
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.table import SessionLimits, Table, Timeouts
+from dataplane.tracing import Handshake, Timing
 from tests.dataplane.rig import BEARER, REQUIRED, SECRETS, Remembering, Rig, backend, provider, table
 
 PATH = "/v1/realtime?model=gpt-realtime"
@@ -83,9 +87,12 @@ class Peer:
         self.reader, self.writer = reader, writer
         self.key = MASK if masks else None
         self.request = b""
+        self.wrote = self.got = 0
+        """Bytes that were sent, and bytes that were read as frames: behind the handshake."""
         _PEERS.append(self)
 
     def write(self, data: bytes) -> None:
+        self.wrote += len(data)
         self.writer.write(data)
 
     def send(self, payload: bytes, opcode: int = frames.TEXT) -> None:
@@ -93,6 +100,10 @@ class Peer:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.write(close_frame(code, reason, self.key))
+
+    def sleep(self) -> None:
+        """Read nothing from now on, as a process that was stopped does; the kernel goes on."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
     def reset(self) -> None:
         """Vanish: the other end gets a TCP reset."""
@@ -125,6 +136,7 @@ class Peer:
                     length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8), "big")
                 key = await self.reader.readexactly(4) if second & 0x80 else b"\0\0\0\0"
                 payload = await self.reader.readexactly(length)
+                self.got += 2 + {126: 2, 127: 8}.get(second & 0x7F, 0) + (4 if second & 0x80 else 0) + length
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         return first & 0x0F, frames.unmasked(payload, key)
@@ -144,10 +156,51 @@ class Peer:
                 return (int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else (1005, "")
         return 1006, ""
 
+    async def answering(self) -> list[tuple[int, bytes]]:
+        """Answer every Ping until the connection is gone, or the other end says Close; the other frames."""
+        others: list[tuple[int, bytes]] = []
+        async with asyncio.timeout(PATIENCE):
+            while (found := await self.frame()) is not None:
+                if found[0] == frames.PING:
+                    self.send(found[1], frames.PONG)
+                else:
+                    others.append(found)
+                if found[0] == frames.CLOSE:
+                    break
+        return others
+
     async def gone(self) -> None:
         """Read until the connection is gone."""
         while await self.frame() is not None:
             pass
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Contexts for the legs that are encrypted; of each one for the server and one for the client."""
+
+    front: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+    back: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+
+
+PLAIN = Tls()
+
+
+class Tracer:
+    """Remembers what it is told; a handshake's reference is its session's id."""
+
+    def __init__(self) -> None:
+        self.handshakes: list[Handshake] = []
+        self.turns: list[tuple[Usage, Timing, object]] = []
+
+    def handshake(self, done: Handshake) -> object:
+        self.handshakes.append(done)
+        return done.session
+
+    def turn(
+        self, usage: Usage, cost: Cost, timing: Timing, handshake: object | None = None, *, traceparent: str = ""
+    ) -> None:
+        self.turns.append((usage, timing, handshake))
 
 
 async def dial(rig: Rig, *, tls: ssl.SSLContext | None = None, limit: int = 2**16) -> Peer:
@@ -211,10 +264,12 @@ async def gateway(
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
     upstream_tls: ssl.SSLContext | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
     it = Gateway(
         meter=meter,
+        tracer=tracer,
         limits=limits,
         addresses=AddressPolicy(allow_loopback=True),
         upstream_tls=upstream_tls,
@@ -235,13 +290,20 @@ class Pair:
 
     rig: Rig
     upstream: Upstream
+    tls: Tls = PLAIN
+    tracer: Tracer = field(default_factory=Tracer)
 
-    async def session(self, *, tls: ssl.SSLContext | None = None, limit: int = 2**16) -> tuple[Peer, Peer]:
+    async def dial(self, *, limit: int = 2**16) -> Peer:
+        """A client's connection, on which nothing was said yet."""
+        return await dial(self.rig, tls=self.tls.front[1] if self.tls.front else None, limit=limit)
+
+    async def session(self, *, limit: int = 2**16) -> tuple[Peer, Peer]:
         """A session after `session.created`: client and upstream."""
-        client = await dial(self.rig, tls=tls, limit=limit)
+        client = await self.dial(limit=limit)
         client.write(handshake())
         far = await self.upstream.opened()
         assert (await client.answer()).status == 101
+        client.wrote, far.wrote = 0, len(frames.frame(frames.TEXT, CREATED))
         assert (await client.event())["type"] == "session.created"
         return client, far
 
@@ -254,13 +316,22 @@ class Pair:
 
 @asynccontextmanager
 async def pair(
-    limits: Limits | None = None, *, timeouts: Timeouts | None = None, session: SessionLimits | None = None
+    limits: Limits | None = None,
+    *,
+    timeouts: Timeouts | None = None,
+    session: SessionLimits | None = None,
+    tls: Tls = PLAIN,
 ) -> AsyncIterator[Pair]:
     policies = REQUIRED.model_copy(update={"session": (session,)}) if session else REQUIRED
-    async with upstreams() as upstream:
+    server, trusting = tls.back or (None, None)
+    tracer = Tracer()
+    async with upstreams(tls=server) as upstream:
         served = backend(provider(upstream.url), timeouts=timeouts or Timeouts())
-        async with gateway(table(served, policies), limits=limits) as rig:
-            yield Pair(rig, upstream)
+        front = tls.front[0] if tls.front else None
+        async with gateway(
+            table(served, policies), limits=limits, tls=front, upstream_tls=trusting, tracer=tracer
+        ) as rig:
+            yield Pair(rig, upstream, tls, tracer)
 
 
 def _timers() -> list[object]:

@@ -1,0 +1,31 @@
+"""Durations and sizes of Backends and Policies in the table's terms: seconds and bytes, the defaults filled in."""
+
+from __future__ import annotations
+
+import crds.backend
+import crds.policy
+from crds.quantities import seconds, size
+from dataplane import table
+
+
+def timeouts(written: crds.backend.Timeouts | None) -> table.Timeouts:
+    """How long providers are waited for."""
+    said = written.model_dump(exclude_none=True, by_alias=False) if written else {}
+    return table.Timeouts.model_validate({name: seconds(duration) for name, duration in said.items()})
+
+
+def session_limits(
+    written: crds.policy.SessionLimits | None, policy: str, subjects: tuple[table.Subject, ...]
+) -> table.SessionLimits | None:
+    """What a session may take. One block holds whole, so the rest are defaults, and no other Policy's."""
+    if written is None:
+        return None
+    default = table.SessionLimits()
+    return table.SessionLimits(
+        policy=policy,
+        subjects=subjects,
+        idle=seconds(written.idle) if written.idle else default.idle,
+        duration=seconds(written.duration) if written.duration else default.duration,
+        max_message=size(written.max_message) if written.max_message else default.max_message,
+        max_fragments=written.max_fragments or default.max_fragments,
+    )

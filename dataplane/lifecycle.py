@@ -1,0 +1,74 @@
+"""What a gateway has from its start to its stop, and how that ends: port, sessions, upstream connections, timers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dataplane.drain import MESSAGE, SOCKETS, Left
+from dataplane.overload import LOOK, Overload
+from dataplane.port import Port
+from dataplane.pulse import Every
+from dataplane.realtime import endings
+from dataplane.realtime.service import Realtime
+from dataplane.services import Services
+
+LAG_EVERY = 0.25
+"""Seconds between two measurements of how late the event loop is."""
+
+
+@dataclass(slots=True)
+class Running:
+    """`start` it once, and `stop` it as often as you like."""
+
+    port: Port
+    services: Services
+    sessions: Realtime
+    overload: Overload
+    _timers: list[Every] = field(default_factory=list)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Raises OSError if the address is taken; then there is nothing to stop."""
+        try:
+            await self.port.start(host, port, tls)
+        except OSError:
+            await self.services.pool.close()
+            raise
+        meter = self.services.meter
+        meter.capacity(self.services.limits.sessions)
+        self.overload.look()
+        self._timers = [Every(LAG_EVERY, meter.loop_lag), Every(LOOK, lambda _: self.overload.look())]
+
+    @property
+    def accepting(self) -> bool:
+        return self.port.open
+
+    def left(self) -> Left:
+        legs = len(self.services.splices)  # two of a tunnel; one, while what it held is sent
+        return Left(self.sessions.live(), self.port.requests, (legs + 1) // 2)
+
+    def close(self) -> None:
+        """Accept no connection and no session any more."""
+        self.port.close()
+        self.sessions.refuse_new()
+
+    def end_between_turns(self) -> None:
+        """End each session as soon as it is between turns."""
+        self.sessions.end_between_turns(endings.DRAINING, MESSAGE)
+
+    async def stop(self, grace: float) -> None:
+        """End everything that is under way: sessions get their event and Close, requests have `grace` seconds,
+        and tunnels are cut then."""
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(self.port.stop(grace))
+            ends.create_task(self.sessions.stop())
+        for leg in list(self.services.splices):
+            leg.abort()
+        for timer in self._timers:
+            timer.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOCKETS):
+                await self.services.pool.close()
+                await self.port.closed()

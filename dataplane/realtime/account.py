@@ -1,0 +1,88 @@
+"""The account of one session: a record for each turn and each transcription, once, and their sums."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import replace
+from typing import Final
+
+from dataplane.metering.usage import NO_TOKENS, Status, Tokens, Usage
+from dataplane.realtime.effects import Effect, Metered
+from dataplane.realtime.terms import Terms
+
+SEEN: Final = 4096
+"""Finished turns that are remembered, so that one said twice is counted once; and as many that are under way."""
+
+
+class Account:
+    """Puts its records among `effects`."""
+
+    def __init__(self, terms: Terms, effects: deque[Effect]) -> None:
+        self.turns = 0
+        self.tokens = NO_TOKENS
+        """As the provider reported them."""
+        self.estimated = NO_TOKENS
+        """Of what it reported nothing of."""
+        self.model = ""
+        """The model that the upstream says it serves."""
+        self._terms = terms
+        self._effects = effects
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._ids = 0
+
+    def own_id(self, prefix: str = "event") -> str:
+        """An id of ours, unique everywhere."""
+        self._ids += 1
+        return f"{prefix}_gw_{self._terms.id}_{self._ids}"
+
+    def knows(self, key: str) -> bool:
+        """Was this counted?"""
+        return key in self._seen
+
+    def once(self, key: str) -> bool:
+        """Is this the first time that it is to be counted?"""
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > SEEN:
+            self._seen.popitem(last=False)
+        return True
+
+    def turn(self, response_id: str, status: Status, tokens: Tokens | None, *, estimated: bool) -> None:
+        """A turn is over."""
+        self.turns += 1
+        self._record(self._usage(response_id, status, tokens, estimated=estimated))
+
+    def transcription(self, item: str, model: str, tokens: Tokens | None, status: Status, *, estimated: bool) -> None:
+        """What the user said was transcribed, or should have been."""
+        usage = self._usage(item, status, tokens, estimated=estimated)
+        self._record(
+            replace(usage, operation="transcription", request_model=model, response_model=model, public_model=model)
+        )
+
+    def _usage(self, response_id: str, status: Status, tokens: Tokens | None, *, estimated: bool) -> Usage:
+        terms = self._terms
+        return Usage(
+            id=self.own_id("use"),
+            operation="realtime_inference",
+            status=status,
+            tokens=tokens,
+            provider=terms.provider,
+            provider_kind=terms.provider_kind,
+            request_model=terms.upstream_model,
+            response_model=self.model,
+            route=terms.route,
+            backend=terms.backend,
+            caller=terms.caller,
+            session=terms.id,
+            response_id=response_id,
+            estimated=estimated,
+            public_model=terms.public_model,
+        )
+
+    def _record(self, usage: Usage) -> None:
+        if usage.tokens is not None and usage.estimated:
+            self.estimated += usage.tokens
+        elif usage.tokens is not None:
+            self.tokens += usage.tokens
+        self._effects.append(Metered(usage))

@@ -1,0 +1,69 @@
+"""What is told of a request for a session once it is answered: a metric, and a span."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from dataplane.exchange import Exchange
+from dataplane.realtime.live import LiveSession
+from dataplane.services import Services
+from dataplane.tracing import Handshake
+from dataplane.upstreams.choose import Destination
+
+_TLS = ("https", "wss")
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def epoch() -> float:
+    """What to add to a moment of the loop's clock to have seconds since the epoch."""
+    return time.time() - loop_time()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request: as much of it as was found out."""
+
+    exchange: Exchange
+    services: Services
+    began: float = field(default_factory=loop_time)
+    destination: Destination | None = None
+    live: LiveSession | None = None
+
+    def answered(self, status: int, code: str = "") -> object | None:
+        """Count the answer; `code` is the refusal's. A reference to its span, for the turns that follow."""
+        exchange, now = self.exchange, loop_time()
+        route, backend = exchange.route.name, exchange.backend.name
+        self.services.meter.handshake(route, backend, status, now - self.began)
+        provider = self.destination.provider if self.destination else None
+        dialled, since = self.live.dialled if self.live else None, epoch()
+        return self.services.tracer.handshake(
+            Handshake(
+                session=exchange.id,
+                route=route,
+                backend=backend,
+                caller=exchange.caller,
+                began=self.began + since,
+                ended=now + since,
+                status=status,
+                code=code,
+                provider=provider.name if provider else "",
+                provider_kind=provider.kind if provider else "",
+                model=self.destination.upstream_model if self.destination else "",
+                upstream=_address(provider.url) if provider else "",
+                dialled=None if dialled is None else dialled + since,
+                traceparent=exchange.headers.get("traceparent", ""),
+            )
+        )
+
+
+def _address(url: str) -> str:
+    """`host:port` of a provider's URL."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme in _TLS else 80)}"

@@ -1,0 +1,94 @@
+"""What follows from a message beside its bytes: usage, the progress of turns, log entries, events of ours, the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dataplane.metering.usage import Usage
+from dataplane.realtime import events
+from dataplane.realtime.endings import Ending
+
+Direction = Literal["client", "upstream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A turn, or a transcription, is over."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """Something that may have held usage could not be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event to log: what it was, never what it said."""
+
+    direction: Direction
+    type: str
+    event_id: str
+    response_id: str
+    size: int
+
+
+Trigger = Literal["voice", "client"]
+"""Why a turn began: the user fell silent (server VAD), or the client asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """A turn is due: from here on the user waits for it."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A turn has begun. Where its beginning is never said, Metered comes alone."""
+
+    response_id: str
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """The first audio of a turn has come."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A turn was cut off, by the user's voice or by the client's cancel; its Metered comes next."""
+
+    response_id: str
+    by: Trigger
+
+
+Progress = Prompted | Began | Spoke | Interrupted
+"""How turns go; when each came is for whoever has a clock to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """An event of ours, to the client or to the upstream."""
+
+    to: Direction
+    event: events.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The session is over."""
+
+    ending: Ending
+    message: str
+
+
+Effect = Metered | Unmetered | Logged | Progress | Tell | Finish

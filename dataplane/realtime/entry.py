@@ -1,0 +1,117 @@
+"""What is kept of a session beside its connections, and what is told of it: while it runs, and once it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from dataplane.metering.records import SessionSummary, usd
+from dataplane.metering.usage import Usage
+from dataplane.realtime.legs import Leg
+from dataplane.realtime.live import LiveSession
+from dataplane.realtime.relay import Ended
+from dataplane.realtime.timing import Timings
+from dataplane.services import Meter
+from dataplane.table import Model, Price
+from dataplane.upstreams.choose import find
+
+Carried = tuple[int, int, int]
+"""Of one leg: bytes received, bytes sent, messages received."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One session, open or being opened."""
+
+    live: LiveSession
+    price: Price | None
+    """The Backend's own, of the session's model."""
+    models: tuple[Model, ...]
+    """The Backend's, for what else the session uses: its transcription model."""
+    request: asyncio.Task[object] | None
+    """Who opens it."""
+    refused: bool = False
+    """Was that cancelled, because the gateway is shutting down?"""
+    counted: bool = False
+    """Was the client answered? Until then it is a request, not a session."""
+    span: object | None = None
+    """Of the handshake."""
+    timings: Timings = field(default_factory=Timings)
+    cost: Decimal | None = None
+    estimated_cost: Decimal | None = None
+    _told: dict[str, Carried] = field(default_factory=dict)
+    """What the meter knows of each leg's traffic."""
+
+    def price_of(self, usage: Usage) -> Price | None:
+        """The Backend's own price of what was used."""
+        if usage.operation == "realtime_inference":
+            return self.price
+        found = find(self.models, usage.request_model)
+        return found[0].price if found else None
+
+    def charge(self, amount: Decimal | None, *, estimated: bool) -> None:
+        """Add USD to what the session has cost; None where the price is not known."""
+        if amount is None:
+            return
+        if estimated:
+            self.estimated_cost = (self.estimated_cost or Decimal(0)) + amount
+        else:
+            self.cost = (self.cost or Decimal(0)) + amount
+
+    def tell_traffic(self, meter: Meter) -> None:
+        """Count what the session has carried since the last time."""
+        terms, relay = self.live.session.terms, self.live.relay
+        messages = {"client": relay.client_messages, "upstream": relay.upstream_messages}
+        for side, leg in self._legs().items():
+            carried = leg.received, leg.sent, messages[side]
+            before = self._told.get(side, (0, 0, 0))
+            if carried != before:
+                self._told[side] = carried
+                received, sent, count = (new - old for new, old in zip(carried, before, strict=True))
+                meter.traffic(terms.route, terms.backend, side, received, sent, count)
+
+    def _legs(self) -> dict[str, Leg]:
+        legs = {"upstream": self.live.upstream}
+        return legs if self.live.client is None else {"client": self.live.client, **legs}
+
+    def summary(self, effect: Ended) -> SessionSummary:
+        """For the record of the session."""
+        session, terms = self.live.session, self.live.session.terms
+        return SessionSummary(
+            id=terms.id,
+            route=terms.route,
+            backend=terms.backend,
+            provider=terms.provider,
+            model=session.model or terms.upstream_model,
+            seconds=self.live.age,
+            close_code=effect.close.code,
+            reason=effect.ending.label,
+            initiator=effect.ending.initiator,
+            caller=terms.caller,
+            turns=session.turns,
+            tokens=session.tokens,
+            estimated=session.estimated,
+            cost=self.cost,
+            estimated_cost=self.estimated_cost,
+        )
+
+    def shown(self) -> dict[str, object]:
+        """For whoever runs the gateway: neither content nor keys."""
+        session, terms, ending = self.live.session, self.live.session.terms, self.live.relay.ending
+        return {
+            "id": terms.id,
+            "route": terms.route,
+            "backend": terms.backend,
+            "provider": terms.provider,
+            "model": session.model or terms.upstream_model,
+            "caller": {"namespace": terms.caller.namespace, "key": terms.caller.key, "team": terms.caller.team},
+            "seconds": round(self.live.age, 3),
+            "turns": session.turns,
+            "tokens": session.tokens.nonzero(),
+            "estimated_tokens": session.estimated.nonzero(),
+            "cost_usd": usd(self.cost),
+            "estimated_cost_usd": usd(self.estimated_cost),
+            "bytes": {side: {"received": leg.received, "sent": leg.sent} for side, leg in self._legs().items()},
+            "ending": ending.label if ending is not None else None,
+        }

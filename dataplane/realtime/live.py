@@ -1,0 +1,356 @@
+"""A live session: its two connections, its clocks, and the carrying out of what its relay decides.
+
+`LiveSession` is all I/O of a session after the handshakes: it feeds bytes to the relay, writes what comes out,
+keeps the timers of the relay and of the watch, and holds back whoever is too fast. It lives until both connections
+are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from dataplane.realtime import endings, relay
+from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.endings import Ending
+from dataplane.realtime.frames import Close
+from dataplane.realtime.legs import Fate, Leg
+from dataplane.realtime.relay import Action, Ended, Relay
+from dataplane.realtime.session import Refused, Session
+from dataplane.realtime.watch import Pulse, Watch
+from dataplane.services import Limits
+from dataplane.table import SessionLimits
+
+SLICE = 16 * 1024
+"""Bytes of the client's that are judged at a time. Our answers to them may be thirty times as long: between slices
+a client that does not read them is held back."""
+EARLY = 1024 * 1024
+"""Bytes of the upstream's that are kept while the client has not been answered."""
+LATE = 0.001
+"""Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
+
+log = structlog.get_logger("tidegate.session")
+
+
+class Hooks(Protocol):
+    """Where a session's effects go."""
+
+    def metered(self, live: LiveSession, effect: Metered) -> None: ...
+
+    def unmetered(self, live: LiveSession, effect: Unmetered) -> None: ...
+
+    def logged(self, live: LiveSession, effect: Logged) -> None: ...
+
+    def progressed(self, live: LiveSession, effect: Progress) -> None: ...
+
+    def carried(self, live: LiveSession) -> None:
+        """More may have gone over the wires. Comes every `Limits.ping` seconds or oftener."""
+
+    def ended(self, live: LiveSession, effect: Ended) -> None: ...
+
+
+class LiveSession:
+    """A session with its connections. The upstream's is there first; `attach` adds the client's.
+
+    `limits`: what the session may take; `patience`: how long peers are waited for."""
+
+    def __init__(
+        self, session: Session, hooks: Hooks, limits: SessionLimits, patience: Limits, *, reads: bool = True
+    ) -> None:
+        self.session = session
+        self.limits = limits
+        self.relay = Relay(
+            session,
+            mask=lambda: secrets.token_bytes(4),
+            max_message=limits.max_message,
+            max_fragments=limits.max_fragments,
+            reads=reads,
+        )
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        self.dialled: float | None = None
+        """When the upstream was."""
+        self.opened: asyncio.Future[Refused | None] = loop.create_future()
+        """Set by the upstream's first event (None), its refusal, or its end."""
+        self._patience = patience
+        self.upstream = self._leg(self._from_upstream, self._upstream_lost)
+        self.client: Leg | None = None
+        self._hooks = hooks
+        self._early = bytearray()
+        self._unread = bytearray()
+        """Bytes of the client's that wait until it has read our answers to those before."""
+        self._answering = False
+        """The client is sent answers of ours faster than it reads."""
+        self._ponging = False
+        """The upstream is sent answers of ours faster than it reads."""
+        self._timer: asyncio.TimerHandle | None = None
+        """The relay's."""
+        self._watch: Watch | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        """The watch's."""
+        self._over = False
+        self.failed = False
+        """Has a fault of ours ended it?"""
+        self._ended: Ended | None = None
+        """How it ended, until that is reported."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return asyncio.get_running_loop().time() - self._started
+
+    def attach(self) -> Leg:
+        """The protocol for the client's connection, to be made at once. The client is first sent what the upstream
+        has said already."""
+        early, self._early = bytes(self._early), bytearray()
+        self.client = self._leg(self._from_client, self._client_lost, early)
+        self._watch = Watch(
+            asyncio.get_running_loop().time(),
+            started=self._started,
+            ping=self._patience.ping,
+            silence=self._patience.silence,
+            idle=self.limits.idle,
+            duration=self.limits.duration,
+        )
+        self._look_later(self._watch)
+        return self.client
+
+    def _leg(self, receive: Callable[[bytes], None], lost: Callable[[], None], first: bytes = b"") -> Leg:
+        return Leg(receive, lost, self._balance, stall=self._patience.client_idle, first=first)
+
+    def end(self, ending: Ending, message: str) -> None:
+        """End the session for a reason of the gateway's."""
+        self._perform(lambda: self.relay.end(ending, message))
+
+    def end_between_turns(self, ending: Ending, message: str) -> None:
+        """End the session for a reason of the gateway's, as soon as it is between turns."""
+        self._perform(lambda: self.relay.end_between_turns(ending, message))
+
+    def abandon(self) -> None:
+        """The client was never answered: let the upstream go, if it was ever there."""
+        self._perform(self.relay.client_lost)
+        if not self.upstream.connected:
+            self._perform(self.relay.upstream_lost)
+
+    # -- events of the connections -----------------------------------------------------------------------------
+
+    def _from_client(self, data: bytes) -> None:
+        if self._unread or self._answering or len(data) > SLICE:
+            self._unread += data
+            self._read_on()
+        else:
+            self._judge(data)
+
+    def _read_on(self) -> None:
+        """Judge what the client has sent, as far as it reads what we answer."""
+        while self._unread and not self._answering:
+            data = bytes(self._unread[:SLICE])
+            del self._unread[:SLICE]
+            self._judge(data)
+
+    def _judge(self, data: bytes) -> None:
+        answered = self._perform(lambda: self.relay.from_client(data))
+        if answered and self.client is not None and self.client.full:
+            self._answering = True
+            self._balance()
+
+    def _from_upstream(self, data: bytes) -> None:
+        sent = self.upstream.sent
+        self._perform(lambda: self.relay.from_upstream(data))
+        if self.upstream.full and self.upstream.sent != sent:
+            self._ponging = True
+            self._balance()
+        self._announce()
+
+    def _client_lost(self) -> None:
+        fate = self.client.fate if self.client is not None else "lost"
+        self._perform(lambda: self.relay.client_lost(_CLIENT_GONE[fate]))
+        self._report()
+
+    def _upstream_lost(self) -> None:
+        self._perform(lambda: self.relay.upstream_lost(_UPSTREAM_GONE[self.upstream.fate]))
+        self._announce()
+        self._report()
+
+    def _announce(self) -> None:
+        """Tell whoever waits for the upstream's first word."""
+        if self.opened.done():
+            return
+        opened, ending = self.session.opened, self.relay.ending
+        if isinstance(opened, Refused):
+            if opened.code or ending is not None:  # an error without a code is explained by the Close behind it
+                self.opened.set_result(replace(opened, close_reason=self.relay.close.reason))
+        elif opened:
+            self.opened.set_result(None)
+        elif ending is not None:
+            self.opened.set_result(Refused("", "", self.relay.close.reason))
+
+    def _expired(self) -> None:
+        self._timer = None
+        self._perform(self.relay.expired)
+
+    # -- the clocks --------------------------------------------------------------------------------------------
+
+    def _look_later(self, watch: Watch) -> None:
+        self._looking = asyncio.get_running_loop().call_at(watch.due + LATE, self._look, watch)
+
+    def _look(self, watch: Watch) -> None:
+        """Do what the clocks ask for. What follows an ending has times of its own."""
+        self._looking = None
+        if self.relay.ending is None:
+            self._perform(lambda: self._asked_for(watch))
+        if self.relay.ending is None and not self._over:
+            self._look_later(watch)
+
+    def _asked_for(self, watch: Watch) -> list[Action]:
+        self._hooks.carried(self)
+        now, here = asyncio.get_running_loop().time(), self.relay
+        ending = watch.look(now, here.client_messages + here.upstream_messages)
+        if ending is not None:
+            return here.end(ending, _TIMES_UP[ending].format(self.limits))
+        actions = self._checked(self.upstream, watch.upstream, here.ping_upstream, now)
+        if self.client is not None:
+            actions += self._checked(self.client, watch.client, here.ping_client, now)
+        return actions
+
+    def _checked(self, leg: Leg, pulse: Pulse, ping: Callable[[], list[Action]], now: float) -> list[Action]:
+        """See whether a peer lives; ask one that is quiet, and give up one that is dead."""
+        match pulse.look(now, leg.received, excused=leg.excused):
+            case "quiet" if asking := ping():
+                pulse.asked()
+                return asking
+            case "dead":
+                leg.give_up("silent")
+        return []
+
+    # -- carrying out ------------------------------------------------------------------------------------------
+
+    def _perform(self, decide: Callable[[], list[Action]]) -> bool:
+        """Carry out what the relay decides; whether the client was written to. A fault of ours ends this
+        session, and no other."""
+        wrote = failed = False
+        if self._over:
+            return wrote
+        try:
+            for action in decide():
+                try:
+                    wrote |= self._act(action)
+                except Exception as error:  # the others are carried out all the same: the end may be among them
+                    self._note_fault(error)
+                    failed = True
+        except Exception as error:
+            self._note_fault(error)
+            failed = True
+        if failed:
+            self._fail()
+        return wrote
+
+    def _act(self, action: Action) -> bool:
+        match action:
+            case relay.ToClient(data=data):
+                self._to_client(data)
+                return True
+            case relay.ToUpstream(data=data):
+                self.upstream.write(data)
+            case relay.DropClient():
+                if self.client is not None:
+                    self.client.drop()
+            case relay.DropUpstream():
+                self.upstream.drop()
+            case relay.Wait(seconds=seconds):
+                self._wait(seconds)
+            case Metered():
+                self._hooks.metered(self, action)
+            case Unmetered():
+                self._hooks.unmetered(self, action)
+            case Logged():
+                self._hooks.logged(self, action)
+            case Prompted() | Began() | Spoke() | Interrupted():
+                self._hooks.progressed(self, action)
+            case Ended():
+                self._end(action)
+        return False
+
+    def _to_client(self, data: bytes) -> None:
+        if self.client is not None:
+            self.client.write(data)
+        else:
+            self._early += data
+            self._balance()
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._expired)
+
+    def _balance(self) -> None:
+        """Who is read from: a leg whose bytes the other leg can take, and who takes our answers to it."""
+        if self.client is None:
+            self.upstream.read(len(self._early) < EARLY)
+            return
+        if self._answering and not self.client.full:
+            self._answering = False
+            self._read_on()
+        self._ponging = self._ponging and self.upstream.full
+        self.upstream.read(not self.client.full and not self._ponging)
+        self.client.read(not self.upstream.full and not self._answering)
+
+    def _end(self, ended: Ended) -> None:
+        self._over = True
+        self._wait(None)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._ended = ended
+        self._report()
+
+    def _report(self) -> None:
+        """Report the end, once both connections are gone."""
+        if self._ended is None or self.upstream.connected or (self.client is not None and self.client.connected):
+            return
+        ended, self._ended = self._ended, None
+        self._hooks.ended(self, ended)
+
+    # -- faults of ours ----------------------------------------------------------------------------------------
+
+    def _note_fault(self, error: Exception) -> None:
+        if not self.failed:
+            log.error("session failed", session=self.session.terms.id, exc_info=error)
+
+    def _fail(self) -> None:
+        """Tell both sides; where that fails too, cut them off. What the session has counted stays counted."""
+        if not self.failed:
+            self.failed = True
+            self.end(endings.INTERNAL, "The gateway failed; its log has the details under this session's id.")
+            return
+        if self.client is not None:
+            self.client.drop()
+        self.upstream.abort()
+        with suppress(Exception):  # the fault is in the log
+            self.session.abandon()
+            for effect in self.session.effects():
+                if isinstance(effect, Metered):
+                    self._hooks.metered(self, effect)
+        self._end(Ended(endings.INTERNAL, Close(endings.INTERNAL.code)))
+
+
+_CLIENT_GONE: dict[Fate, Ending] = {
+    "lost": endings.CLIENT_LOST,
+    "silent": endings.CLIENT_SILENT,
+    "stalled": endings.CLIENT_STALLED,
+}
+_UPSTREAM_GONE: dict[Fate, Ending] = {
+    "lost": endings.UPSTREAM_LOST,
+    "silent": endings.UPSTREAM_SILENT,
+    "stalled": endings.UPSTREAM_STALLED,
+}
+_TIMES_UP = {
+    endings.IDLE: "No message passed for {0.idle:g} s.",
+    endings.DURATION: "The session is {0.duration:g} s old, which is the most it may be.",
+}
+"""What the client is told, from the session's limits."""

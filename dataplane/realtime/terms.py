@@ -1,0 +1,33 @@
+"""What the handshake agreed on; fixed for the session's life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataplane.metering.usage import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Whose session it is, with which model, in which shape."""
+
+    id: str
+    route: str
+    backend: str
+    caller: Caller
+    provider: str
+    provider_kind: str
+    public_model: str
+    """The name that the client knows."""
+    upstream_model: str
+    """The name that the upstream knows."""
+    any_model: bool = False
+    """The provider overrides whatever model is named."""
+    beta: bool = False
+    """The client declared the beta shape."""
+    log_events: frozenset[str] = frozenset()
+    """Event types to log, or `*`."""
+
+    def logs(self, kind: str) -> bool:
+        """Are events of this type to be logged?"""
+        return kind in self.log_events or "*" in self.log_events

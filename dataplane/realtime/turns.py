@@ -1,0 +1,235 @@
+"""The turns of one session: which are due and under way, why each began, and what was seen of each.
+
+They are kept by `response_id`, since responses out of band run beside the default one. Each is counted when its
+`response.done` comes: once, however often it is said. Where that brings no usage, or never comes, the turn is
+estimated from what was seen of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from dataplane.dialects import openai
+from dataplane.dialects.openai_usage import response_usage
+from dataplane.metering import estimate
+from dataplane.metering.estimate import Conversation, Mark
+from dataplane.metering.usage import NO_TOKENS, Status, Tokens
+from dataplane.realtime.account import SEEN, Account
+from dataplane.realtime.effects import Began, Effect, Interrupted, Prompted, Spoke, Tell, Trigger
+from dataplane.realtime.events import Event
+
+_STATUSES: dict[str, Status] = {
+    "completed": "completed",
+    "cancelled": "cancelled",
+    "failed": "failed",
+    "incomplete": "incomplete",
+}
+_INTERRUPTERS: dict[str, Trigger] = {"turn_detected": "voice", "client_cancelled": "client"}
+
+
+@dataclass(slots=True)
+class Turn:
+    """A response that has begun and not ended."""
+
+    id: str
+    mark: Mark
+    """How much the user had said when it began."""
+    input: Tokens
+    """What it reads, as an estimate."""
+    rate: float
+    """Bytes of its audio per second."""
+    aside: bool
+    """Is it out of band? Then the conversation does not grow by it."""
+    audio: int = 0
+    """Characters of base64 that were seen of its audio."""
+    deltas: int = 0
+    """Pieces of text, transcript and arguments that were seen."""
+    envelope: int = 0
+    """Bytes of an audio event that are not audio."""
+    spoke: bool = False
+    given_up: bool = False
+    """We have cancelled it, because the client is gone."""
+
+
+class Turns:
+    """Puts among `effects` how turns go; what they used goes to the account."""
+
+    def __init__(self, account: Account, conversation: Conversation, effects: deque[Effect]) -> None:
+        self.rate = openai.PCM_RATE
+        """Bytes of output audio per second, unless a response says otherwise."""
+        self._account = account
+        self._conversation = conversation
+        self._effects = effects
+        self._open: dict[str, Turn] = {}
+        self._only: Turn | None = None
+        """The turn that is open, where there is one and no other."""
+        self._asked: list[str] = []
+        """Event ids of the `response.create`s that nothing has answered; most clients give them none."""
+        self._due = False
+        """The user fell silent, and the server will answer."""
+        self._ahead = 0
+        """How many of those that were asked for come before that answer."""
+        self._leaving = False
+
+    @property
+    def outstanding(self) -> bool:
+        """Is a turn under way, or to come?"""
+        return bool(self._open or self._asked or self._due)
+
+    @property
+    def asked(self) -> int:
+        """How many of those that the client asked for are still to begin."""
+        return len(self._asked)
+
+    # -- what makes turns begin --------------------------------------------------------------------------------
+
+    def ask(self, event_id: str) -> None:
+        """The client asks for a turn."""
+        if len(self._asked) < SEEN:
+            self._asked.append(event_id)
+        self._effects.append(Prompted("client"))
+
+    def prompt(self, *, spoken: bool) -> None:
+        """The server will begin a turn by itself: because the user fell silent, or (not `spoken`) said nothing."""
+        self._due, self._ahead = True, len(self._asked)
+        if spoken:
+            self._effects.append(Prompted("voice"))
+
+    def refused(self, event_id: str) -> bool:
+        """An error is about this event of the client's: was it one that asked for a turn?"""
+        if not event_id or event_id not in self._asked:
+            return False
+        self._ahead -= self._asked.index(event_id) < self._ahead
+        self._asked.remove(event_id)
+        return True
+
+    def refuse(self) -> None:
+        """No turn will come of the first that the client asked for."""
+        if self._asked:
+            del self._asked[0]
+            self._ahead = max(0, self._ahead - 1)
+
+    def begin(self, response: object) -> None:
+        """A turn has begun."""
+        trigger = self._answered()
+        name = openai.name(response, "id")
+        if not name or name in self._open or self._account.knows(name):
+            return
+        turn = self._open[name] = self._turn(name, response)
+        self._effects.append(Began(name, trigger))
+        if len(self._open) > SEEN:
+            self._finish(next(iter(self._open)), "lost", None)
+        self._only = turn if len(self._open) == 1 else None
+        if self._leaving:
+            self._cancel(turn)
+
+    def _turn(self, name: str, response: object) -> Turn:
+        """A turn that begins now."""
+        conversation = self._conversation
+        rate = openai.audio_rate(response, "output") or self.rate
+        aside = isinstance(response, dict) and response.get("conversation_id", "") is None
+        return Turn(name, conversation.mark, conversation.input(), rate, aside)
+
+    def _answered(self) -> Trigger:
+        """What the next turn is the answer to."""
+        if self._asked and not (self._due and self._ahead == 0):
+            self.refuse()
+            return "client"
+        self._due = False
+        return "voice"
+
+    # -- what is seen of them ----------------------------------------------------------------------------------
+
+    def sounds(self, head: bytes, size: int) -> None:
+        """An audio event of `size` bytes goes by unread. It costs what every message costs: keep it short."""
+        turn = self._only or self._turn_of(openai.response_id(head))
+        if turn is None:
+            return
+        if not turn.spoke:
+            turn.envelope = openai.envelope(head)
+            self._speak(turn)
+        turn.audio += size - turn.envelope
+
+    def sounds_on(self, head: bytes, size: int) -> None:
+        """So many bytes more of the audio event that began with `head`."""
+        turn = self._only or self._turn_of(openai.response_id(head))
+        if turn is not None:
+            turn.audio += size
+
+    def writes(self, head: bytes) -> None:
+        """A piece of text goes by unread."""
+        turn = self._only or self._turn_of(openai.response_id(head))
+        if turn is not None:
+            turn.deltas += 1
+
+    def read(self, event: Event, *, audio: bool) -> None:
+        """A piece of audio or text was read."""
+        turn = self._turn_of(openai.name(event, "response_id"))
+        if turn is None:
+            return
+        if not audio:
+            turn.deltas += 1
+            return
+        if not turn.spoke:
+            self._speak(turn)
+        turn.audio += len(openai.text(event, "delta"))
+
+    def _speak(self, turn: Turn) -> None:
+        turn.spoke = True
+        self._effects.append(Spoke(turn.id))
+
+    def _turn_of(self, name: str) -> Turn | None:
+        """The open turn of that name; nameless: the newest."""
+        return self._open.get(name) if name else next(reversed(self._open.values()), None)
+
+    # -- how they end ------------------------------------------------------------------------------------------
+
+    def done(self, event: Event) -> None:
+        """A turn is over."""
+        name = openai.name(event, "response", "id") or openai.name(event, "event_id") or self._account.own_id()
+        response = event.get("response")
+        if name not in self._open and not self._account.knows(name):  # its beginning was never said
+            self._answered()
+        status = _STATUSES.get(openai.text(response, "status"), "completed")
+        reason = openai.text(response, "status_details", "reason") if status == "cancelled" else ""
+        self._finish(name, status, response, by=_INTERRUPTERS.get(reason))
+
+    def leave(self) -> None:
+        """The client is gone: cancel what it left running, and what begins from now on."""
+        self._leaving = True
+        for turn in self._open.values():
+            self._cancel(turn)
+
+    def abandon(self) -> None:
+        """The upstream is gone: what never ended is lost."""
+        for name in list(self._open):
+            self._finish(name, "lost", None)
+        self._asked.clear()
+        self._due = False
+
+    def _cancel(self, turn: Turn) -> None:
+        turn.given_up = True
+        self._effects.append(Tell("upstream", openai.cancel(self._account.own_id(), turn.id)))
+
+    def _finish(self, name: str, status: Status, response: object, *, by: Trigger | None = None) -> None:
+        turn = self._open.pop(name, None)
+        self._only = next(iter(self._open.values())) if len(self._open) == 1 else None
+        if not self._account.once(name):
+            return
+        if by is not None and not (turn is not None and turn.given_up):
+            self._effects.append(Interrupted(name, by))
+        turn = turn or self._turn(name, response)
+        reported = response_usage(openai.part(response, "usage"))
+        tokens = reported if reported is not None else self._estimated(turn, status)
+        if tokens is not None and not turn.aside:
+            self._conversation.settle(turn.mark, tokens)
+        self._account.turn(name, status, tokens, estimated=reported is None and tokens is not None)
+
+    def _estimated(self, turn: Turn, status: Status) -> Tokens | None:
+        """None where nothing was seen; or where a turn failed before it said anything, which costs nothing."""
+        said = estimate.answer(estimate.seconds_of(max(0, turn.audio), turn.rate), turn.deltas)
+        if status == "failed" and said == NO_TOKENS:
+            return None
+        tokens = turn.input + said
+        return None if tokens == NO_TOKENS else tokens

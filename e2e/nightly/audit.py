@@ -1,0 +1,232 @@
+"""The gateway's records against what the provider booked, when the network between them was bad.
+
+What the proxy between them carried to the gateway says what it can have known: a turn whose end arrived must be
+counted to the token, one whose beginning arrived must be counted once, and whatever never arrived must not be taken
+for reported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from e2e.nightly.stand import ENDINGS, Stand
+from e2e.nightly.weather import CUT, Connection
+
+Json = dict[str, object]
+NAMES = {
+    "input": ("input_text", "input_audio", "input_image", "input_unknown"),
+    "output": ("output_text", "output_audio", "output_image", "output_unknown"),
+}
+KINDS = {"realtime": "realtime_inference", "transcription": "transcription", "chat": "chat"}
+_CHAT = re.compile(rb"chatcmpl-\d+")
+_SUM = re.compile(r"^(tidegate_\w+|gen_ai_\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
+
+
+@dataclass
+class Arrived:
+    """What the gateway was sent on one connection to the provider."""
+
+    connection: Connection
+    session: str = ""
+    begun: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+
+    @property
+    def garbled(self) -> bool:
+        return self.connection.fate == "garbled" and self.connection.struck
+
+    @property
+    def cut(self) -> bool:
+        return self.connection.fate in CUT and self.connection.struck
+
+
+def arrived(connection: Connection) -> Arrived:
+    """Read what was carried on it, as far as it can be read."""
+    found = Arrived(connection)
+    chats = {name.decode() for name in _CHAT.findall(connection.back)}
+    found.begun |= chats
+    if not found.cut:
+        found.done |= chats
+    for event in _events(bytes(connection.back)):
+        match event.get("type"):
+            case "session.created":
+                found.session = _text(event, "session", "id")
+            case "response.created":
+                found.begun.add(_text(event, "response", "id"))
+            case "response.done":
+                found.done.add(_text(event, "response", "id"))
+            case "conversation.item.input_audio_transcription.completed":
+                found.done.add(_text(event, "item_id"))
+    return found
+
+
+def _events(data: bytes) -> Iterator[Json]:
+    """The whole events of a server's side of a WebSocket, without the handshake."""
+    _, _, rest = data.partition(b"\r\n\r\n")
+    message = b""
+    while len(rest) >= 2:
+        opcode, fin, length, at = rest[0] & 15, rest[0] & 128, rest[1] & 127, 2
+        if length >= 126:
+            at = 4 if length == 126 else 10
+            length = int.from_bytes(rest[2:at], "big")
+        if len(rest) < at + length:
+            return
+        payload, rest = rest[at : at + length], rest[at + length :]
+        if opcode >= 8:
+            continue
+        message += payload
+        if fin:
+            try:
+                event = json.loads(message)
+            except ValueError:
+                event = None
+            message = b""
+            if isinstance(event, dict):
+                yield event
+
+
+def _text(event: Json, *path: str) -> str:
+    value: object = event
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+@dataclass
+class Audit:
+    """`wrong` is what must not be; `counts` says what became of the turns."""
+
+    turns: list[Json]
+    sessions: list[Json]
+    ledger: list[Json]
+    lines: list[Arrived]
+    metrics: str
+    wrong: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, stand: Stand, lines: list[Arrived]) -> Self:
+        ledger: list[Json] = json.loads(stand.ledger())["turns"]
+        return cls(stand.records("turn"), stand.records("session"), ledger, lines, stand.metrics())
+
+    def run(self) -> list[str]:
+        self._records_are_unique()
+        self._ledger_is_met()
+        self._nothing_is_invented()
+        self._sessions_end_as_documented()
+        self._metrics_say_the_same()
+        return self.wrong
+
+    def _records_are_unique(self) -> None:
+        for name, keys in (
+            ("id", [each["id"] for each in self.turns]),
+            ("turn", [_key(each) for each in self.turns if each["response_id"]]),
+            ("session", [each["id"] for each in self.sessions]),
+        ):
+            self.wrong += [f"{count} records of the {name} {key}" for key, count in Counter(keys).items() if count > 1]
+
+    def _ledger_is_met(self) -> None:
+        """Each turn of the provider's has its record, as far as the gateway can have known."""
+        records = {_key(each): each for each in self.turns}
+        lines = {name: each for each in self.lines for name in (each.session, *each.begun, *each.done)}
+        for turn in self.ledger:
+            name = str(turn["id"])
+            line = lines.get(name) or lines.get(str(turn["session"]))
+            if line is not None and line.garbled:
+                self.counts["on a garbled line"] += 1
+            else:
+                self._turn_is_met(turn, records.get((KINDS[str(turn["kind"])], name)), line)
+
+    def _turn_is_met(self, turn: Json, record: Json | None, line: Arrived | None) -> None:
+        said = line is not None and turn["id"] in line.done
+        begun = line is not None and turn["id"] in line.begun
+        if record is None:
+            self._note(not said and not begun, "never heard of", f"no record of what arrived: {turn}")
+        elif record["tokens"] is None or record["estimated"]:
+            self._note(not said or _hollow(turn), "estimated", f"{record} is no report of what arrived: {turn}")
+        else:
+            self._note(_reported(record) == _booked(turn), "counted to the token", f"{record} is not {turn}")
+
+    def _note(self, right: bool, kind: str, otherwise: str) -> None:
+        if right:
+            self.counts[kind] += 1
+        else:
+            self.wrong.append(otherwise)
+
+    def _nothing_is_invented(self) -> None:
+        """What is said to be reported was booked."""
+        booked = {(KINDS[str(turn["kind"])], turn["id"]) for turn in self.ledger}
+        garbled = any(line.garbled for line in self.lines)
+        for record in self.turns:
+            reported = record["tokens"] is not None and not record["estimated"]
+            if reported and _key(record) not in booked and not garbled:
+                self.wrong.append(f"{record} was never booked")
+
+    def _sessions_end_as_documented(self) -> None:
+        turns: defaultdict[object, int] = defaultdict(int)
+        for record in self.turns:
+            turns[record["session"]] += record["operation"] == "realtime_inference"
+        for session in self.sessions:
+            if session["reason"] not in ENDINGS:
+                self.wrong.append(f"{session} ended in a way that is not documented")
+            if session["turns"] != turns[session["id"]]:
+                self.wrong.append(f"{session} has {turns[session['id']]} records of turns")
+
+    def _metrics_say_the_same(self) -> None:
+        """The other way that the same numbers leave the gateway."""
+        reported = [each for each in self.turns if each["tokens"] is not None and not each["estimated"]]
+        estimated = [each for each in self.turns if each["estimated"]]
+        for name, labels, records in (
+            ("gen_ai_client_token_usage_sum", 'gen_ai_token_type="{}"', reported),
+            ("tidegate_estimated_tokens_total", 'gen_ai_token_type="{}"', estimated),
+        ):
+            for direction in NAMES:
+                told = self._sum(name, labels.format(direction))
+                kept = sum(_reported(each)[direction] for each in records)
+                if told != kept:
+                    self.wrong.append(f"{name} of {direction} is {told}, and the records say {kept}")
+        for name, records in (
+            ("tidegate_turns_total", self.turns),
+            ("tidegate_realtime_sessions_total", self.sessions),
+            ("tidegate_realtime_closes_total", self.sessions),
+        ):
+            if (told := self._sum(name)) != len(records):
+                self.wrong.append(f"{name} is {told}, and there are {len(records)} records")
+        if self._sum("tidegate_realtime_sessions_active"):
+            self.wrong.append("sessions are still counted as active")
+
+    def _sum(self, name: str, label: str = "") -> float:
+        return sum(
+            float(value) for found, labels, value in _SUM.findall(self.metrics) if found == name and label in labels
+        )
+
+
+def _key(record: Json) -> tuple[str, str]:
+    return str(record["operation"]), str(record["response_id"])
+
+
+def _reported(record: Json) -> dict[str, float]:
+    tokens = record["tokens"]
+    assert isinstance(tokens, dict)
+    return {direction: sum(tokens.get(name, 0) for name in names) for direction, names in NAMES.items()}
+
+
+def _booked(turn: Json) -> dict[str, float]:
+    usage = turn["usage"]
+    found: dict[str, int] = usage if isinstance(usage, dict) else {}
+    return {
+        "input": found.get("input_tokens", found.get("prompt_tokens", 0)),
+        "output": found.get("output_tokens", found.get("completion_tokens", 0)),
+    }
+
+
+def _hollow(turn: Json) -> bool:
+    """Did the provider say nothing of either direction?"""
+    usage = turn["usage"]
+    said = ("input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "seconds")
+    return not isinstance(usage, dict) or not any(name in usage for name in said)

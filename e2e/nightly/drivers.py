@@ -1,0 +1,95 @@
+"""More drivers for the fuzzer, of the kind of tests/dataplane/realtime/fuzzing.py: any bytes in; an exception is a
+finding. They compare what the gateway makes of bytes with what somebody else's code makes of them, or with itself."""
+
+from __future__ import annotations
+
+import json
+
+from dataplane import chat, paths, query, sse
+from dataplane.errors import Refusal
+from dataplane.realtime import events
+
+HELD = 200
+"""Bytes that a stream's reader may hold, so that short inputs reach the limit."""
+
+
+def fuzz_json(data: bytes) -> None:
+    """A strict reader takes nothing that Python's own refuses, and reads the same; what is written is read again."""
+    try:
+        event = events.parse(data)
+    except (events.BadEvent, UnicodeDecodeError):
+        return
+    assert json.loads(data) == event
+    try:
+        written = events.dump(event)
+    except events.BadEvent:  # nested too deeply to be written
+        return
+    assert events.parse(written) == event
+    assert events.read(data) is not None
+
+
+def fuzz_stream(data: bytes) -> None:
+    """A stream of events, cut anywhere, comes out as it came, and says the same. The first byte says how it is cut.
+
+    Where a cut goes through the CRLF that ends an event, its LF comes out behind the event, as an empty line."""
+    size, data = data[0] % 40 + 1 if data else 1, data[1:]
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    scanner = sse.Scanner(HELD)
+    assert b"".join([event for piece in pieces for event in scanner.feed(piece)] + scanner.end()) == data
+    for hide in (False, True):
+        whole, cut = chat.Outcome(), chat.Outcome()
+        relayed = _tapped(chat.StreamTap(whole, len(data), hide=hide), [data])
+        again = _tapped(chat.StreamTap(cut, len(data), hide=hide), pieces)
+        assert _said(relayed) == _said(again)
+        assert whole == cut
+        assert hide or relayed == again == data
+    assert _tapped(chat.JsonTap(chat.Outcome(), HELD), pieces) == data
+
+
+def _said(stream: bytes) -> list[bytes]:
+    scanner = sse.Scanner(len(stream))
+    return [said for event in scanner.feed(stream) + scanner.end() if (said := sse.data(event))]
+
+
+def _tapped(tap: chat.StreamTap | chat.JsonTap, pieces: list[bytes]) -> bytes:
+    return b"".join(map(tap.feed, pieces)) + tap.end()
+
+
+def fuzz_target(data: bytes) -> None:
+    """A path is refused or has one normal form, which is its own; a query keeps all that is not taken out."""
+    raw, _, tail = data.decode("utf-8", "surrogateescape").partition("?")
+    try:
+        normal = paths.normalised(raw)
+    except Refusal:
+        normal = None
+    if normal is not None:
+        assert normal.startswith("/")
+        assert not {".", "..", ""} & set(paths.segments_of(normal))
+        for segment in paths.segments_of(normal)[:1]:
+            rest = paths.stripped(raw, f"/{segment}")
+            assert paths.segments_of(paths.normalised(rest)) == paths.segments_of(normal)[1:]
+    _query(tail)
+
+
+def _query(text: str) -> None:
+    for name in ("model", "api-key"):
+        kept = query.without(text, [name])
+        assert query.getall(kept, name) == []
+        assert query.without(kept, [name]) == kept
+        replaced = query.replaced(text, name, "a b&c=d")
+        assert query.getall(replaced, name) == ["a b&c=d"]
+        assert query.without(replaced, [name]) == kept
+
+
+def fuzz_chat(data: bytes) -> None:
+    """A request for a completion is refused, or is written so that its model is the one that is wanted."""
+    try:
+        body = chat.parsed(data)
+        chat.model_of(body)
+    except Refusal:
+        return
+    again = chat.parsed(chat.rewritten(body, "wanted"))
+    assert chat.model_of(again) == "wanted"
+    assert {**body, "model": "", "stream_options": ""} == {**again, "model": "", "stream_options": ""}
+    if body.get("stream") is True and isinstance(body.get("stream_options"), dict | None):
+        assert chat.asks_usage(again)

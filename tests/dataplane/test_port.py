@@ -1,0 +1,70 @@
+"""The port by itself: what is under way when it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from dataplane.errors import Refusal
+from dataplane.http import Answer, refuse
+from dataplane.port import Port
+from dataplane.services import Limits
+from tests.dataplane.realtime.wires import until
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@asynccontextmanager
+async def asked(port: Port) -> AsyncIterator[asyncio.StreamReader]:
+    """A port that has been sent one request."""
+    await port.start("127.0.0.1", 0, None)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    writer.write(GET)
+    try:
+        yield reader
+    finally:
+        writer.close()
+        await port.stop(0.01)
+        await port.closed()
+
+
+async def test_what_is_cancelled_writes_down_what_it_used() -> None:
+    noted: list[str] = []
+
+    async def serve(_: web.BaseRequest) -> Answer:
+        try:
+            return await asyncio.Future()
+        finally:
+            await asyncio.sleep(0.05)
+            noted.append("so much")
+
+    port = Port(serve, Limits(), lambda _: None)
+    async with asked(port) as reader:
+        await until(lambda: port.requests, "the request is under way")
+        await port.stop(0.01)
+        assert noted == ["so much"]
+        assert (port.requests, port.open) == (0, False)
+        assert await reader.read() == b""
+
+
+async def test_an_answer_of_the_last_moment_closes_its_connection() -> None:
+    go_on = asyncio.Event()
+
+    async def serve(request: web.BaseRequest) -> Answer:
+        await go_on.wait()
+        return await refuse(request, Limits(), Refusal("shutting_down", "Too late."), "id")
+
+    port = Port(serve, Limits(), lambda _: None)
+    async with asked(port) as reader:
+        await until(lambda: port.requests, "the request is under way")
+        stopping = asyncio.create_task(port.stop(10))
+        await asyncio.sleep(0)
+        go_on.set()
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        await stopping
+    assert head.startswith(b"HTTP/1.1 503 Shutting down\r\n")
+    assert b"connection: close" in head.lower()
+    assert b'"shutting_down"' in body

@@ -1,0 +1,46 @@
+"""Endings that the gateway makes."""
+
+from __future__ import annotations
+
+from tests.integration.lives.life import Life
+from tests.integration.lives.line import Event
+
+FAULT = "fault-injected-here"
+"""An event id on which the gateway fails, in tests that arrange it."""
+
+
+async def _told(life: Life, kind: str, code: str) -> None:
+    words: list[Event] = await life.last_words()
+    assert [(word["type"], word["code"]) for word in words] == [(kind, code)], f"{life.story}: told {words}"
+    await life.over()
+
+
+async def by_operator(life: Life) -> None:
+    life.story.ends("operator", 1001)
+    assert life.host.end_session(life.story.session)
+    await _told(life, "session_error", "ended_by_operator")
+
+
+async def idle(life: Life) -> None:
+    """On a road where a session may be idle for a short time."""
+    life.story.ends("idle", 1001)
+    await _told(life, "session_error", "idle_timeout")
+
+
+async def too_long(life: Life) -> None:
+    """On a road where a session may last for a short time."""
+    life.story.ends("duration", 1001)
+    await _told(life, "session_error", "session_expired")
+
+
+async def fault(life: Life) -> None:
+    """By a fault of its own."""
+    life.story.ends("internal_error", 1011)
+    await life.say("session.update", event_id=FAULT, session={"type": "realtime"})
+    await _told(life, "server_error", "internal_error")
+
+
+async def drained(life: Life) -> None:
+    """By being told to shut down."""
+    life.story.ends("draining", 1001)
+    await _told(life, "session_error", "gateway_draining")

@@ -1,0 +1,173 @@
+"""One session: its line, what it is meant to come to, and what the client saw of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, Protocol
+from urllib.parse import quote
+
+from tests.integration.lives.line import Event, Gone, Line, upgrade
+from tests.integration.lives.oracle import Place
+from tests.integration.talker import Talker
+
+Road = Literal["calm", "rough", "idle", "brief"]
+"""A route with its backend, its model and its limits. On the calm one every byte is accounted for."""
+
+PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ("calm", "rough", "idle", "brief")}
+MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES}
+"""The upstream's names; clients know them all as `voice`."""
+INITIATORS = {"client": "client", "upstream": "upstream"}
+
+
+@dataclass
+class Story:
+    """What must be written of a session."""
+
+    script: str
+    road: Road
+    session: str = ""
+    """The gateway's id of it."""
+    far: str = ""
+    """The provider's."""
+    status: int = 0
+    """Of the answer to the handshake."""
+    refusal: str = ""
+    reason: str = ""
+    code: int = 0
+    told: bool = False
+    """Must the provider have been heard out, so that none of its turns is an estimate for want of patience?"""
+    cancels: int = 0
+    """Turns that the client cut off."""
+    unreadable: int = 0
+    """Messages of the upstream's that are no JSON."""
+    sent: int = 0
+    received: int = 0
+    said: int = 0
+    """Of the client's leg: bytes, and messages."""
+
+    @property
+    def initiator(self) -> str:
+        return INITIATORS.get(self.reason.partition("_")[0], "gateway")
+
+    def ends(self, reason: str, code: int) -> None:
+        """What it is meant to come to."""
+        self.reason, self.code = reason, code
+
+
+class Host(Protocol):
+    """Where sessions are held."""
+
+    @property
+    def port(self) -> int: ...
+
+    def end_session(self, session_id: str) -> bool: ...
+
+    async def forgotten(self, session_id: str) -> None:
+        """Wait until the gateway does not know that session any more."""
+
+
+@dataclass
+class Life:
+    """A session as its script sees it."""
+
+    host: Host
+    rng: Random
+    story: Story
+    pieces: bool = False
+    """Does the client send its messages in fragments?"""
+    busy: bool = False
+    """Is a turn under way? Then another must be out of band."""
+    _line: Line | None = field(default=None, repr=False)
+
+    @property
+    def line(self) -> Line:
+        assert self._line is not None, "open it first"
+        return self._line
+
+    async def open(self, scenario: str = "", *, window: int = 0, key: str = "") -> bool:
+        """Ask for the session, and read its first event; whether there is one."""
+        path = f"/v1/realtime?model=voice&scenario={quote(scenario)}"
+        host = f"{self.story.road}.test"
+        request = upgrade(host, path, key) if key else upgrade(host, path)
+        self._line = await Line.open(self.host.port, request, window=window)
+        self.story.status = await self.line.answered()
+        if self.story.status != 101:
+            error = (await self.line.body())["error"]
+            assert isinstance(error, dict)
+            self.story.refusal = error["code"]
+            self.line.reset()
+            return False
+        self.story.session = self.line.field("x-tidegate-request-id")
+        if "silent" not in scenario:
+            session = (await self.event("session.created"))["session"]
+            assert isinstance(session, dict)
+            assert session["model"] == "voice", "the public name"
+            self.story.far = session["id"]
+        return True
+
+    @property
+    def talker(self) -> Talker:
+        return Talker(self, self.rng)
+
+    async def hold(self, kind: str) -> None:
+        """A whole turn of a kind."""
+        if kind == "noise":
+            await self.talker.respond("not-json")
+        else:
+            await self.talker.hold(kind)
+        self.story.cancels += kind == "cancelled"
+
+    async def ask(self, scenario: str, **response: object) -> None:
+        """Ask for a response that behaves so; out of band, if another is under way."""
+        if self.busy:
+            response = {**response, "conversation": "none"}
+        self.busy = True
+        await self.say("response.create", response={"metadata": {"scenario": scenario}, **response})
+
+    async def say(self, kind: str, **fields: object) -> None:
+        await self.send(json.dumps({"type": kind, **fields}))
+
+    async def send(self, message: str) -> None:
+        if self.pieces:
+            size = len(message.encode())
+            self.line.send_pieces(message, [self.rng.randrange(size + 1) for _ in range(self.rng.randint(1, 4))])
+        else:
+            await self.line.send(message)
+
+    async def recv(self) -> bytes:
+        """The next message that is an event."""
+        while not (message := await self.line.recv()).startswith(b"{"):
+            self.story.unreadable += 1
+        return message
+
+    async def event(self, *kinds: str) -> Event:
+        """Read to the next event of these types. Raises Gone."""
+        while True:
+            event: Event = json.loads(await self.recv())
+            if event["type"] in kinds:
+                return event
+            assert event["type"] != "error", event
+
+    async def last_words(self) -> list[Event]:
+        """The error events that came before the end."""
+        words: list[Event] = []
+        try:
+            while True:
+                event = json.loads(await self.recv())
+                if event["type"] == "error":
+                    words.append(event["error"])
+        except Gone:
+            return words
+
+    async def over(self) -> None:
+        """Read to the end; the Close frame must be the one that was meant."""
+        code = await self.line.closed()
+        assert code == self.story.code, f"{self.story}: closed with {code}"
+        await self.line.gone()
+
+    def count(self) -> None:
+        """Write down what passed the client's leg."""
+        line, story = self.line, self.story
+        story.sent, story.received, story.said = line.sent, line.received, line.said

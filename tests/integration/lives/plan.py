@@ -1,0 +1,131 @@
+"""The mix: what each of thousands of sessions does, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.integration.lives import client_ends, gateway_ends, upstream_ends
+from tests.integration.lives.life import Host, Life, Road, Story
+from tests.integration.lives.states import STATES, State
+from tests.integration.talker import KINDS
+
+ALL, SILENT_ONES = tuple(STATES), ("quiet", "begun", "stuck", "never transcribed")
+TURNS: tuple[str, ...] = (*KINDS, "noise")
+WAYS: tuple[str, ...] = ("", "", "", "", "fragments:90", "drip:97", "ping:30", "no-close-reply", "transcript-late")
+"""How the provider's connection behaves beside that."""
+
+
+@dataclass(frozen=True)
+class End:
+    run: Callable[[Life], Awaitable[None]]
+    weight: int
+    states: tuple[str, ...] = ALL
+    """In which it may come."""
+    road: Road = "rough"
+    url: str = ""
+    """Scenarios that the connection is opened with."""
+    patient: bool = True
+    """Does the gateway ask the upstream to stop, and hear it out? Not where it has lost it, or stopped in the middle of
+    a message to it."""
+    hushed: bool = False
+    """Must the upstream ask for no answers of ours? When it resets the connection while we write one, what it said
+    before may be lost, and nobody can know."""
+    window: int = 0
+    """Bytes that the client takes while it does not read; 0: as the kernel has it."""
+
+    @property
+    def plain(self) -> bool:
+        """Nothing else is to happen on these."""
+        return bool(self.url or self.window or self.road in ("idle", "brief"))
+
+
+ENDS = {
+    "client closes, all quiet": End(client_ends.close, 30, ("quiet",), "calm"),
+    "client closes": End(client_ends.close, 12),
+    "client resets": End(client_ends.reset, 8),
+    "client hangs up": End(client_ends.hang_up, 6),
+    "client is cut off": End(client_ends.cut_off, 10, patient=False),
+    "client breaks the protocol": End(client_ends.break_protocol, 5),
+    "client sends no UTF-8": End(client_ends.not_utf8, 3),
+    "client sends too much": End(client_ends.too_big, 3),
+    "client sends too many fragments": End(client_ends.too_many_fragments, 3),
+    "client sends ambiguous audio": End(client_ends.ambiguous, 3, patient=False),
+    "client falls silent": End(client_ends.fall_silent, 2),
+    "client stalls": End(client_ends.stall, 1, ("quiet",), window=4096),
+    "upstream closes": End(upstream_ends.close, 10, patient=False),
+    "upstream is lost": End(upstream_ends.lose, 12, patient=False, hushed=True),
+    "upstream breaks the protocol": End(upstream_ends.break_protocol, 6, patient=False),
+    "upstream falls silent": End(upstream_ends.fall_silent, 2, SILENT_ONES, patient=False),
+    "upstream stalls": End(upstream_ends.stall, 1, ("quiet",), patient=False),
+    "upstream expires": End(upstream_ends.expire, 3, ("quiet",), url="expire:150", patient=False),
+    "operator": End(gateway_ends.by_operator, 6),
+    "idle": End(gateway_ends.idle, 3, SILENT_ONES, "idle"),
+    "duration": End(gateway_ends.too_long, 4, road="brief"),
+    "fault": End(gateway_ends.fault, 4),
+}
+DRAINED = End(gateway_ends.drained, 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one session does."""
+
+    name: str
+    end: End
+    state: State
+    turns: tuple[str, ...]
+    way: str
+    seed: int
+
+    @property
+    def told(self) -> bool:
+        return self.end.patient and self.state.told
+
+    async def begin(self, host: Host) -> Life:
+        """Open the session, hold its turns, and get it into its state."""
+        rng = Random(self.seed)
+        story = Story(
+            f"{self.name}, {self.state.enter.__name__}, {self.way}, {self.turns}", self.end.road, told=self.told
+        )
+        life = Life(host, rng, story, pieces=rng.random() < 0.15)
+        url = ",".join(part for part in (self.end.url, self.state.url, self.way) if part)
+        assert await life.open(url, window=self.end.window), story
+        for kind in self.turns:
+            await life.hold(kind)
+        await self.state.enter(life)
+        return life
+
+    async def finish(self, life: Life) -> Story:
+        """End it; what must be written of it."""
+        await self.end.run(life)
+        life.count()
+        return life.story
+
+
+def draw(rng: Random, count: int) -> list[Plan]:
+    """So many sessions: every ending at least once, in every state that it may come in if there is room, and the rest
+    by weight."""
+    every = [(name, end, state) for name, end in ENDS.items() for state in end.states]
+    rng.shuffle(every)
+    names, weights = list(ENDS), [end.weight for end in ENDS.values()]
+    chosen = [next(each for each in every if each[0] == name) for name in names]
+    chosen += [each for each in every if each not in chosen][: count - len(chosen)]
+    for name in rng.choices(names, weights, k=count - len(chosen)):
+        chosen.append((name, ENDS[name], rng.choice(ENDS[name].states)))
+    rng.shuffle(chosen)
+    return [plan(rng, *each) for each in chosen]
+
+
+def plan(rng: Random, name: str, end: End, state: str) -> Plan:
+    """One session that ends so, in this state."""
+    ways, kinds = WAYS, TURNS
+    if end.hushed:
+        ways = tuple(way for way in ways if not way.startswith(("fragments", "ping")))
+    if STATES[state].url:  # it says already when transcripts come
+        ways = tuple(way for way in ways if way != "transcript-late")
+        kinds = tuple(kind for kind in kinds if kind not in ("audio", "vad"))
+    way = "" if end.plain else rng.choice(ways)
+    turns = rng.choices(kinds, k=0 if end.plain else rng.choice((0, 1, 1, 2)))
+    return Plan(name, end, STATES[state], tuple(turns), way, rng.randrange(2**32))
