@@ -92,7 +92,7 @@ class Standalone:
         self._telemetry = Telemetry(instruments, __version__)
         self._sink = self._usage_sink(instruments)
         sinks = [self._sink] if self._sink else []
-        self._meter = Meter(instruments, PriceBook(), FanOut(Log(), *self._telemetry.records, *sinks))
+        self._meter = Meter(instruments, PriceBook(), FanOut(Log(instruments), *self._telemetry.records, *sinks))
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
         limits = Limits(sessions=self.options.max_sessions)
         self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)

@@ -229,7 +229,8 @@ def _said_by(usage: Usage) -> str:
 
 
 def _bounded(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else OTHER
+    """A name from outside as a label. Half a surrogate pair, which JSON may hold, would break the whole exposition."""
+    return name.encode("utf-8", "replace").decode() if len(name) <= LONGEST_NAME else OTHER
 
 
 def _code(summary: SessionSummary) -> str:

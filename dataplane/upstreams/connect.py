@@ -42,7 +42,7 @@ async def dial(
     context = tls if parts.scheme in ("https", "wss") else None
     try:
         async with asyncio.timeout(timeout):
-            return await _dial(host, port, make_protocol, addresses, context)
+            return await _dial(host, port, make_protocol, addresses, context, timeout)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
     except UnicodeError:  # a label that is empty or over 63 bytes
@@ -57,16 +57,32 @@ async def _dial(
     make_protocol: Callable[[], ProtocolT],
     addresses: AddressPolicy,
     context: ssl.SSLContext | None,
+    timeout: float,  # noqa: ASYNC109  (for a TLS handshake that nobody waits for any more)
 ) -> tuple[asyncio.Transport, ProtocolT]:
     loop = asyncio.get_running_loop()
     sock = await _connected(loop, await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), addresses)
+    name, limit = (host, timeout) if context else (None, None)
+    making = asyncio.ensure_future(
+        loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name, ssl_handshake_timeout=limit)
+    )
+    _being_made.add(making)
+    making.add_done_callback(_being_made.discard)
     try:
-        name = host if context else None
-        transport, protocol = await loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name)
-    except BaseException:
-        sock.close()
+        return await asyncio.shield(making)
+    except BaseException:  # uvloop never tells a protocol of its end that is cancelled when it was just connected
+        making.add_done_callback(lambda made: _undo(made, sock))
         raise
-    return transport, protocol
+
+
+_being_made: set[object] = set()
+"""Connections that may be wanted by nobody any more: they are made in full, within their time, and then ended."""
+
+
+def _undo(made: asyncio.Future[tuple[asyncio.Transport, ProtocolT]], sock: socket.socket) -> None:
+    if made.cancelled() or made.exception():
+        sock.close()
+    else:
+        made.result()[0].abort()
 
 
 AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]

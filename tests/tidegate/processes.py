@@ -46,14 +46,14 @@ class Process:
 
 
 @asynccontextmanager
-async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]:
+async def running(*arguments: str, **variables: str) -> AsyncIterator[Process]:
     """`python -m tidegate` with these arguments; it is killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tidegate",
         *arguments,
-        env={**_base(), **environment},
+        env=environment(**variables),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -73,14 +73,14 @@ class Result:
     err: str
 
 
-async def run(*arguments: str, stdin: str = "", **environment: str) -> Result:
+async def run(*arguments: str, stdin: str = "", **variables: str) -> Result:
     """Run to the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tidegate",
         *arguments,
-        env={**_base(), **environment},
+        env=environment(**variables),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -96,8 +96,8 @@ async def run(*arguments: str, stdin: str = "", **environment: str) -> Result:
     return Result(process.returncode, out.decode(), err.decode())
 
 
-def _base() -> dict[str, str]:
-    """The environment without what would change the commands."""
+def environment(**variables: str) -> dict[str, str]:
+    """These variables, and the environment without what would change the commands."""
     dropped = ("OPENAI_", "TIDEGATE_", "OTEL_", "FORCE_COLOR", "PYTHONWARNINGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    return {**kept, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}

@@ -20,7 +20,7 @@ from tidegate.client import Client, Closed
 from tidegate.exits import Stop
 
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-PHASES = ("--drain-lame-duck", "1s", "--drain-patience", "4s", "--drain-closing", "2s", "--drain-linger", "10s")
+PHASES = ("--drain-lame-duck", "3s", "--drain-patience", "7s", "--drain-closing", "3s", "--drain-linger", "10s")
 SESSIONS = 100
 
 
@@ -52,7 +52,7 @@ async def until(session: Client, kind: str) -> None:
 
 async def to_the_end(session: Client) -> tuple[list[str], str]:
     """The types of events that still come, the code of an error instead; and how the session was closed."""
-    heard = []
+    heard: list[str] = []
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:

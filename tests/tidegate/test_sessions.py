@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,15 @@ async def test_what_cannot_be_ended(tmp_path: Path, simulator: Simulator) -> Non
         assert unknown.err == (
             "tidegate: no session has an id that begins with 'ffff'; `tidegate sessions` lists them.\n"
         )
-        async with client.session(url, key=files.CALLER_KEY), client.session(url, key=files.CALLER_KEY):
-            vague = await run("sessions", "end", "", "--admin", admin)
+        async with AsyncExitStack() as open_ones:
+            for _ in range(17):  # ids are hexadecimal: two begin with the same digit
+                await open_ones.enter_async_context(client.session(url, key=files.CALLER_KEY))
+            listed = json.loads((await run("sessions", "--json", "--admin", admin)).out)
+            digit, count = Counter(each["id"][0] for each in listed).most_common(1)[0]
+            vague = await run("sessions", "end", digit, "--admin", admin)
             assert (vague.code, vague.out) == (1, "")
-            assert "2 sessions have an id that begins with ''" in vague.err
-        for wrong in (("end",), ("end", "abc", "--all")):
+            assert f"{count} sessions have an id that begins with '{digit}'" in vague.err
+        for wrong in (("end",), ("end", ""), ("end", "abc", "--all")):
             misused = await run("sessions", *wrong, "--admin", admin)
             assert misused.code == 2
             assert "say --all" in misused.err

@@ -32,7 +32,7 @@ def show(admin: str, *, as_json: bool) -> Exit:
 
 def end(admin: str, names: Sequence[str], *, everyone: bool) -> Exit:
     """End sessions, named by the beginning of their ids or all. FAILED where one is not there. Raises Stop."""
-    if everyone == bool(names):
+    if everyone == bool(names) or not all(names):
         raise Stop(Exit.USAGE, "name the sessions to end, or say --all; `tidegate sessions` lists them.")
     address = addresses.parse(admin, "--admin")
     known = [str(session["id"]) for session in _sessions(address)]
@@ -62,9 +62,13 @@ def _ended(address: Address, name: str) -> bool:
 def _sessions(address: Address) -> list[Session]:
     status, body = _ask(address, "GET", "/sessions")
     found = body.get("sessions")
-    if status != http.client.OK or not isinstance(found, list):
+    if status != http.client.OK or not isinstance(found, list) or not all(map(_is_session, found)):
         raise _stranger(address, status, body)
     return sorted(found, key=lambda session: -float(session["seconds"]))
+
+
+def _is_session(found: object) -> bool:
+    return isinstance(found, dict) and set(found) >= {"id", "route", "model", "seconds", "turns"}
 
 
 def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, object]]:
@@ -95,7 +99,7 @@ def _stranger(address: Address, status: int, body: Mapping[str, object]) -> Stop
     why = error.get("message") if isinstance(error, dict) else None
     return Stop(
         Exit.CANNOT_START,
-        f"{address} answered {status}{f': {why}' if why else ''}. Is it the admin port of a gateway?",
+        f"{address} answered {status}{f' ({why})' if why else ''}. Is it the admin port of a gateway?",
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from dataplane.errors import Refusal
 from dataplane.upstreams.addresses import AddressPolicy
@@ -104,3 +106,39 @@ async def test_tls_to_a_server_that_speaks_none() -> None:
         refused = await refusal(plain.replace("http", "https"))
     assert refused.code == "upstream_unreachable"
     assert "TLS failed" in refused.message
+
+
+class Watched(asyncio.Protocol):
+    """Cancels whoever dials, as soon as the connection is there."""
+
+    def __init__(self, dialler: asyncio.Task[object]) -> None:
+        self._dialler = dialler
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._dialler.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_cancelled_when_just_connected(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The protocol is told of the end: a session waits for it."""
+
+    async def go() -> None:
+        made: list[Watched] = []
+
+        def watched() -> Watched:
+            made.append(Watched(task))
+            return made[-1]
+
+        async with upstream_of(says(b"")) as url:
+            task = asyncio.create_task(dial(url, watched, addresses=LOCAL, timeout=5, tls=PLAIN))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with asyncio.timeout(5):
+                await made[0].lost.wait()
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(go())
