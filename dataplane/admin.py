@@ -111,7 +111,9 @@ class Admin:
     async def _readyz(self, _request: web.Request) -> web.Response:
         if self._gateway.ready():
             return web.Response(text="ready\n")
-        reason = "no table is loaded yet" if self._gateway.table() is None else "it is about to stop, or not listening yet"
+        reason = (
+            "no table is loaded yet" if self._gateway.table() is None else "it is about to stop, or not listening yet"
+        )
         return web.Response(status=503, text=f"not ready: {reason}\n")
 
     async def _metrics(self, _request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from dataplane import sse
-from dataplane.dialects.openai_usage import chat_usage
+from dataplane.dialects.openai_usage import chat_usage, says_something
 from dataplane.errors import Refusal
 from dataplane.metering.usage import Status, Tokens
 
@@ -65,7 +65,7 @@ class Outcome:
     tokens: Tokens | None = None
     status: Status = "completed"
     unmetered: str = ""
-    """Why usage could not be looked for; empty if it could."""
+    """Why usage could not be looked for, or read; empty if it could."""
 
     def read(self, payload: bytes) -> Json:
         """Take what a reply or a chunk says; returns it, empty if it is no JSON object."""
@@ -77,7 +77,11 @@ class Outcome:
             return {}
         self.id = _text(value.get("id")) or self.id
         self.model = _text(value.get("model")) or self.model
-        self.tokens = chat_usage(value.get("usage")) or self.tokens
+        usage = value.get("usage")
+        if (tokens := chat_usage(usage)) is not None:
+            self.tokens, self.unmetered = tokens, ""
+        elif self.tokens is None and says_something(usage):
+            self.unmetered = "usage_unreadable"
         if value.get("error"):
             self.status = "failed"
         return value

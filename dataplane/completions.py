@@ -109,7 +109,8 @@ class Turn:
         seconds = asyncio.get_running_loop().time() - self._began
         cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)
         timing = Timing(self._began_at, self._began_at + seconds)
-        self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.get("traceparent", ""))
+        with self._services.guard:
+            self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.get("traceparent", ""))
         if outcome.unmetered:
             self._services.meter.unmetered(outcome.unmetered, route, backend)
 

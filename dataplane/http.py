@@ -25,6 +25,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TEN = (1, 0)
 
 
+GONE = 499
+"""nginx's status for a client that left; only telemetry sees it."""
+
+
 class ClientGone(Exception):
     """The client has left, or takes nothing any more."""
 

@@ -3,24 +3,34 @@
 Everything goes the same way, `structlog` loggers (ours) and `logging` ones (aiohttp, asyncio), tracebacks
 included, and has what looks like a credential masked at the very end. That is the second line of defence: no
 code of ours logs a credential.
+
+Nobody waits for stdout: lines go through an `Outlet`, whose thread writes them. At the end of the process, however it
+comes about (but for SIGKILL), what still waits is written, within `FAREWELL` seconds.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, AnyStr, BinaryIO, Generic, Literal, cast
+from typing import Literal, cast
 
 import orjson
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from dataplane.outlet import Outlet, Tally
+
 Format = Literal["json", "console"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+FAREWELL = 2.0
+"""Seconds that the last lines have at the end of the process. In no phase of a drain: whoever kills the process in
+them loses what nobody would have read."""
 
 HINTS = (b"sk-", b"ek_", b"bearer", b"key=", b"api", b"_token=")
 """In lower case; every pattern below holds one. A search costs 20 µs, and most lines need none."""
@@ -43,6 +53,9 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
     """Set up logging for the whole process, to the present `sys.stdout`; may be called again.
 
     `level` is one of `LEVELS`; KeyError otherwise."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    _outlet.open(sys.stdout.buffer)
     terminal = format == "console"
     render = _console() if terminal else _json
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal)
@@ -50,7 +63,7 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
     structlog.configure(
         processors=[*common, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", Unfailing(sys.stdout.buffer))),
+        logger_factory=Lines,
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -61,7 +74,7 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
             lambda logger, name, event: render(logger, name, event).decode(),
         ],
     )
-    handler = logging.StreamHandler(Unfailing(sys.stdout))
+    handler = logging.StreamHandler(_Text())
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -72,10 +85,23 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
 
 
 def say(line: str) -> None:
-    """Write a line to stdout for whoever started the process. As with log lines, nothing fails where nobody reads."""
-    stream = Unfailing(sys.stdout)
-    stream.write(line + "\n")
-    stream.flush()
+    """Write a line to stdout for whoever started the process; as with log lines, nobody waits for a reader."""
+    _outlet.open(sys.stdout.buffer)
+    _outlet.write(f"{line}\n".encode())
+
+
+def flush(seconds: float = FAREWELL) -> bool:
+    """Wait until what was logged so far is written, for so many seconds at most; False: it is not. Blocks."""
+    return _outlet.flush(seconds)
+
+
+def _report(lost: int) -> None:
+    message = "log lines were lost: stdout was not read in time, or could not be written"
+    structlog.get_logger("dataplane.logs").error(message, lines=lost)
+
+
+_outlet = Outlet(_report)
+atexit.register(flush)
 
 
 def _is_no_bad_request(record: logging.LogRecord) -> bool:
@@ -84,19 +110,26 @@ def _is_no_bad_request(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
-class Unfailing(Generic[AnyStr]):
-    """A stream that loses what it cannot write: whoever logs must not fail because nobody reads."""
+class Lines:
+    """What `structlog` writes to. A `Tally` among the arguments of `structlog.get_logger` is told of its lines."""
 
-    def __init__(self, stream: IO[AnyStr]) -> None:
-        self._stream: IO[AnyStr] = stream
+    def __init__(self, *arguments: object) -> None:
+        self._tally = next((cast("Tally", each) for each in arguments if callable(each)), None)
 
-    def write(self, data: AnyStr) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.write(data)
+    def msg(self, line: bytes) -> None:
+        _outlet.write(line + b"\n", self._tally)
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Text:
+    """What `logging` writes to."""
+
+    def write(self, text: str) -> None:
+        _outlet.write(text.encode("utf-8", "replace"))
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        """There is nothing to wait for."""
 
 
 def redact(line: bytes) -> bytes:

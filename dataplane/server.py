@@ -22,6 +22,7 @@ from dataplane import completions, http, passthrough
 from dataplane.accept import accept
 from dataplane.drain import Drain, Emptying
 from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
 from dataplane.lifecycle import Running
 from dataplane.memory import Memory, of_this_process
 from dataplane.overload import Overload, check_caps
@@ -38,7 +39,6 @@ from dataplane.upstreams.connect import http_pool
 __all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
 
 log = logging.getLogger(__name__)
-_GONE = 499  # nginx's status for a client that left; only the meter sees it
 
 
 class Gateway:
@@ -137,11 +137,11 @@ class Gateway:
         try:
             answer = await self._answered(request, visit)
         except http.ClientGone:
-            answer = http.Answer(_GONE, code="client_gone")
+            answer = http.Answer(http.GONE, code="client_gone")
         except http.UpstreamLost as lost:
             answer = http.Answer(lost.status, code="upstream_lost")
         except asyncio.CancelledError:
-            self._count(visit, _GONE, "shutdown")
+            self._count(visit, http.GONE, "shutdown")
             raise
         self._count(visit, answer.status, answer.code)
         return answer
@@ -171,15 +171,16 @@ class Gateway:
         running = self._running
         if running is None:
             raise http.ClientGone  # never: nobody can ask before `start`
+        if exchange.type is RouteType.REALTIME:
+            return await running.sessions.serve(request, exchange, lambda: self._admit(running.sessions, exchange))
         self._overload.check()
-        match exchange.type:
-            case RouteType.COMPLETIONS:
-                return await completions.serve(running.services, request, exchange)
-            case RouteType.PASSTHROUGH:
-                return await passthrough.serve(running.services, request, exchange)
-            case RouteType.REALTIME:
-                check_caps(running.sessions, self._limits, exchange.backend)
-                return await running.sessions.serve(request, exchange)
+        serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
+        return await serve(running.services, request, exchange)
+
+    def _admit(self, sessions: Realtime, exchange: Exchange) -> None:
+        """Whether there is room for one more session. Raises Refusal overloaded, backend_overloaded."""
+        self._overload.check()
+        check_caps(sessions, self._limits, exchange.backend)
 
     def _refused_unread(self, refusal: Refusal) -> None:
         """Count the answer to something that was no request."""

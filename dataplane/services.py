@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
 
+from dataplane.guard import Guard
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
@@ -27,8 +28,9 @@ class Limits:
 
     sessions: int = 0
     """Realtime sessions at a time; 0: any number."""
-    ping: float = 20.0
-    """A leg of a session from which nothing came for so long is sent a Ping."""
+    ping: float = 12.0
+    """A leg of a session from which nothing came for so long, or up to twice as long, is sent a Ping: sooner than the 30
+    seconds after which many load balancers cut what is quiet."""
     silence: float = 60.0
     """One from which nothing came for so long, not even a Pong, is dead."""
 
@@ -42,6 +44,8 @@ class Limits:
     """Of one event of a stream."""
     client_idle: float = 60.0
     """Between two reads of a request's body, or until a client takes more of its answer."""
+    stall: float = 60.0
+    """Until a peer of a session takes some of what waits for it; both legs."""
     linger: float = 2.0
     """For the rest of a body that nobody reads, so that its sender sees the answer before the connection ends."""
     head_time: float = 10.0
@@ -59,9 +63,11 @@ class Meter(Protocol):
 
     def session_opened(self, route: str, backend: str) -> None: ...
 
-    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None: ...
+    def first_audio(
+        self, route: str, backend: str, model: str, trigger: str, seconds: float, *, confirmed: bool
+    ) -> None: ...
 
-    def interrupted(self, route: str, backend: str, model: str, by: str) -> None: ...
+    def interrupted(self, route: str, backend: str, model: str, by: str, *, confirmed: bool) -> None: ...
 
     def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None: ...
 
@@ -91,3 +97,5 @@ class Services:
     """A number in [0, 1)."""
     splices: set[Leg]
     """Ends of the WebSocket tunnels that are open."""
+    guard: Guard = field(default_factory=Guard)
+    """Around tracer and meter, where they only tell."""

@@ -17,9 +17,16 @@ class Scanner:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = bytearray()
+        self._may_be_half = False
+        """Did the last event end with a CR that may be half of a CRLF?"""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that are complete now, each with its empty line."""
+        """The events that are complete now, each with its empty line; the second half of a CRLF that came later is
+        a piece of its own."""
+        if self._may_be_half and data:
+            self._may_be_half = False
+            if data.startswith(b"\n"):
+                return [b"\n", *self.feed(data[1:])]
         searched = max(0, len(self._held) - 3)  # an end may have begun in what is held
         self._held += data
         events: list[bytes] = []
@@ -28,6 +35,7 @@ class Scanner:
             events.append(bytes(self._held[start : end.end()]))
             start = end.end()
         del self._held[:start]
+        self._may_be_half = bool(events) and not self._held and events[-1].endswith(b"\r")
         if len(self._held) > self._limit:
             events += self.end()
         return events

@@ -28,7 +28,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A request for a session, answered. Times in seconds since the epoch."""
+    """A request for a session, answered, or given up by its client (status 499). Times in seconds since the epoch."""
 
     session: str
     route: str

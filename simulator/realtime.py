@@ -20,7 +20,7 @@ from simulator.wire import Wire
 
 _MAX_MESSAGE = 24 * 1024 * 1024  # one append may hold 15 MiB of audio
 _CLOSE_S = 2.0  # how long to wait for the client's CLOSE
-_WRITE_S = 60.0  # how long a client may leave a message unread
+_WRITE_S = 60.0  # how long a client may leave unread what is due at one time
 _SESSION_S = 3600
 
 
@@ -99,15 +99,13 @@ class _Session:
             self._conversation.end()
 
     async def _say_what_is_due(self) -> None:
-        for action in self._conversation.due(time.monotonic()):
-            match action:
-                case Freeze(seconds):
-                    await self._wire.freeze(seconds)
-                case _:
-                    async with asyncio.timeout(_WRITE_S):
-                        await self._perform(action)
-            if self._wire.gone:  # nothing is booked as sent that is not
-                return
+        async with asyncio.timeout(_WRITE_S) as limit:
+            for action in self._conversation.due(time.monotonic()):
+                if isinstance(action, Freeze):
+                    limit.reschedule(None)  # it has a time of its own
+                await self._perform(action)
+                if self._wire.gone:  # nothing is booked as sent that is not
+                    return
 
     async def _perform(self, action: Said) -> None:
         match action:
@@ -119,6 +117,8 @@ class _Session:
                 await self._wire.send(text.encode())
             case Garble():
                 await self._wire.garble()
+            case Freeze(seconds):
+                await self._wire.freeze(seconds)
             case HangUp():
                 self._wire.hang_up()
             case Reset():

@@ -52,3 +52,7 @@ _.caption
 _.WebSocketReader
 _.StreamWriter
 _.BinaryIO
+
+# structlog calls its logger by the level of a line.
+_.debug
+_.critical

@@ -184,6 +184,17 @@ def transcription_model(session: object) -> str:
     )
 
 
+def refuses_response(code: str, param: str) -> bool | None:
+    """Does an error event that names no event of the client's say that a response was refused? None where it does
+    not say what it is about."""
+    if code == "conversation_already_has_active_response" or param.partition(".")[0] == "response":
+        return True
+    return False if param or code.startswith(_OTHERS) else None
+
+
+_OTHERS = ("response_cancel_", "input_audio_buffer_", "item_", "cannot_update_", "session_")
+"""How codes begin that are about something else."""
+
 REFUSALS = {
     "invalid_api_key": "upstream_credential_rejected",
     "invalid_model": "model_not_found",

@@ -9,7 +9,8 @@ nothing comes out negative. The rules:
 * Details that exceed the total contradict it, and are all put to `unknown`.
 * Cached tokens are capped by the direction's total, and per modality by that modality; what has no modality,
   or too much of one, is `cached_unknown`. Cache writes and reasoning are capped in the same way.
-* Where not a single count or duration was reported the answer is None, which is not the same as zero.
+* Where not a single count or duration was reported the answer is None, which is not the same as zero. A total of both
+  directions alone is no count: they have different prices. `says_something` tells it from no report at all.
 """
 
 from __future__ import annotations
@@ -63,6 +64,13 @@ def transcription_usage(usage: object) -> Tokens | None:
     if seconds is None:
         return tokens
     return Tokens(seconds=seconds) + (tokens or Tokens())
+
+
+def says_something(usage: object) -> bool:
+    """Was anything reported, though it may be nothing that can be read?"""
+    if isinstance(usage, Mapping):
+        return any(value is not None and value != {} for value in usage.values())
+    return usage is not None and usage not in ([], "")
 
 
 def _read(usage: object, input_name: str, output_name: str, *, details: str) -> Tokens | None:

@@ -48,7 +48,8 @@ HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5,
 FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Finer than the conventions' powers of two, which misstate the 95th percentile of a voice by a third."""
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 5400.0, 7200.0, 10_800.0)
+"""Up to the default of `session.duration`; providers end theirs after 60 and 120 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,8 +330,8 @@ class Instruments:
             "tidegate.usage.records",
             "{record}",
             (SINK, "result", "reason"),
-            "Usage records by what became of them: delivered, or dropped (queue_full, refused, expired, closed; of "
-            "OTLP only: failed).",
+            "Usage records by what became of them on their way to each sink (log, http, otlp): delivered, or dropped "
+            "(queue_full, failed; of http: queue_full, refused, expired, closed).",
         )
         self.usage_retries = _counter(
             "tidegate.usage.retries",

@@ -66,15 +66,19 @@ class Meter:
         with self._instruments.lock:
             self._instruments.handshake_duration.observe((route, backend, str(status)), seconds)
 
-    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None:
-        """Count the first audio of a turn, so many seconds after `trigger` asked for it."""
+    def first_audio(
+        self, route: str, backend: str, model: str, trigger: str, seconds: float, *, confirmed: bool
+    ) -> None:
+        """Count the first audio of a turn, so many seconds after `trigger` asked for it. `confirmed`: did the upstream
+        name the model, or only the client?"""
         with self._instruments.lock:
-            self._instruments.first_audio.observe((route, backend, _bounded(model), trigger), seconds)
+            labels = (route, backend, self._name(model, confirmed=confirmed), trigger)
+            self._instruments.first_audio.observe(labels, seconds)
 
-    def interrupted(self, route: str, backend: str, model: str, by: str) -> None:
-        """Count a turn that was cut off."""
+    def interrupted(self, route: str, backend: str, model: str, by: str, *, confirmed: bool) -> None:
+        """Count a turn that was cut off. `confirmed`: did the upstream name the model, or only the client?"""
         with self._instruments.lock:
-            self._instruments.interruptions.add((route, backend, _bounded(model), by))
+            self._instruments.interruptions.add((route, backend, self._name(model, confirmed=confirmed), by))
 
     def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None:
         """Count bytes, and messages that were received, on one leg (`client`, `upstream`) of a session since the last
@@ -196,15 +200,18 @@ class Meter:
 
     def _labels(self, usage: Usage) -> Labels:
         confirmed = usage.response_model != "" or _said_by(usage) == "reported"
-        asked = usage.request_model if confirmed or usage.request_model in self._declared else OTHER
         return (
             usage.operation,
             usage.provider_kind,
-            _bounded(asked),
+            self._name(usage.request_model, confirmed=confirmed),
             _bounded(usage.response_model),
             usage.route,
             usage.backend,
         )
+
+    def _name(self, model: str, *, confirmed: bool) -> str:
+        """As a label."""
+        return _bounded(model) if confirmed or model in self._declared else OTHER
 
 
 def _by_modality(t: Tokens) -> tuple[tuple[str, str, int], ...]:

@@ -15,8 +15,10 @@ from typing import Protocol
 
 import structlog
 
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
+from dataplane.outlet import Lost
 
 LONGEST_NAME = 256
 """Characters of a name from outside that a record holds: a request may name a model of megabytes."""
@@ -62,13 +64,21 @@ class Writer(Protocol):
 
 
 class Log:
-    """Writes records as log lines. Configure logging first: the logger is bound when this is made."""
+    """Writes records as log lines, and counts what becomes of them. Configure logging first: the logger is bound when
+    this is made."""
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("dataplane.metering").bind()
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._log = structlog.get_logger("dataplane.metering", self._count).bind()
+        self._count(None, 0)
 
     def write(self, record: Record) -> None:
         self._log.info(record["kind"], **record)
+
+    def _count(self, lost: Lost | None, lines: int) -> None:
+        """From the thread that writes the log, too."""
+        with self._instruments.lock:
+            self._instruments.usage_records.add(("log", "dropped" if lost else "delivered", lost or ""), lines)
 
 
 def utc_now() -> datetime:

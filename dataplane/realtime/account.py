@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from dataplane.dialects.openai_usage import says_something
 from dataplane.metering.usage import NO_TOKENS, Status, Tokens, Usage
-from dataplane.realtime.effects import Effect, Metered
+from dataplane.realtime.effects import Effect, Metered, Unmetered
 from dataplane.realtime.terms import Terms
 
 SEEN: Final = 4096
@@ -47,6 +49,13 @@ class Account:
         if len(self._seen) > SEEN:
             self._seen.popitem(last=False)
         return True
+
+    def reported(self, read: Callable[[object], Tokens | None], usage: object) -> Tokens | None:
+        """What a provider says was used; where it says something that nobody can read, that is counted."""
+        tokens = read(usage)
+        if tokens is None and says_something(usage):
+            self._effects.append(Unmetered("usage_unreadable"))
+        return tokens
 
     def turn(self, response_id: str, status: Status, tokens: Tokens | None, *, estimated: bool) -> None:
         """A turn is over."""

@@ -34,31 +34,40 @@ class Attempt:
     began: float = field(default_factory=loop_time)
     destination: Destination | None = None
     live: LiveSession | None = None
+    told: bool = False
+    """Was it counted? An answer that is on its way is not taken back."""
 
     def answered(self, status: int, code: str = "") -> object | None:
-        """Count the answer; `code` is the refusal's. A reference to its span, for the turns that follow."""
-        exchange, now = self.exchange, loop_time()
-        route, backend = exchange.route.name, exchange.backend.name
-        self.services.meter.handshake(route, backend, status, now - self.began)
+        """Count the first answer; `code` is the refusal's. A reference to its span, for the turns that follow."""
+        if self.told:
+            return None
+        self.told = True
+        exchange, services, now = self.exchange, self.services, loop_time()
+        with services.guard:
+            services.meter.handshake(exchange.route.name, exchange.backend.name, status, now - self.began)
+        with services.guard:
+            return services.tracer.handshake(self._handshake(now, status, code))
+        return None
+
+    def _handshake(self, now: float, status: int, code: str) -> Handshake:
+        exchange = self.exchange
         provider = self.destination.provider if self.destination else None
         dialled, since = self.live.dialled if self.live else None, epoch()
-        return self.services.tracer.handshake(
-            Handshake(
-                session=exchange.id,
-                route=route,
-                backend=backend,
-                caller=exchange.caller,
-                began=self.began + since,
-                ended=now + since,
-                status=status,
-                code=code,
-                provider=provider.name if provider else "",
-                provider_kind=provider.kind if provider else "",
-                model=self.destination.upstream_model if self.destination else "",
-                upstream=_address(provider.url) if provider else "",
-                dialled=None if dialled is None else dialled + since,
-                traceparent=exchange.headers.get("traceparent", ""),
-            )
+        return Handshake(
+            session=exchange.id,
+            route=exchange.route.name,
+            backend=exchange.backend.name,
+            caller=exchange.caller,
+            began=self.began + since,
+            ended=now + since,
+            status=status,
+            code=code,
+            provider=provider.name if provider else "",
+            provider_kind=provider.kind if provider else "",
+            model=self.destination.upstream_model if self.destination else "",
+            upstream=_address(provider.url) if provider else "",
+            dialled=None if dialled is None else dialled + since,
+            traceparent=exchange.headers.get("traceparent", ""),
         )
 
 

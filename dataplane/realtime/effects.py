@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dataplane.metering.usage import Usage
@@ -54,6 +54,8 @@ class Began:
 
     response_id: str
     trigger: Trigger
+    asked: int = field(default=0, compare=False)
+    """How many turns that the client asked for are still to begin."""
 
 
 @dataclass(frozen=True, slots=True)

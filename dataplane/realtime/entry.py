@@ -32,7 +32,7 @@ class Entry:
     request: asyncio.Task[object] | None
     """Who opens it."""
     refused: bool = False
-    """Was that cancelled, because the gateway is shutting down?"""
+    """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False
     """Was the client answered? Until then it is a request, not a session."""
     span: object | None = None

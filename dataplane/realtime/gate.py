@@ -10,6 +10,7 @@ always be put behind it; longer ones stream. A long client frame streams only wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -22,6 +23,8 @@ HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
 SNIFF = 256
 """Payload bytes that the judge sees of an upstream message before deciding whether to read it."""
+_OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
+"""How a binary message begins that may be a JSON object, as far as one can see."""
 _WHOLE_TEXT = frames.FIN | frames.TEXT
 _PLAIN_16, _MASKED_16 = 126, frames.MASKED | 126
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
@@ -35,7 +38,7 @@ class Keep(Enum):
 
 KEEP = Keep.KEEP
 Verdict = Keep | tuple[bytes, ...]
-"""KEEP, or the text messages that take the message's place (none: it is dropped)."""
+"""KEEP, or the messages of its kind that take the message's place (none: it is dropped)."""
 
 
 @dataclass(slots=True)
@@ -100,9 +103,9 @@ class Gate:
 
     `masked`: the peer must mask its frames (a client), or must not (an upstream).
     `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
-    `wants` tells by the first bytes of a text message, and the size of its first frame, whether it is read, and leaves
-    binary ones alone; `passes` is told how much more comes of one that is not. Without `wants` all messages are read
-    but those that `audio` proves to be audio."""
+    `wants` tells by the first bytes of a message, and the size of its first frame, whether it is read; `passes` is
+    told how much more comes of one that is not. A binary one that is no JSON object is none to ask for: it goes on
+    unread, and `opaque` is told. Without `wants` all messages are read but those that `audio` proves to be audio."""
 
     def __init__(
         self,
@@ -113,12 +116,14 @@ class Gate:
         max_fragments: int,
         wants: Callable[[bytes, int], bool] | None = None,
         passes: Callable[[bytes, int], None] | None = None,
+        opaque: Callable[[], None] | None = None,
         audio: CanonicalAudio | None = None,
         count: Count | None = None,
     ) -> None:
         self._read = read
         self._wants = wants
         self._passes = passes
+        self._opaque = opaque
         self._sniffed = b""
         """How the fragmented message began that goes on unread."""
         self._masked = masked
@@ -301,23 +306,25 @@ class Gate:
         start = pos + head.size
         key = data[start - 4 : start] if self._masked else None
         if verdict is not KEEP:
-            return [frames.frame(frames.TEXT, text, key) for text in verdict]
+            return [frames.frame(opcode, each, key) for each in verdict]
         return KEEP if whole else [frames.frame(opcode, message, key)]  # its fragments are gone: it goes on in one
 
     def _collects(self, head: frames.Head, data: bytes, pos: int) -> bool:
-        """Must this frame's message be read? Text whose first fragment is too short to tell by is, to be sure."""
+        """Must this frame's message be read? One whose first fragment is too short to tell by is, to be sure."""
         if self._read is None:
             return False
         if self._wants is None:
             return True
         if head.opcode == frames.CONTINUATION:
             return self._parts is not None
-        if head.opcode == frames.BINARY:
+        start = pos + head.size
+        sniffed = data[start : start + min(SNIFF, head.length)]
+        if head.opcode == frames.BINARY and _OBJECT.match(sniffed) is None:
+            if self._opaque is not None:
+                self._opaque()
             return False
         if not head.fin and head.length < SNIFF:
             return True
-        start = pos + head.size
-        sniffed = data[start : start + min(SNIFF, head.length)]
         wanted = self._wants(sniffed, head.length)
         self._sniffed = b"" if wanted or head.fin else sniffed
         return wanted

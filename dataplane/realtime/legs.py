@@ -60,6 +60,11 @@ class Leg(asyncio.Protocol):
         return self._transport is not None
 
     @property
+    def waiting(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
     def excused(self) -> bool:
         """May its peer be silent? It is not read from, or has much to take before it comes to a Ping; whether it
         takes that is watched anyway."""
@@ -91,7 +96,7 @@ class Leg(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self._stop_cut()
         if self._transport is not None:
-            self._transport = None
+            self._transport, self.full = None, False
             self.lost()
 
     def pause_writing(self) -> None:
@@ -161,8 +166,7 @@ class Leg(asyncio.Protocol):
         the kernel knows better."""
         if self._transport is None:
             return 0
-        left = self._transport.get_write_buffer_size()
-        return self.sent - left + _acknowledged(self._transport.get_extra_info("socket"))
+        return self.sent - self.waiting + _acknowledged(self._transport.get_extra_info("socket"))
 
     def _cut_in(self, seconds: float, cut: Callable[[], None]) -> None:
         self._stop_cut()

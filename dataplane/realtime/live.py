@@ -32,6 +32,8 @@ SLICE = 16 * 1024
 a client that does not read them is held back."""
 EARLY = 1024 * 1024
 """Bytes of the upstream's that are kept while the client has not been answered."""
+LAST = 1024 * 1024
+"""Bytes that may wait for a client once the session ends: of a frame of the upstream's that was under way."""
 LATE = 0.001
 """Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
 
@@ -122,7 +124,7 @@ class LiveSession:
         return self.client
 
     def _leg(self, receive: Callable[[bytes], None], lost: Callable[[], None], first: bytes = b"") -> Leg:
-        return Leg(receive, lost, self._balance, stall=self._patience.client_idle, first=first)
+        return Leg(receive, lost, self._balance, stall=self._patience.stall, first=first)
 
     def end(self, ending: Ending, message: str) -> None:
         """End the session for a reason of the gateway's."""
@@ -133,10 +135,18 @@ class LiveSession:
         self._perform(lambda: self.relay.end_between_turns(ending, message))
 
     def abandon(self) -> None:
-        """The client was never answered: let the upstream go, if it was ever there."""
+        """The client was never answered: let the upstream go, if it was ever there. It is not waited for, since that
+        would keep the place of a session."""
         self._perform(self.relay.client_lost)
+        self.upstream.abort()
         if not self.upstream.connected:
             self._perform(self.relay.upstream_lost)
+
+    def cut(self) -> None:
+        """End both connections at once, whatever the peers have yet to say or to take; then the end is reported."""
+        if self.client is not None:
+            self.client.abort()
+        self.upstream.abort()
 
     # -- events of the connections -----------------------------------------------------------------------------
 
@@ -265,6 +275,7 @@ class LiveSession:
                 self.upstream.drop()
             case relay.Wait(seconds=seconds):
                 self._wait(seconds)
+                self._balance()  # usage may have to be read that waits behind what the client does not take
             case Metered():
                 self._hooks.metered(self, action)
             case Unmetered():
@@ -280,6 +291,8 @@ class LiveSession:
     def _to_client(self, data: bytes) -> None:
         if self.client is not None:
             self.client.write(data)
+            if self.relay.ending is not None and self.client.waiting > LAST:
+                self.client.abort()  # the upstream is read on for its usage, and does not wait for the client any more
         else:
             self._early += data
             self._balance()
@@ -298,7 +311,8 @@ class LiveSession:
             self._answering = False
             self._read_on()
         self._ponging = self._ponging and self.upstream.full
-        self.upstream.read(not self.client.full and not self._ponging)
+        held = self.client.full and self.relay.ending is None  # then the client gets the rest of a frame at most
+        self.upstream.read(not held and not self._ponging)
         self.client.read(not self.upstream.full and not self._answering)
 
     def _end(self, ended: Ended) -> None:
@@ -333,8 +347,9 @@ class LiveSession:
         self.upstream.abort()
         with suppress(Exception):  # the fault is in the log
             self.session.abandon()
-            for effect in self.session.effects():
-                if isinstance(effect, Metered):
+        for effect in self.session.effects():
+            if isinstance(effect, Metered):
+                with suppress(Exception):  # of one turn: the others are counted all the same
                     self._hooks.metered(self, effect)
         self._end(Ended(endings.INTERNAL, Close(endings.INTERNAL.code)))
 

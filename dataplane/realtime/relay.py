@@ -108,6 +108,7 @@ class Relay:
             max_fragments=max_fragments,
             wants=session.wants,
             passes=session.passes,
+            opaque=session.opaque,
         )
         self._client_hears = True
         """May more be sent to the client? Not after our Close, or once it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -25,6 +26,9 @@ from dataplane.realtime.timing import Course
 from dataplane.services import Services
 from dataplane.tracing import Timing
 
+CUT = 1.0
+"""Seconds until connections that were cut are gone: some turns of the loop, if it is free."""
+
 log = structlog.get_logger("tidegate.session")
 
 
@@ -36,20 +40,25 @@ class Realtime:
         self._entries: dict[str, Entry] = {}
         self._by_backend: Counter[str] = Counter()
         self._refusing = False
+        self._closing: tuple[Ending, str] | None = None
+        """What ends sessions between turns; those too that are still being opened."""
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(self, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
-        """Answer a request for a session: with 101 and the session, or with the Refusal that is raised.
+    async def serve(self, request: web.BaseRequest, exchange: Exchange, admit: Callable[[], None]) -> http.Answer:
+        """Answer a request for a session: with 101 and the session, or with the Refusal that is raised. `admit` raises
+        one where there is no room.
 
         Raises ClientGone, and Refusal."""
         attempt = Attempt(exchange, self._services)
         try:
+            admit()
             return await self._serve(request, attempt)
         except Refusal as refusal:
             attempt.answered(refusal.status, refusal.code)
             raise
         except http.ClientGone:
+            attempt.answered(http.GONE, "client_gone")
             raise
         except Exception:  # the server answers it
             attempt.answered(500, "internal_error")
@@ -73,7 +82,10 @@ class Realtime:
                 await handshake.first_event(live, exchange, chosen.destination, first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
             self._begin(entry, attempt)  # before the client's first bytes, which may end the session
-            return handshake.answer_client(request, head, live)
+            answered = handshake.answer_client(request, head, live)
+            if self._closing is not None:
+                live.end_between_turns(*self._closing)
+            return answered
         except BaseException as error:
             live.abandon()
             if isinstance(error, asyncio.CancelledError) and entry.refused and task and task.uncancel() == 0:
@@ -85,20 +97,23 @@ class Realtime:
         return self._by_backend[backend] if backend else len(self._entries)
 
     def refuse_new(self) -> None:
-        """From now on what is not yet a session becomes none: it is answered 503."""
+        """From now on requests for a session are answered 503. What is being opened may become one: that is bounded by
+        the time that providers have."""
         self._refusing = True
-        for entry in self._entries.values():
-            if entry.request is not None and not entry.refused:
-                entry.refused = True
-                entry.request.cancel()
 
     def end_between_turns(self, ending: Ending, message: str) -> None:
         """End each session as soon as it is between turns."""
+        self._closing = ending, message
         for entry in self._sessions():
             entry.live.end_between_turns(ending, message)
 
     def end_all(self, ending: Ending, message: str) -> None:
-        """End all sessions now: each gets its event and Close, and its usage is settled."""
+        """End all sessions now: each gets its event and Close, and its usage is settled. What is being opened is
+        answered 503."""
+        for entry in self._entries.values():
+            if entry.request is not None and not entry.refused:
+                entry.refused = True
+                entry.request.cancel()
         for entry in self._sessions():
             entry.live.end(ending, message)
 
@@ -112,11 +127,16 @@ class Realtime:
         return True
 
     async def stop(self) -> None:
-        """End everything at once."""
+        """End everything at once. No session outlasts it: each is accounted for, whatever its peers do."""
         self.refuse_new()
         self.end_all(endings.DRAINING, MESSAGE)
-        if not await self.wait_empty(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
-            log.warning("sessions did not end in time", sessions=len(self._entries))
+        if await self.wait_empty(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
+            return
+        log.warning("sessions did not end in time: their connections are cut", sessions=len(self._entries))
+        for entry in self._entries.values():
+            entry.live.cut()
+        if not await self.wait_empty(CUT):
+            log.error("sessions were not accounted for", sessions=len(self._entries))
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions with what they have used so far; neither content nor keys."""
@@ -164,7 +184,8 @@ class Realtime:
         cost = self._services.meter.turn(usage, entry.price_of(usage))
         entry.charge(cost.usd, estimated=usage.estimated)
         course = entry.timings.ended(usage.response_id)
-        self._services.tracer.turn(usage, cost, _timing(course), entry.span)
+        with self._services.guard:
+            self._services.tracer.turn(usage, cost, _timing(course), entry.span)
 
     def unmetered(self, live: LiveSession, effect: Unmetered) -> None:
         terms = live.session.terms
@@ -182,27 +203,34 @@ class Realtime:
         )
 
     def progressed(self, live: LiveSession, effect: Progress) -> None:
-        session, terms, now = live.session, live.session.terms, loop_time()
-        timings, model = self._entries[terms.id].timings, session.model or terms.upstream_model
+        with self._services.guard:
+            self._progressed(live.session, effect)
+
+    def _progressed(self, session: Session, effect: Progress) -> None:
+        terms, meter, now = session.terms, self._services.meter, loop_time()
+        timings, confirmed = self._entries[terms.id].timings, bool(session.model)
+        where = terms.route, terms.backend, session.model or terms.upstream_model
         match effect:
             case Prompted(trigger=trigger):
                 timings.prompted(now, trigger)
-            case Began(response_id=response_id, trigger=trigger):
-                timings.began(now, response_id, trigger, asked=session.asked)
+            case Began(response_id=response_id, trigger=trigger, asked=asked):
+                timings.began(now, response_id, trigger, asked=asked)
             case Spoke(response_id=response_id):
                 course = timings.spoke(now, response_id)
                 if course is not None and course.waited is not None:
-                    self._services.meter.first_audio(terms.route, terms.backend, model, course.trigger, course.waited)
+                    meter.first_audio(*where, course.trigger, course.waited, confirmed=confirmed)
             case Interrupted(by=by):
-                self._services.meter.interrupted(terms.route, terms.backend, model, by)
+                meter.interrupted(*where, by, confirmed=confirmed)
 
     def carried(self, live: LiveSession) -> None:
-        self._entries[live.session.terms.id].tell_traffic(self._services.meter)
+        with self._services.guard:
+            self._entries[live.session.terms.id].tell_traffic(self._services.meter)
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
         entry = self._remove(live.session.terms.id)
         if entry.counted:
-            entry.tell_traffic(self._services.meter)
+            with self._services.guard:
+                entry.tell_traffic(self._services.meter)
             self._services.meter.session_closed(entry.summary(effect))
 
 

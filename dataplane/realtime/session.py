@@ -48,6 +48,8 @@ class Session:
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
         self._speech = Speech(self._account, self._conversation, self.sent)
+        self._noticed = False
+        """Has a binary message that is no event been counted?"""
         self._skips: Mapping[bytes, bool] = {}
         """Types that go on unread and are noted, and whether they hold audio; none until the session is open."""
 
@@ -139,6 +141,15 @@ class Session:
         if openai.head_type(head) in openai.AUDIO_DELTAS:
             self._turns.sounds_on(head, size)
 
+    def opaque(self) -> None:
+        """The upstream has sent a binary message that is no event. It may be audio, of which there is much: that it
+        does so is counted, not how often."""
+        if self.opened is None:
+            self._open(True)
+        if not self._noticed:
+            self._noticed = True
+            self.queue.append(Unmetered("binary"))
+
     # -- client → upstream -------------------------------------------------------------------------------------
 
     def read_client(self, payload: bytes, *, binary: bool) -> Verdict:
@@ -206,8 +217,11 @@ class Session:
 
     def read_upstream(self, payload: bytes, *, binary: bool) -> Verdict:
         """The verdict on an upstream's message that `wants` chose. It is relayed whatever it is."""
-        event = None if binary else events.read(payload)
+        event = events.read(payload)
         if not isinstance(event, dict):
+            if binary:
+                self.opaque()
+                return KEEP
             if self.opened is None:
                 self._open(True)
             self.queue.append(Unmetered("undecodable"))
@@ -276,13 +290,13 @@ class Session:
                 self._speech.wrote(openai.name(event, "item_id"))
 
     def _note_error(self, event: events.Event) -> None:
-        code, param = openai.text(event, "error", "code"), openai.text(event, "error", "param")
-        if self._turns.refused(openai.name(event, "error", "event_id")):
-            return
-        if code == "conversation_already_has_active_response" or param.startswith("response"):
-            self._turns.refuse()
-        elif code == "input_audio_buffer_commit_empty":
+        code, about = openai.text(event, "error", "code"), openai.name(event, "error", "event_id")
+        if code == "input_audio_buffer_commit_empty":
             self._speech.refuse_commit()
+        elif about:
+            self._turns.refuse_named(about)
+        else:
+            self._turns.refuse(certain=openai.refuses_response(code, openai.text(event, "error", "param")))
 
     def _for_client(self, event: events.Event) -> Verdict:
         """The event as the client knows it: by its own model name, and in the shape that it declared."""

@@ -74,6 +74,7 @@ class Speech:
         if detection is not None:
             self._detects = detection is not False
             self._answers = self._detects and openai.part(detection, "create_response") is not False
+            self._talking = self._talking and self._detects
         if openai.text(session, "type") == "transcription":
             self._answers = False
 
@@ -157,15 +158,21 @@ class Speech:
     def transcribed(self, event: Event) -> None:
         """A transcript is complete, with its usage."""
         item, index = openai.name(event, "item_id"), openai.part(event, "content_index")
-        utterance = self._untranscribed.pop(item, None)
+        utterance = self._settle(item)
         item = item or openai.name(event, "event_id") or self._account.own_id()
         if self._account.once(_key(item, index if isinstance(index, int) else 0)):
-            reported = transcription_usage(event.get("usage"))
+            reported = self._account.reported(transcription_usage, event.get("usage"))
             self._count(item, utterance or Utterance(self._model, 0.0), reported, "completed")
 
     def failed(self, item: str) -> None:
         """A transcription failed: it costs nothing."""
-        self._untranscribed.pop(item, None)
+        self._settle(item)
+
+    def _settle(self, item: str) -> Utterance | None:
+        """What this was the transcription of; where the item is not said, the oldest."""
+        if not item:
+            item = next(iter(self._untranscribed), "")
+        return self._untranscribed.pop(item, None) or self._untranscribed.pop("", None)
 
     def abandon(self) -> None:
         """The upstream is gone: what was not transcribed is lost."""

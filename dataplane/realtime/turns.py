@@ -48,6 +48,8 @@ class Turn:
     envelope: int = 0
     """Bytes of an audio event that are not audio."""
     spoke: bool = False
+    deaf: bool = False
+    """Has the user said more since it began?"""
     given_up: bool = False
     """We have cancelled it, because the client is gone."""
 
@@ -93,22 +95,29 @@ class Turns:
     def prompt(self, *, spoken: bool) -> None:
         """The server will begin a turn by itself: because the user fell silent, or (not `spoken`) said nothing."""
         self._due, self._ahead = True, len(self._asked)
+        for turn in self._open.values():
+            turn.deaf = True
         if spoken:
             self._effects.append(Prompted("voice"))
 
-    def refused(self, event_id: str) -> bool:
-        """An error is about this event of the client's: was it one that asked for a turn?"""
-        if not event_id or event_id not in self._asked:
-            return False
-        self._ahead -= self._asked.index(event_id) < self._ahead
-        self._asked.remove(event_id)
-        return True
+    def refuse_named(self, event_id: str) -> None:
+        """An error is about this event of the client's: if it asked for a turn, none will come of it."""
+        if event_id in self._asked:
+            self._withdraw(self._asked.index(event_id))
 
-    def refuse(self) -> None:
-        """No turn will come of the first that the client asked for."""
+    def refuse(self, *, certain: bool | None) -> None:
+        """An error says that no turn will come of what asked for one first; or (None) it does not say what it is
+        about, which in the middle of a turn may be anything."""
+        if certain is False or (certain is None and self._open):
+            return
         if self._asked:
-            del self._asked[0]
-            self._ahead = max(0, self._ahead - 1)
+            self._withdraw(0)
+        else:
+            self._due = False
+
+    def _withdraw(self, at: int) -> None:
+        del self._asked[at]
+        self._ahead -= at < self._ahead
 
     def begin(self, response: object) -> None:
         """A turn has begun."""
@@ -117,7 +126,7 @@ class Turns:
         if not name or name in self._open or self._account.knows(name):
             return
         turn = self._open[name] = self._turn(name, response)
-        self._effects.append(Began(name, trigger))
+        self._effects.append(Began(name, trigger, self.asked))
         if len(self._open) > SEEN:
             self._finish(next(iter(self._open)), "lost", None)
         self._only = turn if len(self._open) == 1 else None
@@ -134,7 +143,7 @@ class Turns:
     def _answered(self) -> Trigger:
         """What the next turn is the answer to."""
         if self._asked and not (self._due and self._ahead == 0):
-            self.refuse()
+            self._withdraw(0)
             return "client"
         self._due = False
         return "voice"
@@ -187,13 +196,20 @@ class Turns:
 
     def done(self, event: Event) -> None:
         """A turn is over."""
-        name = openai.name(event, "response", "id") or openai.name(event, "event_id") or self._account.own_id()
+        name = openai.name(event, "response", "id") or self._nameless(openai.name(event, "event_id"))
         response = event.get("response")
         if name not in self._open and not self._account.knows(name):  # its beginning was never said
             self._answered()
         status = _STATUSES.get(openai.text(response, "status"), "completed")
         reason = openai.text(response, "status_details", "reason") if status == "cancelled" else ""
         self._finish(name, status, response, by=_INTERRUPTERS.get(reason))
+
+    def _nameless(self, event_id: str) -> str:
+        """What a turn is called whose end does not say it: it is the newest, if any is open. An end that is said
+        twice is the same end."""
+        event_id = event_id or self._account.own_id()
+        turn = self._turn_of("")
+        return event_id if turn is None or not self._account.once(event_id) else turn.id
 
     def leave(self) -> None:
         """The client is gone: cancel what it left running, and what begins from now on."""
@@ -217,10 +233,12 @@ class Turns:
         self._only = next(iter(self._open.values())) if len(self._open) == 1 else None
         if not self._account.once(name):
             return
+        if turn is not None and not turn.deaf and not turn.aside and status != "cancelled":
+            self._due = False  # it has answered what the user said, whoever asked for it
         if by is not None and not (turn is not None and turn.given_up):
             self._effects.append(Interrupted(name, by))
         turn = turn or self._turn(name, response)
-        reported = response_usage(openai.part(response, "usage"))
+        reported = self._account.reported(response_usage, openai.part(response, "usage"))
         tokens = reported if reported is not None else self._estimated(turn, status)
         if tokens is not None and not turn.aside:
             self._conversation.settle(turn.mark, tokens)

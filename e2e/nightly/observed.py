@@ -1,5 +1,6 @@
 """`python observed.py FILE serve …`: the command `tidegate`, as it is. On SIGUSR1 it adds a line to the file that says
-what the process holds: asyncio's tasks, timers, and all objects that the garbage collector knows."""
+what the process holds: asyncio's tasks, timers, the objects that the garbage collector knows, and Python's blocks of
+memory."""
 
 from __future__ import annotations
 
@@ -15,7 +16,6 @@ from pathlib import Path
 from tidegate.cli import main
 
 SIGNALS = {signal.SIGUSR1}
-COMMONEST = 12
 
 
 def watch(file: Path) -> None:
@@ -35,7 +35,7 @@ def holding() -> dict[str, object]:
         "tasks": sum(len(asyncio.all_tasks(loop)) for loop in loops if loop.is_running()),
         "timers": kinds["TimerHandle"],
         "objects": len(objects),
-        "commonest": dict(kinds.most_common(COMMONEST)),
+        "blocks": sys.getallocatedblocks(),
     }
 
 

@@ -25,11 +25,16 @@ from e2e.nightly.stand import Sample, Stand
 
 MB = 1024
 GROWTH_MB, GROWTH_MB_H = 2.0, 1.0
+MORE_BLOCKS = 1.01
+"""What Python's allocator holds may grow so much: it says what is kept, memory also what is fragmented."""
 WARM_UP = 0.25
 """Part of the run whose samples do not count."""
 EVERY_S = 15.0
 SETTLES_S = 90.0
-COLUMNS = "{:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9}"
+IDLE_S = 35.0
+"""Until connections to the provider that nobody uses are closed."""
+COLUMNS = "{:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>9}"
+NAMES = ("memory MB", "sessions", "files", "tasks", "timers", "objects", "blocks")
 
 
 def main() -> int:
@@ -78,7 +83,7 @@ class Soak:
                 group.create_task(caller(random.Random(self._rng.random())))
 
     async def _look(self) -> None:
-        print(COLUMNS.format("minute", "memory MB", "sessions", "files", "tasks", "timers", "objects"))
+        print(COLUMNS.format("minute", *NAMES))
         while True:
             await asyncio.sleep(EVERY_S)
             self._samples.append(sample := await asyncio.to_thread(self._stand.sample))
@@ -87,7 +92,7 @@ class Soak:
     async def _quiet(self) -> Sample:
         """What is held when nobody is there."""
         await asyncio.to_thread(self._stand.wait_for_quiet, SETTLES_S)
-        await asyncio.sleep(1)  # answers to what was just asked are counted, and let go
+        await asyncio.sleep(IDLE_S)
         return await asyncio.to_thread(self._stand.sample)
 
     def growth(self) -> float:
@@ -109,13 +114,15 @@ class Soak:
             before, after = getattr(self._before, what), getattr(self._after, what)
             if after > before:
                 wrong.append(f"{after} {what} are left, and there were {before}")
+        if self._after.blocks > self._before.blocks * MORE_BLOCKS:
+            wrong.append(f"Python holds {self._after.blocks} blocks of memory, and held {self._before.blocks}")
         allowed = GROWTH_MB + GROWTH_MB_H * self._seconds * (1 - WARM_UP) / 3600
         if self.growth() > allowed:
             wrong.append(f"memory grew by {self.growth():.1f} MB, and {allowed:.1f} is allowed")
         return wrong
 
     def report(self) -> None:
-        print(COLUMNS.format("", "memory MB", "sessions", "files", "tasks", "timers", "objects"))
+        print(COLUMNS.format("", *NAMES))
         for name, sample in (("before", self._before), ("after", self._after)):
             print(row(sample, name))
         hours = max(self._seconds * (1 - WARM_UP) / 3600, 1e-9)
@@ -125,7 +132,7 @@ class Soak:
 
 def row(sample: Sample, name: str = "") -> str:
     memory, minutes = f"{sample.rss_kb / MB:.1f}", f"{sample.seconds / 60:.1f}"
-    held = (sample.sessions, sample.files, sample.tasks, sample.timers, sample.objects)
+    held = (sample.sessions, sample.files, sample.tasks, sample.timers, sample.objects, sample.blocks)
     return COLUMNS.format(name or minutes, memory, *held)
 
 

@@ -35,6 +35,7 @@ class Sample:
     tasks: int
     timers: int
     objects: int
+    blocks: int
     sessions: int
 
 
@@ -76,10 +77,7 @@ class Stand:
         status = Path(f"/proc/{pid}/status").read_text()
         rss = int(re.findall(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[0])
         files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        report = self._report()
-        return Sample(
-            time.monotonic() - self.began, rss, files, report["tasks"], report["timers"], report["objects"], sessions
-        )
+        return Sample(time.monotonic() - self.began, rss, files, sessions=sessions, **self._report())
 
     def _report(self) -> dict[str, int]:
         before = self._lines()

@@ -101,10 +101,12 @@ class Remembering:
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:
         self.handshakes.append(status)
 
-    def first_audio(self, route: str, backend: str, model: str, trigger: str, seconds: float) -> None:
+    def first_audio(
+        self, route: str, backend: str, model: str, trigger: str, seconds: float, *, confirmed: bool
+    ) -> None:
         self.first_audios.append((trigger, seconds))
 
-    def interrupted(self, route: str, backend: str, model: str, by: str) -> None:
+    def interrupted(self, route: str, backend: str, model: str, by: str, *, confirmed: bool) -> None:
         self.interruptions.append(by)
 
     def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None:

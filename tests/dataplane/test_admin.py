@@ -108,7 +108,10 @@ async def test_readiness_says_why_not(http: aiohttp.ClientSession, url: str, gat
         assert response.status == 200
     gateway.is_ready = False
     async with http.get(f"{url}/readyz") as response:
-        assert (response.status, await response.text()) == (503, "not ready: it is about to stop, or not listening yet\n")
+        assert (response.status, await response.text()) == (
+            503,
+            "not ready: it is about to stop, or not listening yet\n",
+        )
     gateway.loaded = None
     async with http.get(f"{url}/readyz") as response:
         assert (response.status, await response.text()) == (503, "not ready: no table is loaded yet\n")

@@ -103,6 +103,7 @@ def test_model_of(asked: dict[str, object], expected: str) -> None:
     [
         (orjson.dumps({"usage": USAGE}), "", Tokens(input_unknown=3, output_unknown=2)),
         (orjson.dumps({"usage": None}), "", None),
+        (orjson.dumps({"usage": {"total_tokens": 77}}), "usage_unreadable", None),
         (orjson.dumps({}), "reply_not_json", None),
         (b"<html>", "reply_not_json", None),
         (b" " * 101, "reply_too_long", None),
@@ -114,3 +115,15 @@ def test_replies(payload: bytes, unmetered: str, tokens: Tokens | None) -> None:
     sent = b"".join(tap.feed(payload[place : place + 9]) for place in range(0, len(payload), 9)) + tap.end()
     assert sent == payload
     assert (outcome.unmetered, outcome.tokens) == (unmetered, tokens)
+
+
+@pytest.mark.parametrize("usages", [(USAGE, {"total_tokens": 7}), ({"total_tokens": 7}, USAGE)])
+def test_what_can_be_read_counts_whatever_else_was_said(usages: tuple[object, object]) -> None:
+    outcome = chat.Outcome()
+    for usage in usages:
+        outcome.read(orjson.dumps({"usage": usage}))
+    assert (outcome.unmetered, outcome.tokens) == ("", Tokens(input_unknown=3, output_unknown=2))
+
+
+def test_a_line_end_cut_in_two_before_what_is_hidden() -> None:
+    assert through(b": c\r\n\r", b"\n" + EXTRA + DONE)[0] == b": c\r\n\r\n" + DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane import logs
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.records import Log
 
+PATIENCE_S = 20.0
 Capture = pytest.CaptureFixture[str]
 
 
@@ -27,6 +30,7 @@ def restored() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     muted = logging.getLogger("aiohttp.websocket")
     yield
+    assert logs.flush(PATIENCE_S)
     root.handlers[:] = handlers
     root.setLevel(level)
     muted.disabled = False
@@ -34,14 +38,21 @@ def restored() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def output(capture: Capture) -> str:
+    assert logs.flush(PATIENCE_S)
+    return capture.readouterr().out
+
+
 def lines(capture: Capture) -> list[dict[str, object]]:
-    return [orjson.loads(line) for line in capture.readouterr().out.splitlines()]
+    return [orjson.loads(line) for line in output(capture).splitlines()]
 
 
 def test_a_record_is_one_line(capsys: Capture) -> None:
     logs.configure()
-    Log().write({"kind": "turn", "id": "turn-1", "caller": {"team": "support"}, "cost_usd": None})
+    instruments = Instruments()
+    Log(instruments).write({"kind": "turn", "id": "turn-1", "caller": {"team": "support"}, "cost_usd": None})
     [line] = lines(capsys)
+    assert instruments.usage_records.values == {("log", "delivered", ""): 1}
     assert str(line.pop("timestamp")).endswith("Z")
     expected = {"kind": "turn", "id": "turn-1", "caller": {"team": "support"}, "cost_usd": None}
     assert line == {"event": "turn", "level": "info", **expected}
@@ -100,7 +111,7 @@ def test_credentials_are_masked_wherever_they_stand(capsys: Capture, format_: lo
     except ValueError:
         structlog.get_logger().exception("failed")
         logging.getLogger("asyncio").exception("failed")
-    written = capsys.readouterr().out
+    written = output(capsys)
     assert "ValueError" in written
     assert "S3CRET" not in written
     assert written.count("***") >= 6
@@ -140,24 +151,13 @@ def test_a_line_never_fails(capsys: Capture, format_: logs.Format) -> None:
     circle: list[object] = []
     circle.append(circle)
     structlog.get_logger().info("odd", big=2**80, circle=circle, surrogate="\udcff", key={(1, 2): object()})
-    assert "odd" in capsys.readouterr().out
-
-
-def test_a_reader_that_went_away_fails_nobody() -> None:
-    class Broken:
-        def write(self, _data: bytes) -> None:
-            raise BrokenPipeError
-
-        flush = write
-
-    stream: logs.Unfailing[bytes] = logs.Unfailing(Broken())  # type: ignore[arg-type]
-    stream.write(b"x")
+    assert "odd" in output(capsys)
 
 
 def test_the_console_is_short_and_cannot_be_driven_by_what_is_logged(capsys: Capture) -> None:
     logs.configure("console")
     structlog.get_logger().info("hello\x1b[2J", name="\x9b2J\x07", plain="yes")
-    written = capsys.readouterr().out
+    written = output(capsys)
     assert not any(control in written for control in "\x1b\x9b\x07")
     assert written.endswith("[info] hello?[2J name=?2J? plain=yes\n")
     assert sys.stdout.isatty() is False
@@ -166,7 +166,7 @@ def test_the_console_is_short_and_cannot_be_driven_by_what_is_logged(capsys: Cap
 def test_the_console_leaves_out_what_is_empty(capsys: Capture) -> None:
     logs.configure("console")
     structlog.get_logger().info("turn", session="", tokens=None, caller={"key": "", "team": ""}, turns=0, cost="0")
-    assert capsys.readouterr().out.endswith("[info] turn turns=0 cost=0\n")
+    assert output(capsys).endswith("[info] turn turns=0 cost=0\n")
 
 
 def test_what_is_no_http_is_not_quoted(capsys: Capture) -> None:
@@ -177,20 +177,63 @@ def test_what_is_no_http_is_not_quoted(capsys: Capture) -> None:
     assert "a bug" in str(line["exception"])
 
 
-class Gone(io.StringIO):
-    """A stdout that nobody reads any more."""
+def test_all_ways_to_write_keep_their_order(capsys: Capture) -> None:
+    logs.configure()
+    logs.say("banner")
+    for number in range(3):
+        structlog.get_logger().info(f"ours {number}")
+        logging.getLogger("aiohttp").warning("theirs %d", number)
+    banner, *rest = output(capsys).splitlines()
+    assert banner == "banner"
+    assert [orjson.loads(line)["event"] for line in rest] == [
+        f"{whose} {number}" for number in range(3) for whose in ("ours", "theirs")
+    ]
 
-    buffer = io.BytesIO()
 
-    def write(self, text: str) -> int:
-        raise BrokenPipeError
+class Broken(io.BytesIO):
+    """A stdout that nobody reads any more, or whose disk is full."""
+
+    broken = True
+
+    def write(self, data: object) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        return super().write(data)  # type: ignore[arg-type]
 
 
-def test_other_libraries_and_the_banner_survive_a_reader_that_went_away(
+def test_a_log_that_cannot_be_written_fails_nobody_and_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", Gone())
-    logs.configure("console")
+    stdout = Broken()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stdout))
+    instruments = Instruments()
+    logs.configure()
+    Log(instruments).write({"kind": "turn", "id": "turn-1"})
     logging.getLogger("aiohttp").error("lost")
     logs.say("Tidegate serves")
+    assert logs.flush(PATIENCE_S)
+    assert instruments.usage_records.values == {("log", "delivered", ""): 0, ("log", "dropped", "failed"): 1}
+    stdout.broken = False
+    structlog.get_logger().info("the disk has room again")
+    assert logs.flush(PATIENCE_S)
+    assert logs.flush(PATIENCE_S), "the thread that wrote that line then tells what was lost"
+    found = [orjson.loads(line) for line in stdout.getvalue().splitlines()]
+    assert [line["event"][:18] for line in found] == ["the disk has room ", "log lines were los"]
+    assert found[1]["lines"] == 3
     assert capsys.readouterr().err == ""
+
+
+CRASH = """
+import structlog
+from dataplane import logs
+logs.configure()
+for number in range(500):
+    structlog.get_logger().info("line", number=number)
+raise SystemError("crash")
+"""
+
+
+def test_the_end_of_the_process_writes_what_waits_also_after_a_crash() -> None:
+    ended = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, timeout=PATIENCE_S, check=False)
+    assert b"SystemError: crash" in ended.stderr
+    assert [orjson.loads(line)["number"] for line in ended.stdout.splitlines()] == list(range(500))

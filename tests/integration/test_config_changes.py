@@ -21,9 +21,11 @@ from dataplane.snapshot import Snapshot
 from dataplane.table import Table
 from simulator.server import Simulator
 from tests.dataplane import rig
-from tests.integration.lives.generations import Used, asked, model_of, others, with_used
+from tests.integration.lives.generations import BIG, asked, model_of, others, with_used
 from tests.integration.lives.left import alive, nothing
+from tests.integration.lives.line import upgrade
 from tests.integration.lives.tape import Written
+from tests.integration.lives.used import Used
 from tests.integration.unmeasured import unmeasured
 
 # `make nightly` makes all of the thousand; one takes some 70 ms, most of it the index of 5,000 other routes.
@@ -55,13 +57,18 @@ class Stand:
     async def newcomer(self, place: int) -> None:
         """A new session has the newest of everything."""
         generation = self.generations[place]
-        used = await Used.open(self.gateway.port, place, generation)
+        used = await Used.open(self.gateway.port, on(place))
         assert asked(self.simulator.requests[-1]) == (model_of(generation), str(generation))
         await used.turn()
         if generation % 20 < 2:
-            assert await used.takes_big() is (generation % 2 == 0)
+            assert await used.takes(BIG) is (generation % 2 == 0)
         if used.line.close is None:
             await used.close()
+
+
+def on(place: int) -> bytes:
+    """A request for a session on a route in use."""
+    return upgrade(f"used-{place}.test", "/v1/realtime?model=voice")
 
 
 async def _chat(used: Used, rng: Random, over: asyncio.Event) -> None:
@@ -80,7 +87,7 @@ def _memory() -> int:
 
 async def _changed(it: Stand) -> None:
     async with asyncio.TaskGroup() as group:
-        opening = [group.create_task(Used.open(it.gateway.port, n % ROUTES, 0)) for n in range(SESSIONS)]
+        opening = [group.create_task(Used.open(it.gateway.port, on(n % ROUTES))) for n in range(SESSIONS)]
     residents, over = [task.result() for task in opening], asyncio.Event()
     memory, kept = 0, (0, 0)
     async with asyncio.TaskGroup() as group:
@@ -97,7 +104,7 @@ async def _changed(it: Stand) -> None:
     assert (alive(Snapshot), alive(Router)) == kept == (2, 2), "the empty one of the start, and the newest"
     assert _memory() - memory < GROWTH
     for used in residents:
-        assert await used.takes_big(), "as when it began"
+        assert await used.takes(BIG), "as when it began"
         await used.turn()
         await used.close()
     async with asyncio.timeout(20):

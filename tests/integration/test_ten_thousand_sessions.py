@@ -36,7 +36,9 @@ def test_the_books_agree(shard: int) -> None:
     crowd = held(shard, SESSIONS // SHARDS)
     assert len(crowd.written.sessions) == SESSIONS // SHARDS
     assert crowd.faults() == []
-    assert {summary.reason for summary in crowd.written.sessions} == {ending.label for ending in ENDINGS}
+    assert {summary.reason for summary in crowd.written.sessions} == {
+        ending.label for ending in ENDINGS if not ending.reserved
+    }
     statuses = {(usage.operation, usage.status) for usage, _ in crowd.written.turns}
     assert {"completed", "cancelled", "failed", "incomplete", "lost"} <= {status for _, status in statuses}
     assert {("transcription", "lost"), ("chat", "failed")} <= statuses
@@ -44,7 +46,7 @@ def test_the_books_agree(shard: int) -> None:
 
 @pytest.mark.parametrize("part", ["metrics and calls", "endings and turns"])
 def test_whatever_is_broken_is_found(part: str) -> None:
-    crowd = held(len(part), 240)
+    crowd = held(len(part), 160)
     assert crowd.faults() == []
     calls = crowd.calls
     if part == "metrics and calls":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.dialects.openai_usage import MAX_COUNT, chat_usage, response_usage, transcription_usage
+from dataplane.dialects.openai_usage import MAX_COUNT, chat_usage, response_usage, says_something, transcription_usage
 from dataplane.metering.usage import Tokens
 
 READERS = (chat_usage, response_usage, transcription_usage)
@@ -96,6 +96,18 @@ def test_transcriptions_are_billed_by_token_or_by_second() -> None:
 def test_nothing_reported_is_not_zero(nothing: object) -> None:
     for read in READERS:
         assert read(nothing) is None
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], "", {"input_tokens": None, "input_token_details": {}}])
+def test_a_report_of_nothing_says_nothing(nothing: object) -> None:
+    assert not says_something(nothing)
+
+
+@pytest.mark.parametrize(
+    "something", [{"total_tokens": 3}, {"input_tokens": "3"}, {"total_tokens": 0}, 7, "usage", [3]]
+)
+def test_a_report_that_cannot_be_read_says_something(something: object) -> None:
+    assert says_something(something)
 
 
 def test_zero_reported_is_zero() -> None:

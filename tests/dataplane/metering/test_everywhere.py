@@ -52,7 +52,7 @@ async def test_log_metrics_and_receiver_say_the_same(log: io.BytesIO) -> None:
     async with Receiver().open() as receiver:
         sink = HttpSink(receiver.url, instruments, bounds=Bounds(age=0.0))
         sink.start()
-        meter = Meter(instruments, PriceBook(now=lambda: NOW), FanOut(Log(), sink))
+        meter = Meter(instruments, PriceBook(now=lambda: NOW), FanOut(Log(instruments), sink))
         meter.turn(spoken_turn())
         meter.turn(estimated_turn())
         meter.session_closed(cut_session())

@@ -218,6 +218,24 @@ def test_clients_cannot_make_up_series() -> None:
     assert answered == ["", "", "confirmed", "_OTHER"]
 
 
+def test_what_users_hear_names_no_model_that_a_client_made_up() -> None:
+    meter, i, _ = new_meter()
+    target = table.Target(provider="openai", model="declared")
+    served = table.Backend(
+        name="ai/voice",
+        providers=(table.Provider(name="openai", kind="openai", url="https://api.openai.com/v1"),),
+        models=(table.Model(name="voice", targets=(target,)),),
+    )
+    meter.load(table.Table(backends=(served,)))
+    where = ("ai/voice", "ai/voice")
+    for model, confirmed in (("made-up", False), ("declared", False), ("confirmed", True)):
+        meter.first_audio(*where, model, "voice", 0.5, confirmed=confirmed)
+        meter.interrupted(*where, model, "voice", confirmed=confirmed)
+    names = ["_OTHER", "declared", "confirmed"]
+    assert [labels[2] for labels in i.first_audio.sums] == names
+    assert [labels[2] for labels in i.interruptions.values] == names
+
+
 def test_sessions() -> None:
     meter, i, ledger = new_meter()
     where = ("ai/voice", "ai/voice")
@@ -236,9 +254,9 @@ def test_what_goes_on_in_sessions() -> None:
     meter, i, _ = new_meter()
     where = ("ai/voice", "ai/voice")
     meter.handshake(*where, 503, 0.25)
-    meter.first_audio(*where, "gpt-realtime", "voice", 0.5)
-    meter.first_audio(*where, "m" * 4000, "client", 0.25)
-    meter.interrupted(*where, "gpt-realtime", "client")
+    meter.first_audio(*where, "gpt-realtime", "voice", 0.5, confirmed=True)
+    meter.first_audio(*where, "m" * 4000, "client", 0.25, confirmed=True)
+    meter.interrupted(*where, "gpt-realtime", "client", confirmed=True)
     for _ in range(2):
         meter.traffic(*where, "client", 10, 30, 2)
     assert i.handshake_duration.sums == {(*where, "503"): 0.25}

@@ -125,6 +125,7 @@ class Dialogue:
     """How turns went; a dialogue that cares looks into it."""
     _wires: dict[str, bytearray] = field(default_factory=lambda: {"client": bytearray(), "upstream": bytearray()})
     _parts: dict[str, bytearray] = field(default_factory=dict)
+    _kinds: dict[str, int] = field(default_factory=dict)
 
     def __rshift__(self, said: Said | Timer) -> Self:
         if isinstance(said, Timer):
@@ -211,11 +212,13 @@ class Dialogue:
         elif head.opcode >= frames.CLOSE:
             self.heard[side].append(Frame(head.opcode, payload))
         else:
-            parts = self._parts.setdefault(side, bytearray()) if head.opcode else self._parts[side]
+            if head.opcode:
+                self._parts[side], self._kinds[side] = bytearray(), head.opcode
+            parts = self._parts[side]
             parts += payload
             if head.fin:
                 message = bytes(self._parts.pop(side))
-                self.heard[side].append(_message(head.opcode, message))
+                self.heard[side].append(_message(self._kinds[side], message))
 
 
 def _message(opcode: int, payload: bytes) -> object:

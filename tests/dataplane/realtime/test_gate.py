@@ -107,9 +107,15 @@ def expected(stream: list[Piece], *, masked: bool, judge: Judge) -> list[Step]:
 def is_read(first: Piece, *, masked: bool) -> bool:
     if masked:
         return not (first.fin and first.opcode == TEXT and AUDIO.measure(first.payload) >= 0)
-    if first.opcode == BINARY:
+    if first.opcode == BINARY and not may_be_json(first):
         return False
     return (not first.fin and len(first.payload) < SNIFF) or wants(first.payload[:SNIFF], len(first.payload))
+
+
+def may_be_json(first: Piece) -> bool:
+    """May it be an object, as far as one can see?"""
+    seen = b"".join(first.payload[:SNIFF].split()[:2])
+    return not seen or (seen.startswith(b"{") and seen[1:2] in (b"", b'"', b"}"))
 
 
 def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
@@ -117,7 +123,7 @@ def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
     verdict = judge(payload, binary=message[0].opcode == BINARY)
     key = message[-1].key
     if verdict is not KEEP:
-        yield from (frames.frame(TEXT, text, key) for text in verdict)
+        yield from (frames.frame(message[0].opcode, text, key) for text in verdict)
     elif len(message) == 1:
         yield message[0].wire()
     else:
@@ -129,7 +135,19 @@ def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
 NEAR = [0, 1, 2, SNIFF - 1, SNIFF, SNIFF + 1, 125, 126, TAIL, HEAD, HEAD + 1, 5000, 65535, HOLD - 60, HOLD, HOLD + 1]
 SIZES = st.sampled_from([*NEAR, HOLD + HEAD, HOLD + TAIL, MAX]) | st.integers(0, 300)
 WORDS = st.sampled_from(
-    [b"", b"want", b"want swap", b"drop want", b'"want"', b"wan", b"swap", b"drop", b'{"type":"a"}']
+    [
+        b"",
+        b"want",
+        b"want swap",
+        b"drop want",
+        b'"want"',
+        b"wan",
+        b"swap",
+        b"drop",
+        b'{"type":"a"}',
+        b'{"want',
+        b'{ "swap',
+    ]
 )
 
 

@@ -107,6 +107,34 @@ async def test_a_client_dies_in_a_turn_and_the_turn_is_settled(tls: Tls) -> None
     assert it.rig.meter.closed[0].tokens == turn.tokens
 
 
+@pytest.mark.parametrize("ends", ["by itself", "by an operator"])
+async def test_usage_is_read_from_behind_what_the_client_does_not_take(ends: str, tls: Tls) -> None:
+    async with pair(Limits(stall=0.3 if ends == "by itself" else 60.0), tls=tls) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(b'{"type":"response.created","response":{"id":"r1"}}')
+        live = it.live()
+        client.sleep()
+        speaking = asyncio.ensure_future(spoken(far))
+        await until(lambda: live.client is not None and live.client.full, "more waits than should")
+        if ends == "by an operator":
+            assert it.rig.gateway.end_session(live.session.terms.id)
+        assert (await far.event())["type"] == "response.cancel"
+        speaking.cancel()
+        await asyncio.gather(speaking, return_exceptions=True)
+        far.send(b'{"type":"response.done","response":{"id":"r1","status":"cancelled","usage":{"input_tokens":5}}}')
+        assert (await far.closed())[0] in (1000, 1001)
+        client.reset()
+        far.reset()
+    (turn,) = it.rig.meter.turns
+    assert (turn.status, turn.estimated) == ("cancelled", False)
+
+
+async def spoken(peer: Peer) -> None:
+    while True:
+        peer.send(DELTA)
+        await peer.writer.drain()
+
+
 async def test_an_upstream_dies_in_a_turn(tls: Tls) -> None:
     async with pair(SILENT, tls=tls) as it, calm(it.rig):
         client, far = await it.session()
@@ -174,7 +202,7 @@ async def flooded(peer: Peer) -> None:
 
 async def test_a_slow_reader_of_a_long_message_is_not_cut_off(tls: Tls) -> None:
     """It takes something all the time, for several times as long as one may take nothing."""
-    async with pair(Limits(client_idle=0.3), tls=tls) as it, calm(it.rig):
+    async with pair(Limits(stall=0.3), tls=tls) as it, calm(it.rig):
         client, far = await it.session()
         small_buffers(client)
         message = b'{"type":"response.output_audio.delta","delta":"' + b"A" * 6_000_000 + b'"}'

@@ -202,8 +202,10 @@ async def test_turns_that_are_asked_for_at_once_are_told_apart() -> None:
         await asyncio.sleep(0.05)
         between = time.time() - 0.01
         await said(client, b'{"type":"response.create"}', heard_by=far)
-        await said(far, created("r1"), created("r2"), spoken("r2"), spoken("r1"), heard_by=client)
-        await said(far, done("r2"), done("r1"), heard_by=client)
+        answers = (created("r1"), created("r2"), spoken("r2"), spoken("r1"), done("r2"), done("r1"))
+        far.write(b"".join(frames.frame(frames.TEXT, each) for each in answers))  # and they are read at once
+        for _ in answers:
+            await client.event()
         await bye(client, far)
     prompted = {usage.response_id: timing.prompted for usage, timing, _ in it.tracer.turns}
     assert prompted["r1"] is not None

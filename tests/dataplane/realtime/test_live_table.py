@@ -18,7 +18,7 @@ from dataplane.table import SessionLimits
 from tests.dataplane.realtime.wires import MASK, PATIENCE, Pair, Peer, Tls, calm, pair
 
 PINGS = Limits(ping=0.1)
-SILENT, STALLED = Limits(ping=0.1, silence=0.3), Limits(client_idle=0.3)
+SILENT, STALLED = Limits(ping=0.1, silence=0.3), Limits(stall=0.3)
 Told = tuple[int, str | None]
 """A Close: code and reason; None is any."""
 AWAY: Told = (1001, "client went away")

@@ -286,7 +286,7 @@ async def test_a_client_never_answers_close() -> None:
 
 
 async def test_a_client_never_reads() -> None:
-    async with pair(Limits(client_idle=0.3)) as it, calm(it.rig):
+    async with pair(Limits(stall=0.3)) as it, calm(it.rig):
         client, far = await it.session()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         with pytest.raises((ConnectionError, TimeoutError)):
@@ -295,7 +295,7 @@ async def test_a_client_never_reads() -> None:
 
 
 async def test_an_upstream_never_reads() -> None:
-    async with pair(Limits(client_idle=0.3)) as it, calm(it.rig):
+    async with pair(Limits(stall=0.3)) as it, calm(it.rig):
         client, far = await it.session()
         far.writer.transport.pause_reading()  # type: ignore[attr-defined]
         sender = asyncio.create_task(flood(client))

@@ -467,6 +467,48 @@ def test_events_that_are_logged_come_out() -> None:
     dialogue.over()
 
 
+DONE = json.dumps(done("r1")).encode()
+
+
+@pytest.mark.parametrize("payload", [DONE, b" \n" + DONE, b"{ " + DONE[1:]])
+@pytest.mark.parametrize("at", [None, 0, 1, 2, 40, len(DONE) - 1])
+def test_an_upstream_may_send_its_events_in_binary_messages(payload: bytes, at: int | None) -> None:
+    parts = [payload] if at is None else [payload[:at], payload[at:]]
+    whole = [Frame(0 if n else frames.BINARY, part, n == len(parts) - 1) for n, part in enumerate(parts)]
+    dialogue = in_a_turn() >> upstream(*whole) << Turn("r1", tokens=ONE) << client(payload)
+    dialogue.over()
+
+
+def test_an_event_in_a_binary_message_is_changed_in_one() -> None:
+    dialogue = play(replace(TERMS, public_model="voice")) >> upstream(json.dumps(CREATED).encode())
+    [message] = dialogue.heard["client"]
+    assert isinstance(message, bytes)
+    assert json.loads(message)["session"]["model"] == "voice"
+
+
+def test_a_long_event_in_a_binary_message_is_read_too() -> None:
+    event = {**done("r1"), "output": "x" * HOLD * 2}
+    payload = json.dumps(event).encode()
+    (in_a_turn() >> upstream(payload) << Turn("r1", tokens=ONE) << client(payload)).over()
+
+
+@pytest.mark.parametrize("sound", [b"\x00\x01" * 100, b"\xff", b"{\x01" * 500, b"\x00" * (HOLD + 1)])
+@pytest.mark.parametrize("fin", [True, False])
+def test_what_else_an_upstream_sends_in_binary_goes_on_unread_and_is_said_once(sound: bytes, fin: bool) -> None:
+    dialogue = in_a_turn()
+    for _ in range(3):
+        dialogue >> upstream(Frame(frames.BINARY, sound, fin))
+        if not fin:
+            dialogue >> upstream(Frame(frames.CONTINUATION, DONE))
+        dialogue << client(sound if fin else sound + DONE)
+    (dialogue << Unmetered("binary")).over()
+
+
+def test_a_session_may_begin_with_a_binary_message() -> None:
+    for first in (json.dumps(CREATED).encode(), b"\x00\x01"):
+        assert (play() >> upstream(first)).relay.session.opened is True
+
+
 def test_an_upstream_that_answers_nothing_is_waited_for_twice_and_no_longer() -> None:
     dialogue = in_a_turn()
     dialogue.take(dialogue.relay.end(endings.OPERATOR, "Bye.")) << client({"type": "error"}, Close(1001, "Bye."))

@@ -43,6 +43,21 @@ def test_a_turn_without_usage_is_counted_all_the_same(usage: object) -> None:
     assert (line.session.turns, line.session.tokens) == (1, Tokens())
 
 
+@pytest.mark.parametrize("usage", [{"total_tokens": 77}, {"input_tokens": "12"}, "77", [5]])
+def test_usage_that_was_reported_and_cannot_be_read_is_said(usage: object) -> None:
+    line = Line().begun("r1").done("r1", "failed", usage).done("r1", "failed", usage)
+    line.upstream(HEARD, item_id="i1", usage=usage)
+    assert line.effects.count(Unmetered("usage_unreadable")) == 2
+    assert [tokens for _, _, tokens in line.turns] == [None, None]
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], {"input_tokens": None}, {"input_token_details": {}}, USAGE])
+def test_usage_that_was_not_reported_is_not_unreadable(usage: object) -> None:
+    line = Line().begun("r1").done("r1", "failed", usage)
+    line.upstream(HEARD, item_id="i1", usage=usage)
+    assert not [effect for effect in line.effects if isinstance(effect, Unmetered)]
+
+
 def test_concurrent_and_repeated_turns_are_counted_once_each() -> None:
     line = (
         Line()
@@ -75,6 +90,25 @@ def test_a_turn_without_an_id_is_counted_by_its_event() -> None:
     names = [name for name, _, _ in line.turns]
     assert names[:2] == ["e1", "e2"]
     assert len(set(names)) == 4
+
+
+def test_an_end_without_an_id_is_that_of_the_newest_open_turn() -> None:
+    line = Line().begun("r1", "r2")
+    for event_id in ("e1", "e1", "e2", "e2", "e1", "e3"):
+        line.upstream("response.done", event_id=event_id, response={"usage": USAGE})
+    line.session.abandon()
+    line.effects += line.session.effects()
+    assert line.turns == [(name, "completed", TOKENS) for name in ("r2", "r1", "e3")]
+
+
+def test_an_end_without_any_id_is_that_of_the_newest_open_turn() -> None:
+    line = Line().begun("r1")
+    line.upstream("response.done", response={"usage": USAGE})
+    line.begun("r2")
+    line.upstream("response.done", response={"usage": USAGE})
+    line.session.abandon()
+    line.effects += line.session.effects()
+    assert line.turns == [("r1", "completed", TOKENS), ("r2", "completed", TOKENS)]
 
 
 def test_a_beginning_without_an_id_is_not_waited_for() -> None:
@@ -116,7 +150,7 @@ def test_the_model_is_the_one_that_was_said_last() -> None:
 def test_a_response_that_was_refused_is_not_waited_for(error: object) -> None:
     line = Line()
     line.client({"type": "response.create"})
-    line.upstream("error", error={"code": "other", "param": None})
+    line.upstream("error", error={"code": "other", "param": "session.tools"})
     assert line.session.unsettled
     line.upstream("error", error=error)
     line.upstream("error", error=error)
@@ -250,8 +284,15 @@ def test_the_upstreams_first_word_opens_the_session_or_not(payload: bytes, opene
 def test_what_cannot_be_read_is_relayed_and_said(payload: bytes) -> None:
     line = Line()
     assert line.said(payload) is KEEP
-    assert line.said(b"{}", binary=True) is KEEP
-    assert line.effects == [Unmetered("undecodable")] * 2
+    assert line.effects == [Unmetered("undecodable")]
+
+
+def test_binary_messages_that_are_no_events_are_said_once() -> None:
+    line = Line()
+    for payload in (b"{", b"", b'{"type":"who.knows"}', b"[]"):
+        assert line.said(payload, binary=True) is KEEP
+    line.session.opaque()
+    assert [*line.effects, *line.session.effects()] == [Unmetered("binary")]
 
 
 def test_a_number_that_no_machine_holds_is_none() -> None:

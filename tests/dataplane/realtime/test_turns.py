@@ -179,6 +179,59 @@ def test_a_turn_that_was_refused_before_a_voice_turn_leaves_its_place() -> None:
     assert found.begun("r1", "r2").progress == [Began("r1", "voice"), Began("r2", "client")]
 
 
+UNEXPLAINED: list[object] = [{"code": "insufficient_quota"}, {"code": "rate_limit_exceeded", "param": None}, {}, None]
+FOREIGN = [
+    {"code": "response_cancel_not_active"},
+    {"code": "response_cancel_not_active", "param": "response_id"},
+    {"code": f"{BUFFER}_commit_empty"},
+    {"code": "item_truncate_invalid_item_id"},
+    {"code": "cannot_update_voice", "param": "session.audio.output.voice"},
+    {"code": "insufficient_quota", "event_id": "theirs"},
+    {"code": "conversation_already_has_active_response", "event_id": "theirs"},
+]
+
+
+@pytest.mark.parametrize("error", UNEXPLAINED)
+def test_an_error_that_nothing_explains_refuses_the_oldest_turn_that_was_asked_for(error: object) -> None:
+    found = asked(asked(line(), "one"), "two")
+    found.upstream("error", error=error)
+    assert found.session.asked == 1
+    found.upstream("error", error=error)
+    assert between(found)
+    found.upstream("error", error=error)
+    assert spoken(found).begun("r1").done("r1").progress == [CLIENT, CLIENT, VOICE, Began("r1", "voice")]
+    assert between(found)
+
+
+@pytest.mark.parametrize("error", UNEXPLAINED)
+def test_in_a_turn_an_error_that_nothing_explains_refuses_no_other(error: object) -> None:
+    found = asked(line().begun("r1"))
+    found.upstream("error", error=error)
+    assert found.session.asked == 1
+
+
+@pytest.mark.parametrize("error", FOREIGN)
+def test_an_error_about_something_else_refuses_no_turn(error: object) -> None:
+    found = asked(spoken(line()))
+    found.upstream("error", error=error)
+    assert found.begun("r1", "r2").progress == [VOICE, CLIENT, Began("r1", "voice"), Began("r2", "client")]
+
+
+def test_a_turn_by_voice_may_be_refused_too() -> None:
+    found = spoken(line().begun("r1"))
+    found.upstream("error", error={"code": "conversation_already_has_active_response"})
+    assert between(found.done("r1"))
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_a_turn_that_has_heard_the_user_has_answered(status: str) -> None:
+    """Whoever asked for it; but not where it was cut off, since then another comes."""
+    found = spoken(asked(line())).begun("r1").done("r1", status)
+    assert between(found) == (status == "completed")
+    found = spoken(asked(line()).begun("r1")).done("r1")
+    assert not between(found), "it began before the user fell silent"
+
+
 def test_a_client_cannot_fill_the_memory() -> None:
     found = line()
     for _ in range(SEEN + 10):
@@ -304,6 +357,33 @@ def test_a_session_is_between_turns_when_nobody_is_in_the_middle_of_anything() -
     for kind, fields, expected in steps:
         found.upstream(kind, **fields)
         assert between(found) is expected, kind
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+@pytest.mark.parametrize(("committed", "ended"), [("i1", ""), ("", "i1"), ("", "")])
+def test_a_transcription_whose_item_is_not_said_is_not_waited_for_for_ever(
+    end: str, committed: str, ended: str
+) -> None:
+    found = line(None, transcribed=True)
+    found.upstream(f"{BUFFER}.committed", **({"item_id": committed} if committed else {}))
+    assert not between(found)
+    kind = f"conversation.item.input_audio_transcription.{end}"
+    found.upstream(kind, usage={"seconds": 1}, **({"item_id": ended} if ended else {}))
+    assert between(found)
+
+
+def test_a_transcription_of_another_item_settles_nothing() -> None:
+    found = line(None, transcribed=True)
+    found.upstream(f"{BUFFER}.committed", item_id="i1")
+    found.upstream("conversation.item.input_audio_transcription.completed", item_id="i2")
+    assert not between(found)
+
+
+def test_who_no_longer_listens_for_speech_hears_no_end_of_it() -> None:
+    found = line()
+    found.upstream(f"{BUFFER}.speech_started", audio_start_ms=0)
+    found.upstream("session.updated", session={"turn_detection": None})
+    assert between(found)
 
 
 def test_a_turn_that_was_asked_for_is_not_between_turns() -> None:

@@ -106,9 +106,9 @@ async def fall_silent(life: Life) -> None:
 
 
 async def stall(life: Life) -> None:
-    """By not reading, while the upstream sends as fast as it can."""
+    """By not reading, while the upstream sends more than everybody on the way can hold; then it says no more."""
     life.story.ends("client_stalled", 1008)
-    await life.ask("flood,delta-bytes:48000")
+    await life.ask("deltas:80,delta-bytes:48000,freeze:8000,at-done")
     await life.event("response.output_audio.delta")
     life.line.transport.pause_reading()
     await life.host.forgotten(life.story.session)

@@ -1,20 +1,13 @@
-"""Tables whose routes in use differ in everything that a session can notice, by generation, and sessions that can
-tell theirs."""
+"""Tables whose routes in use differ in everything that a session can notice, by generation."""
 
 from __future__ import annotations
-
-import json
-from contextlib import suppress
-from dataclasses import dataclass
 
 from dataplane import table
 from simulator.state import Received
 from tests.dataplane import rig
-from tests.integration.lives.line import Event, Gone, Line, upgrade
 
 BIG = 20_000
 """Bytes of a message that even generations take, and odd ones do not."""
-SAY = json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}})
 
 
 def others(count: int) -> table.Table:
@@ -65,49 +58,3 @@ def asked(received: Received) -> tuple[str, str]:
     """The model and the generation that the provider was asked for."""
     model = received.path.partition("model=")[2].partition("&")[0]
     return model, next(value for name, value in received.headers if name.lower() == "x-generation")
-
-
-@dataclass
-class Used:
-    """A session on a route in use."""
-
-    line: Line
-    generation: int
-
-    @classmethod
-    async def open(cls, port: int, place: int, generation: int) -> Used:
-        line = await Line.open(port, upgrade(f"used-{place}.test", "/v1/realtime?model=voice"))
-        assert await line.answered() == 101
-        used = cls(line, generation)
-        await used.event("session.created")
-        return used
-
-    @property
-    def id(self) -> str:
-        """The gateway's, of this session."""
-        return self.line.field("x-tidegate-request-id")
-
-    async def event(self, kind: str) -> Event:
-        """Read to the next event of this type. Raises Gone."""
-        while (event := json.loads(await self.line.recv()))["type"] != kind:
-            pass
-        assert isinstance(event, dict)
-        return event
-
-    async def turn(self) -> None:
-        await self.line.send(SAY)
-        await self.event("response.done")
-
-    async def takes_big(self) -> bool:
-        """Does a big message go through? Where it does not, the session is over."""
-        session = {"type": "realtime", "instructions": "x" * BIG}
-        await self.line.send(json.dumps({"type": "session.update", "session": session}))
-        with suppress(Gone):
-            await self.event("session.updated")
-            return True
-        assert self.line.close == 1009
-        return False
-
-    async def close(self) -> None:
-        self.line.say_close((1000).to_bytes(2, "big"))
-        assert await self.line.gone() == 1000

@@ -145,7 +145,7 @@ class Line(asyncio.Protocol):
                 if not self.mute:
                     self.say_close(payload[:2])
             case 0x9:
-                if not self.mute:
+                if not (self.mute or self._said_close):
                     self.write(frame(FIN | PONG, payload))
             case 0xA:
                 pass

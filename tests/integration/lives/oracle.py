@@ -54,6 +54,15 @@ def of_turns(ledger: Iterable[Turn], place: Callable[[Turn], Place], records: Ma
     return book
 
 
+def of_unreadable(ledger: Iterable[Turn], place: Callable[[Turn], Place]) -> Book:
+    """Turns whose usage was there, and said nothing."""
+    book = Book()
+    for turn in ledger:
+        if isinstance(turn["usage"], dict) and not says(turn["usage"]):
+            book[key("tidegate_unmetered_total", {**place(turn).labels, "reason": "usage_unreadable"})] += 1
+    return book
+
+
 def _add_turn(book: Book, turn: Turn, place: Place, records: Mapping[str, Record]) -> None:
     model, kind = str(turn["model"]), str(turn["kind"])
     who = {

@@ -12,6 +12,10 @@ from tests.integration.lives.states import STATES, State
 from tests.integration.talker import KINDS
 
 ALL, SILENT_ONES = tuple(STATES), ("quiet", "begun", "stuck", "never transcribed")
+UNHURRIED = ("quiet", "stuck", "never transcribed")
+"""States in which nothing must come before some time is over."""
+LASTING = ("stuck", "never transcribed", "after")
+"""States in which the gateway waits for the upstream to the last moment."""
 TURNS: tuple[str, ...] = (*KINDS, "noise")
 WAYS: tuple[str, ...] = ("", "", "", "", "fragments:90", "drip:97", "ping:30", "no-close-reply", "transcript-late")
 """How the provider's connection behaves beside that."""
@@ -36,6 +40,11 @@ class End:
     """Bytes that the client takes while it does not read; 0: as the kernel has it."""
 
     @property
+    def prompt(self) -> bool:
+        """Does it come without waiting for some time to be over?"""
+        return self.run.__name__ not in ("fall_silent", "stall", "idle", "too_long", "ambiguous")
+
+    @property
     def plain(self) -> bool:
         """Nothing else is to happen on these."""
         return bool(self.url or self.window or self.road in ("idle", "brief"))
@@ -53,7 +62,7 @@ ENDS = {
     "client sends too many fragments": End(client_ends.too_many_fragments, 3),
     "client sends ambiguous audio": End(client_ends.ambiguous, 3, patient=False),
     "client falls silent": End(client_ends.fall_silent, 2),
-    "client stalls": End(client_ends.stall, 1, ("quiet",), window=4096),
+    "client stalls": End(client_ends.stall, 1, ("quiet",), patient=False, window=4096),
     "upstream closes": End(upstream_ends.close, 10, patient=False),
     "upstream is lost": End(upstream_ends.lose, 12, patient=False, hushed=True),
     "upstream breaks the protocol": End(upstream_ends.break_protocol, 6, patient=False),
@@ -115,12 +124,15 @@ def draw(rng: Random, count: int) -> list[Plan]:
     for name in rng.choices(names, weights, k=count - len(chosen)):
         chosen.append((name, ENDS[name], rng.choice(ENDS[name].states)))
     rng.shuffle(chosen)
+    chosen.sort(key=lambda each: each[1].prompt and each[2] not in LASTING)  # while they wait, the others work
     return [plan(rng, *each) for each in chosen]
 
 
 def plan(rng: Random, name: str, end: End, state: str) -> Plan:
     """One session that ends so, in this state."""
     ways, kinds = WAYS, TURNS
+    if state not in UNHURRIED:
+        ways = tuple(way for way in ways if not way.startswith("drip"))
     if end.hushed:
         ways = tuple(way for way in ways if not way.startswith(("fragments", "ping")))
     if STATES[state].url:  # it says already when transcripts come

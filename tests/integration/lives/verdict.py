@@ -55,6 +55,7 @@ def _wanted(written: Written, truth: Truth) -> Book:
     stories = [story for story in truth.stories if story.script != CHATTED]
     wanted = oracle.of_turns(truth.ledger, place, {usage.response_id: (usage, cost) for usage, cost in written.turns})
     for book in (
+        oracle.of_unreadable(truth.ledger, place),
         sessions.of_stories(stories, truth.sent),
         sessions.of_traffic(stories, truth.sent),
         sessions.of_chats(story for story in truth.stories if story.script == CHATTED),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from unittest.mock import patch
 
 import structlog
+from structlog.typing import EventDict
 
 from dataplane import table
 from dataplane.drain import Drain
@@ -30,13 +32,13 @@ from tests.integration.lives.tape import Tape, Written
 from tests.integration.lives.verdict import CAPACITY
 from tests.integration.talker import CHAT_MODELS, TRANSCRIBERS
 
-PING, SILENCE, STALL, LINGER, SETTLE = 0.7, 2.5, 1.2, 0.5, 2.0
+PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 0.5, 2.0
 """Seconds, short enough to be waited for and long enough for a busy machine."""
 SESSION = {
     "calm": {},
     "rough": {"max_message": client_ends.MAX_MESSAGE, "max_fragments": client_ends.MAX_FRAGMENTS},
-    "idle": {"idle": 1.2},
-    "brief": {"duration": 2.5},
+    "idle": {"idle": 2.0},
+    "brief": {"duration": 4.0},
 }
 PRICE = table.Price(
     input_text=str(oracle.INPUT),
@@ -48,7 +50,8 @@ PRICE = table.Price(
     output_text=str(oracle.OUTPUT),
     output_audio=str(oracle.OUTPUT),
 )
-PHASES = Drain(lame_duck=0.1, patience=1.0, closing=0.7, linger=0)
+INJECTED = "injected by a test"
+PHASES = Drain(lame_duck=0.1, patience=0.8, closing=0.6, linger=0)
 
 
 @dataclass
@@ -118,12 +121,12 @@ async def world() -> AsyncIterator[World]:
     tape, told = Tape.before(meter(instruments, written))
     gateway = Gateway(
         meter=told,
-        limits=Limits(sessions=CAPACITY, ping=PING, silence=SILENCE, client_idle=STALL),
+        limits=Limits(sessions=CAPACITY, ping=PING, silence=SILENCE, stall=STALL),
         addresses=AddressPolicy(allow_loopback=True),
         memory=lambda: None,
     )
     with (
-        structlog.testing.capture_logs(),
+        structlog.testing.capture_logs() as lines,
         tap.open(),
         faulty(),
         patch.object(relay, "LINGER", LINGER),
@@ -135,9 +138,25 @@ async def world() -> AsyncIterator[World]:
             it = World(simulator, gateway, Telemetry(instruments), tape, tap, written)
             try:
                 yield it
+            except BaseException as error:
+                for complaint in complaints(lines)[:3]:
+                    error.add_note(complaint)
+                raise
             finally:
                 await gateway.stop()
                 it.telemetry.shutdown()
+    assert complaints(lines) == []
+
+
+def complaints(lines: list[EventDict]) -> list[str]:
+    """What the gateway logged that is not right, but for the fault that is injected."""
+    wrong = [line for line in lines if line["log_level"] not in ("debug", "info")]
+    return ["".join(_told(line)) for line in wrong if INJECTED not in str(line.get("exc_info"))]
+
+
+def _told(line: EventDict) -> list[str]:
+    error = line.get("exc_info")
+    return [str(line), *(traceback.format_exception(error) if isinstance(error, BaseException) else [])]
 
 
 def faulty() -> AbstractContextManager[object]:
@@ -146,7 +165,7 @@ def faulty() -> AbstractContextManager[object]:
 
     def failing(session: Session, payload: bytes, *, binary: bool) -> Verdict:
         if FAULT.encode() in payload:
-            raise RuntimeError("injected")
+            raise RuntimeError(INJECTED)
         return read(session, payload, binary=binary)
 
     return patch.object(Session, "read_client", failing)
