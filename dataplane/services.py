@@ -29,8 +29,8 @@ class Limits:
     sessions: int = 0
     """Realtime sessions at a time; 0: any number."""
     ping: float = 12.0
-    """A leg of a session from which nothing came for so long, or up to twice as long, is sent a Ping: sooner than the 30
-    seconds after which many load balancers cut what is quiet."""
+    """A leg of a session from which nothing came for so long, or up to twice as long, is sent a Ping: sooner than the
+    30 seconds after which many load balancers cut what is quiet."""
     silence: float = 60.0
     """One from which nothing came for so long, not even a Pong, is dead."""
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from typing import Literal
 
-Reason = Literal["queue_full", "refused", "expired", "closed"]
+Reason = Literal["queue_full", "refused", "expired", "failed", "closed"]
 
 HEAD, TAIL = b'{"records":[', b"]}"
 _AROUND = len(HEAD + TAIL) - 1  # the last record has no comma

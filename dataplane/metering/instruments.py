@@ -331,7 +331,7 @@ class Instruments:
             "{record}",
             (SINK, "result", "reason"),
             "Usage records by what became of them on their way to each sink (log, http, otlp): delivered, or dropped "
-            "(queue_full, failed; of http: queue_full, refused, expired, closed).",
+            "(queue_full, failed; of http: queue_full, refused, expired, failed, closed).",
         )
         self.usage_retries = _counter(
             "tidegate.usage.retries",

@@ -32,6 +32,7 @@ NAME = "http"
 """The sink's name in metrics."""
 TIMEOUT = 10.0
 """Seconds for one try, from dialling to the answer."""
+_BREATH = 0.1  # seconds after a fault of ours, which may come at once again
 _KEEP_ALIVE = 4.0  # seconds; many servers close after five, and a batch would be lost on the way
 
 log = structlog.get_logger(__name__)
@@ -109,11 +110,16 @@ class HttpSink:
 
     async def _run(self, http: aiohttp.ClientSession) -> None:
         while self._batches.records or not self._closed:
-            batch = self._batches.take(time.monotonic())
-            if batch:
-                await self._send(http, batch)
-            else:
-                await self._until_due()
+            try:
+                batch = self._batches.take(time.monotonic())
+                if batch:
+                    await self._send(http, batch)
+                else:
+                    await self._until_due()
+            except Exception:  # of this batch alone: a sink that dies would lose all that follow
+                self._count("dropped", "failed", lost := self._batches.done())
+                log.exception("the usage sink failed; the log has the records", records=lost, **self._names)
+                await asyncio.sleep(_BREATH)
 
     async def _until_due(self) -> None:
         self._wake.clear()

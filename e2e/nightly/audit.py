@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Self
 
 from e2e.nightly.stand import ENDINGS, Stand
@@ -23,6 +25,8 @@ NAMES = {
     "output": ("output_text", "output_audio", "output_image", "output_unknown"),
 }
 KINDS = {"realtime": "realtime_inference", "transcription": "transcription", "chat": "chat"}
+LATE_S = 0.2
+"""What was sent so shortly before the gateway gave the turn up may have been too late."""
 _CHAT = re.compile(rb"chatcmpl-\d+")
 _SUM = re.compile(r"^(tidegate_\w+|gen_ai_\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -33,8 +37,10 @@ class Arrived:
 
     connection: Connection
     session: str = ""
-    begun: set[str] = field(default_factory=set)
-    done: set[str] = field(default_factory=set)
+    begun: dict[str, float] = field(default_factory=dict)
+    """Id of a turn → when its beginning was sent, in seconds since the epoch."""
+    done: dict[str, float] = field(default_factory=dict)
+    """The same of its end."""
 
     @property
     def garbled(self) -> bool:
@@ -44,50 +50,59 @@ class Arrived:
     def cut(self) -> bool:
         return self.connection.fate in CUT and self.connection.struck
 
+    def sent(self, end: int) -> float:
+        """When so many bytes had been sent."""
+        return self.connection.pieces[bisect_left(self.connection.pieces, (end, 0.0))][1]
+
 
 def arrived(connection: Connection) -> Arrived:
     """Read what was carried on it, as far as it can be read."""
     found = Arrived(connection)
-    chats = {name.decode() for name in _CHAT.findall(connection.back)}
-    found.begun |= chats
-    if not found.cut:
-        found.done |= chats
-    for event in _events(bytes(connection.back)):
+    for chat in _CHAT.finditer(connection.back):
+        name, when = chat[0].decode(), found.sent(chat.end())
+        found.begun.setdefault(name, when)
+        if not found.cut:
+            found.done[name] = when
+    for event, end in _events(connection.back):
         match event.get("type"):
             case "session.created":
                 found.session = _text(event, "session", "id")
             case "response.created":
-                found.begun.add(_text(event, "response", "id"))
+                found.begun[_text(event, "response", "id")] = found.sent(end)
             case "response.done":
-                found.done.add(_text(event, "response", "id"))
+                found.done[_text(event, "response", "id")] = found.sent(end)
             case "conversation.item.input_audio_transcription.completed":
-                found.done.add(_text(event, "item_id"))
+                found.done[_text(event, "item_id")] = found.sent(end)
     return found
 
 
-def _events(data: bytes) -> Iterator[Json]:
-    """The whole events of a server's side of a WebSocket, without the handshake."""
-    _, _, rest = data.partition(b"\r\n\r\n")
+def _events(data: bytearray) -> Iterator[tuple[Json, int]]:
+    """The whole events of a server's side of a WebSocket, behind its handshake, and where each ends."""
+    start = data.find(b"\r\n\r\n") + 4
     message = b""
-    while len(rest) >= 2:
-        opcode, fin, length, at = rest[0] & 15, rest[0] & 128, rest[1] & 127, 2
+    while len(data) - start >= 2:
+        opcode, fin, length, size = data[start] & 15, data[start] & 128, data[start + 1] & 127, 2
         if length >= 126:
-            at = 4 if length == 126 else 10
-            length = int.from_bytes(rest[2:at], "big")
-        if len(rest) < at + length:
+            size = 4 if length == 126 else 10
+            length = int.from_bytes(data[start + 2 : start + size], "big")
+        payload, start = start + size, start + size + length
+        if len(data) < start:
             return
-        payload, rest = rest[at : at + length], rest[at + length :]
         if opcode >= 8:
             continue
-        message += payload
+        message += data[payload:start]
         if fin:
-            try:
-                event = json.loads(message)
-            except ValueError:
-                event = None
-            message = b""
-            if isinstance(event, dict):
-                yield event
+            event, message = _object(message), b""
+            if event is not None:
+                yield event, start
+
+
+def _object(text: bytes) -> Json | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _text(event: Json, *path: str) -> str:
@@ -143,14 +158,19 @@ class Audit:
                 self._turn_is_met(turn, records.get((KINDS[str(turn["kind"])], name)), line)
 
     def _turn_is_met(self, turn: Json, record: Json | None, line: Arrived | None) -> None:
-        said = line is not None and turn["id"] in line.done
-        begun = line is not None and turn["id"] in line.begun
-        if record is None:
-            self._note(not said and not begun, "never heard of", f"no record of what arrived: {turn}")
-        elif record["tokens"] is None or record["estimated"]:
-            self._note(not said or _hollow(turn), "estimated", f"{record} is no report of what arrived: {turn}")
-        else:
+        begun = line.begun.get(str(turn["id"])) if line else None
+        done = line.done.get(str(turn["id"])) if line else None
+        if record is not None and record["tokens"] is not None and not record["estimated"]:
             self._note(_reported(record) == _booked(turn), "counted to the token", f"{record} is not {turn}")
+        elif begun is None and done is None and record is None:
+            self.counts["never heard of"] += 1
+        elif turn["kind"] == "chat" and not _hollow(turn):
+            self.counts["left by its client"] += 1
+        elif record is None:
+            self.wrong.append(f"no record of what arrived: {turn}")
+        else:
+            in_time = done is not None and done < _ended(record) - LATE_S
+            self._note(not in_time or _hollow(turn), "estimated", f"{record} is no report of what arrived: {turn}")
 
     def _note(self, right: bool, kind: str, otherwise: str) -> None:
         if right:
@@ -197,6 +217,8 @@ class Audit:
         ):
             if (told := self._sum(name)) != len(records):
                 self.wrong.append(f"{name} is {told}, and there are {len(records)} records")
+        if self.counts["left by its client"] > self._sum("tidegate_http_requests_total", 'status="499"'):
+            self.wrong.append("more completions were not counted than clients have left")
         if self._sum("tidegate_realtime_sessions_active"):
             self.wrong.append("sessions are still counted as active")
 
@@ -208,6 +230,11 @@ class Audit:
 
 def _key(record: Json) -> tuple[str, str]:
     return str(record["operation"]), str(record["response_id"])
+
+
+def _ended(record: Json) -> float:
+    """When the gateway thought that the turn was over, in seconds since the epoch."""
+    return datetime.fromisoformat(str(record["time"])).timestamp()
 
 
 def _reported(record: Json) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -44,6 +45,8 @@ class Connection:
     fate: str
     back: bytearray = field(default_factory=bytearray)
     """What the calling side was sent."""
+    pieces: list[tuple[int, float]] = field(default_factory=list)
+    """How much that was, and when, in seconds since the epoch."""
     struck: bool = False
     """Has its fate come? Until then all is fair."""
 
@@ -128,6 +131,7 @@ class Weather:
                 writer.write(data)
                 if back and self.keep:
                     connection.back += data
+                    connection.pieces.append((len(connection.back), time.time()))
                 await writer.drain()
         if not self._holds(connection, back=back) and not writer.transport.is_closing():
             with suppress(OSError, RuntimeError):

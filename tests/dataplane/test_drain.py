@@ -232,11 +232,23 @@ async def assert_last(peer: Peer) -> None:
     await peer.gone()
 
 
-async def test_a_handshake_in_a_lame_ducks_last_moment_is_answered(served: Rig) -> None:
+async def test_a_handshake_in_a_lame_ducks_last_moment_becomes_a_session(served: Rig) -> None:
     peer = await dial(served)
     peer.write(handshake(PATH + "&scenario=silent"))
     await until(lambda: served.gateway._sessions and served.gateway._sessions.live(), "it is being opened")
     async with draining(served, Drain(lame_duck=0, patience=LONG, closing=0)):
+        assert (await peer.answer()).status == 101
+        assert not accepting(served)
+        assert served.gateway.sessions()
+        peer.close()
+        await peer.gone()
+
+
+async def test_a_handshake_that_is_under_way_at_the_deadline_is_answered(served: Rig) -> None:
+    peer = await dial(served)
+    peer.write(handshake(PATH + "&scenario=silent"))
+    await until(lambda: served.gateway._sessions and served.gateway._sessions.live(), "it is being opened")
+    async with draining(served, Drain(lame_duck=0, patience=0, closing=0)):
         answer = await peer.answer()
     assert (answer.status, answer.error["code"]) == (503, "shutting_down")
 

@@ -115,6 +115,17 @@ async def test_what_is_refused_takes_no_place(upstream: Simulator) -> None:
         assert (await ask(rig)).status == 101
 
 
+async def test_refusals_for_want_of_room_are_handshakes_too(upstream: Simulator) -> None:
+    tracer = wires.Tracer()
+    async with gateway(table(backend(provider(upstream.url + "/v1"))), limits=Limits(sessions=1), tracer=tracer) as rig:
+        await opened(rig)
+        assert (await ask(rig)).status == 503
+        rig.gateway._overload.short = True
+        assert (await ask(rig)).status == 503
+    assert rig.meter.handshakes == [101, 503, 503]
+    assert [done.code for done in tracer.handshakes] == ["", "overloaded", "overloaded"]
+
+
 async def test_the_meter_is_told_the_cap(upstream: Simulator) -> None:
     with patch.object(Remembering, "capacity", autospec=True) as capacity:
         async with gateway(table(backend(provider(upstream.url))), limits=Limits(sessions=7)):

@@ -331,3 +331,26 @@ async def test_without_a_token_none_is_sent() -> None:
         sink.write({"kind": "turn", "id": "a"})
         await sink.close(PATIENCE)
         assert "Authorization" not in receiver.got[0].headers
+
+
+async def test_a_fault_of_ours_loses_one_batch_and_not_the_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = HttpSink._send
+    faults = deque([RuntimeError("unforeseen")])
+
+    async def send(sink: HttpSink, *details: Any) -> None:
+        if faults:
+            raise faults.popleft()
+        await whole(sink, *details)
+
+    monkeypatch.setattr(HttpSink, "_send", send)
+    with capture_logs() as logs:
+        async with both(bounds=TOGETHER) as (receiver, rig):
+            rig.write("a", "b", "c")
+            await rig.settled()
+            rig.write("d", "e", "f")
+            await receiver.requests(1)
+            await rig.settled()
+            assert rig.counted == {("dropped", "failed"): 3, ("delivered", ""): 3}
+    assert receiver.ids == ["d", "e", "f"]
+    [told] = [line for line in logs if line["log_level"] == "error"]
+    assert (told["records"], told["exc_info"]) == (3, True)

@@ -251,7 +251,7 @@ class Hearer:
         """What was heard, without a frame that was never finished."""
         return bytes(self.heard[: len(self.heard) - len(self._wire)])
 
-    def hear(self, data: bytes, said: bytes) -> None:
+    def hear(self, data: bytes, said: bytearray) -> None:
         """Take what is sent; `said` is all that the other peer has said: parts of frames must stand there as such."""
         assert data, "nothing was sent"
         assert not self._closed, "something was sent behind Close"
@@ -353,7 +353,7 @@ class Run:
             reads=self.reads,
         )
         self.peers = {"client": Hearer(masked=False), "upstream": Hearer(masked=True)}
-        self.said = {"client": b"", "upstream": b""}
+        self.said = {"client": bytearray(), "upstream": bytearray()}
         self.book = Book()
         self.ended = False
         self.armed = False

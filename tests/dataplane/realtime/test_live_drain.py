@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from unittest.mock import patch
 
-from dataplane.realtime import frames
+from dataplane.realtime import frames, relay, service
 from dataplane.realtime.endings import DRAINING
 from dataplane.realtime.service import Realtime
-from tests.dataplane.realtime.wires import Tls, ask, calm, handshake, pair
+from tests.dataplane.realtime.wires import CREATED as GREETING
+from tests.dataplane.realtime.wires import Tls, ask, calm, handshake, pair, switching
 from tests.dataplane.rig import Rig
 
 CREATE = b'{"type":"response.create"}'
@@ -23,7 +25,44 @@ def sessions(rig: Rig) -> Realtime:
 
 
 async def test_nothing_new_is_taken() -> None:
-    """What is a session goes on; what would become one is answered, at whatever stage it is."""
+    """What is a session goes on, and what is being opened becomes one; what comes now is refused."""
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        opening = await it.dial()
+        opening.write(handshake())
+        waiting = await it.upstream.arrival()
+        sessions(it.rig).refuse_new()
+        answer = await ask(it.rig)
+        assert (answer.status, answer.error["code"]) == (503, "shutting_down")
+        waiting.write(switching(await waiting.head()) + frames.frame(frames.TEXT, GREETING))
+        assert (await opening.answer()).status == 101
+        for peer, other in ((client, far), (opening, waiting)):
+            peer.send(CREATE)
+            assert (await other.event())["type"] == "response.create"
+            peer.reset()
+            other.reset()
+    assert sorted(it.rig.meter.handshakes) == [101, 101, 503]
+
+
+async def test_what_is_being_opened_ends_between_turns_too() -> None:
+    async with pair() as it, calm(it.rig):
+        client = await it.dial()
+        client.write(handshake())
+        far = await it.upstream.arrival()
+        sessions(it.rig).refuse_new()
+        sessions(it.rig).end_between_turns(DRAINING, MESSAGE)
+        far.write(switching(await far.head()) + frames.frame(frames.TEXT, GREETING))
+        assert (await client.answer()).status == 101
+        assert (await client.event())["type"] == "session.created"
+        assert (await client.event())["error"]["code"] == "gateway_draining"  # type: ignore[index]
+        assert await client.closed() == (1001, MESSAGE)
+        client.reset()
+        far.reset()
+    assert [summary.reason for summary in it.rig.meter.closed] == ["draining"]
+
+
+async def test_what_is_still_being_opened_at_the_deadline_is_answered() -> None:
+    """At whatever stage it is."""
     async with pair() as it, calm(it.rig):
         client, far = await it.session()
         dialled, upgrading, waiting = [await it.dial() for _ in range(3)]
@@ -34,6 +73,7 @@ async def test_nothing_new_is_taken() -> None:
         await it.upstream.opened(glued=b"")
         assert sessions(it.rig).live() == 4
         sessions(it.rig).refuse_new()
+        sessions(it.rig).end_all(DRAINING, MESSAGE)
         for opening in (dialled, upgrading, waiting):
             answer = await opening.answer()
             assert (answer.status, answer.error["code"]) == (503, "shutting_down")
@@ -41,8 +81,7 @@ async def test_nothing_new_is_taken() -> None:
             opening.reset()
         answer = await ask(it.rig)
         assert (answer.status, answer.error["code"]) == (503, "shutting_down")
-        client.send(CREATE)
-        assert (await far.event())["type"] == "response.create"
+        assert await client.closed() == (1001, MESSAGE)
         client.reset()
         far.reset()
     assert sorted(it.rig.meter.handshakes) == [101, 503, 503, 503, 503]
@@ -116,6 +155,22 @@ async def test_waiting_until_all_are_gone() -> None:
         assert await waiting
         assert (sessions(it.rig).live(), sessions(it.rig).live("ai/voice"), sessions(it.rig)._by_backend) == (0, 0, {})
         client.reset()
+
+
+async def test_a_session_whose_peers_ignore_everything_is_cut_and_accounted_for(tls: Tls) -> None:
+    async with pair(tls=tls) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(CREATED)
+        assert (await client.event())["type"] == "response.created"
+        client.sleep()
+        far.sleep()
+        with patch.multiple(relay, LINGER=60.0, SETTLE=60.0), patch.multiple(service, LINGER=0.01, SETTLE=0.01):
+            await sessions(it.rig).stop()
+        assert sessions(it.rig).live() == 0
+        assert [summary.reason for summary in it.rig.meter.closed] == ["draining"]
+        assert [(turn.response_id, turn.status) for turn in it.rig.meter.turns] == [("r1", "lost")]
+        client.reset()
+        far.reset()
 
 
 async def test_an_ending_that_waits_gives_way_to_another() -> None:

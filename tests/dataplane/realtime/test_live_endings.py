@@ -13,8 +13,11 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from dataplane.metering.prices import Cost
+from dataplane.metering.usage import Usage
 from dataplane.realtime import frames
-from dataplane.realtime.endings import UPSTREAM_LOST
+from dataplane.realtime.endings import OPERATOR, UPSTREAM_LOST
+from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
 from dataplane.table import SessionLimits
 from simulator.server import Simulator
@@ -228,3 +231,30 @@ async def test_a_meter_that_fails_costs_no_other_session(
         assert code == 1011
     assert upstream.sessions == 0
     assert not [record for record in caplog.records if record.name == "asyncio" and record.levelno >= logging.WARNING]
+
+
+async def test_where_nothing_can_be_said_the_other_turns_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault, which cannot even be told; and the meter does not take the first of two turns."""
+    whole = Remembering.turn
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    def turn(self: Remembering, usage: Usage, *rest: object) -> Cost:
+        if usage.response_id == "r1":
+            raise RuntimeError("the meter is broken")
+        return whole(self, usage)
+
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        for name in ("r1", "r2"):
+            far.send(b'{"type":"response.created","response":{"id":"%s"}}' % name.encode())
+            assert (await client.event())["type"] == "response.created"
+        monkeypatch.setattr(Relay, "end", broken)
+        monkeypatch.setattr(Remembering, "turn", turn)
+        it.live().end(OPERATOR, "enough")
+        await client.gone()
+        client.reset()
+        far.reset()
+    assert [turn.response_id for turn in it.rig.meter.turns] == ["r2"]
+    assert [summary.reason for summary in it.rig.meter.closed] == ["internal_error"]

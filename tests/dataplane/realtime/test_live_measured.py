@@ -10,15 +10,16 @@ from decimal import Decimal
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import NO_TOKENS, Usage
 from dataplane.realtime import frames
 from dataplane.server import Limits
-from dataplane.table import Price, SessionLimits
+from dataplane.table import Price
 from dataplane.tracing import Timing
 from simulator.server import Simulator
-from tests.dataplane.realtime.wires import MASK, Pair, Peer, Tls, calm, gateway, handshake, pair, until
+from tests.dataplane.realtime.wires import MASK, Pair, Peer, Tls, Tracer, ask, calm, gateway, handshake, pair, until
 from tests.dataplane.rig import CLIENT_KEY, UPSTREAM_KEY, Remembering, backend, provider, table
 
 USAGE = b'{"input_tokens":7,"output_tokens":5,"input_token_details":{"text_tokens":7}}'
@@ -319,17 +320,34 @@ async def test_what_is_estimated_costs_apart(monkeypatch: pytest.MonkeyPatch) ->
     assert (summary.cost, summary.estimated_cost) == (Decimal(4), Decimal("0.25"))
 
 
-async def test_a_meter_that_cannot_count_traffic_ends_that_session_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = True
+async def test_broken_telemetry_ends_nothing_and_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a tracer that raises, nor what the meter only tells; usage is counted all the same."""
+    calls: list[str] = []
 
-    def fails(self: Remembering, *_: object) -> None:
-        if broken:
-            raise RuntimeError("the meter is broken")
+    def breaks(owner: type[object], name: str) -> None:
+        def fails(self: object, *_: object, **__: object) -> None:
+            calls.append(name)
+            raise RuntimeError("telemetry is broken")
 
-    monkeypatch.setattr(Remembering, "traffic", fails)
-    async with pair(Limits(ping=0.05), session=SessionLimits()) as it, calm(it.rig):
-        client, _ = await it.session()
-        assert (await client.event())["error"]["code"] == "internal_error"  # type: ignore[index]
-        broken = False
-        client.reset()
-    assert [summary.reason for summary in it.rig.meter.closed] == ["internal_error"]
+        monkeypatch.setattr(owner, name, fails)
+
+    for name in ("handshake", "turn"):
+        breaks(Tracer, name)
+    for name in ("handshake", "first_audio", "interrupted", "traffic"):
+        breaks(Remembering, name)
+    cancelled = (
+        b'{"type":"response.done","response":{"id":"r1","status":"cancelled",'
+        b'"status_details":{"type":"cancelled","reason":"turn_detected"},"usage":%s}}' % USAGE
+    )
+    with capture_logs() as logs:
+        async with pair(Limits(ping=0.05)) as it, calm(it.rig):
+            assert (await ask(it.rig, "/v1/realtime?model=a&model=b")).status == 400
+            client, far = await it.session()
+            await said(client, b'{"type":"response.create"}', heard_by=far)
+            await said(far, created("r1"), spoken("r1"), cancelled, heard_by=client)
+            await until(lambda: calls.count("traffic") > 0, "traffic is told")
+            await bye(client, far)
+    assert set(calls) == {"handshake", "turn", "first_audio", "interrupted", "traffic"}
+    assert [(turn.response_id, turn.status) for turn in it.rig.meter.turns] == [("r1", "cancelled")]
+    assert [summary.reason for summary in it.rig.meter.closed] == ["client_closed"]
+    assert [line["log_level"] for line in logs if "telemetry failed" in str(line["event"])] == ["error"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 
-from dataplane.realtime import frames
+from dataplane.realtime import frames, relay
 from dataplane.realtime import handshake as realtime_handshake
 from dataplane.table import Timeouts
 from tests.dataplane.realtime.wires import (
@@ -176,7 +177,9 @@ async def test_a_client_that_leaves_was_not_answered(stage: Callable[[Pair], Awa
         client.reset()
         await it.rig.settled()
     assert it.rig.meter.requests == [("ai/voice", "ai/voice", 499, "client_gone")]
-    assert (it.rig.meter.handshakes, it.tracer.handshakes, it.rig.meter.opened) == ([], [], 0)
+    (done,) = it.tracer.handshakes
+    assert (done.status, done.code, done.provider) == (499, "client_gone", "openai")
+    assert (it.rig.meter.handshakes, it.rig.meter.opened) == ([499], 0)
 
 
 async def test_a_client_leaves_while_the_upstream_takes_its_time_over_tls() -> None:
@@ -193,4 +196,21 @@ async def test_a_client_leaves_while_the_upstream_takes_its_time_over_tls() -> N
             assert rig.gateway.sessions() == []
             client.reset()
             await until(lambda: sessions.live() == sessions.live("ai/voice") == 0, "it is given up")
-    assert rig.meter.handshakes == []
+    assert rig.meter.handshakes == [499]
+
+
+@pytest.mark.parametrize("first", [frames.frame(frames.TEXT, ERROR), b""], ids=["an error", "nothing"])
+async def test_what_became_no_session_keeps_no_place(first: bytes, tls: Tls) -> None:
+    """Its upstream is not waited for, neither for its answer to Close nor for more."""
+    async with pair(timeouts=Timeouts(first_event=60), tls=tls) as it, calm(it.rig):
+        client = await it.dial()
+        client.write(handshake())
+        far = await it.upstream.opened(glued=first)
+        with patch.object(relay, "LINGER", 60.0), patch.object(relay, "SETTLE", 60.0):
+            if first:
+                assert (await client.answer()).status == 429
+            client.reset()
+            sessions = it.rig.gateway._sessions
+            assert sessions is not None
+            await until(lambda: sessions.live() == sessions.live("ai/voice") == 0, "its place is free")
+        await far.gone()

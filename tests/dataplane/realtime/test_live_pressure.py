@@ -8,13 +8,14 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import pytest
 import uvloop
 
-from dataplane.realtime import frames
+from dataplane.realtime import endings, frames, relay
 from dataplane.realtime.legs import HIGH_WATER, Leg
-from dataplane.realtime.live import SLICE
+from dataplane.realtime.live import LAST, SLICE
 from dataplane.table import Timeouts
 from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import CREATED, Pair, Peer, Tls, calm, dial, handshake, pair, until
@@ -277,3 +278,47 @@ async def test_an_answer_to_glued_bytes_comes_behind_the_first_event() -> None:
         assert found[0] == (frames.TEXT, CREATED)
         client.reset()
         await until(lambda: not it.rig.gateway.sessions(), "the session is over")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_waits_for_a_client_that_takes_nothing_of_the_end(loop: str, secure: bool, tmp_path: Path) -> None:
+    """The session ends in the middle of a long frame of the upstream's, which is read on for its usage."""
+    payload = b'{"type":"response.output_audio.delta","response_id":"r1","delta":"' + b"A" * TOTAL + b'"}'
+    usage = b'{"type":"response.done","response":{"id":"r1","status":"completed","usage":{"input_tokens":3}}}'
+
+    async def run() -> None:
+        both = certificate(tmp_path, "localhost") if secure else None
+        async with pair(tls=Tls(both, both)) as it, calm(it.rig):
+            client, far = await it.session()
+            far.send(b'{"type":"response.created","response":{"id":"r1"}}')
+            assert (await client.event())["type"] == "response.created"
+            small_buffers(client)
+            client.sleep()
+            live = it.live()
+            assert live.client is not None
+            leg = live.client
+            assert leg._transport is not None
+            sock = leg._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+            waited = []
+
+            def watched(data: bytes) -> None:
+                Leg.write(leg, data)
+                waited.append(leg.waiting)
+
+            leg.write = watched  # type: ignore[method-assign]
+            frame = frames.frame(frames.TEXT, payload)
+            far.write(frame[: TOTAL // 2])
+            await until(lambda: leg.full, "it is full")
+            with patch.object(relay, "SETTLE", 10.0):
+                live.end(endings.OPERATOR, "enough")
+                far.write(frame[TOTAL // 2 :] + frames.frame(frames.TEXT, usage))
+                await until(lambda: it.rig.meter.turns, "its usage was read")
+            assert LAST < max(waited) <= LAST + READ
+            far.reset()
+        assert [turn.estimated for turn in it.rig.meter.turns] == [False]
+        assert [summary.reason for summary in it.rig.meter.closed] == ["operator"]
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(run())

@@ -55,10 +55,10 @@ def of_turns(ledger: Iterable[Turn], place: Callable[[Turn], Place], records: Ma
 
 
 def of_unreadable(ledger: Iterable[Turn], place: Callable[[Turn], Place]) -> Book:
-    """Turns whose usage was there, and said nothing."""
+    """Turns of which something was said that says nothing."""
     book = Book()
     for turn in ledger:
-        if isinstance(turn["usage"], dict) and not says(turn["usage"]):
+        if turn["usage"] and not says(turn["usage"]):
             book[key("tidegate_unmetered_total", {**place(turn).labels, "reason": "usage_unreadable"})] += 1
     return book
 
