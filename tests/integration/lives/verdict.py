@@ -34,7 +34,7 @@ class Truth:
 
 def faults(midway: bytes, exposition: bytes, written: Written, truth: Truth) -> Iterator[str]:
     """Everything that the books do not agree on; `midway` is what `/metrics` said when `truth.open` were open."""
-    yield from _of_records(written, truth.ledger)
+    yield from _of_records(written, truth)
     yield from _of_summaries(written, truth.stories)
     yield from _of_patience(truth)
     yield from _of_estimates(written, truth.ledger)
@@ -109,11 +109,11 @@ def _of_upstream_bytes(book: Book) -> Iterator[str]:
 # -- records -------------------------------------------------------------------------------------------------------
 
 
-def _of_records(written: Written, ledger: list[Turn]) -> Iterator[str]:
+def _of_records(written: Written, truth: Truth) -> Iterator[str]:
     """Every turn of the ledger has one record, marked as estimated if and only if the provider said nothing."""
     ids = Counter(usage.id for usage, _ in written.turns)
     yield from (f"record {each} came {times} times" for each, times in ids.items() if times > 1)
-    turns = {str(turn["id"]): turn for turn in ledger}
+    turns = {str(turn["id"]): turn for turn in truth.ledger}
     found = Counter(usage.response_id for usage, _ in written.turns)
     broken = {turn for turn, entry in turns.items() if entry["kind"] == "chat" and turn not in found}
     if found.pop("", 0) != len(broken) or any(turns[turn]["reported"] for turn in broken):
@@ -121,10 +121,11 @@ def _of_records(written: Written, ledger: list[Turn]) -> Iterator[str]:
     for turn in (turns.keys() | found.keys()) - broken:
         if (turn in turns, found[turn]) != (True, 1):
             yield f"turn {turn} is {turns.get(turn, 'unknown to the ledger')}, and has {found[turn]} records"
+    scripts = {story.session: story.script for story in truth.stories}
     for usage, _ in written.turns:
         billed = turns.get(usage.response_id)
         if billed is not None and (fault := _of_record(usage, billed)):
-            yield f"{usage}: {fault}, of {billed}"
+            yield f"{scripts.get(usage.session)}: {fault} of {usage}, of {billed}"
 
 
 def _of_record(usage: Usage, turn: Turn) -> str:

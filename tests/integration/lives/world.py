@@ -32,7 +32,7 @@ from tests.integration.lives.tape import Tape, Written
 from tests.integration.lives.verdict import CAPACITY
 from tests.integration.talker import CHAT_MODELS, TRANSCRIBERS
 
-PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 0.5, 2.0
+PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 1.5, 2.5
 """Seconds, short enough to be waited for and long enough for a busy machine."""
 SESSION = {
     "calm": {},
