@@ -4,21 +4,18 @@
 
     table        the contract: what is served, as whoever decides hands it over
     snapshot     a table made ready for look-ups (pure)
-    server       the data port and the first stages, in order; `connection`, `accept` and `http` are its client side
-    lifecycle    what a gateway has from start to stop; `port` its socket and connections, `drain` how it is emptied
-    overload     what is refused when there is no room (`memory` says how much there is)
-    routing      which route, and how its path is handled (pure; with `paths`, `query`, `patterns`)
+    server       the data port: a request goes through its `stages` in order
+    routing      which route, and how its path is handled (pure; with `patterns`)
     callers      who asks (pure)
-    exchange     one request on its way: all that was decided about it
-    headers      which fields cross, in both directions, and how Policies change them (pure)
+    exchange     one request on its way: all that was decided about it; `services` is what all of them share
+    http/        HTTP, from the client's connection to the answer: completions and passthrough
+    realtime/    realtime sessions
     upstreams/   which provider, what it is sent, and the connections to it
-    completions  chat completions: body read, model renamed, usage metered (`chat` and `sse` are pure)
-    passthrough  everything else, streamed both ways; `tunnel` and `splice` for its WebSockets
-    realtime/    realtime sessions; `handover` takes their connections, and those of tunnels, from aiohttp
     dialects/    how providers speak (pure)
     metering/    what was used, by whom, and what it cost
-    tracing      what a trace is made from
-    telemetry/   metrics, traces and logs by OpenTelemetry
+    telemetry/   metrics, traces and logs by OpenTelemetry; `tracing` says what of, `guard` that no fault there matters
+    process/     start, drain, stop; how much room there is; the log
+    admin        the port for operators: health, metrics, table, sessions
     errors       every refusal of our own, in one catalogue
 
 A stage refuses by raising `errors.Refusal`; the server turns it into the answer. Whatever is under way keeps the

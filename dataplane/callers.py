@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dataplane import query as queries
 from dataplane.errors import Refusal
+from dataplane.http import query as queries
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.table import Authentication, AuthenticationMode, CallerSet, Subject, authentication_yaml
 

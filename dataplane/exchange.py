@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from multidict import CIMultiDictProxy
 
 from dataplane import patterns
-from dataplane import query as queries
 from dataplane.callers import applies
 from dataplane.errors import Refusal
+from dataplane.http import query as queries
 from dataplane.metering.usage import Caller
 from dataplane.snapshot import Snapshot
 from dataplane.table import (

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from dataplane import paths
-from dataplane import query as queries
 from dataplane.errors import Refusal
+from dataplane.http import paths
+from dataplane.http import query as queries
 from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
 Test = Callable[[str | None], bool]

@@ -18,15 +18,16 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from dataplane import completions, http, passthrough
-from dataplane.accept import accept
-from dataplane.drain import Drain, Emptying
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.lifecycle import Running
-from dataplane.memory import Memory, of_this_process
-from dataplane.overload import Overload, check_caps
-from dataplane.port import Port
+from dataplane.http import client as http
+from dataplane.http import completions, passthrough
+from dataplane.http.accept import accept
+from dataplane.http.port import Port
+from dataplane.process.drain import Drain, Emptying
+from dataplane.process.lifecycle import Running
+from dataplane.process.memory import Memory, of_this_process
+from dataplane.process.overload import Overload, check_caps
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
@@ -109,8 +110,8 @@ class Gateway:
         await self._running.start(host, port, ssl)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
-        """Stop in the phases of `dataplane.drain`, up to the deadline; then do what `stop` does. When `hurry` is set,
-        the waiting is cut short, and what is left ends at once. If it is called twice, the shorter phases win."""
+        """Stop in the phases of `process.drain`, up to the deadline; then do what `stop` does. When `hurry` is set, the
+        waiting is cut short, and what is left ends at once. If it is called twice, the shorter phases win."""
         self._draining = True
         self._meter.draining(True)
         if self._running:

@@ -10,10 +10,10 @@ from typing import Protocol
 import aiohttp
 
 from dataplane.guard import Guard
+from dataplane.http.splice import Leg
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
-from dataplane.splice import Leg
 from dataplane.table import Price
 from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from multidict import CIMultiDictProxy
 
-from dataplane import callers, paths, routing
-from dataplane import query as queries
-from dataplane.accept import Target
+from dataplane import callers, routing
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.http import paths
+from dataplane.http import query as queries
+from dataplane.http.accept import Target
 from dataplane.snapshot import Snapshot
 from dataplane.table import Backend, Forward, Route
 

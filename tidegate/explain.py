@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
-from dataplane import paths, patterns
-from dataplane import query as queries
+from dataplane import patterns
 from dataplane.callers import applies
 from dataplane.errors import Refusal
+from dataplane.http import paths
+from dataplane.http import query as queries
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.routing import Router, path_type
 from dataplane.table import (

@@ -22,12 +22,12 @@ from pydantic import SecretStr
 from controller import compile as compiler
 from controller.compile import Compiled, Condition, Identity
 from dataplane.admin import Admin
-from dataplane.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
 from dataplane.metering.records import FanOut, Log
 from dataplane.metering.sink import HttpSink
+from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching

@@ -18,7 +18,7 @@ import structlog
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
-from dataplane.outlet import Lost
+from dataplane.process.outlet import Lost
 
 LONGEST_NAME = 256
 """Characters of a name from outside that a record holds: a request may name a model of megabytes."""

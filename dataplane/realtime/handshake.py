@@ -17,14 +17,15 @@ import orjson
 from aiohttp import HttpVersion11, web
 from websockets.utils import accept_key
 
-from dataplane import headers, http
-from dataplane import query as queries
-from dataplane.accept import wants_websocket
 from dataplane.callers import applies
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.handover import SWITCHED, take_over
+from dataplane.http import client as http
+from dataplane.http import headers
+from dataplane.http import query as queries
+from dataplane.http.accept import wants_websocket
+from dataplane.http.handover import SWITCHED, take_over
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import structlog
 from aiohttp import web
 
-from dataplane import http
-from dataplane.drain import MESSAGE
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.handover import SWITCHED
+from dataplane.http import client as http
+from dataplane.http.handover import SWITCHED
+from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.attempt import Attempt, epoch, loop_time
 from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered

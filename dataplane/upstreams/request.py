@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from dataplane import callers, headers, paths
-from dataplane import query as queries
+from dataplane import callers
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.http import headers, paths
+from dataplane.http import query as queries
 from dataplane.table import Provider, RouteType
 from dataplane.upstreams.choose import Destination
 

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from dataplane.errors import Refusal
-from dataplane.headers import Fields
+from dataplane.http.headers import Fields
 from dataplane.services import Services
 from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination

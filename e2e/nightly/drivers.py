@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from dataplane import chat, paths, query, sse
 from dataplane.errors import Refusal
+from dataplane.http.client import chat, paths, query, sse
 from dataplane.realtime import events
 
 HELD = 200

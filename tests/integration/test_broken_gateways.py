@@ -12,8 +12,8 @@ from unittest.mock import patch
 import pytest
 
 from dataplane.dialects.openai_usage import response_usage
-from dataplane.drain import Drain
 from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
+from dataplane.process.drain import Drain
 from dataplane.realtime import turns
 from dataplane.realtime.account import Account
 from dataplane.realtime.live import LiveSession

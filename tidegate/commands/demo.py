@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataplane import logs
+from dataplane.process import logs
 from simulator.server import Simulator
 from tidegate import client, running
 from tidegate.addresses import Address

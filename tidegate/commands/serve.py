@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-from dataplane import logs
-from dataplane.drain import AT_ONCE, Drain
 from dataplane.metering.instruments import Generations
+from dataplane.process import logs
+from dataplane.process.drain import AT_ONCE, Drain
 from tidegate import __version__, addresses, banner, durations, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataplane import logs
+from dataplane.process import logs
 from simulator.scenarios import NAMES, ScenarioError, Scenarios
 from simulator.server import Simulator
 from tidegate import addresses, running

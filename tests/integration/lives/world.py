@@ -13,10 +13,10 @@ import structlog
 from structlog.typing import EventDict
 
 from dataplane import table
-from dataplane.drain import Drain
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
+from dataplane.process.drain import Drain
 from dataplane.realtime import relay
 from dataplane.realtime.gate import Verdict
 from dataplane.realtime.session import Session

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane import chat
 from dataplane.errors import Refusal
+from dataplane.http import chat
 from dataplane.metering.usage import Tokens
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

@@ -14,12 +14,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from dataplane import headers, http
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.handover import SWITCHED, take_over
+from dataplane.http import client as http
+from dataplane.http import headers
+from dataplane.http.handover import SWITCHED, take_over
+from dataplane.http.splice import pair
 from dataplane.services import Services
-from dataplane.splice import pair
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane import headers
 from dataplane.errors import Refusal
+from dataplane.http import headers
 from dataplane.table import HeaderOps, HeaderValue, Variable
 
 DROPPED = [

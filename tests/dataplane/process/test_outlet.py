@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from dataplane.outlet import Lost, Outlet
+from dataplane.process.outlet import Lost, Outlet
 
 PATIENCE_S = 20.0
 Told = list[tuple[Lost | None, int]]

@@ -23,7 +23,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from dataplane.outlet import Outlet, Tally
+from dataplane.process.outlet import Outlet, Tally
 
 Format = Literal["json", "console"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -97,7 +97,7 @@ def flush(seconds: float = FAREWELL) -> bool:
 
 def _report(lost: int) -> None:
     message = "log lines were lost: stdout was not read in time, or could not be written"
-    structlog.get_logger("dataplane.logs").error(message, lines=lost)
+    structlog.get_logger("dataplane.process.logs").error(message, lines=lost)
 
 
 _outlet = Outlet(_report)

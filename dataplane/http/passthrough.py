@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from dataplane import http, tunnel
-from dataplane.accept import wants_websocket
 from dataplane.exchange import Exchange
-from dataplane.relay import PassAll, relay
+from dataplane.http import client as http
+from dataplane.http import tunnel
+from dataplane.http.accept import wants_websocket
+from dataplane.http.relay import PassAll, relay
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination, any_provider
 from dataplane.upstreams.request import address, upstream_headers

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane import sse
+from dataplane.http import sse
 
 line_end = st.sampled_from([b"\n", b"\r\n", b"\r"])
 line = st.one_of(

@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from dataplane.exchange import Exchange
-from dataplane.http import REQUEST_ID, Answer, UpstreamLost, Writer
+from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.request import response_headers

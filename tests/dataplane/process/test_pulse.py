@@ -7,8 +7,8 @@ import time
 from collections.abc import Sized
 from unittest.mock import patch
 
-from dataplane import lifecycle
-from dataplane.pulse import Every
+from dataplane.process import lifecycle
+from dataplane.process.pulse import Every
 from dataplane.server import Gateway
 from tests.dataplane.realtime.wires import until
 from tests.dataplane.rig import Remembering

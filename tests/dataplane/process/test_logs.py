@@ -15,9 +15,9 @@ from aiohttp.http_exceptions import BadHttpMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane import logs
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.records import Log
+from dataplane.process import logs
 
 PATIENCE_S = 20.0
 Capture = pytest.CaptureFixture[str]
@@ -225,7 +225,7 @@ def test_a_log_that_cannot_be_written_fails_nobody_and_is_counted(
 
 CRASH = """
 import structlog
-from dataplane import logs
+from dataplane.process import logs
 logs.configure()
 for number in range(500):
     structlog.get_logger().info("line", number=number)

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from aiohttp import web
 
-from dataplane.http import Answer
+from dataplane.http.client import Answer
 
 SWITCHED = 101
 

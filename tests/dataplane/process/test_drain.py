@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from dataplane.drain import AT_ONCE, LAST_WORDS, Drain
+from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.server import Gateway
 from simulator.server import Simulator

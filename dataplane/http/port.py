@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from dataplane.connection import Connection
 from dataplane.errors import Refusal
-from dataplane.http import Answer
+from dataplane.http.client import Answer
+from dataplane.http.connection import Connection
 from dataplane.services import Limits
 
 _BACKLOG = 4096

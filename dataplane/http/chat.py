@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from dataplane import sse
 from dataplane.dialects.openai_usage import chat_usage, says_something
 from dataplane.errors import Refusal
+from dataplane.http import sse
 from dataplane.metering.usage import Status, Tokens
 
 Json = dict[str, object]

@@ -11,8 +11,8 @@ from typing import cast
 import pytest
 from aiohttp import web
 
-from dataplane.handover import take_over
-from dataplane.http import Answer
+from dataplane.http.client import Answer
+from dataplane.http.handover import take_over
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane import paths
 from dataplane.errors import Refusal
+from dataplane.http import paths
 
 
 @pytest.mark.parametrize(

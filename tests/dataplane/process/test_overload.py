@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from dataplane import lifecycle
-from dataplane.memory import Memory, Reading, of_this_process
-from dataplane.overload import Overload
+from dataplane.process import lifecycle
+from dataplane.process.memory import Memory, Reading, of_this_process
+from dataplane.process.overload import Overload
 from dataplane.realtime import relay
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.table import Forward, Route, Table, sealed

@@ -7,10 +7,10 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from dataplane.drain import MESSAGE, SOCKETS, Left
-from dataplane.overload import LOOK, Overload
-from dataplane.port import Port
-from dataplane.pulse import Every
+from dataplane.http.port import Port
+from dataplane.process.drain import MESSAGE, SOCKETS, Left
+from dataplane.process.overload import LOOK, Overload
+from dataplane.process.pulse import Every
 from dataplane.realtime import endings
 from dataplane.realtime.service import Realtime
 from dataplane.services import Services

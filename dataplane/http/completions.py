@@ -10,11 +10,12 @@ import uuid
 import aiohttp
 from aiohttp import web
 
-from dataplane import chat, http
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.http import chat
+from dataplane.http import client as http
+from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.metering.usage import Status, Usage
-from dataplane.relay import PassAll, Tap, relay
 from dataplane.services import Services
 from dataplane.tracing import Timing
 from dataplane.upstreams.choose import Destination, choose

@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from dataplane.errors import Refusal
-from dataplane.http import Answer, ClientGone, refuse
+from dataplane.http.client import Answer, ClientGone, refuse
 from dataplane.services import Limits
 
 log = logging.getLogger(__name__)

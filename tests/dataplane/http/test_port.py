@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from dataplane.errors import Refusal
-from dataplane.http import Answer, refuse
-from dataplane.port import Port
+from dataplane.http.client import Answer, refuse
+from dataplane.http.port import Port
 from dataplane.services import Limits
 from tests.dataplane.realtime.wires import until
 

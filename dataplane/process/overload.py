@@ -7,7 +7,7 @@ from __future__ import annotations
 import structlog
 
 from dataplane.errors import Refusal
-from dataplane.memory import Memory, Reading
+from dataplane.process.memory import Memory, Reading
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits
 from dataplane.table import Backend

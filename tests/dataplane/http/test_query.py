@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane import query
+from dataplane.http import query
 
 raw = st.lists(st.text("ab=%2F+&;~\u00e9", max_size=8), max_size=6).map("&".join)
 names = st.sampled_from(["a", "b", "model", "é"])

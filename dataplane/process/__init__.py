@@ -1,0 +1,10 @@
+"""What a gateway has as a process: its life, the room that it has, and what it writes.
+
+    lifecycle    what there is from start to stop: port, sessions, upstream connections, timers
+    drain        how it is emptied before it stops, in phases
+    overload     what is refused when there is no room; `memory` says how much there is
+    pulse        what happens every so often
+    logs         the log; `outlet` carries its lines to streams that may be slow, full, or read by nobody
+
+`server.Gateway` drives it.
+"""
