@@ -131,9 +131,12 @@ def part(value: object, *path: str) -> object:
 
 
 def text(value: object, *path: str) -> str:
-    """The string at `path`; empty where there is none."""
+    """The string at `path`; empty where there is none. Halves of surrogate pairs, which JSON may hold and nothing
+    else can, are replaced."""
     found = part(value, *path)
-    return found if isinstance(found, str) else ""
+    if not isinstance(found, str):
+        return ""
+    return found if found.isascii() else found.encode(errors="replace").decode()
 
 
 def name(value: object, *path: str) -> str:

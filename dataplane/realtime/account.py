@@ -12,7 +12,7 @@ from dataplane.metering.usage import NO_TOKENS, Status, Tokens, Usage
 from dataplane.realtime.effects import Effect, Metered, Unmetered
 from dataplane.realtime.terms import Terms
 
-SEEN: Final = 4096
+SEEN: Final = 1024
 """Finished turns that are remembered, so that one said twice is counted once; and as many that are under way."""
 
 

@@ -21,7 +21,7 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Unmetered:
-    """Something that may have held usage could not be read."""
+    """Something that may have cost something is in no record: it could not be read, or never came."""
 
     reason: str
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
+from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
-from dataplane.realtime.relay import Ended
 from dataplane.realtime.timing import Timings
 from dataplane.services import Meter
 from dataplane.table import Model, Price

@@ -16,24 +16,23 @@ from typing import Protocol
 
 import structlog
 
-from dataplane.realtime import endings, relay
+from dataplane.realtime import actions, endings
+from dataplane.realtime.actions import Action, Ended
 from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.legs import Fate, Leg
-from dataplane.realtime.relay import Action, Ended, Relay
+from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Refused, Session
 from dataplane.realtime.watch import Pulse, Watch
 from dataplane.services import Limits
 from dataplane.table import SessionLimits
 
-SLICE = 16 * 1024
-"""Bytes of the client's that are judged at a time. Our answers to them may be thirty times as long: between slices
-a client that does not read them is held back."""
 EARLY = 1024 * 1024
 """Bytes of the upstream's that are kept while the client has not been answered."""
 LAST = 1024 * 1024
-"""Bytes that may wait for a client once the session ends: of a frame of the upstream's that was under way."""
+"""Bytes that may wait for a peer once the session ends, when the upstream is read on for its usage whoever takes what:
+for the client, of a frame of the upstream's that was under way; for the upstream, of answers to its Pings."""
 LATE = 0.001
 """Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
 
@@ -85,12 +84,12 @@ class LiveSession:
         self.client: Leg | None = None
         self._hooks = hooks
         self._early = bytearray()
-        self._unread = bytearray()
-        """Bytes of the client's that wait until it has read our answers to those before."""
         self._answering = False
         """The client is sent answers of ours faster than it reads."""
         self._ponging = False
         """The upstream is sent answers of ours faster than it reads."""
+        self._behind: asyncio.Handle | None = None
+        """What judges on, where a peer has sent more than is judged at once."""
         self._timer: asyncio.TimerHandle | None = None
         """The relay's."""
         self._watch: Watch | None = None
@@ -151,24 +150,12 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
-        if self._unread or self._answering or len(data) > SLICE:
-            self._unread += data
-            self._read_on()
-        else:
-            self._judge(data)
-
-    def _read_on(self) -> None:
-        """Judge what the client has sent, as far as it reads what we answer."""
-        while self._unread and not self._answering:
-            data = bytes(self._unread[:SLICE])
-            del self._unread[:SLICE]
-            self._judge(data)
-
-    def _judge(self, data: bytes) -> None:
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
             self._answering = True
             self._balance()
+        if self.relay.client_behind:
+            self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
         sent = self.upstream.sent
@@ -176,7 +163,24 @@ class LiveSession:
         if self.upstream.full and self.upstream.sent != sent:
             self._ponging = True
             self._balance()
+        if self.relay.upstream_behind:
+            self._judge_on()
         self._announce()
+
+    def _judge_on(self) -> None:
+        """Judge what is left of what the peers have sent, a part at a time, so that others have their turn; neither
+        is read meanwhile. Whoever does not read our answers to what was judged waits."""
+        if self._behind is None and not self._over:
+            self._behind = asyncio.get_running_loop().call_soon(self._judge_more)
+            self._balance()
+
+    def _judge_more(self) -> None:
+        self._behind = None
+        if self.relay.client_behind and not self._answering:
+            self._from_client(b"")
+        if self.relay.upstream_behind and not self._held_back:
+            self._from_upstream(b"")
+        self._balance()
 
     def _client_lost(self) -> None:
         fate = self.client.fate if self.client is not None else "lost"
@@ -263,17 +267,17 @@ class LiveSession:
 
     def _act(self, action: Action) -> bool:
         match action:
-            case relay.ToClient(data=data):
+            case actions.ToClient(data=data):
                 self._to_client(data)
                 return True
-            case relay.ToUpstream(data=data):
-                self.upstream.write(data)
-            case relay.DropClient():
+            case actions.ToUpstream(data=data):
+                self._to_upstream(data)
+            case actions.DropClient():
                 if self.client is not None:
                     self.client.drop()
-            case relay.DropUpstream():
+            case actions.DropUpstream():
                 self.upstream.drop()
-            case relay.Wait(seconds=seconds):
+            case actions.Wait(seconds=seconds):
                 self._wait(seconds)
                 self._balance()  # usage may have to be read that waits behind what the client does not take
             case Metered():
@@ -297,23 +301,35 @@ class LiveSession:
             self._early += data
             self._balance()
 
+    def _to_upstream(self, data: bytes) -> None:
+        self.upstream.write(data)
+        if self.relay.ending is not None and self.upstream.waiting > LAST:
+            self.upstream.abort()
+
     def _wait(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._expired)
 
+    @property
+    def _held_back(self) -> bool:
+        """Must the upstream wait? Not once the session ends: its usage may be behind what nobody takes."""
+        if self.relay.ending is not None:
+            return False
+        return self._ponging or (self.client.full if self.client is not None else len(self._early) >= EARLY)
+
     def _balance(self) -> None:
-        """Who is read from: a leg whose bytes the other leg can take, and who takes our answers to it."""
-        if self.client is None:
-            self.upstream.read(len(self._early) < EARLY)
-            return
-        if self._answering and not self.client.full:
-            self._answering = False
-            self._read_on()
+        """Who is read from: a leg whose bytes the other leg can take, who takes our answers to it, and of whom all is
+        judged that it has sent."""
+        here, client = self.relay, self.client
         self._ponging = self._ponging and self.upstream.full
-        held = self.client.full and self.relay.ending is None  # then the client gets the rest of a frame at most
-        self.upstream.read(not held and not self._ponging)
-        self.client.read(not self.upstream.full and not self._answering)
+        if client is not None:
+            self._answering = self._answering and client.full
+            takes = here.ending is not None or not (self.upstream.full or self._answering)
+            client.read(takes and not here.client_behind)
+        self.upstream.read(not self._held_back and not here.upstream_behind)
+        if (here.client_behind and not self._answering) or (here.upstream_behind and not self._held_back):
+            self._judge_on()
 
     def _end(self, ended: Ended) -> None:
         self._over = True

@@ -10,17 +10,16 @@ actions keeps one timer, which the newest `Wait` sets anew, and calls `expired` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
+from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import (
     Began,
     Finish,
     Interrupted,
     Logged,
     Metered,
-    Progress,
     Prompted,
     Spoke,
     Tell,
@@ -28,8 +27,9 @@ from dataplane.realtime.effects import (
 )
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
-from dataplane.realtime.gate import Breach, Control, Gate
+from dataplane.realtime.gate import Gate
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import Breach, Control
 
 SETTLE = 2.0
 """Seconds that outstanding usage is waited for once the session ends."""
@@ -37,42 +37,6 @@ LINGER = 2.0
 """Seconds that a peer has to answer Close."""
 MAX_LATE = 64
 """Events of ours that may wait for the end of an upstream's message; a client that provokes more goes without."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToClient:
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ToUpstream:
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DropClient:
-    """End the client's connection once what was written is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class DropUpstream:
-    """End the upstream's connection once what was written is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Both legs are done. Comes once, last."""
-
-    ending: Ending
-    close: Close
-
-
-Action = ToClient | ToUpstream | DropClient | DropUpstream | Wait | Ended | Metered | Unmetered | Logged | Progress
 
 
 class Relay:
@@ -142,6 +106,16 @@ class Relay:
         """Messages that the upstream has sent."""
         return self._upstream_gate.count.messages
 
+    @property
+    def client_behind(self) -> bool:
+        """Has the client sent more than was judged at once? Then `from_client` is to be called again."""
+        return self._client_gate.behind and not self._client_gone
+
+    @property
+    def upstream_behind(self) -> bool:
+        """The same of the upstream."""
+        return self._upstream_gate.behind and not self._upstream_gone
+
     # -- what happens on the wires -----------------------------------------------------------------------------
 
     def from_client(self, data: bytes) -> list[Action]:
@@ -199,8 +173,10 @@ class Relay:
         return self._settled(actions)
 
     def upstream_lost(self, ending: Ending = endings.UPSTREAM_LOST) -> list[Action]:
-        """The upstream's connection is gone, or given up: then whoever says so ends it."""
+        """The upstream's connection is gone, or given up: then whoever says so ends it. What it said before counts."""
         actions: list[Action] = []
+        while self.upstream_behind:
+            actions += self.from_upstream(b"")
         self._upstream_hears, self._upstream_gone = False, True
         self._goodbye = None
         self._tell_end(ending, ending.meaning, actions)
@@ -275,15 +251,16 @@ class Relay:
     # -- the end -----------------------------------------------------------------------------------------------
 
     def _begin_end(self, ending: Ending, close: Close) -> bool:
-        """Remember why the session ends; False where it was ending already."""
+        """Remember why the session ends, and read no more of what the client says; False where it was ending
+        already."""
         if self.ending is not None:
             return False
         self.ending, self.close = ending, close
+        self._client_gate.mute()
         return True
 
     def _finish(self, ending: Ending, message: str, actions: list[Action]) -> None:
         """End both legs for a reason of ours."""
-        self._client_gate.mute()
         self._muted = True
         self._tell_end(ending, message, actions)
         self._leave_upstream(Close(1000), actions)

@@ -18,8 +18,8 @@ from dataplane.realtime import endings, events
 from dataplane.realtime.account import Account
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
-from dataplane.realtime.gate import KEEP, Count, Verdict
 from dataplane.realtime.speech import Speech
+from dataplane.realtime.steps import KEEP, Count, Verdict
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.turns import Turns
 

@@ -15,7 +15,7 @@ from dataplane.metering.estimate import MAX_SPEECH, Conversation
 from dataplane.metering.usage import Status, Tokens
 from dataplane.realtime.account import SEEN, Account
 from dataplane.realtime.events import Event
-from dataplane.realtime.gate import Count
+from dataplane.realtime.steps import Count
 
 
 @dataclass(slots=True)

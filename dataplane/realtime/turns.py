@@ -16,7 +16,7 @@ from dataplane.metering import estimate
 from dataplane.metering.estimate import Conversation, Mark
 from dataplane.metering.usage import NO_TOKENS, Status, Tokens
 from dataplane.realtime.account import SEEN, Account
-from dataplane.realtime.effects import Began, Effect, Interrupted, Prompted, Spoke, Tell, Trigger
+from dataplane.realtime.effects import Began, Effect, Interrupted, Prompted, Spoke, Tell, Trigger, Unmetered
 from dataplane.realtime.events import Event
 
 _STATUSES: dict[str, Status] = {
@@ -218,9 +218,11 @@ class Turns:
             self._cancel(turn)
 
     def abandon(self) -> None:
-        """The upstream is gone: what never ended is lost."""
+        """The upstream is gone: what never ended is lost. Of what was asked for and never began nobody knows whether
+        it cost anything."""
         for name in list(self._open):
             self._finish(name, "lost", None)
+        self._effects.extend(Unmetered("unanswered") for _ in self._asked)
         self._asked.clear()
         self._due = False
 

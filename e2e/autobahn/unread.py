@@ -10,9 +10,9 @@ import asyncio
 import sys
 
 from dataplane.metering.usage import ANONYMOUS
+from dataplane.realtime.actions import Ended
 from dataplane.realtime.effects import Logged, Metered, Progress, Unmetered
 from dataplane.realtime.live import LiveSession
-from dataplane.realtime.relay import Ended
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
 from dataplane.services import Limits

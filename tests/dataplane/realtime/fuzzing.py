@@ -1,7 +1,8 @@
 """Drivers for fuzzers: any bytes in; an AssertionError, or any other exception, is a finding.
 
 `fuzz_relay` takes the bytes as a script of what peers, the gateway and the timer do; it plays the script twice, the
-second time with everything that is said cut into small pieces, and the outcomes must be the same. `fuzz_session`
+second time with everything that is said cut into small pieces, and the outcomes must be the same; and a third time
+with most of it judged late. `fuzz_session`
 hands whole messages to a session. `fuzz_classifier` compares what is said about unread bytes with what JSON readers
 make of them. They know nothing of any fuzzer; tests run them on random scripts, the nightly run on guided ones.
 """
@@ -11,18 +12,21 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from unittest.mock import patch
 
 from dataplane.dialects import openai
 from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
-from dataplane.realtime import endings, events, frames
+from dataplane.realtime import endings, events, frames, gate
 from dataplane.realtime.account import SEEN
+from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import Began, Effect, Interrupted, Metered, Spoke
 from dataplane.realtime.endings import ENDINGS
-from dataplane.realtime.gate import HOLD, KEEP, SNIFF, Verdict
-from dataplane.realtime.relay import Action, DropClient, DropUpstream, Ended, Relay, ToClient, ToUpstream, Wait
+from dataplane.realtime.gate import HOLD, SNIFF
+from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import KEEP, Verdict
 from dataplane.realtime.terms import Terms
 from tests.dataplane.realtime.play import KEY, TERMS, Close, Frame, wire
 from tests.dataplane.realtime.readers import first_wins, readings
@@ -339,6 +343,8 @@ class Run:
 
     terms: Terms
     reads: bool = True
+    late: bool = False
+    """Is what one read brings judged no further than at once?"""
     relay: Relay = field(init=False)
     others: list[object] = field(default_factory=list)
     """All actions but bytes."""
@@ -358,8 +364,20 @@ class Run:
         self.ended = False
         self.armed = False
 
+    def do(self, step: Say | Do, pieces: Iterable[bytes]) -> None:
+        if isinstance(step, Say):
+            for piece in pieces:
+                self.feed(step.side, piece)
+        else:
+            self.act(step)
+
     def feed(self, side: str, data: bytes) -> None:
         self.said[side] += data
+        self._take(side, data)
+        while not self.late and (self.relay.client_behind or self.relay.upstream_behind):
+            self._take(side, b"")
+
+    def _take(self, side: str, data: bytes) -> None:
         self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
 
     def act(self, act: Do) -> None:
@@ -430,18 +448,19 @@ def cut(data: bytes, rand: random.Random) -> Iterator[bytes]:
 
 
 def fuzz_relay(data: bytes) -> None:
-    """A script for both peers, the gateway and the timer. Whole and in pieces, it must come to the same."""
+    """A script for both peers, the gateway and the timer. Whole and in pieces, it must come to the same. Where what a
+    peer says is judged late, if ever, it comes to an end as well."""
     script = Script(data)
-    terms, reads = script.terms(), bool(script.byte() % 8)
-    whole, pieces, rand = Run(terms, reads), Run(terms, reads), random.Random(zlib.crc32(data))
-    for step in steps(script):
-        if isinstance(step, Say):
-            whole.feed(step.side, step.data)
-            for piece in cut(step.data, rand):
-                pieces.feed(step.side, piece)
-        else:
-            whole.act(step)
-            pieces.act(step)
+    terms, reads, at_once = script.terms(), bool(script.byte() % 8), 1 + script.byte() % 3
+    todo, rand = list(steps(script)), random.Random(zlib.crc32(data))
+    whole, pieces, late = Run(terms, reads), Run(terms, reads), Run(terms, reads, late=True)
+    for step in todo:
+        whole.do(step, [step.data] if isinstance(step, Say) else [])
+    with patch.object(gate, "AT_ONCE", at_once):
+        for step in todo:
+            pieces.do(step, cut(step.data, rand) if isinstance(step, Say) else [])
+            late.do(step, [step.data] if isinstance(step, Say) else [])
+        late.finish()
     whole.finish()
     pieces.finish()
     assert whole.outcome() == pieces.outcome(), "it makes a difference how the bytes were cut"

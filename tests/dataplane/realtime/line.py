@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from dataplane.metering.usage import Tokens, Usage
 from dataplane.realtime.effects import Began, Effect, Interrupted, Metered, Prompted, Spoke, Tell
-from dataplane.realtime.gate import SNIFF, Verdict
+from dataplane.realtime.gate import SNIFF
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import Verdict
 from dataplane.realtime.terms import Terms
 from tests.dataplane.realtime.play import TERMS
 

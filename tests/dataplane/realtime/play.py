@@ -17,9 +17,9 @@ from typing import Self
 
 from dataplane.metering.usage import ANONYMOUS, Tokens
 from dataplane.realtime import frames, relay
+from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
 from dataplane.realtime.endings import Ending
-from dataplane.realtime.relay import Action
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
 
@@ -152,7 +152,12 @@ class Dialogue:
 
     def feed(self, side: str, data: bytes) -> Self:
         """Bytes of the wire, as they are."""
-        return self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+        self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+        while self.relay.client_behind:
+            self.take(self.relay.from_client(b""))
+        while self.relay.upstream_behind:
+            self.take(self.relay.from_upstream(b""))
+        return self
 
     def cut_off(self, side: str) -> None:
         """This side is in the middle of a frame, of which the dialogue tells no more."""
@@ -171,24 +176,24 @@ class Dialogue:
     def take(self, actions: Iterable[Action]) -> Self:
         for action in actions:
             match action:
-                case relay.ToClient(data=data):
+                case ToClient(data=data):
                     self._hear("client", data)
-                case relay.ToUpstream(data=data):
+                case ToUpstream(data=data):
                     self._hear("upstream", data)
-                case relay.DropClient():
+                case DropClient():
                     self.heard["client"].append(Gone())
-                case relay.DropUpstream():
+                case DropUpstream():
                     self.heard["upstream"].append(Gone())
                 case Metered(usage=usage):
                     turn = Turn(usage.response_id, usage.status, usage.tokens, usage.operation, usage.request_model)
                     self.heard["ledger"].append(replace(turn, estimated=usage.estimated))
-                case relay.Ended(ending=ending, close=close):
+                case Ended(ending=ending, close=close):
                     self.heard["ledger"].append(Over(ending, close.code))
                 case Logged() | Unmetered():
                     self.heard["ledger"].append(action)
                 case Prompted() | Began() | Spoke() | Interrupted():
                     self.progress.append(action)
-                case relay.Wait():
+                case Wait():
                     pass
         return self
 

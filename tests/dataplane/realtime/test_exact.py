@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from dataplane.metering.usage import Tokens, Usage
 from dataplane.realtime import endings, frames
+from dataplane.realtime.actions import Action, DropUpstream, Ended, Wait
 from dataplane.realtime.effects import Began, Interrupted, Metered, Prompted
 from dataplane.realtime.gate import HOLD
-from dataplane.realtime.relay import SETTLE, Action, DropUpstream, Ended, Relay, Wait
+from dataplane.realtime.relay import SETTLE, Relay
 from dataplane.realtime.session import Session
 from tests.dataplane.realtime.play import (
     FRAGMENTS,

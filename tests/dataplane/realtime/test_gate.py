@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from dataplane.dialects.openai import AUDIO
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, TAIL
-from dataplane.realtime.gate import HOLD, KEEP, SNIFF, Breach, Control, Gate, Step, Verdict
+from dataplane.realtime.gate import AT_ONCE, HOLD, SNIFF, Gate
+from dataplane.realtime.steps import KEEP, Breach, Control, Step, Verdict
 
 MAX = 200_000
 FRAGMENTS = 100_000
@@ -68,7 +69,14 @@ def upstream_gate(judge: Judge) -> Gate:
 
 
 def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
-    return joined(step for part in cut(data) for step in gate.feed(part))
+    return joined(step for part in cut(data) for step in fed(gate, part))
+
+
+def fed(gate: Gate, data: bytes) -> Iterator[Step]:
+    """All steps that these bytes lead to."""
+    yield from gate.feed(data)
+    while gate.behind:
+        yield from gate.feed(b"")
 
 
 def joined(steps: Iterable[Step]) -> list[Step]:
@@ -549,7 +557,7 @@ def _work(monkeypatch: pytest.MonkeyPatch, gate: Gate, data: bytes, size: int) -
         patched.setattr(frames, "parse_head", counted_head)
         patched.setattr(frames, "unmasked", counted_mask)
         for part in by(size)(data):
-            for _ in gate.feed(part):
+            for _ in fed(gate, part):
                 pass
     return work
 
@@ -585,3 +593,15 @@ def test_messages_are_as_cheap_in_one_read_as_in_many(monkeypatch: pytest.Monkey
     work = _work(monkeypatch, upstream_gate(Judge()), data, len(data))
     assert work.heads == 5000
     assert work.copied <= len(data)
+
+
+def test_small_frames_are_decided_some_at_a_time() -> None:
+    """Between two times others have their turn. What comes meanwhile is judged in its order."""
+    judge, payloads = Judge(), [b'{"n":%d}' % n for n in range(2 * AT_ONCE + 3)]
+    gate, wires = client_gate(judge), [Piece(TEXT, payload, key=b"mask").wire() for payload in payloads]
+    sizes = []
+    for data in (b"".join(wires[:-1]), wires[-1], b""):
+        list(gate.feed(data))
+        sizes.append((len(judge.asked), gate.behind))
+    assert sizes == [(AT_ONCE, True), (2 * AT_ONCE, True), (2 * AT_ONCE + 3, False)]
+    assert [payload for payload, _ in judge.asked] == payloads

@@ -13,9 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataplane.realtime import frames
-from dataplane.realtime.gate import HOLD, KEEP, Verdict
-from dataplane.realtime.relay import Action, Relay, ToClient, ToUpstream
+from dataplane.realtime.actions import Action, ToClient, ToUpstream
+from dataplane.realtime.gate import HOLD
+from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import KEEP, Verdict
 from tests.dataplane.realtime.play import KEY, TERMS, Frame, wire
 from tests.dataplane.realtime.readers import readings
 

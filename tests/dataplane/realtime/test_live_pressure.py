@@ -14,15 +14,17 @@ import pytest
 import uvloop
 
 from dataplane.realtime import endings, frames, relay
+from dataplane.realtime.gate import AT_ONCE
 from dataplane.realtime.legs import HIGH_WATER, Leg
-from dataplane.realtime.live import LAST, SLICE
+from dataplane.realtime.live import LAST
+from dataplane.realtime.steps import Verdict
 from dataplane.table import Timeouts
 from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import CREATED, Pair, Peer, Tls, calm, dial, handshake, pair, until
 
 READ = 256 * 1024
 """What one read of a transport may bring."""
-ANSWERS = 2 * HIGH_WATER + 40 * SLICE
+ANSWERS = 2 * HIGH_WATER + AT_ONCE * 1024
 """What our answers to a client may take up while it does not read them."""
 TOTAL = 8 * 1024 * 1024
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -227,6 +229,76 @@ async def test_an_upstream_that_never_reads_our_pongs() -> None:
         await asyncio.gather(flooding, return_exceptions=True)
         client.reset()
         far.reset()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("down", [True, False], ids=["to the client", "to the upstream"])
+def test_who_floods_small_events_does_not_keep_others_waiting(
+    loop: str, secure: bool, down: bool, tmp_path: Path
+) -> None:
+    """They are judged some at a time, and all of them, in their order."""
+    count = 5000
+    said = [b'{"type":"session.updated","n":%d}' % n for n in range(count)]
+
+    async def run() -> None:
+        both = certificate(tmp_path, "localhost") if secure else None
+        async with pair(tls=Tls(both, both)) as it, calm(it.rig):
+            client, far = await it.session()
+            fast, slow, session = (far, client, it.live().session) if down else (client, far, it.live().session)
+            name = "read_upstream" if down else "read_client"
+            read, judged = getattr(session, name), [0]
+
+            def counted(payload: bytes, *, binary: bool) -> Verdict:
+                judged[-1] += 1
+                verdict: Verdict = read(payload, binary=binary)
+                return verdict
+
+            def turned() -> None:
+                judged.append(0)
+                asyncio.get_running_loop().call_soon(turned)
+
+            gate = it.live().relay._upstream_gate if down else it.live().relay._client_gate
+            gate._read = counted
+            turned()
+            fast.write(b"".join(frames.frame(frames.TEXT, each, fast.key) for each in said))
+            assert await collected(slow, count) == said
+            assert sum(judged) == count
+            assert max(judged) <= 2 * AT_ONCE  # a read, and the rest of one before
+            client.reset()
+            far.reset()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(run())
+
+
+async def test_usage_is_read_though_the_upstream_takes_nothing() -> None:
+    """It is held back, since it does not take our answers to its Pings. Then the session ends."""
+    usage = b'{"type":"response.done","response":{"id":"r1","status":"completed","usage":{"input_tokens":3}}}'
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(b'{"type":"response.created","response":{"id":"r1"}}')
+        assert (await client.event())["type"] == "response.created"
+        small_buffers(far)
+        far.sleep()
+        live = it.live()
+        flooding = asyncio.create_task(_pings(far))
+        await until(lambda: live._ponging, "it is held back")
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        with patch.object(relay, "SETTLE", 10.0):
+            live.end(endings.OPERATOR, "enough")
+            far.write(frames.frame(frames.TEXT, usage))
+            await until(lambda: it.rig.meter.turns, "its usage was read")
+        assert live.upstream.waiting <= LAST + READ
+        far.reset()
+    assert [turn.estimated for turn in it.rig.meter.turns] == [False]
+
+
+async def _pings(peer: Peer) -> None:
+    while True:
+        peer.write(frames.frame(frames.PING, b"x" * 125) * 50)
+        await asyncio.sleep(0.001)  # they are answered before the next come
 
 
 async def test_what_comes_before_the_101_is_bounded() -> None:

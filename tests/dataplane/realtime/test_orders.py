@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from dataplane.realtime import endings, frames, relay
+from dataplane.realtime import endings, frames
+from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import Metered
 from dataplane.realtime.gate import HOLD
 from dataplane.realtime.relay import Relay
@@ -89,24 +90,24 @@ class Running:
 
         self.event("upstream", CREATED)
 
-    def take(self, actions: list[relay.Action]) -> None:
+    def take(self, actions: list[Action]) -> None:
         for action in actions:
             assert not self.ended, "something came behind the end"
             match action:
-                case relay.ToClient(data=data):
+                case ToClient(data=data):
                     self.peers["client"].hear(data)
-                case relay.ToUpstream(data=data):
+                case ToUpstream(data=data):
                     self.peers["upstream"].hear(data)
-                case relay.DropClient():
+                case DropClient():
                     self._drop("client")
-                case relay.DropUpstream():
+                case DropUpstream():
                     self._drop("upstream")
-                case relay.Wait():
+                case Wait():
                     self.armed = True
                 case Metered(usage=usage):
                     assert usage.response_id not in self.metered, "a turn was counted twice"
                     self.metered.add(usage.response_id)
-                case relay.Ended():
+                case Ended():
                     self.ended = True
         assert self.relay.ending is None or self.armed or self.ended, "nothing will ever end this session"
 

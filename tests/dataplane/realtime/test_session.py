@@ -15,8 +15,9 @@ from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Finish, Logged, Tell, Unmetered
-from dataplane.realtime.gate import KEEP, SNIFF, Verdict
+from dataplane.realtime.gate import SNIFF
 from dataplane.realtime.session import Refused, Session
+from dataplane.realtime.steps import KEEP, Verdict
 from tests.dataplane.realtime.line import TOKENS, USAGE, WHISPER, Line
 from tests.dataplane.realtime.play import TERMS
 
@@ -494,3 +495,15 @@ def test_an_event_that_can_be_read_but_not_written_again_is_refused() -> None:
 def test_a_session_that_began_without_a_model_lets_the_client_name_one() -> None:
     line = Line(replace(TERMS, public_model="", upstream_model="", any_model=True))
     assert line.client({"type": "session.update", "session": {"type": "transcription", "model": "x"}}) is KEEP
+
+
+def test_half_a_surrogate_pair_in_a_name_goes_no_further() -> None:
+    """JSON can hold one, UTF-8 cannot: neither logs nor labels nor answers could say it."""
+    line = Line()
+    line.upstream("session.created", session={"model": "half-\ud83d"})
+    line.begun("r-\ude00").done("r-\ude00")
+    assert line.session.model == "half-?"
+    assert [usage.response_id for usage in line.metered] == ["r-?"]
+    refused = Line()
+    refused.upstream("error", error={"code": "\ud83d", "message": "no \ud83d\ude00 \ud83d"})
+    assert refused.session.opened == Refused("?", "no \N{GRINNING FACE} ?")

@@ -8,7 +8,7 @@ import pytest
 
 from dataplane.metering.usage import Tokens
 from dataplane.realtime.account import SEEN
-from dataplane.realtime.effects import Began, Effect, Interrupted, Prompted, Spoke, Trigger
+from dataplane.realtime.effects import Began, Effect, Interrupted, Metered, Prompted, Spoke, Trigger, Unmetered
 from tests.dataplane.realtime.line import TOKENS, USAGE, WHISPER, Line
 from tests.dataplane.realtime.play import TERMS
 
@@ -244,6 +244,15 @@ def test_a_client_cannot_fill_the_memory() -> None:
         found.upstream(f"{BUFFER}.committed", item_id=f"i{at}")
     found.session.abandon()
     assert between(found)
+
+
+def test_what_was_asked_for_and_never_began_is_in_no_record_and_said_so() -> None:
+    found = asked(asked(asked(line()))).begun("r1").done("r1")
+    found.effects.clear()
+    found.session.abandon()
+    effects = list(found.session.effects())
+    assert [each for each in effects if isinstance(each, Unmetered)] == [Unmetered("unanswered")] * 2
+    assert not any(isinstance(each, Metered) for each in effects)
 
 
 def test_a_turn_begins_once() -> None:
