@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON_FILES := crds controller dataplane simulator tidegate tests bench e2e
 GENERATORS := crds.generate crds.reference dataplane.metering.reference tidegate.reference
-PYTEST_OPTIONS ?= -n auto
+PYTEST_OPTIONS ?= -n auto --maxschedchunk 1
 
 # One check: its name, the command, and what to run when it fails. Its output is shown only then.
 define step
@@ -36,7 +36,7 @@ test: check  ## everything that needs only Python: check, then all tests and the
 e2e: .venv/.dev  ## clients and servers that nobody here wrote, against the gateway; see e2e/
 	@e2e/run
 
-nightly: .venv/.nightly  ## fuzzing, a soak, chaos, Autobahn in full: over an hour; PARTS="soak chaos" are some of it
+nightly: .venv/.nightly  ## fuzz, config changes, soak, chaos, all of Autobahn: some 100 minutes; PARTS="soak chaos" are two
 	@e2e/nightly/run $(PARTS)
 
 check: .venv/.dev  ## format, lint, types, import law, dead code, generated files: under a minute

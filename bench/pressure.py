@@ -19,10 +19,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from bench import quick
 from bench.quick import HERE, build, free_port, load, running
@@ -32,7 +34,9 @@ READERS, READ, READ_EVERY_S = 20, 1024, 0.2
 HEADS, BYTE_EVERY_S = 1000, 1.0
 """Each of the slow senders sends one byte so often, and begins anew when it is cut off."""
 SETTLES_S = 3.0
-"""Until the pressure is fully there: buffers are filled, sockets open."""
+"""From when they are connected until the pressure is fully there: buffers are filled."""
+FEW = 10
+"""Files that stay open once there was somebody."""
 IDLE = ("nice", "-n", "19")
 """The neighbours' generator and upstream go first on the core that all but the gateway share."""
 FLOOD = {"type": "response.create", "response": {"metadata": {"scenario": "flood"}}}
@@ -75,6 +79,9 @@ async def slow_reader(port: int) -> None:
     head = f"GET /flood{quick.QUERY} HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     await loop.sock_sendall(raw, head.encode() + masked(json.dumps(FLOOD).encode()))
+    answer = await loop.sock_recv(raw, READ)
+    if not answer.startswith(b"HTTP/1.1 101"):
+        sys.exit(f"a slow reader was refused: {answer.decode(errors='replace')}")
     while await loop.sock_recv(raw, READ):
         await asyncio.sleep(READ_EVERY_S)
     sys.exit("a slow reader was cut off")
@@ -90,15 +97,21 @@ async def slow_head(port: int) -> None:
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = f"GET {quick.QUERY} HTTP/1.1\r\nHost: bench\r\nX-Slow: ".encode() + b"x" * 1000
-        try:
+        with suppress(ConnectionError):
             for place in range(len(head)):
                 writer.write(head[place : place + 1])
-                await asyncio.sleep(BYTE_EVERY_S)
-                if reader.at_eof():
+                if await ended(reader, BYTE_EVERY_S):
                     break
-        except ConnectionError:
-            pass
         writer.close()
+
+
+async def ended(reader: asyncio.StreamReader, seconds: float) -> bool:
+    """Wait so long; does the other side end it meanwhile, with an answer or without?"""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await reader.read()
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -125,15 +138,17 @@ async def press(pressure: Pressure, port: int) -> None:
 
 
 @contextmanager
-def under(name: str, port: int) -> Iterator[None]:
-    """Run a process that presses."""
+def under(name: str, port: int, pid: int) -> Iterator[None]:
+    """Run a process that presses the one that has the port."""
     if PRESSURES[name].one is None:
         yield
         return
+    before = open_files(pid)
     command = ["taskset", "-c", "1", *IDLE, sys.executable, "-m", "bench.pressure", "--press", name, str(port)]
     with subprocess.Popen(command) as process:
         try:
-            threading.Event().wait(SETTLES_S)
+            wait_until_there(lambda: open_files(pid) - before, PRESSURES[name].many)
+            time.sleep(SETTLES_S)
             yield
             if process.poll() is not None:
                 sys.exit(f"the pressure of {name} ended before its time, so the figures mean nothing")
@@ -152,7 +167,7 @@ class Figures:
 
 
 class Memory(threading.Thread):
-    """Looks at a process's memory until it is told to stop; `most` is the most it had, in KiB."""
+    """Looks at a process's memory while the block runs; `first` and `most`, in KiB, are what it had."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -163,15 +178,37 @@ class Memory(threading.Thread):
         while not self._over.wait(0.1):
             self.most = max(self.most, rss(self._pid))
 
-    def stop(self) -> float:
-        """How much it grew at most, in MiB."""
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()
+
+    @property
+    def grown_mb(self) -> float:
+        """How much it grew at most."""
         return (self.most - self.first) / 1024
+
+
+def wait_until_there(count: Callable[[], int], many: int) -> None:
+    """Nearly all at once; some are always about to begin anew."""
+    most = 0
+    for _ in range(300):
+        if (most := max(most, count())) >= many * 0.9:
+            return
+        time.sleep(0.1)
+    sys.exit(f"only {most} connections were ever there, so the figures mean nothing")
 
 
 def rss(pid: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+
+
+def open_files(pid: int) -> int:
+    """Of a process; its connections among them."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def main() -> None:
@@ -193,11 +230,12 @@ def main() -> None:
         stack.enter_context(running(double, simulator, cpu=1))
         serve = [*tidegate, "serve", "-f", str(config), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
         pid = stack.enter_context(running([*serve, "--log-format", "json"], port, cpu=0))
+        idle = open_files(pid)
         load(generator, port, pid, upstream, options.sessions, 2)  # what is made once is made
         rounds = []
         for number in range(options.rounds):
             results = {
-                name: measure(name, generator, port, pid, upstream, options.sessions, options.seconds)
+                name: measure(name, generator, port, pid, upstream, options.sessions, options.seconds, idle)
                 for name in PRESSURES
             }
             rounds.append(results)
@@ -206,12 +244,22 @@ def main() -> None:
     report(rounds)
 
 
-def measure(name: str, generator: str, port: int, pid: int, upstream: int, sessions: int, seconds: float) -> Figures:
-    memory = Memory(pid)
-    memory.start()
-    with under(name, port):
+def measure(
+    name: str, generator: str, port: int, pid: int, upstream: int, sessions: int, seconds: float, idle: int
+) -> Figures:
+    wait_until_idle(pid, idle)
+    with Memory(pid) as memory, under(name, port, pid):
         result = load(generator, port, pid, upstream, sessions, seconds)
-    return Figures(result["p50"], result["p99"], memory.stop())
+    return Figures(result["p50"], result["p99"], memory.grown_mb)
+
+
+def wait_until_idle(pid: int, idle: int) -> None:
+    """Wait until those before have gone: until hardly more files are open than when nobody had been there."""
+    for _ in range(200):
+        if open_files(pid) <= idle + FEW:
+            return
+        time.sleep(0.1)
+    sys.exit(f"{open_files(pid)} files are open with nobody there, and there were {idle}")
 
 
 def report(rounds: list[dict[str, Figures]]) -> None:

@@ -323,8 +323,9 @@ class BackendSpec(ApiModel):
         strict=True,
         json_schema_extra={"format": "int32"},
         description=(
-            "Realtime sessions of this Backend that each gateway process holds at a time: two processes hold twice as "
-            "many. Further ones are refused with 503 and Retry-After. Absent: no cap."
+            "Realtime sessions of this Backend, and WebSockets of its Passthrough paths, that each gateway process "
+            "holds at a time: two processes hold twice as many. Further ones are refused with 503 and Retry-After. "
+            "Absent: no cap."
         ),
     )
 

@@ -30,6 +30,13 @@ LAST_SCRAPES = 2
 """One may have begun before the last numbers were there."""
 LINGER_TICK = 0.1
 
+CLOSED = (
+    "This is for the machine that the gateway runs on: ask from loopback, with Host localhost or an address. For "
+    "others set TIDEGATE_ADMIN_TOKEN in the gateway's environment, and send it as Authorization: Bearer TOKEN."
+)
+"""Where no token is set."""
+WANTED = "Send the admin token (the gateway's TIDEGATE_ADMIN_TOKEN) as Authorization: Bearer TOKEN."
+
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -142,10 +149,10 @@ class Admin:
             if self._shows_token(request) or _is_local(request):
                 return await handler(request)
             if self._token:
-                response = _error(401, "send the admin token as Authorization: Bearer TOKEN, or ask from loopback")
+                response = _error(401, WANTED)
                 response.headers["WWW-Authenticate"] = "Bearer"
                 return response
-            return _error(403, "ask from loopback with Host localhost or an address; no admin token is set")
+            return _error(403, CLOSED)
 
         return guarded
 

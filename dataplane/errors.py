@@ -109,7 +109,8 @@ CATALOGUE: dict[str, Kind] = {
     "overloaded": Kind(
         503,
         "server_error",
-        "This gateway has as many sessions as it may, or hardly any memory left. Try again later; run more gateways.",
+        "This gateway has as many sessions as it may, or hardly any memory or file descriptors left. Try again later; "
+        "run more gateways.",
         5,
     ),
     "backend_overloaded": Kind(

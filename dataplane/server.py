@@ -22,12 +22,15 @@ from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import completions, passthrough
-from dataplane.http.accept import accept
+from dataplane.http.accept import accept, wants_websocket
 from dataplane.http.port import Port
+from dataplane.http.tunnels import Tunnels
 from dataplane.process.drain import Drain, Emptying
+from dataplane.process.files import Files, none_left
 from dataplane.process.lifecycle import Running
 from dataplane.process.memory import Memory, of_this_process
 from dataplane.process.overload import Overload, check_caps
+from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
@@ -46,7 +49,7 @@ class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used."""
+    much there is and how much is used, `files` how many descriptors there may be."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Gateway:
         rand: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
+        files: Files | None = None,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -69,7 +73,9 @@ class Gateway:
         self._snapshot = EMPTY
         self._loaded = False
         self._draining = False
-        self._overload = Overload(memory or of_this_process())
+        self._room = Room()
+        self._overload = Overload(memory or of_this_process(), self._room)
+        self._files = files or Files()
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -102,11 +108,20 @@ class Gateway:
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one, `self.port` says which. Raises OSError if the address is taken."""
         context = self._tls or tls.create_default_context()
-        pool = http_pool(self._addresses, tls=context)
-        services = Services(self._limits, self._meter, self._tracer, self._addresses, context, pool, self._rand, set())
+        services = Services(
+            limits=self._limits,
+            meter=self._meter,
+            tracer=self._tracer,
+            addresses=self._addresses,
+            files=self._files,
+            tls=context,
+            pool=http_pool(self._addresses, files=self._files, tls=context),
+            rand=self._rand,
+            room=self._room,
+        )
         self._sessions = Realtime(services)
-        listener = Port(self._serve, self._limits, self._refused_unread)
-        self._running = Running(listener, services, self._sessions, self._overload)
+        listener = Port(self._serve, self._limits, self._files, self._refused_unread)
+        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
         await self._running.start(host, port, ssl)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
@@ -123,6 +138,12 @@ class Gateway:
         """Close the port, then end everything that is under way; requests have `grace` seconds to finish."""
         if self._running:
             await self._running.stop(grace)
+
+    async def cut(self) -> None:
+        """End everything without waiting for any peer, for whoever has cancelled `drain` or `stop`; what was used is
+        counted all the same."""
+        if self._running:
+            await self._running.cut()
 
     def sessions(self) -> list[dict[str, object]]:
         """The live realtime sessions, with what each used so far."""
@@ -173,15 +194,23 @@ class Gateway:
         if running is None:
             raise http.ClientGone  # never: nobody can ask before `start`
         if exchange.type is RouteType.REALTIME:
-            return await running.sessions.serve(request, exchange, lambda: self._admit(running.sessions, exchange))
-        self._overload.check()
+            return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
+        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request):
+            return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
+        self._check_room(request)
         serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
         return await serve(running.services, request, exchange)
 
-    def _admit(self, sessions: Realtime, exchange: Exchange) -> None:
-        """Whether there is room for one more session. Raises Refusal overloaded, backend_overloaded."""
+    def _check_room(self, request: web.BaseRequest) -> None:
+        """Raises Refusal overloaded where memory or descriptors are short."""
         self._overload.check()
-        check_caps(sessions, self._limits, exchange.backend)
+        if not http.is_welcome(request):
+            raise none_left()
+
+    def _admit(self, request: web.BaseRequest, running: Running, exchange: Exchange) -> None:
+        """Whether there is room for one more session. Raises Refusal overloaded, backend_overloaded."""
+        self._check_room(request)
+        check_caps(running.live, self._limits, exchange.backend)
 
     def _refused_unread(self, refusal: Refusal) -> None:
         """Count the answer to something that was no request."""

@@ -10,10 +10,11 @@ from typing import Protocol
 import aiohttp
 
 from dataplane.guard import Guard
-from dataplane.http.splice import Leg
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
+from dataplane.process.files import Files
+from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
@@ -27,7 +28,7 @@ class Limits:
     given is the Backend's to say (`table.Timeouts`), what a session may take a Policy's (`table.SessionLimits`)."""
 
     sessions: int = 0
-    """Realtime sessions at a time; 0: any number."""
+    """Realtime sessions, and WebSockets of Passthrough paths, at a time; 0: any number."""
     ping: float = 12.0
     """A leg of a session from which nothing came for so long, or up to twice as long, is sent a Ping: sooner than the
     30 seconds after which many load balancers cut what is quiet."""
@@ -45,7 +46,7 @@ class Limits:
     client_idle: float = 60.0
     """Between two reads of a request's body, or until a client takes more of its answer."""
     stall: float = 60.0
-    """Until a peer of a session takes some of what waits for it; both legs."""
+    """Until a peer of a session, or of another WebSocket, takes some of what waits for it; both legs."""
     linger: float = 2.0
     """For the rest of a body that nobody reads, so that its sender sees the answer before the connection ends."""
     head_time: float = 10.0
@@ -71,6 +72,10 @@ class Meter(Protocol):
 
     def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None: ...
 
+    def tunnel_opened(self, route: str, backend: str) -> None: ...
+
+    def tunnel_closed(self, route: str, backend: str) -> None: ...
+
     def loop_lag(self, seconds: float) -> None: ...
 
     def draining(self, draining: bool) -> None: ...
@@ -90,12 +95,13 @@ class Services:
     meter: Meter
     tracer: Tracer
     addresses: AddressPolicy
+    files: Files
     tls: ssl.SSLContext
     """For upstreams."""
     pool: aiohttp.ClientSession
     rand: Callable[[], float]
     """A number in [0, 1)."""
-    splices: set[Leg]
-    """Ends of the WebSocket tunnels that are open."""
+    room: Room = field(default_factory=Room)
+    """What sessions may hold of unfinished messages."""
     guard: Guard = field(default_factory=Guard)
     """Around tracer and meter, where they only tell."""

@@ -24,6 +24,8 @@ class Timing:
     first_audio: float | None = None
     trigger: str = ""
     """`voice` or `client`; empty for a chat completion."""
+    interrupted_by: str = ""
+    """`voice` or `client`, where it was cut off."""
 
 
 @dataclass(frozen=True, slots=True)

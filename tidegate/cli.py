@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tidegate import streams
 from tidegate.exits import Stop
 
 EXIT_CODES = """\
@@ -70,7 +71,8 @@ def serve(
     admin: Annotated[
         str,
         typer.Option(
-            help="Where /healthz, /readyz, /metrics, /table and /sessions are; DELETE /sessions/ID ends a session.",
+            help="Where /healthz, /readyz, /metrics, /table and /sessions are; DELETE /sessions/ID ends a session. The "
+            "last two answer this machine alone, and whoever shows the token in TIDEGATE_ADMIN_TOKEN.",
             metavar="HOST:PORT",
         ),
     ] = "127.0.0.1:9090",
@@ -91,7 +93,8 @@ def serve(
     max_sessions: Annotated[
         int,
         typer.Option(
-            help="Realtime sessions at a time; one more is refused with 503. 0: any number, while memory lasts.",
+            help="Realtime sessions, and WebSockets of Passthrough paths, at a time; one more is refused with 503. "
+            "0: any number, while memory lasts.",
             metavar="N",
             min=0,
         ),
@@ -142,9 +145,9 @@ def serve(
     """Run a gateway on this machine, from YAML files.
 
     Reads Backends, Policies, Secrets and HTTPRoutes, serves them, and reloads when the files change. If a file cannot
-    be read, what is served stays. An object that is wrong is left out, and what it should guard answers 500. The log
-    says why. In Secrets `${NAME}` is taken from the environment. On loopback callers need no key unless a Policy asks
-    for one.
+    be read, or was emptied, what is served stays. An object that is wrong is left out, and what it should guard
+    answers 500. The log says why. In Secrets `${NAME}` is taken from the environment. On loopback callers need no key
+    unless a Policy asks for one.
 
     SIGHUP reloads. SIGTERM waits for sessions to end by themselves, in the phases that the drain options set; Ctrl-C,
     and a second SIGTERM, end them now. Every session is told, and its usage is settled.
@@ -318,7 +321,8 @@ sessions = typer.Typer(
     invoke_without_command=True,
     help="List the realtime sessions of a running gateway, or end them.\n\n"
     "Shows what each has used so far, by what the provider has reported. With `kubectl port-forward` it reaches the "
-    "admin port of a pod.\n\nExample: `tidegate sessions` and `tidegate sessions end 3f2a`",
+    "admin port of a pod; on another machine it needs the gateway's TIDEGATE_ADMIN_TOKEN in the environment."
+    "\n\nExample: `tidegate sessions` and `tidegate sessions end 3f2a`",
     epilog=EXIT_CODES,
 )
 app.add_typer(sessions, name="sessions")
@@ -376,6 +380,7 @@ def crds(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Raises SystemExit, always."""
+    streams.open_closed()
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="tidegate")
     except Stop as stop:

@@ -3,6 +3,9 @@
 What is not right in itself is an error here: text that is no YAML, documents without kind or name, environment
 variables that are not set. Whether an object makes sense is for the compiler to say. With any error nothing of a
 load may be used: half a set of files is another configuration than the one that was written.
+
+A file that held something and is empty now (0 bytes) is an error, too, and so is a folder that held files and holds
+none: that is how they look while they are being written anew. Whoever means it writes a comment.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ STDIN = "-"
 
 _STEP = re.compile(r'\.?([A-Za-z_]\w*)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]')
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UNFINISHED = "as if it were just being written; to stop serving what it held, leave"
 _KINDS = "Backend, Policy, HTTPRoute, ReferenceGrant and Secret"
 
 
@@ -81,12 +85,14 @@ class Documents:
         self._stdin: str | None = None
         self._pipes: dict[Path, str] = {}
         """What came through them: it comes once."""
+        self._filled: set[Path] = set()
+        """Files that held text, folders that held files."""
 
     def load(self, paths: Iterable[str | Path]) -> Loaded:
         """Read files, directories (their YAML and JSON files, sorted, not those of directories inside), and what can
         be read only once: `-` (stdin) and pipes, such as `<(sops -d secrets.yaml)` in a shell. Never raises for what
         is in the files or for files that cannot be read."""
-        loading = _Loading(self._environ, self._pipes)
+        loading = _Loading(self._environ, self._pipes, self._filled)
         for path in _unique(paths):
             if str(path) == STDIN:
                 loading.text(self._read_stdin(), "stdin")
@@ -121,6 +127,7 @@ class _Loading:
 
     environ: Mapping[str, str]
     pipes: dict[Path, str]
+    filled: set[Path]
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -135,8 +142,13 @@ class _Loading:
             self.errors.append(f"{path}: cannot be read: {error.strerror}")
             return
         visible = [each for each in found if not each.name.startswith(".")]
-        if not visible:
-            self.notes.append(f"{path}: has no {', '.join(f'*{suffix}' for suffix in SUFFIXES)} file")
+        has_none = f"{path}: has no {', '.join(f'*{suffix}' for suffix in SUFFIXES)} file"
+        if visible:
+            self.filled.add(path)
+        elif path in self.filled:
+            self.errors.append(f"{has_none} any more, {_UNFINISHED} a file with only a comment in it")
+        else:
+            self.notes.append(has_none)
         for each in visible:
             self._file(each)
 
@@ -148,6 +160,10 @@ class _Loading:
         except UnicodeDecodeError:
             self.errors.append(f"{path}: is not UTF-8 text")
         else:
+            if text:
+                self.filled.add(path)
+            elif path in self.filled:
+                self.errors.append(f"{path}: is empty, {_UNFINISHED} only a comment")
             # Tabs between JSON's tokens are legal, and inside its strings they are not; YAML has it the other way.
             self.text(text.replace("\t", " ") if path.suffix == ".json" else text, str(path))
 

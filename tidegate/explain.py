@@ -272,9 +272,10 @@ class _Share:
                     self._say(label, f"{prefix}{text} ({said_by})")
 
     def _cap(self, backend: Backend, kind: RouteType) -> None:
-        if kind is RouteType.REALTIME and backend.max_sessions:
+        if kind is not RouteType.COMPLETIONS and backend.max_sessions:
+            what = "" if kind is RouteType.REALTIME else "WebSockets: "
             said_by = f"maxSessions of Backend {backend.name}"
-            self._say("Sessions", f"at most {backend.max_sessions} at a time in each gateway process ({said_by})")
+            self._say("Sessions", f"{what}at most {backend.max_sessions} at a time in each gateway process ({said_by})")
 
     def _timeouts(self, backend: Backend, kind: RouteType) -> None:
         waits = backend.timeouts

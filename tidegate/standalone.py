@@ -36,7 +36,7 @@ from tidegate.documents import STDIN, Document, Documents, Loaded
 from tidegate.exits import Exit, Stop, listening_on
 from tidegate.validate import Object
 
-FAREWELL = LAST_WORDS / 2
+FAREWELL = LAST_WORDS / 3
 """Seconds that the receiver of usage records is given to take the last of them, and then collectors of telemetry."""
 
 log = structlog.get_logger("tidegate")
@@ -67,6 +67,8 @@ class Options:
     usage_sink: str = ""
     """Where usage records are sent beside the log; empty: nowhere."""
     usage_sink_token: SecretStr | None = None
+    admin_token: SecretStr | None = None
+    """Opens `/table` and `/sessions` to those who are not on this machine; None: nothing does."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,8 @@ class Standalone:
     _telemetry: Telemetry = field(init=False)
     _sink: HttpSink | None = field(init=False)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _refused: bool = False
+    """Is what the files said last not what is served?"""
 
     def __post_init__(self) -> None:
         instruments = Instruments(self.options.semconv)
@@ -96,7 +100,7 @@ class Standalone:
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
         limits = Limits(sessions=self.options.max_sessions)
         self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
-        self.admin = Admin(self._telemetry, self.gateway)
+        self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
 
     def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
         if not self.options.usage_sink:
@@ -142,11 +146,17 @@ class Standalone:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let all sessions end, in the phases that the options set, then the admin port, so that the last numbers can
-        still be read. `hurry` cuts all waiting short."""
+        still be read. `hurry` cuts all waiting for callers short. Cancelled, it waits for nobody at all."""
         phases, hurry = self.options.drain, hurry or asyncio.Event()
-        await self.gateway.drain(phases, hurry)
-        if self._sink:
-            await self._sink.close(FAREWELL)
+        try:
+            await self.gateway.drain(phases, hurry)
+            if self._sink:
+                await self._sink.close(FAREWELL)
+        except asyncio.CancelledError:
+            await self.gateway.cut()
+            if self._sink:
+                await self._sink.close(0)
+            raise
         await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()
         await asyncio.to_thread(self._telemetry.shutdown, FAREWELL)
@@ -154,7 +164,8 @@ class Standalone:
     async def reload(self) -> None:
         """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""
         async with self._one_at_a_time:
-            before = self.versions, self.problems()
+            before = self.versions, self.problems(), self._refused
+            self._refused = True
             try:
                 await self.load()
             except NotLoaded as refused:
@@ -163,7 +174,8 @@ class Standalone:
             except Exception:
                 log.exception("the reload failed; what was served before stays")
             else:
-                if (self.versions, self.problems()) != before:
+                self._refused = False
+                if (self.versions, self.problems(), self._refused) != before:
                     self._reloaded()
 
     def _reloaded(self) -> None:

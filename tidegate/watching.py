@@ -26,9 +26,11 @@ Folders = dict[Path, tuple[int, int]]
 
 
 async def changes(paths: Iterable[Path]) -> AsyncIterator[None]:
-    """Something that may matter has changed, each time. Ends by cancellation alone."""
+    """Something that may matter has changed, each time. Ends by cancellation alone.
+
+    The first time is soon after the beginning in any case, for what has changed since the files were read."""
     wanted = list(paths)
-    other = False
+    other = True
     while True:
         watched = folders(wanted)
         if not watched:

@@ -17,6 +17,7 @@ from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
 from dataplane.errors import Refusal
+from dataplane.process.room import Holder, Room
 from dataplane.services import Limits
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Watched(Protocol):
     on_lost: Callable[[], None] | None
     lasting: Callable[[], bool]
     """Whether it may be used for another request."""
+    welcome: bool
+    """Was there room for it?"""
 
 
 def _connection(request: web.BaseRequest) -> Watched:
@@ -97,6 +100,11 @@ def while_connected(request: web.BaseRequest) -> Iterator[None]:
         connection.on_lost = None
 
 
+def is_welcome(request: web.BaseRequest) -> bool:
+    """Was there room for the client's connection?"""
+    return _connection(request).welcome
+
+
 def check_expectation(request: web.BaseRequest) -> None:
     """Raises Refusal expectation_failed for an Expect header that is not `100-continue`."""
     expected = request.headers.get("Expect", "")
@@ -125,17 +133,26 @@ async def chunks(request: web.BaseRequest, limits: Limits) -> AsyncIterator[byte
         yield data
 
 
-async def body(request: web.BaseRequest, limits: Limits) -> bytes:
-    """The whole body. Raises Refusal body_too_large, and what `chunks` raises."""
+async def body(request: web.BaseRequest, limits: Limits, room: Room) -> bytes:
+    """The whole body. Raises Refusal body_too_large, overloaded, and what `chunks` raises."""
     too_large = Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
     if (request.content_length or 0) > limits.body:
         raise too_large
     held = bytearray()
-    async for data in chunks(request, limits):
-        held += data
-        if len(held) > limits.body:
-            raise too_large
-    return bytes(held)
+    holder = Holder(room, lambda _: held.clear())
+    try:
+        async for data in chunks(request, limits):
+            held += data
+            if len(held) > limits.body:
+                raise too_large
+            holder.hold(len(data))
+            if holder.told:
+                raise Refusal(
+                    "overloaded", "Bodies that are unfinished here take too much memory, and yours most of it."
+                )
+        return bytes(held)
+    finally:
+        holder.leave()
 
 
 class Writer:

@@ -29,7 +29,7 @@ _NO_TURN = frozenset(["upstream_unreachable", "upstream_address_refused", "upstr
 async def serve(services: Services, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
     _check(exchange)
-    asked = chat.parsed(await http.body(request, services.limits))
+    asked = chat.parsed(await http.body(request, services.limits, services.room))
     destination = choose(exchange.backend, chat.model_of(asked), services.rand)
     exchange.allow_model(destination.public_model)
     fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]

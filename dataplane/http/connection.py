@@ -21,13 +21,26 @@ _NEVER = b"\0\r\n\r\n"
 """What no head may hold: it ends one that would not end, as an error. aiohttp limits the size of a field and their
 number, which lets a head have megabytes."""
 
+_BRIEFLY = 1.0
+"""Seconds that a client has for the first bytes, where there is no room for it."""
+
 
 class Connection(RequestHandler):
     """aiohttp's connection, with what aiohttp lacks: it tells when the client leaves, it does not wait for ever
     for the rest of a head, and its errors quote nothing of the request (aiohttp's own answer and log line hold the
     offending header, `authorization` included)."""
 
-    __slots__ = ("_head_size", "_head_timer", "_limits", "_refused", "lasting", "on_lost")
+    __slots__ = (
+        "_connections",
+        "_first",
+        "_head_size",
+        "_head_timer",
+        "_limits",
+        "_refused",
+        "lasting",
+        "on_lost",
+        "welcome",
+    )
 
     def __init__(
         self,
@@ -36,8 +49,13 @@ class Connection(RequestHandler):
         limits: Limits,
         refused: Callable[[Refusal], None],
         lasting: Callable[[], bool],
+        connections: set[Connection],
+        *,
+        welcome: bool = True,
     ) -> None:
-        """`refused` is told what was no request; `lasting` says whether another one may follow an answer."""
+        """`refused` is told what was no request; `lasting` says whether another one may follow an answer; it is among
+        `connections` while it is open, and ours; one that is not `welcome` must say soon what it wants, and is
+        refused it."""
         super().__init__(
             server,
             loop=loop,
@@ -50,13 +68,26 @@ class Connection(RequestHandler):
         )
         self.on_lost: Callable[[], None] | None = None
         self.lasting = lasting
+        self.welcome = welcome
+        self._connections = connections
         self._limits = limits
         self._refused = refused
+        self._first: float | None = limits.keep_alive if welcome else _BRIEFLY
+        """Seconds that the first bytes may take, until they are there."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_size = 0
         """Bytes that came of a head that has not ended."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._connections.add(self)
+        if self._first is not None:
+            self._head_timer = self._loop.call_later(self._first, self._head_is_late)
+
     def data_received(self, data: bytes) -> None:
+        if self._first is not None:
+            self._first = None
+            self._stop_head_timer()
         if self._head_size > self._limits.head:
             return  # refused, and about to be closed
         waited = self._waits_for_head()
@@ -72,6 +103,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         on_lost, self.on_lost = self.on_lost, None
         self._stop_head_timer()
+        self._connections.discard(self)
         super().connection_lost(exc)
         if on_lost:
             on_lost()

@@ -1,4 +1,4 @@
-"""Everything else: any method, any size, streamed both ways, read by nobody. WebSockets too (see `tunnel`)."""
+"""Everything else: any method, any size, streamed both ways, read by nobody. For WebSockets see `tunnels`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from aiohttp import web
 
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
-from dataplane.http import tunnel
-from dataplane.http.accept import wants_websocket
 from dataplane.http.relay import PassAll, relay
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination, any_provider
@@ -18,8 +16,6 @@ from dataplane.upstreams.send import send
 async def serve(services: Services, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
     destination = Destination(any_provider(exchange.backend, services.rand), "", "")
-    if wants_websocket(request):
-        return await tunnel.serve(services, request, exchange, destination)
     fields = upstream_headers(exchange, destination)
     body = http.chunks(request, services.limits) if request.body_exists else None
     if body is not None and request.content_length is not None:

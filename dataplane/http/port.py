@@ -11,9 +11,10 @@ from aiohttp import web
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer
 from dataplane.http.connection import Connection
+from dataplane.http.listener import Listener
+from dataplane.process.files import Files
 from dataplane.services import Limits
 
-_BACKLOG = 4096
 _MOMENT = 0.01
 """Seconds; to aiohttp, 0 would be for ever."""
 _LAST_WORDS = 1.0
@@ -21,12 +22,14 @@ _LAST_WORDS = 1.0
 
 
 class Port:
-    """`serve` answers requests, `refused` is told of what was none."""
+    """`serve` answers requests, `refused` is told of what was none; `files` says whether there is room for a
+    connection."""
 
     def __init__(
         self,
         serve: Callable[[web.BaseRequest], Awaitable[Answer]],
         limits: Limits,
+        files: Files,
         refused: Callable[[Refusal], None],
     ) -> None:
         self.number = 0
@@ -34,16 +37,19 @@ class Port:
         """Whether a connection may be used for another request."""
         self._handler = serve
         self._limits = limits
+        self._files = files
         self._refused = refused
         self._tasks: set[asyncio.Task[object]] = set()
         """Of the requests that are under way."""
+        self._connections: set[Connection] = set()
+        """Those that nobody has taken over."""
         self._web: web.Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     @property
     def open(self) -> bool:
         """Whether new connections are accepted."""
-        return self._listener is not None and self._listener.is_serving()
+        return self._listener is not None and self._listener.open
 
     @property
     def requests(self) -> int:
@@ -52,17 +58,34 @@ class Port:
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None) -> None:
         """Listen; port 0 takes a free one, `number` says which. Raises OSError if the address is taken."""
-        loop, limits = asyncio.get_running_loop(), self._limits
-        server = self._web = web.Server(self._serve)
-        self._listener = await loop.create_server(
-            lambda: Connection(server, loop, limits, self._refused, lambda: self.lasting),
-            host,
-            port,
-            ssl=ssl,
-            ssl_handshake_timeout=limits.head_time if ssl else None,
-            backlog=_BACKLOG,
+        self._web = web.Server(self._serve)
+        self._listener = Listener(self._accepted, ssl, self._limits.head_time)
+        self.number = await self._listener.start(host, port)
+
+    def _accepted(self) -> Connection:
+        """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;
+        before all of the reserve goes that way, no more are accepted."""
+        assert self._web is not None
+        taken = self._files.next()
+        welcome = self._files.may_have(taken - 1)
+        if taken >= self._files.brink:
+            asyncio.get_running_loop().call_soon(self._rest)  # not here, where the loop is about to use the listener
+        return Connection(
+            self._web,
+            asyncio.get_running_loop(),
+            self._limits,
+            self._refused,
+            self._lasts,
+            self._connections,
+            welcome=welcome,
         )
-        self.number = int(self._listener.sockets[0].getsockname()[1])
+
+    def _lasts(self) -> bool:
+        return self.lasting and not self._files.short
+
+    def _rest(self) -> None:
+        if self._listener:
+            self._listener.rest(lambda: self._files.next() < self._files.brink)
 
     def close(self) -> None:
         """Accept nothing more. Who connects now is refused by the system, which load balancers take as a hint to try
@@ -86,9 +109,11 @@ class Port:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     async def closed(self) -> None:
-        """Wait until all sockets are closed, those of connections that were taken over included."""
+        """Wait until the port is closed, and all connections that nobody has taken over: what was answered is sent."""
         if self._listener:
-            await self._listener.wait_closed()
+            await self._listener.closed()
+        while self._connections:  # noqa: ASYNC110  (it is for the end of the process alone)
+            await asyncio.sleep(_MOMENT)
 
     async def _serve(self, request: web.BaseRequest) -> Answer:
         task = asyncio.current_task()

@@ -1,71 +1,124 @@
 """Two connections joined: what comes from one goes to the other, as it is. Nothing is read, nothing is kept.
 
-Back-pressure is the transports' own: where one cannot write, the other is not read. When one ends, the other is
-closed once it has sent what it still holds, or aborted if it does not get rid of that in time.
+Where one cannot write, the other is not read; a peer that takes nothing of what waits for it is cut off, as in a
+session. There are no Pings, since nobody knows where a frame would fit in: the kernel finds out about a peer that is
+gone. When one connection ends, the other is closed once it has sent what it still holds, or aborted if it does not get
+rid of that in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from dataplane.realtime.legs import Leg
+from dataplane.services import Services
 
 FLUSH_S = 10.0
+UNANSWERED_MS = 120_000
+"""What the peer's kernel has not confirmed for so long: it is gone. Otherwise a quarter of an hour would pass, and
+keepalive (see `upstreams.connect`) is for connections that are quiet."""
+
+log = structlog.get_logger("tidegate")
 
 
-class Leg(asyncio.Protocol):
-    """One of the two connections. Make them with `pair`."""
-
-    def __init__(self, splices: set[Leg]) -> None:
-        self.peer: Leg = self
-        self._transport: asyncio.Transport | None = None
-        self._abort: asyncio.TimerHandle | None = None
-        self._splices = splices
+class End(Leg):
+    """One of the two."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._splices.add(self)
+        super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
 
-    def data_received(self, data: bytes) -> None:
-        self.peer.send(data)
-
-    feed = data_received
-
-    def send(self, data: bytes) -> None:
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def pause_writing(self) -> None:
-        if transport := self.peer.open():
-            transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if transport := self.peer.open():
-            transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._splices.discard(self)
-        self._transport = None
-        if self._abort:
-            self._abort.cancel()
-        self.peer.close()
-
-    def open(self) -> asyncio.Transport | None:
-        """The transport, while it can be used."""
-        return self._transport if self._transport and not self._transport.is_closing() else None
-
-    def close(self) -> None:
+    def drop(self) -> None:
         """Send what is held, then close; give up after `FLUSH_S`."""
-        if transport := self.open():
-            transport.close()
-            self._abort = asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)
-
-    def abort(self) -> None:
-        if self._transport:
-            self._transport.abort()
+        if self._transport is not None and self._open:
+            self._cut_in(FLUSH_S, self.abort)
+            self._transport.close()
 
 
-def pair(splices: set[Leg]) -> tuple[Leg, Leg]:
-    """Two legs, joined before either has a connection. Live ones are in `splices`, for whoever must end them."""
-    one, other = Leg(splices), Leg(splices)
-    one.peer, other.peer = other, one
-    return one, other
+class Splice:
+    """Both, made before either has a connection. `over` is called once, when both are gone."""
+
+    def __init__(self, services: Services, name: str, route: str, backend: str, over: Callable[[], None]) -> None:
+        """`name`: the request's id, for the log."""
+        stall = services.limits.stall
+        self.backend = backend
+        self.client = End(self._from_client, self._lost, self._balance, stall=stall)
+        self.upstream = End(self._from_upstream, self._lost, self._balance, stall=stall)
+        self._name, self._route = name, route
+        self._services = services
+        self._over = over
+        self._told: dict[str, tuple[int, int]] = {}
+        """What the meter knows of each leg: bytes received, bytes sent."""
+        self._timer: asyncio.TimerHandle | None = None
+        """The next time that it is told; None before the beginning."""
+
+    @property
+    def joined(self) -> bool:
+        return self._timer is not None
+
+    def begin(self) -> None:
+        """Both are there."""
+        with self._services.guard:
+            self._services.meter.tunnel_opened(self._route, self.backend)
+        self._tell_later()
+
+    def cut(self) -> None:
+        """End both, whatever they still hold."""
+        self.client.abort()
+        self.upstream.abort()
+
+    def _from_client(self, data: bytes) -> None:
+        self.upstream.write(data)
+
+    def _from_upstream(self, data: bytes) -> None:
+        self.client.write(data)
+
+    def _balance(self) -> None:
+        self.client.read(not self.upstream.full)
+        self.upstream.read(not self.client.full)
+
+    def _lost(self) -> None:
+        self.client.drop()
+        self.upstream.drop()
+        if not (self.client.connected or self.upstream.connected):
+            self._end()
+
+    def _end(self) -> None:
+        if self._timer is not None:  # it is joined
+            self._timer.cancel()
+            with self._services.guard:
+                self._tell()
+                self._services.meter.tunnel_closed(self._route, self.backend)
+        for side, leg in self._legs.items():
+            if leg.fate == "stalled":
+                what = "a WebSocket of a Passthrough path was cut off: a peer took nothing of what waited for it"
+                log.info(what, request=self._name, route=self._route, backend=self.backend, peer=side)
+        self._over()
+
+    @property
+    def _legs(self) -> dict[str, End]:
+        return {"client": self.client, "upstream": self.upstream}
+
+    # -- what the meter is told, now and then ------------------------------------------------------------------
+
+    def _tell_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._services.limits.ping, self._tell_and_go_on)
+
+    def _tell_and_go_on(self) -> None:
+        with self._services.guard:
+            self._tell()
+        self._tell_later()
+
+    def _tell(self) -> None:
+        for side, leg in self._legs.items():
+            received, sent = self._told.get(side, (0, 0))
+            if (leg.received, leg.sent) != (received, sent):
+                self._told[side] = leg.received, leg.sent
+                meter = self._services.meter
+                meter.traffic(self._route, self.backend, side, leg.received - received, leg.sent - sent, 0)

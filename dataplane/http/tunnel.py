@@ -1,5 +1,5 @@
-"""WebSockets of Passthrough paths: the client's handshake goes upstream, the upstream's answer comes back, and
-then both connections are joined, compression and all. Frames are never looked at."""
+"""A WebSocket of a Passthrough path: the client's handshake goes upstream, the upstream's answer comes back, and then
+both connections are joined, compression and all. Frames are never looked at."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import headers
 from dataplane.http.handover import SWITCHED, take_over
-from dataplane.http.splice import pair
+from dataplane.http.splice import Splice
 from dataplane.services import Services
-from dataplane.upstreams.choose import Destination
+from dataplane.upstreams.choose import Destination, any_provider
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.send import check_credential
@@ -31,10 +31,9 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
 _END = b"\r\n\r\n"
 
 
-async def serve(
-    services: Services, request: web.BaseRequest, exchange: Exchange, destination: Destination
-) -> http.Answer:
-    """Serve one connection, until it is joined. Raises Refusal, ClientGone."""
+async def serve(services: Services, request: web.BaseRequest, exchange: Exchange, splice: Splice) -> http.Answer:
+    """Serve one connection, until it is joined by `splice`. Raises Refusal, ClientGone."""
+    destination = Destination(any_provider(exchange.backend, services.rand), "", "")
     url = address(destination.provider, exchange.path, exchange.query)
     host = urlsplit(url).hostname or ""
     head = _request_head(url, upstream_headers(exchange, destination, _handshake(exchange, destination)))
@@ -43,6 +42,7 @@ async def serve(
             url,
             Incoming,
             addresses=services.addresses,
+            files=services.files,
             timeout=exchange.backend.timeouts.connect,
             tls=services.tls,
         )
@@ -68,7 +68,7 @@ async def serve(
         finally:
             if incoming.answered != SWITCHED:
                 transport.close()
-    return _join(services, request, exchange, destination, transport, incoming)
+    return _join(splice, request, exchange, destination, transport, incoming)
 
 
 class Incoming(asyncio.Protocol):
@@ -165,7 +165,7 @@ async def _relay_refusal(
 
 
 def _join(
-    services: Services,
+    splice: Splice,
     request: web.BaseRequest,
     exchange: Exchange,
     destination: Destination,
@@ -181,17 +181,18 @@ def _join(
     except BaseException:
         transport.abort()
         raise
-    client, upstream = pair(services.splices)
-    transport.set_protocol(upstream)
-    upstream.connection_made(transport)
+    transport.set_protocol(splice.upstream)
+    splice.upstream.connection_made(transport)
     try:
-        answer = take_over(request, head, client)
+        answer = take_over(request, head, splice.client)
     except ConnectionResetError:
-        upstream.abort()
+        splice.cut()
         raise http.ClientGone from None
-    transport.resume_reading()
-    if rest:  # last: the client may be slow to take it, and pause the upstream again
-        upstream.feed(rest)
+    splice.begin()
+    if not splice.client.full:
+        transport.resume_reading()
+    if rest:  # last: the client may be slow to take it, and have the upstream held back again
+        splice.upstream.feed(rest)
     return answer
 
 

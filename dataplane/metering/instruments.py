@@ -5,7 +5,8 @@ them when somebody collects. Each metric is declared once, here: name, unit, lab
 metrics reference is made from these declarations (`python -m dataplane.metering.reference`).
 
 Label sets are bounded: from `LABEL_SETS` on, new ones are counted together in one overflow set, as in the
-OpenTelemetry SDK. Nothing is ever removed, since counters must not go backwards.
+OpenTelemetry SDK. Nothing is ever removed, since counters must not go backwards. Labels are text that every reader
+takes, whatever comes in: that is seen to when a set is new, so that it costs the others nothing.
 
 Names follow the GenAI semantic conventions in both generations, of which dashboards read one or the other:
 open-telemetry/semantic-conventions-genai (`latest`), and core conventions up to 1.41 (`legacy`).
@@ -15,8 +16,11 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
+
+from dataplane.metering.names import clean
 
 Labels = tuple[str, ...]
 """Values, in the order of `Definition.labels`; a value is empty where its label does not apply. A metric of the
@@ -26,6 +30,8 @@ Generation = Literal["legacy", "latest"]
 Generations = Literal["both", "latest", "legacy"]
 
 LABEL_SETS = 1000
+LONGEST_LABEL = 512
+"""Characters: Kubernetes' names of two objects fit."""
 OVERFLOW: Labels = ("overflow",) * 32
 """Stands for all label sets beyond the bound. No metric has as many labels, so it is not one of theirs."""
 
@@ -74,8 +80,7 @@ class Counter:
         try:
             self.values[labels] += amount
         except KeyError:
-            if len(self.values) >= LABEL_SETS:
-                labels = OVERFLOW
+            labels = _admitted(labels, self.values)
             self.values[labels] = self.values.get(labels, 0) + amount
 
     def copy(self) -> Counter:
@@ -107,8 +112,7 @@ class Histogram:
     def observe(self, labels: Labels, value: float) -> None:
         counts = self.counts.get(labels)
         if counts is None:
-            if len(self.counts) >= LABEL_SETS:
-                labels = OVERFLOW
+            labels = _admitted(labels, self.counts)
             counts = self.counts.setdefault(labels, [0] * (len(self.bounds) + 1))
             self.sums.setdefault(labels, 0)
         counts[bisect_left(self.bounds, value)] += 1
@@ -120,6 +124,12 @@ class Histogram:
 
 
 Instrument = Counter | Histogram
+
+
+def _admitted(labels: Labels, known: Collection[Labels]) -> Labels:
+    """A label set that is not known, as it is counted."""
+    labels = tuple(clean(each, LONGEST_LABEL) for each in labels)
+    return labels if labels in known or len(known) < LABEL_SETS else OVERFLOW
 
 
 TOKEN = "{token}"  # noqa: S105
@@ -203,9 +213,11 @@ class Instruments:
         )
         self.unmetered = _counter(
             "tidegate.unmetered",
-            "{message}",
+            "{item}",
             (*ROUTE, "reason"),
-            "Messages whose usage could not be read, by reason.",
+            "What may have cost something and brought no usage that can be read, by reason: turns (usage_unreadable, "
+            "unanswered), replies to chat completions (reply_not_json, reply_too_long), messages of a session "
+            "(undecodable, binary).",
         )
 
     def _declare_estimates(self) -> None:
@@ -250,7 +262,9 @@ class Instruments:
             "tidegate.realtime.closes",
             "{session}",
             (*ROUTE, "code", "reason", "initiator"),
-            "Realtime sessions that ended, by close code, reason, and who ended them (client, upstream, gateway).",
+            "Realtime sessions that ended, by close code, reason, and who ended them (client, upstream, gateway). The "
+            "gateway's own codes and registered ones (1000 to 1015; 3000, 3003, 3008) are counted each, others that a "
+            "peer chose as 3xxx and 4xxx; the records of sessions have them as they were.",
         )
         self._declare_live()
 
@@ -280,13 +294,23 @@ class Instruments:
             "tidegate.websocket.io",
             "By",
             (*ROUTE, "side", "direction"),
-            "Bytes of realtime sessions, by leg (client, upstream) and direction (received, sent).",
+            "Bytes of realtime sessions, and of WebSockets of Passthrough paths, by leg (client, upstream) and "
+            "direction (received, sent).",
         )
         self.messages = _counter(
             "tidegate.websocket.messages",
             "{message}",
             (*ROUTE, "side"),
             "Messages received in realtime sessions, by the leg that they came on (client, upstream).",
+        )
+        self.tunnels_active = Gauge(
+            Definition(
+                "tidegate.websocket.tunnels.active",
+                "{connection}",
+                ROUTE,
+                "WebSockets of Passthrough paths that are open. With the active sessions they are what the capacity is "
+                "for.",
+            )
         )
 
     def _declare_process(self) -> None:
@@ -302,7 +326,8 @@ class Instruments:
                 "tidegate.realtime.sessions.capacity",
                 "{session}",
                 (),
-                "Realtime sessions that the process may hold; absent where there is no bound.",
+                "Realtime sessions, and WebSockets of Passthrough paths, that the process may hold; absent where there "
+                "is no bound.",
             )
         )
         self.draining = Gauge(
@@ -331,7 +356,8 @@ class Instruments:
             "{record}",
             (SINK, "result", "reason"),
             "Usage records by what became of them on their way to each sink (log, http, otlp): delivered, or dropped "
-            "(queue_full, failed; of http: queue_full, refused, expired, failed, closed).",
+            "(queue_full, failed; of http: queue_full, refused, expired, failed, closed). Each series of a sink that "
+            "is in use is there from the beginning.",
         )
         self.usage_retries = _counter(
             "tidegate.usage.retries",

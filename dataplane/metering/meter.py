@@ -19,7 +19,8 @@ from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
 OTHER = "_OTHER"
 """Label of a model that nobody declared and no upstream confirmed."""
 LONGEST_NAME = 128
-FIRST_PRIVATE_CODE = 3000
+REGISTERED_CODES = frozenset([*range(1000, 1016), 3000, 3003, 3008])
+"""Close codes that have a meaning: https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number"""
 
 
 class Records(Protocol):
@@ -81,13 +82,24 @@ class Meter:
             self._instruments.interruptions.add((route, backend, self._name(model, confirmed=confirmed), by))
 
     def traffic(self, route: str, backend: str, side: str, received: int, sent: int, messages: int) -> None:
-        """Count bytes, and messages that were received, on one leg (`client`, `upstream`) of a session since the last
-        time; now and then, never for each message."""
+        """Count bytes, and messages that were received, on one leg (`client`, `upstream`) since the last time; now and
+        then, never for each message. Nobody sees the messages of a tunnel: there are 0."""
         i, where = self._instruments, (route, backend, side)
         with i.lock:
             i.io.add((*where, "received"), received)
             i.io.add((*where, "sent"), sent)
-            i.messages.add(where, messages)
+            if messages:
+                i.messages.add(where, messages)
+
+    def tunnel_opened(self, route: str, backend: str) -> None:
+        """Count a WebSocket of a Passthrough path that begins."""
+        with self._instruments.lock:
+            self._instruments.tunnels_active.add((route, backend))
+
+    def tunnel_closed(self, route: str, backend: str) -> None:
+        """One that was opened with the same route and backend has ended."""
+        with self._instruments.lock:
+            self._instruments.tunnels_active.add((route, backend), -1)
 
     def loop_lag(self, seconds: float) -> None:
         """Count how late the event loop was."""
@@ -236,15 +248,16 @@ def _said_by(usage: Usage) -> str:
 
 
 def _bounded(name: str) -> str:
-    """A name from outside as a label. Half a surrogate pair, which JSON may hold, would break the whole exposition."""
-    return name.encode("utf-8", "replace").decode() if len(name) <= LONGEST_NAME else OTHER
+    """A name from outside as a label; the instruments see to its characters."""
+    return name if len(name) <= LONGEST_NAME else OTHER
 
 
 def _code(summary: SessionSummary) -> str:
-    """Clients choose among 2,000 private codes: theirs are counted by the thousand."""
-    if summary.initiator == "client" and summary.close_code >= FIRST_PRIVATE_CODE:
-        return f"{summary.close_code // 1000}xxx"
-    return str(summary.close_code)
+    """Peers choose among 2,000 private codes: theirs are counted by the thousand. Ours are few."""
+    code = summary.close_code
+    if summary.initiator == "gateway" or code in REGISTERED_CODES:
+        return str(code)
+    return f"{code // 1000}xxx"
 
 
 def _models(routing: table.Table) -> Iterable[tuple[str, str, table.Price | None]]:

@@ -11,17 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, get_args
 
 import structlog
 
 from dataplane.metering.instruments import Instruments
+from dataplane.metering.names import clean
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
 from dataplane.process.outlet import Lost
-
-LONGEST_NAME = 256
-"""Characters of a name from outside that a record holds: a request may name a model of megabytes."""
 
 Record = Mapping[str, object]
 """Ready for JSON. It is shared: nobody changes it."""
@@ -70,7 +68,8 @@ class Log:
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
         self._log = structlog.get_logger("dataplane.metering", self._count).bind()
-        self._count(None, 0)
+        for lost in (None, *get_args(Lost)):  # there from the beginning, so that `rate` sees the first
+            self._count(lost, 0)
 
     def write(self, record: Record) -> None:
         self._log.info(record["kind"], **record)
@@ -111,16 +110,16 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None, ended: datetim
         "id": usage.id,
         "time": rfc3339(ended),
         "session": usage.session,
-        "response_id": _name(usage.response_id),
+        "response_id": clean(usage.response_id),
         "operation": usage.operation,
         "status": usage.status,
-        "route": usage.route,
-        "backend": usage.backend,
-        "provider": usage.provider,
+        "route": clean(usage.route),
+        "backend": clean(usage.backend),
+        "provider": clean(usage.provider),
         "provider_kind": usage.provider_kind,
-        "public_model": _name(usage.public_model),
-        "request_model": _name(usage.request_model),
-        "response_model": _name(usage.response_model),
+        "public_model": clean(usage.public_model),
+        "request_model": clean(usage.request_model),
+        "response_model": clean(usage.response_model),
         "caller": _caller(usage.caller),
         "estimated": usage.estimated,
         "tokens": None if usage.tokens is None else usage.tokens.nonzero(),
@@ -138,10 +137,10 @@ def session_record(summary: SessionSummary, ended: datetime) -> Record:
         "kind": "session",
         "id": summary.id,
         "time": rfc3339(ended),
-        "route": summary.route,
-        "backend": summary.backend,
-        "provider": summary.provider,
-        "model": _name(summary.model),
+        "route": clean(summary.route),
+        "backend": clean(summary.backend),
+        "provider": clean(summary.provider),
+        "model": clean(summary.model),
         "caller": _caller(summary.caller),
         "turns": summary.turns,
         "tokens": summary.tokens.nonzero(),
@@ -161,15 +160,8 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def _name(text: str) -> str:
-    """Bounded, and such that every encoder takes it: JSON from outside may hold half a surrogate pair."""
-    if len(text) > LONGEST_NAME:
-        text = text[: LONGEST_NAME - 1] + "…"
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def _caller(caller: Caller) -> dict[str, str]:
-    return {"namespace": caller.namespace, "key": caller.key, "team": caller.team}
+    return {"namespace": clean(caller.namespace), "key": clean(caller.key), "team": clean(caller.team)}
 
 
 def usd(amount: Decimal | None) -> str | None:

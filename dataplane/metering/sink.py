@@ -17,6 +17,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import get_args
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,6 +27,7 @@ from pydantic import SecretStr
 
 from dataplane.metering.batches import Batch, Batches, Bounds, Reason, is_delivered, is_worth_retrying, retry_after
 from dataplane.metering.instruments import Instruments
+from dataplane.metering.receivers import fault
 from dataplane.metering.records import Record
 
 NAME = "http"
@@ -77,6 +79,8 @@ class HttpSink:
         )
         self._task = asyncio.create_task(self._run(self._http), name="usage-sink")
         self._count("delivered", "", 0)
+        for reason in get_args(Reason):  # there from the beginning, so that `rate` sees the first
+            self._count("dropped", reason, 0)
 
     def write(self, record: Record) -> None:
         """Queue a record; where there is no room, drop and count it."""
@@ -198,12 +202,9 @@ class HttpSink:
 
 def _where(url: str) -> str:
     """The address as a log may show it: a query may hold a key. Raises ValueError."""
-    try:
-        parts, port = urlsplit(url), urlsplit(url).port
-    except ValueError:
-        raise ValueError("The address of the usage sink is no URL.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("The address of the usage sink must be http://HOST… or https://HOST….")
+    if wrong := fault(url):
+        raise ValueError(f"The address of the usage sink {wrong}.")
+    parts, port = urlsplit(url), urlsplit(url).port
     if parts.username is not None or parts.password is not None:
         raise ValueError("The address of the usage sink holds credentials. Give a token instead.")
     return f"{parts.scheme}://{parts.hostname}{f':{port}' if port else ''}{parts.path}"

@@ -28,6 +28,8 @@ import structlog
 from dataplane.realtime.relay import LINGER, SETTLE
 
 MESSAGE = "The gateway is shutting down."
+CUTTING = 3.0
+"""Seconds to account for what had to be cut, since it did not end."""
 SOCKETS = 2.0
 """Seconds until all sockets are closed, once nobody uses them."""
 LAST_WORDS = 10.0
@@ -50,7 +52,7 @@ class Drain:
     @property
     def settling(self) -> float:
         """What the sessions that are left at the deadline need to be told, settled and closed; and the sockets."""
-        return SETTLE + 3 * LINGER + SOCKETS
+        return SETTLE + 3 * LINGER + CUTTING + SOCKETS
 
     @property
     def grace_period(self) -> float:

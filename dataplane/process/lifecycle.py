@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dataplane.http.port import Port
+from dataplane.http.tunnels import Tunnels
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
 from dataplane.process.overload import LOOK, Overload
 from dataplane.process.pulse import Every
@@ -26,6 +27,7 @@ class Running:
     port: Port
     services: Services
     sessions: Realtime
+    tunnels: Tunnels
     overload: Overload
     _timers: list[Every] = field(default_factory=list)
 
@@ -39,20 +41,28 @@ class Running:
         meter = self.services.meter
         meter.capacity(self.services.limits.sessions)
         self.overload.look()
-        self._timers = [Every(LAG_EVERY, meter.loop_lag), Every(LOOK, lambda _: self.overload.look())]
+        self._timers = [Every(LAG_EVERY, meter.loop_lag), Every(LOOK, lambda _: self._look())]
+
+    def _look(self) -> None:
+        self.overload.look()
+        self.services.files.look()
 
     @property
     def accepting(self) -> bool:
         return self.port.open
 
     def left(self) -> Left:
-        legs = len(self.services.splices)  # two of a tunnel; one, while what it held is sent
-        return Left(self.sessions.live(), self.port.requests, (legs + 1) // 2)
+        return Left(self.sessions.live(), self.port.requests, self.tunnels.live())
+
+    def live(self, backend: str = "") -> int:
+        """WebSockets that are open, or being opened: sessions and tunnels, of one Backend or of all."""
+        return self.sessions.live(backend) + self.tunnels.live(backend)
 
     def close(self) -> None:
-        """Accept no connection and no session any more."""
+        """Accept no connection, no session and no tunnel any more."""
         self.port.close()
         self.sessions.refuse_new()
+        self.tunnels.refuse_new()
 
     def end_between_turns(self) -> None:
         """End each session as soon as it is between turns."""
@@ -64,8 +74,13 @@ class Running:
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self.port.stop(grace))
             ends.create_task(self.sessions.stop())
-        for leg in list(self.services.splices):
-            leg.abort()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """End what is left without waiting for any peer; what was used is counted all the same."""
+        await self.port.stop(0)
+        await self.sessions.cut()
+        self.tunnels.cut()
         for timer in self._timers:
             timer.stop()
         with suppress(TimeoutError):

@@ -87,7 +87,7 @@ def configure(format: Format = "json", level: str = "info") -> None:  # noqa: A0
 def say(line: str) -> None:
     """Write a line to stdout for whoever started the process; as with log lines, nobody waits for a reader."""
     _outlet.open(sys.stdout.buffer)
-    _outlet.write(f"{line}\n".encode())
+    _outlet.write(f"{line}\n".encode("utf-8", "replace"))
 
 
 def flush(seconds: float = FAREWELL) -> bool:

@@ -11,6 +11,7 @@ import select
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import accumulate
 from queue import SimpleQueue
 from typing import BinaryIO, Literal, cast
@@ -71,25 +72,33 @@ class Outlet:
     def flush(self, seconds: float) -> bool:
         """Wait until everything is written that waits now, or lost, for so many seconds at most. False: it is not."""
         if self._thread is None:
-            return True
+            return not self._lines
         written = threading.Event()
         self._queue.put((b"", lambda _lost, _lines: written.set()))
         return written.wait(seconds)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except (RuntimeError, MemoryError):  # there is no room for a thread: the next line tries again
+            self._thread = None
 
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            batch = [self._queue.get()]
-            batch += [self._queue.get() for _ in range(self._queue.qsize())]
-            data = b"".join([line for line, _ in batch])
-            complete = self._settle(batch, len(data), self._put(data))
-            if data and complete and self._lost:
-                self._report()
+            with suppress(MemoryError):  # of these lines: a thread that ends would lose all that follow
+                self._next()
+
+    def _next(self) -> None:
+        """Write what waits, as soon as anything does."""
+        batch = [self._queue.get()]
+        batch += [self._queue.get() for _ in range(self._queue.qsize())]
+        size = sum(len(line) for line, _ in batch)
+        complete = self._settle(batch, size, self._put(batch))
+        if size and complete and self._lost:
+            self._report()
 
     def _settle(self, batch: list[_Entry], size: int, written: int) -> bool:
         """Make room for so many bytes, and tell what became of the lines, of which `written` were. Whether all were."""
@@ -103,15 +112,16 @@ class Outlet:
         _tell(batch[done:], "failed")
         return not lost
 
-    def _put(self, data: bytes) -> int:
-        """Write this; how many bytes of it the stream took. After half a line comes a line break first."""
-        stream, written = self._stream, 0
+    def _put(self, batch: list[_Entry]) -> int:
+        """Write these; how many bytes of them the stream took. After half a line comes a line break first."""
+        stream, data, written = self._stream, b"", 0
         try:
+            data = b"".join([line for line, _ in batch])
             if data and self._torn:
                 self._torn = not self._some(stream, b"\n")
             while written < len(data):
                 written += self._some(stream, memoryview(data)[written:])
-        except (OSError, ValueError):  # nobody reads any more, the disk is full; the stream is closed
+        except (OSError, ValueError, MemoryError):  # nobody reads any more, the disk is full; the stream is closed
             self._torn = self._torn or (written > 0 and data[written - 1 : written] != b"\n")
         return written
 

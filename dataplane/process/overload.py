@@ -4,11 +4,13 @@ way goes on, and is what the room is kept for: a process that is killed takes al
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from dataplane.errors import Refusal
 from dataplane.process.memory import Memory, Reading
-from dataplane.realtime.service import Realtime
+from dataplane.process.room import Room
 from dataplane.services import Limits
 from dataplane.table import Backend
 
@@ -23,13 +25,16 @@ log = structlog.get_logger("tidegate")
 class Overload:
     """Whether memory is short. Pure, but for `memory`, which is asked by `look`, and the log."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, room: Room | None = None) -> None:
+        """`room` is made a share of what there is."""
         self.short = False
         self._memory = memory
+        self._room = room or Room()
 
     def look(self) -> None:
         """Read the memory, and decide anew."""
         reading = self._memory()
+        self._room.fit(None if reading is None else reading.limit)
         share = reading.share if reading is not None else 0.0
         if not self.short and share >= SHORT:
             self.short = True
@@ -49,16 +54,16 @@ class Overload:
             )
 
 
-def check_caps(sessions: Realtime, limits: Limits, backend: Backend) -> None:
-    """Whether there is room for one more session. Those that are being opened count, so that a burst does not get
-    past. Raises Refusal overloaded, backend_overloaded."""
-    if limits.sessions and sessions.live() >= limits.sessions:
+def check_caps(live: Callable[[str], int], limits: Limits, backend: Backend) -> None:
+    """Whether there is room for one more session. `live`: how many WebSockets a Backend has, or with "" all; those
+    that are being opened count, so that a burst does not get past. Raises Refusal overloaded, backend_overloaded."""
+    if limits.sessions and live("") >= limits.sessions:
         raise Refusal(
             "overloaded",
             f"This gateway has {limits.sessions} sessions, which is its limit. Try again later; whoever runs it "
             "should run more gateways, or raise the limit.",
         )
-    if backend.max_sessions and sessions.live(backend.name) >= backend.max_sessions:
+    if backend.max_sessions and live(backend.name) >= backend.max_sessions:
         raise Refusal(
             "backend_overloaded",
             f"Backend {backend.name} has {backend.max_sessions} sessions at this gateway, which is its maxSessions. "

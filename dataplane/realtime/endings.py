@@ -51,7 +51,8 @@ MESSAGE_TOO_BIG = Ending(
     "gateway",
     1009,
     ("invalid_request_error", "message_too_big"),
-    "A message was over the limit. Send audio in smaller parts.",
+    "A message was over the limit, or what this session held of an unfinished one, of either side, was more than there "
+    "was room for. Send audio in smaller parts.",
 )
 AMBIGUOUS_AUDIO = Ending(
     "ambiguous_audio",
@@ -71,7 +72,7 @@ UPSTREAM_SILENT = Ending(
     "The upstream answered no Ping. Reconnect; the conversation starts anew.",
 )
 CLIENT_STALLED = Ending(
-    "client_stalled", "client", 1008, None, "The client took nothing of what waited for it for a minute."
+    "client_stalled", "client", 1001, None, "The client took nothing of what waited for it for a minute."
 )
 UPSTREAM_STALLED = Ending(
     "upstream_stalled",

@@ -21,9 +21,12 @@ HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
 SNIFF = 256
 """Payload bytes that the judge sees of an upstream message before deciding whether to read it."""
-AT_ONCE = 32
-"""Frames that are decided at a time, a millisecond's work: whoever sends many small ones would keep all others
-waiting. What goes on unread in the usual way costs a tenth, and does not count."""
+WORK = 32
+"""What is done at a time, so that whoever sends much that must be decided does not keep all others waiting. A frame is
+one, and one more for each PIECE bytes of it. What goes on unread in the usual way costs little, and does not count."""
+PIECE = 512
+GRAIN = 16 * 1024
+"""Bytes up to which it is told nobody that they are held: frames are cut by networks, too."""
 _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
 _WHOLE_TEXT = frames.FIN | frames.TEXT
@@ -54,7 +57,8 @@ class Gate:
     `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
     `wants` tells by the first bytes of a message, and the size of its first frame, whether it is read; `passes` is
     told how much more comes of one that is not. A binary one that is no JSON object is none to ask for: it goes on
-    unread, and `opaque` is told. Without `wants` all messages are read but those that `audio` proves to be audio."""
+    unread, and `opaque` is told. Without `wants` all messages are read but those that `audio` proves to be audio.
+    `hold` is told how much more, or less, is held of what was read, if that is over GRAIN."""
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Gate:
         opaque: Callable[[], None] | None = None,
         audio: CanonicalAudio | None = None,
         count: Count | None = None,
+        hold: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
         self._wants = wants
@@ -83,9 +88,12 @@ class Gate:
         """What a message leads to is done before the next is read, even where it goes on as it came."""
         self._audio = audio
         self._behind = b""
-        """What was read, from `_behind_at` on: more than was decided at once."""
+        """What was read, from `_behind_at` on: more than WORK."""
         self._behind_at = 0
         self._held = bytearray()
+        self._hold = hold
+        self._told = 0
+        """What `hold` knows of."""
         self._need = 0
         self._long: _Long | None = None
         self._parts: bytearray | None = None
@@ -100,7 +108,7 @@ class Gate:
 
     @property
     def behind(self) -> bool:
-        """Is there more to decide than was decided at once? Then `feed` is to be called again, with nothing."""
+        """Is there more to decide than is done at a time? Then `feed` is to be called again, with nothing."""
         return bool(self._behind)
 
     @property
@@ -114,13 +122,16 @@ class Gate:
         return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
 
     def mute(self) -> None:
-        """Read no more messages; frames are still followed, for the Close among them."""
+        """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
+        which may bring nothing, what is held of a long one is let go."""
         self._read = self._parts = None
+        self._need = 0
+        self._tell()
 
     def feed(self, data: bytes) -> Iterator[Step]:
         """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
         is done before the next is judged. Bytes of an unfinished frame are kept for the next call, and so are those
-        behind AT_ONCE frames (see `behind`). Nothing comes behind a Close or a Breach."""
+        behind WORK (see `behind`). Nothing comes behind a Close or a Breach."""
         if self._stopped:
             return
         pos = 0
@@ -129,16 +140,17 @@ class Gate:
         if self._long is not None:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
-        run, end, left = pos, len(data), AT_ONCE  # data[run:pos] goes on as it came
+        run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
         while not self._stopped and (pos := self._usual(data, pos)) < end:
-            if left == 0:
+            if left <= 0:
                 self._behind, self._behind_at = data, pos
+                self._tell()
                 break
-            left -= 1
             head = frames.parse_head(data, pos)
             instead = self._decide(head, data, pos)
             if head is None or instead is None:
                 break
+            left -= 1 + head.length // PIECE
             after = min(end, pos + head.size + head.length)
             if instead is not KEEP:
                 if run < pos:
@@ -152,18 +164,22 @@ class Gate:
         if run < pos:
             yield data[run:pos]
         if pos < end and not self._stopped and not self._behind:
-            self._held += data[pos:]
+            self._keep(data[pos:])
 
     def _with_rest(self, data: bytes) -> tuple[bytes, int]:
         """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""
         if behind := self._behind:
             self._behind = b""
+            if self._told:
+                self._tell()
             return (behind[self._behind_at :] + data, 0) if data else (behind, self._behind_at)
-        self._held += data
+        self._keep(data)
         if len(self._held) < self._need:
             return b"", 0
         data = bytes(self._held)
         self._held.clear()
+        if self._told:
+            self._tell()
         return data, 0
 
     def _usual(self, data: bytes, pos: int) -> int:
@@ -194,10 +210,25 @@ class Gate:
         count.audio += spoken
         return pos
 
+    def _keep(self, data: bytes) -> None:
+        """Hold these bytes of an unfinished frame."""
+        self._held += data
+        if len(self._held) > GRAIN:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell how much is held, if it is more than GRAIN."""
+        kept = len(self._held) + len(self._behind) + (len(self._parts) if self._parts is not None else 0)
+        kept = kept if kept > GRAIN else 0
+        if self._hold is not None and kept != self._told:
+            more, self._told = kept - self._told, kept
+            self._hold(more)
+
     def _stop(self) -> None:
         self._stopped = True
         if self._parts is not None:  # nothing of it went on
             self._opcode, self._parts = frames.CONTINUATION, None
+            self._tell()
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
         """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
@@ -262,9 +293,13 @@ class Gate:
         self._fragments += 1
         self._parts += payload
         if not head.fin:
+            if len(self._parts) > GRAIN:
+                self._tell()
             return []
         opcode, message = self._opcode, bytes(self._parts)
         self._opcode, self._parts = frames.CONTINUATION, None
+        if self._told:
+            self._tell()
         return self._judged(opcode, message, head, data, pos, whole=False)
 
     def _judged(

@@ -211,7 +211,14 @@ async def _answer(
     opening = Opening(url, fields, names)
     exchange = _Exchange(live, opening)
     live.dialled = asyncio.get_running_loop().time()
-    await dial(url, lambda: live.upstream, addresses=services.addresses, timeout=timeouts.connect, tls=services.tls)
+    await dial(
+        url,
+        lambda: live.upstream,
+        addresses=services.addresses,
+        files=services.files,
+        timeout=timeouts.connect,
+        tls=services.tls,
+    )
     live.upstream.write(opening.request())
     try:
         async with asyncio.timeout(timeouts.handshake):

@@ -145,6 +145,10 @@ class Leg(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def forget(self) -> None:
+        """It is over: its session is not kept by it, since whole messages may hang on it until garbage is collected."""
+        self.receive, self.lost, self._balance = _nothing, _nothing, _nothing
+
     @property
     def _open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
@@ -176,6 +180,10 @@ class Leg(asyncio.Protocol):
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None
+
+
+def _nothing(*_: object) -> None:
+    """What a leg does once it is over."""
 
 
 class _Pieces(asyncio.BufferedProtocol):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
+from dataplane.process.room import Holder, Room
 from dataplane.realtime import actions, endings
 from dataplane.realtime.actions import Action, Ended
 from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
@@ -35,6 +36,8 @@ LAST = 1024 * 1024
 for the client, of a frame of the upstream's that was under way; for the upstream, of answers to its Pings."""
 LATE = 0.001
 """Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
+
+_NO_ROOM = "The messages that are unfinished here take too much memory, and this session holds most of it."
 
 log = structlog.get_logger("tidegate.session")
 
@@ -59,19 +62,29 @@ class Hooks(Protocol):
 class LiveSession:
     """A session with its connections. The upstream's is there first; `attach` adds the client's.
 
-    `limits`: what the session may take; `patience`: how long peers are waited for."""
+    `limits`: what the session may take; `patience`: how long peers are waited for; `room`: what it may hold
+    together with the others."""
 
     def __init__(
-        self, session: Session, hooks: Hooks, limits: SessionLimits, patience: Limits, *, reads: bool = True
+        self,
+        session: Session,
+        hooks: Hooks,
+        limits: SessionLimits,
+        patience: Limits,
+        room: Room,
+        *,
+        reads: bool = True,
     ) -> None:
         self.session = session
         self.limits = limits
+        self._holder = Holder(room, self._holds_most)
         self.relay = Relay(
             session,
             mask=lambda: secrets.token_bytes(4),
             max_message=limits.max_message,
             max_fragments=limits.max_fragments,
             reads=reads,
+            hold=self._holder.hold,
         )
         loop = asyncio.get_running_loop()
         self._started = loop.time()
@@ -88,8 +101,10 @@ class LiveSession:
         """The client is sent answers of ours faster than it reads."""
         self._ponging = False
         """The upstream is sent answers of ours faster than it reads."""
-        self._behind: asyncio.Handle | None = None
-        """What judges on, where a peer has sent more than is judged at once."""
+        self._judging: asyncio.Handle | None = None
+        """What judges on, where a peer has sent more than is judged at a time."""
+        self._gone: list[Callable[[], None]] = []
+        """What is to be done about peers that left, once all is judged that they have sent."""
         self._timer: asyncio.TimerHandle | None = None
         """The relay's."""
         self._watch: Watch | None = None
@@ -141,6 +156,18 @@ class LiveSession:
         if not self.upstream.connected:
             self._perform(self.relay.upstream_lost)
 
+    def _holds_most(self, held: int) -> None:
+        """Of all sessions, which together hold too much. It may be in the middle of a read."""
+        asyncio.get_running_loop().call_soon(self._let_go, held)
+
+    def _let_go(self, held: int) -> None:
+        log.warning(
+            "unfinished messages take too much memory: the session that holds most ends",
+            session=self.session.terms.id,
+            held_mib=held // 2**20,
+        )
+        self._perform(lambda: self.relay.let_go(endings.MESSAGE_TOO_BIG, _NO_ROOM))
+
     def cut(self) -> None:
         """End both connections at once, whatever the peers have yet to say or to take; then the end is reported."""
         if self.client is not None:
@@ -170,24 +197,35 @@ class LiveSession:
     def _judge_on(self) -> None:
         """Judge what is left of what the peers have sent, a part at a time, so that others have their turn; neither
         is read meanwhile. Whoever does not read our answers to what was judged waits."""
-        if self._behind is None and not self._over:
-            self._behind = asyncio.get_running_loop().call_soon(self._judge_more)
+        if self._judging is None and not self._over:
+            self._judging = asyncio.get_running_loop().call_soon(self._judge_more)
             self._balance()
 
     def _judge_more(self) -> None:
-        self._behind = None
+        self._judging = None
         if self.relay.client_behind and not self._answering:
             self._from_client(b"")
         if self.relay.upstream_behind and not self._held_back:
             self._from_upstream(b"")
+        gone, self._gone = self._gone, []
+        for act in gone:
+            act()
         self._balance()
 
     def _client_lost(self) -> None:
+        if self.relay.client_behind and not self._over:
+            self._gone.append(self._client_lost)
+            self._judge_on()
+            return
         fate = self.client.fate if self.client is not None else "lost"
         self._perform(lambda: self.relay.client_lost(_CLIENT_GONE[fate]))
         self._report()
 
     def _upstream_lost(self) -> None:
+        if self.relay.upstream_behind and not self._over:
+            self._gone.append(self._upstream_lost)
+            self._judge_on()
+            return
         self._perform(lambda: self.relay.upstream_lost(_UPSTREAM_GONE[self.upstream.fate]))
         self._announce()
         self._report()
@@ -251,16 +289,18 @@ class LiveSession:
         wrote = failed = False
         if self._over:
             return wrote
+        self.relay.decided = ()
         try:
-            for action in decide():
-                try:
-                    wrote |= self._act(action)
-                except Exception as error:  # the others are carried out all the same: the end may be among them
-                    self._note_fault(error)
-                    failed = True
+            todo: Sequence[Action] = decide()
         except Exception as error:
             self._note_fault(error)
-            failed = True
+            todo, failed = self.relay.decided, True
+        for action in todo:
+            try:
+                wrote |= self._act(action)
+            except Exception as error:  # the others are carried out all the same: the end may be among them
+                self._note_fault(error)
+                failed = True
         if failed:
             self._fail()
         return wrote
@@ -313,8 +353,9 @@ class LiveSession:
 
     @property
     def _held_back(self) -> bool:
-        """Must the upstream wait? Not once the session ends: its usage may be behind what nobody takes."""
-        if self.relay.ending is not None:
+        """Must the upstream wait? Not once the session ends, or the upstream has: its usage may be behind what nobody
+        takes."""
+        if self.relay.ending is not None or not self.upstream.connected:
             return False
         return self._ponging or (self.client.full if self.client is not None else len(self._early) >= EARLY)
 
@@ -344,7 +385,11 @@ class LiveSession:
         if self._ended is None or self.upstream.connected or (self.client is not None and self.client.connected):
             return
         ended, self._ended = self._ended, None
+        self._holder.leave()
         self._hooks.ended(self, ended)
+        for leg in (self.upstream, self.client):
+            if leg is not None:
+                leg.forget()
 
     # -- faults of ours ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ actions keeps one timer, which the newest `Wait` sets anew, and calls `expired` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
@@ -41,7 +41,7 @@ MAX_LATE = 64
 
 class Relay:
     """`mask` makes the 4-byte keys for frames of ours to the upstream. `reads=False` relays without reading any
-    message: frames, control frames and limits only."""
+    message: frames, control frames and limits only. `hold`: see `Gate`."""
 
     def __init__(
         self,
@@ -51,9 +51,12 @@ class Relay:
         max_message: int,
         max_fragments: int,
         reads: bool = True,
+        hold: Callable[[int], None] | None = None,
     ) -> None:
         self.session = session
         self.ending: Ending | None = None
+        self.decided: Sequence[Action] = ()
+        """The actions of the newest call; where that raises, those that it came to before."""
         self._mask = mask
         self.close = Close()
         """What the session's end is reported with."""
@@ -64,6 +67,7 @@ class Relay:
             max_fragments=max_fragments,
             audio=session.audio,
             count=session.sent,
+            hold=hold,
         )
         self._upstream_gate = Gate(
             session.read_upstream if reads else None,
@@ -73,6 +77,7 @@ class Relay:
             wants=session.wants,
             passes=session.passes,
             opaque=session.opaque,
+            hold=hold,
         )
         self._client_hears = True
         """May more be sent to the client? Not after our Close, or once it is gone."""
@@ -108,7 +113,7 @@ class Relay:
 
     @property
     def client_behind(self) -> bool:
-        """Has the client sent more than was judged at once? Then `from_client` is to be called again."""
+        """Has the client sent more than is judged at a time? Then `from_client` is to be called again."""
         return self._client_gate.behind and not self._client_gone
 
     @property
@@ -121,6 +126,7 @@ class Relay:
     def from_client(self, data: bytes) -> list[Action]:
         """Bytes that the client sent."""
         actions: list[Action] = []
+        self.decided = actions
         if self._client_gone:
             return actions
         queue = self.session.queue
@@ -144,6 +150,7 @@ class Relay:
     def from_upstream(self, data: bytes) -> list[Action]:
         """Bytes that the upstream sent. They are read for usage even when the client is gone."""
         actions: list[Action] = []
+        self.decided = actions
         if self._upstream_gone:
             return actions
         queue = self.session.queue
@@ -167,16 +174,16 @@ class Relay:
     def client_lost(self, ending: Ending = endings.CLIENT_LOST) -> list[Action]:
         """The client's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
+        self.decided = actions
         self._client_hears, self._client_gone = False, True
         self._begin_end(ending, Close(ending.code, "client went away"))
         self._leave_upstream(Close(1001, "client went away"), actions)
         return self._settled(actions)
 
     def upstream_lost(self, ending: Ending = endings.UPSTREAM_LOST) -> list[Action]:
-        """The upstream's connection is gone, or given up: then whoever says so ends it. What it said before counts."""
+        """The upstream's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
-        while self.upstream_behind:
-            actions += self.from_upstream(b"")
+        self.decided = actions
         self._upstream_hears, self._upstream_gone = False, True
         self._goodbye = None
         self._tell_end(ending, ending.meaning, actions)
@@ -191,14 +198,22 @@ class Relay:
     def ping_upstream(self) -> list[Action]:
         """Ask the upstream for a sign of life; nothing where no Ping can be put now."""
         actions: list[Action] = []
+        self.decided = actions
         self._to_upstream(frames.PING, b"", actions)
         return actions
 
     def end(self, ending: Ending, message: str) -> list[Action]:
         """The gateway ends the session."""
         actions: list[Action] = []
+        self.decided = actions
         self._finish(ending, message, actions)
         return self._settled(actions)
+
+    def let_go(self, ending: Ending, message: str) -> list[Action]:
+        """The gateway ends the session, and keeps nothing of what is unfinished, though it may be usage."""
+        actions = self.end(ending, message)
+        self._upstream_gate.mute()
+        return [*actions, *self.from_client(b""), *self.from_upstream(b"")]
 
     def end_between_turns(self, ending: Ending, message: str) -> list[Action]:
         """The gateway ends the session: now if it is between turns, else as soon as it is."""
@@ -209,6 +224,7 @@ class Relay:
     def expired(self) -> list[Action]:
         """The time of the newest `Wait` is over."""
         actions: list[Action] = []
+        self.decided = actions
         if self._goodbye is not None:
             self._close_upstream(self._goodbye, actions)
         else:

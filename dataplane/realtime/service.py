@@ -15,12 +15,13 @@ from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
+from dataplane.realtime.actions import Ended
 from dataplane.realtime.attempt import Attempt, epoch, loop_time
 from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
 from dataplane.realtime.live import LiveSession
-from dataplane.realtime.relay import LINGER, SETTLE, Ended
+from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Session
 from dataplane.realtime.timing import Course
 from dataplane.services import Services
@@ -66,13 +67,13 @@ class Realtime:
 
     async def _serve(self, request: web.BaseRequest, attempt: Attempt) -> http.Answer:
         if self._refusing:
-            raise _shutting_down()
+            raise shutting_down()
         exchange, services = attempt.exchange, self._services
         upgrade = handshake.Upgrade.of(request)
         chosen = handshake.route(exchange, services)
         attempt.destination = chosen.destination
         session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
-        live = attempt.live = LiveSession(session, self, exchange.session_limits(), services.limits)
+        live = attempt.live = LiveSession(session, self, exchange.session_limits(), services.limits, services.room)
         task = asyncio.current_task()
         entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
         try:
@@ -89,7 +90,7 @@ class Realtime:
         except BaseException as error:
             live.abandon()
             if isinstance(error, asyncio.CancelledError) and entry.refused and task and task.uncancel() == 0:
-                raise _shutting_down() from None
+                raise shutting_down() from None
             raise
 
     def live(self, backend: str = "") -> int:
@@ -133,6 +134,11 @@ class Realtime:
         if await self.wait_empty(SETTLE + 3 * LINGER):  # usage, Close, and what still waits to be sent
             return
         log.warning("sessions did not end in time: their connections are cut", sessions=len(self._entries))
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cut the connections of all sessions, and account for them: that takes some turns of the loop."""
+        self.end_all(endings.DRAINING, MESSAGE)
         for entry in self._entries.values():
             entry.live.cut()
         if not await self.wait_empty(CUT):
@@ -219,7 +225,8 @@ class Realtime:
                 course = timings.spoke(now, response_id)
                 if course is not None and course.waited is not None:
                     meter.first_audio(*where, course.trigger, course.waited, confirmed=confirmed)
-            case Interrupted(by=by):
+            case Interrupted(response_id=response_id, by=by):
+                timings.interrupted(response_id, by)
                 meter.interrupted(*where, by, confirmed=confirmed)
 
     def carried(self, live: LiveSession) -> None:
@@ -241,8 +248,10 @@ def _timing(course: Course | None) -> Timing:
     if course is None:
         return Timing(began=now + since, ended=now + since)
     prompted, first_audio = (None if each is None else each + since for each in (course.prompted, course.first_audio))
-    return Timing(course.began + since, now + since, prompted, first_audio, course.trigger)
+    by = course.interrupted_by or ""
+    return Timing(course.began + since, now + since, prompted, first_audio, course.trigger, by)
 
 
-def _shutting_down() -> Refusal:
+def shutting_down() -> Refusal:
+    """What a request for a session, or for another WebSocket, is answered from then on."""
     return Refusal("shutting_down", "This gateway is shutting down. Connect again: another takes over.")

@@ -19,6 +19,7 @@ class Course:
     prompted: float | None
     """None: nobody was seen to ask for it."""
     first_audio: float | None = None
+    interrupted_by: Trigger | None = None
 
     @property
     def waited(self) -> float | None:
@@ -68,6 +69,12 @@ class Timings:
         if course is not None and course.first_audio is None:
             course.first_audio = now
         return course
+
+    def interrupted(self, response_id: str, by: Trigger) -> None:
+        """A turn was cut off; it ends next. Where its beginning was never said, nothing is known of it."""
+        course = self._open.get(response_id)
+        if course is not None:
+            course.interrupted_by = by
 
     def ended(self, response_id: str) -> Course | None:
         """What is known of a turn that is over."""

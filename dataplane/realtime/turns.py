@@ -222,7 +222,7 @@ class Turns:
         it cost anything."""
         for name in list(self._open):
             self._finish(name, "lost", None)
-        self._effects.extend(Unmetered("unanswered") for _ in self._asked)
+        self._effects.extend([Unmetered("unanswered")] * (len(self._asked) + self._due))
         self._asked.clear()
         self._due = False
 

@@ -12,6 +12,9 @@ from typing import TypeVar
 
 from dataplane.metering.instruments import Counter, Labels
 
+DELIVERED, FULL, FAILED = ("delivered", ""), ("dropped", "queue_full"), ("dropped", "failed")
+"""Result and reason."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,12 +30,15 @@ class Delivery:
         self._counter, self._sink = counter, sink
         self._lock = lock
         self._waiting = 0
+        with lock:
+            for outcome in (DELIVERED, FULL, FAILED):  # there from the beginning, so that `rate` sees the first
+                counter.add((*sink, *outcome), 0)
 
     def admitted(self) -> bool:
         """Whether there is room for one more, which is taken."""
         with self._lock:
             if self._waiting >= self.room:
-                self._counter.add((*self._sink, "dropped", "queue_full"))
+                self._counter.add((*self._sink, *FULL))
                 return False
             self._waiting += 1
             return True
@@ -49,5 +55,4 @@ class Delivery:
     def _settle(self, items: int, *, delivered: bool) -> None:
         with self._lock:
             self._waiting -= items
-            outcome = ("delivered", "") if delivered else ("dropped", "failed")
-            self._counter.add((*self._sink, *outcome), items)
+            self._counter.add((*self._sink, *(DELIVERED if delivered else FAILED)), items)

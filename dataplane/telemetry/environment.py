@@ -18,6 +18,9 @@ from typing import Literal, get_args
 import structlog
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from dataplane.metering.names import clean
+from dataplane.metering.receivers import fault
+
 Signal = Literal["metrics", "traces", "logs"]
 
 QUEUE = 2048
@@ -49,7 +52,7 @@ def exported() -> frozenset[Signal]:
             signals=signals,
         )
         return frozenset()
-    return frozenset(signal for signal in signals if _spoken(signal))
+    return frozenset(signal for signal in signals if _spoken(signal) and _addressed(signal))
 
 
 def queue(signal: Signal) -> int:
@@ -64,7 +67,8 @@ def resource(version: str) -> Resource:
     ours = {"service.name": "tidegate", "service.instance.id": os.environ.get("POD_UID") or str(uuid.uuid4())}
     if version:
         ours["service.version"] = version
-    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+    said = {**ours, **OTELResourceDetector().detect().attributes}
+    return Resource.create({name: clean(value) if isinstance(value, str) else value for name, value in said.items()})
 
 
 def _installed() -> bool:
@@ -88,3 +92,14 @@ def _spoken(signal: Signal) -> bool:
         protocol=protocol,
     )
     return False
+
+
+def _addressed(signal: Signal) -> bool:
+    """Whether the endpoint, if one is given, can be one at all. Otherwise every export would fail, the first after a
+    minute."""
+    names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    name = next((name for name in names if os.environ.get(name)), "")
+    wrong = fault(os.environ[name]) if name else ""
+    if wrong:
+        log.warning("not exported by OTLP: the endpoint cannot be used", signal=signal, error=f"{name} {wrong}")
+    return not wrong

@@ -28,13 +28,11 @@ from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dataplane.metering.instruments import ERROR_TYPE, OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL
+from dataplane.metering.names import clean
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Caller, Tokens, Usage
 from dataplane.telemetry.delivery import Delivery
 from dataplane.tracing import Handshake, Timing
-
-LONGEST_NAME = 256
-"""Characters of a name from outside that a span holds."""
 
 USAGE, ESTIMATED_USAGE = "gen_ai.usage.", "tidegate.estimated_usage."
 """What a provider reported, and what it never said."""
@@ -54,6 +52,8 @@ _PARTS: Mapping[str, str] = {
 _ROOT = Context()
 """No parent, whatever is current in the task that calls."""
 _W3C = TraceContextTextMapPropagator()
+LONGEST_TRACEPARENT = 512
+"""Characters. OpenTelemetry reads no longer one, and would say so in the log for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Traces:
     def handshake(self, done: Handshake) -> Opened:
         parent, links = _origin(done.traceparent, done.caller)
         span = self._tracer.start_span(
-            f"GET {done.route}",
+            f"GET {clean(done.route)}",
             context=parent,
             kind=SpanKind.SERVER,
             attributes=_of_handshake(done),
@@ -92,7 +92,7 @@ class Traces:
     def _dial(self, done: Handshake, began: float, parent: Span, upstream: Attributes) -> None:
         failed = done.code.startswith("upstream_")
         span = self._tracer.start_span(
-            f"dial {done.provider}",
+            f"dial {clean(done.provider)}",
             context=set_span_in_context(parent, _ROOT),
             kind=SpanKind.CLIENT,
             attributes=_given(
@@ -112,7 +112,7 @@ class Traces:
             links, upstream = [*links, Link(handshake.context)], handshake.upstream
         start = min(timing.began, timing.prompted or timing.began)
         span = self._tracer.start_span(
-            f"{usage.operation} {_name(usage.request_model)}".rstrip(),
+            f"{usage.operation} {clean(usage.request_model)}".rstrip(),
             context=parent,
             kind=SpanKind.CLIENT,
             attributes=_of_turn(usage, cost, timing) | upstream,
@@ -153,7 +153,7 @@ class _Processor(BatchSpanProcessor):
 
 def _origin(traceparent: str, caller: Caller) -> tuple[Context, list[Link]]:
     """Where a span belongs by the client's header: the context of its parent, and the links to it."""
-    if not traceparent:
+    if not traceparent or len(traceparent) > LONGEST_TRACEPARENT:
         return _ROOT, []
     context = _W3C.extract({"traceparent": traceparent}, _ROOT)
     if caller.key:
@@ -173,7 +173,7 @@ def _of_handshake(done: Handshake) -> Attributes:
             "tidegate.backend": done.backend,
             "tidegate.provider": done.provider,
             PROVIDER: done.provider_kind,
-            REQUEST_MODEL: _name(done.model),
+            REQUEST_MODEL: done.model,
             **_who(done.caller),
         }
     )
@@ -184,9 +184,9 @@ def _of_turn(usage: Usage, cost: Cost, timing: Timing) -> Attributes:
     found: dict[str, Value | None] = {
         OPERATION: usage.operation,
         PROVIDER: usage.provider_kind,
-        REQUEST_MODEL: _name(usage.request_model),
-        RESPONSE_MODEL: _name(usage.response_model),
-        "gen_ai.response.id": _name(usage.response_id),
+        REQUEST_MODEL: usage.request_model,
+        RESPONSE_MODEL: usage.response_model,
+        "gen_ai.response.id": usage.response_id,
         "gen_ai.response.finish_reasons": [usage.status] if realtime else None,
         "gen_ai.conversation.id": usage.session,
         "gen_ai.realtime_session.id": usage.session,
@@ -195,10 +195,11 @@ def _of_turn(usage: Usage, cost: Cost, timing: Timing) -> Attributes:
         "tidegate.turn.id": usage.id,
         "tidegate.turn.status": usage.status,
         "tidegate.turn.trigger": timing.trigger,
+        "tidegate.turn.interrupted_by": timing.interrupted_by,
         "tidegate.route": usage.route,
         "tidegate.backend": usage.backend,
         "tidegate.provider": usage.provider,
-        "tidegate.requested.model": _name(usage.public_model),
+        "tidegate.requested.model": usage.public_model,
         "tidegate.cost.usd": None if cost.usd is None else float(cost.usd),
         "tidegate.cost.status": cost.status,
         "tidegate.estimated": usage.estimated,
@@ -247,13 +248,9 @@ def _moments(timing: Timing) -> Iterator[tuple[str, float]]:
 
 
 def _given(found: Mapping[str, Value | None]) -> Attributes:
-    """What there is something to say of."""
-    return {name: value for name, value in found.items() if value is not None and value != ""}
-
-
-def _name(text: str) -> str:
-    """Bounded, and such that every encoder takes it: JSON from outside may hold half a surrogate pair."""
-    return text[:LONGEST_NAME].encode("utf-8", "replace").decode()
+    """What there is something to say of, as text that every encoder takes."""
+    said = {name: clean(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {name: value for name, value in said.items() if value is not None and value != ""}
 
 
 def _end(span: Span, moment: float, *, failed: bool) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from dataplane.errors import Refusal
+from dataplane.process.files import NONE_LEFT, Files, none_left
 from dataplane.upstreams.addresses import AddressPolicy
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
@@ -30,19 +31,20 @@ async def dial(
     make_protocol: Callable[[], ProtocolT],
     *,
     addresses: AddressPolicy,
+    files: Files,
     timeout: float,  # noqa: ASYNC109  (one deadline over all addresses)
     tls: ssl.SSLContext,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to the host of an http(s) or ws(s) URL: resolve, check, try the addresses in turn, TLS where the
     scheme says so, all within `timeout` seconds.
 
-    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout."""
+    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, overloaded."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     context = tls if parts.scheme in ("https", "wss") else None
     try:
         async with asyncio.timeout(timeout):
-            return await _dial(host, port, make_protocol, addresses, context, timeout)
+            return await _dial(host, port, make_protocol, addresses, files, context, timeout)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
     except UnicodeError:  # a label that is empty or over 63 bytes
@@ -56,11 +58,14 @@ async def _dial(
     port: int,
     make_protocol: Callable[[], ProtocolT],
     addresses: AddressPolicy,
+    files: Files,
     context: ssl.SSLContext | None,
     timeout: float,  # noqa: ASYNC109  (for a TLS handshake that nobody waits for any more)
 ) -> tuple[asyncio.Transport, ProtocolT]:
     loop = asyncio.get_running_loop()
-    sock = await _connected(loop, await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), addresses)
+    with files.place():
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await _connected(loop, infos, addresses, files)
     name, limit = (host, timeout) if context else (None, None)
     making = asyncio.ensure_future(
         loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name, ssl_handshake_timeout=limit)
@@ -89,13 +94,13 @@ AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, i
 
 
 async def _connected(
-    loop: asyncio.AbstractEventLoop, infos: Sequence[AddressInfo], addresses: AddressPolicy
+    loop: asyncio.AbstractEventLoop, infos: Sequence[AddressInfo], addresses: AddressPolicy, files: Files
 ) -> socket.socket:
     """A socket connected to the first address that takes us. Raises the last OSError."""
     last = OSError("the name has no address")
     for info in infos:
         try:
-            sock = checked_socket(info, addresses)
+            sock = checked_socket(info, addresses, files)
         except OSError as error:
             last = error
             continue
@@ -112,12 +117,12 @@ async def _connected(
     raise last
 
 
-def checked_socket(info: AddressInfo, addresses: AddressPolicy) -> socket.socket:
-    """A socket for this address, not yet connected. Raises AddressRefused."""
+def checked_socket(info: AddressInfo, addresses: AddressPolicy, files: Files) -> socket.socket:
+    """A socket for this address, not yet connected. Raises AddressRefused, and OSError where there is none left."""
     family, kind, number, _, address = info
     if why := addresses.refusal(str(address[0])):
         raise AddressRefused(f"{address[0]!s} {why}")
-    sock = socket.socket(family, kind, number)
+    sock = files.socket(family, kind, number)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keep_alive(sock)
@@ -140,6 +145,8 @@ def keep_alive(sock: Optionable) -> None:
 
 def unreachable(host: str, port: int, error: OSError) -> Refusal:
     """The refusal for a connection that could not be made."""
+    if error.errno in NONE_LEFT:
+        return none_left()
     if isinstance(error, AddressRefused):
         return Refusal(
             "upstream_address_refused",
@@ -156,7 +163,7 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
     return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
 
 
-def http_pool(addresses: AddressPolicy, *, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def http_pool(addresses: AddressPolicy, *, files: Files, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """Pooled HTTP/1.1 connections that change nothing: no redirects of their own (see `allow_redirects`), no
     cookies, no decompression, no headers beside ours, no proxy from the environment. How long each step may take is
     said with every request."""
@@ -164,7 +171,7 @@ def http_pool(addresses: AddressPolicy, *, tls: ssl.SSLContext) -> aiohttp.Clien
         limit=0,
         ssl=tls,
         keepalive_timeout=_IDLE_S,
-        socket_factory=lambda info: checked_socket(info, addresses),
+        socket_factory=lambda info: checked_socket(info, addresses, files),
         happy_eyeballs_delay=None,
     )
     return aiohttp.ClientSession(

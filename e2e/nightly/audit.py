@@ -11,7 +11,7 @@ import json
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -132,6 +132,7 @@ class Audit:
     def run(self) -> list[str]:
         self._records_are_unique()
         self._ledger_is_met()
+        self._enough_was_seen()
         self._nothing_is_invented()
         self._sessions_end_as_documented()
         self._metrics_say_the_same()
@@ -172,6 +173,11 @@ class Audit:
             in_time = done is not None and done < _ended(record) - LATE_S
             self._note(not in_time or _hollow(turn), "estimated", f"{record} is no report of what arrived: {turn}")
 
+    def _enough_was_seen(self) -> None:
+        """Most turns are on connections that nothing has happened to. If they are not met, this audit is blind."""
+        if self.counts["counted to the token"] <= len(self.ledger) / 2:
+            self.wrong.append(f"of {len(self.ledger)} turns too few were counted to say that all is well")
+
     def _note(self, right: bool, kind: str, otherwise: str) -> None:
         if right:
             self.counts[kind] += 1
@@ -179,23 +185,32 @@ class Audit:
             self.wrong.append(otherwise)
 
     def _nothing_is_invented(self) -> None:
-        """What is said to be reported was booked."""
+        """What is said to be reported was booked, unless its id was garbled on the way."""
         booked = {(KINDS[str(turn["kind"])], turn["id"]) for turn in self.ledger}
-        garbled = any(line.garbled for line in self.lines)
+        garbled = [line.connection.back for line in self.lines if line.garbled]
         for record in self.turns:
             reported = record["tokens"] is not None and not record["estimated"]
-            if reported and _key(record) not in booked and not garbled:
+            name = str(record["response_id"]).encode()
+            if reported and _key(record) not in booked and not any(name in back for back in garbled):
                 self.wrong.append(f"{record} was never booked")
 
     def _sessions_end_as_documented(self) -> None:
-        turns: defaultdict[object, int] = defaultdict(int)
+        turns: defaultdict[object, list[Json]] = defaultdict(list)
         for record in self.turns:
-            turns[record["session"]] += record["operation"] == "realtime_inference"
+            turns[record["session"]].append(record)
         for session in self.sessions:
             if session["reason"] not in ENDINGS:
                 self.wrong.append(f"{session} ended in a way that is not documented")
-            if session["turns"] != turns[session["id"]]:
-                self.wrong.append(f"{session} has {turns[session['id']]} records of turns")
+            mine = turns[session["id"]]
+            count = sum(each["operation"] == "realtime_inference" for each in mine)
+            if session["turns"] != count:
+                self.wrong.append(f"{session} has {count} records of turns")
+            for name, estimated in (("tokens", False), ("estimated_tokens", True)):
+                kept = _sums(each["tokens"] for each in mine if each["estimated"] is estimated)
+                if _sums([session[name]]) != kept:
+                    self.wrong.append(f"{session} has other {name} than its turns: {kept}")
+        known = {"", *(session["id"] for session in self.sessions)}
+        self.wrong += [f"no record of the session {name} of {turns[name][0]}" for name in turns.keys() - known]
 
     def _metrics_say_the_same(self) -> None:
         """The other way that the same numbers leave the gateway."""
@@ -241,6 +256,14 @@ def _reported(record: Json) -> dict[str, float]:
     tokens = record["tokens"]
     assert isinstance(tokens, dict)
     return {direction: sum(tokens.get(name, 0) for name in names) for direction, names in NAMES.items()}
+
+
+def _sums(tokens: Iterable[object]) -> Counter[str]:
+    """By kind, without those that are 0."""
+    found: Counter[str] = Counter()
+    for each in tokens:
+        found.update(each if isinstance(each, dict) else {})
+    return +found
 
 
 def _booked(turn: Json) -> dict[str, float]:

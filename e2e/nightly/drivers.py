@@ -1,25 +1,53 @@
 """More drivers for the fuzzer, of the kind of tests/dataplane/realtime/fuzzing.py: any bytes in; an exception is a
-finding. They compare what the gateway makes of bytes with what somebody else's code makes of them, or with itself."""
+finding. They compare what the gateway makes of bytes with what somebody else's code makes of them, or with itself; or
+they let the fuzzer choose what Hypothesis chooses in `make test`."""
 
 from __future__ import annotations
 
 import json
 
 from dataplane.errors import Refusal
-from dataplane.http.client import chat, paths, query, sse
+from dataplane.http import chat, paths, query, sse
 from dataplane.realtime import events
+from tests.dataplane.realtime import test_gate
+from tests.dataplane.realtime.fuzzing import fuzz_classifier
+from tests.dataplane.realtime.readers import first_wins
+from tests.dataplane.realtime.test_fuzz import WORDS
 
 HELD = 200
 """Bytes that a stream's reader may hold, so that short inputs reach the limit."""
+AUDIO = b'{"type":"input_audio_buffer.append","audio":"'
+GATES = tuple(
+    test.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    for test in (
+        test_gate.test_a_clients_stream_comes_out_the_same_however_it_is_cut,
+        test_gate.test_an_upstreams_stream_comes_out_the_same_however_it_is_cut,
+        test_gate.test_messages_and_audio_are_counted_however_they_are_cut,
+    )
+)
+
+
+def fuzz_gate(data: bytes) -> None:
+    """Streams of either side, cut anywhere, against the slow and simple gate. The first byte says which test it is."""
+    GATES[data[0] % len(GATES) if data else 0](data[1:])
+
+
+def fuzz_words(data: bytes) -> None:
+    """Words of JSON and of the protocol (bytes that are no text stand for them), alone and as what stands in an audio
+    event: most of what is made of other bytes is no JSON, let alone audio."""
+    said = b"".join(WORDS[byte] if byte < len(WORDS) else bytes((byte,)) for byte in data)
+    for message in (said, AUDIO + said, AUDIO + said + b'"}'):
+        fuzz_classifier(message)
 
 
 def fuzz_json(data: bytes) -> None:
-    """A strict reader takes nothing that Python's own refuses, and reads the same; what is written is read again."""
+    """A strict reader takes nothing that Python's own refuses, and reads the same, as does one that takes the first of
+    two keys; what is written is read again."""
     try:
         event = events.parse(data)
     except (events.BadEvent, UnicodeDecodeError):
         return
-    assert json.loads(data) == event
+    assert json.loads(data) == first_wins(data) == event
     try:
         written = events.dump(event)
     except events.BadEvent:  # nested too deeply to be written
@@ -56,7 +84,7 @@ def _tapped(tap: chat.StreamTap | chat.JsonTap, pieces: list[bytes]) -> bytes:
 
 
 def fuzz_target(data: bytes) -> None:
-    """A path is refused or has one normal form, which is its own; a query keeps all that is not taken out."""
+    """A path is refused or has a normal form without odd segments; a query keeps all that is not taken out."""
     raw, _, tail = data.decode("utf-8", "surrogateescape").partition("?")
     try:
         normal = paths.normalised(raw)

@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing: `python -m e2e.nightly.fuzz [TARGET…] [--runs N]`; without names, all targets.
 
-Atheris (libFuzzer) drives the functions of tests/dataplane/realtime/fuzzing.py and e2e/nightly/drivers.py, each in a
-process of its own, which starts with the inputs in e2e/nightly/seeds and with what earlier runs found
-(.cache/nightly/corpus). An exception is a finding: its input is kept in .cache/nightly/findings, and replayed by
+Atheris (libFuzzer) drives the functions of tests/dataplane/realtime/fuzzing.py, which Hypothesis drives in `make test`,
+and those of e2e/nightly/drivers.py, each in a process of its own. It starts with the inputs in e2e/nightly/seeds and
+with what earlier runs came upon (.cache/nightly/corpus). An exception is a finding: its input is kept in
+.cache/nightly/findings/TARGET, is tried first by every later run, and is replayed by
 
     python -m e2e.nightly.fuzz TARGET --replay FILE
 """
@@ -22,8 +23,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "nightly"
-RUNS = 1_500_000
-"""Executions, of all targets together."""
+RUNS = 1_250_000
+"""Executions, of all targets together: over a million of gate, session and classifier."""
 SLOW_S, MEMORY_MB = 20, 2048
 """An input that takes longer or more is a finding too."""
 
@@ -38,13 +39,15 @@ class Target:
 
 
 TARGETS = {
-    "relay": Target("tests.dataplane.realtime.fuzzing:fuzz_relay", 20),
-    "session": Target("tests.dataplane.realtime.fuzzing:fuzz_session", 20),
-    "classifier": Target("tests.dataplane.realtime.fuzzing:fuzz_classifier", 30, 2048),
-    "json": Target("e2e.nightly.drivers:fuzz_json", 10, 1024),
-    "stream": Target("e2e.nightly.drivers:fuzz_stream", 5),
-    "target": Target("e2e.nightly.drivers:fuzz_target", 8, 256),
-    "chat": Target("e2e.nightly.drivers:fuzz_chat", 7, 1024),
+    "relay": Target("tests.dataplane.realtime.fuzzing:fuzz_relay", 14),
+    "session": Target("tests.dataplane.realtime.fuzzing:fuzz_session", 22),
+    "gate": Target("e2e.nightly.drivers:fuzz_gate", 8),
+    "classifier": Target("tests.dataplane.realtime.fuzzing:fuzz_classifier", 24, 2048),
+    "words": Target("e2e.nightly.drivers:fuzz_words", 14),
+    "json": Target("e2e.nightly.drivers:fuzz_json", 6, 1024),
+    "stream": Target("e2e.nightly.drivers:fuzz_stream", 4),
+    "target": Target("e2e.nightly.drivers:fuzz_target", 4, 256),
+    "chat": Target("e2e.nightly.drivers:fuzz_chat", 4, 1024),
 }
 COLUMNS = "{:<11} {:>10} {:>7} {:>9} {:>7} {:>7}  {}"
 
@@ -100,26 +103,27 @@ def run(names: list[str], runs: int) -> int:
 
 def fuzz_in_child(name: str, runs: int) -> Result:
     """libFuzzer ends its process when it is done."""
-    corpus, findings = CACHE / "corpus" / name, CACHE / "findings"
+    corpus, findings, log = CACHE / "corpus" / name, CACHE / "findings" / name, CACHE / f"fuzz-{name}.log"
     corpus.mkdir(parents=True, exist_ok=True)
-    findings.mkdir(exist_ok=True)
+    findings.mkdir(parents=True, exist_ok=True)
     arguments = [
         f"-runs={runs}",
         f"-max_len={TARGETS[name].longest}",
         f"-timeout={SLOW_S}",
         f"-rss_limit_mb={MEMORY_MB}",
-        f"-artifact_prefix={findings}/{name}-",
+        f"-artifact_prefix={findings}/",
         f"-dict={HERE / 'seeds' / 'words.dict'}",
         "-print_final_stats=1",
         str(corpus),
+        str(findings),
         *([str(seeds)] if (seeds := HERE / "seeds" / name).is_dir() else []),
     ]
     began = time.monotonic()
     command = [sys.executable, "-m", "e2e.nightly.fuzz", name, "--child", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    said = done.stdout + done.stderr
-    (CACHE / f"fuzz-{name}.log").write_text(said)
-    finding = "" if done.returncode == 0 else _last(r"Test unit written to (\S+)", said) or f"see fuzz-{name}.log"
+    with log.open("wb") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+    said = log.read_text(errors="replace")
+    finding = "" if done.returncode == 0 else _last(r"Test unit written to (\S+)", said) or f"see {log}"
     return Result(
         executions=int(_last(r"number_of_executed_units: (\d+)", said) or 0),
         seconds=time.monotonic() - began,

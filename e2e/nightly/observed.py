@@ -10,12 +10,15 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 from tidegate.cli import main
 
 SIGNALS = {signal.SIGUSR1}
+STANDS_STILL_S = 10.0
+"""Far longer than counting takes."""
 
 
 def watch(file: Path) -> None:
@@ -27,7 +30,19 @@ def watch(file: Path) -> None:
 
 
 def holding() -> dict[str, object]:
+    """Other threads stand still meanwhile: who looks at all objects has a reference to each, also to a tuple that
+    somebody is just filling from an iterator, and CPython takes exception to that (SystemError in tupleobject.c)."""
     gc.collect()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(STANDS_STILL_S)
+    time.sleep(usual * 2)  # who waits for its turn already does so by the old interval
+    try:
+        return _counts()
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _counts() -> dict[str, object]:
     objects = gc.get_objects()
     loops = [each for each in objects if isinstance(each, asyncio.AbstractEventLoop)]
     kinds = Counter(type(each).__name__ for each in objects)

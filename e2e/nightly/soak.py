@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import statistics
@@ -20,7 +21,7 @@ from collections import Counter
 
 from e2e import books
 from e2e.nightly import stand
-from e2e.nightly.callers import visit
+from e2e.nightly.callers import TRANSCRIPTION, visit
 from e2e.nightly.stand import Sample, Stand
 
 MB = 1024
@@ -59,6 +60,7 @@ class Soak:
         self._stand, self._callers, self._seconds, self._rng = it, callers, seconds, rng
         self._outcomes: Counter[str] = Counter()
         self._samples: list[Sample] = []
+        self._books: Counter[str] = Counter()
         self._before = self._after = it.sample()
 
     async def run(self) -> None:
@@ -99,17 +101,20 @@ class Soak:
         """Of memory over the samples that count, in MB, by the line that fits them best."""
         counted = self._samples[int(len(self._samples) * WARM_UP) :]
         if len(counted) < 3:
-            return 0.0
+            return math.inf  # nothing can be told
         line = statistics.linear_regression([each.seconds for each in counted], [each.rss_kb for each in counted])
         return line.slope * (counted[-1].seconds - counted[0].seconds) / MB
 
     def complaints(self) -> list[str]:
         """What is wrong."""
         wrong = [f"{count} of: {what}" for what, count in self._outcomes.items() if not what.endswith("whole")]
-        metrics = books.of_metrics(self._stand.metrics())
-        ledger = books.of_ledger(self._stand.ledger())
+        metrics = books.summed(books.of_metrics(self._stand.metrics()), TRANSCRIPTION["model"])
+        ledger = books.of_totals(self._stand.ledger())
+        if not ledger:
+            wrong.append("nobody said anything")
         if metrics != ledger:
-            wrong.append(f"the books differ: the gateway's has {metrics - ledger}, the provider's {ledger - metrics}")
+            wrong.append(f"the books differ: the gateway's has {metrics}, the provider's {ledger}")
+        self._books = ledger
         for what in ("files", "tasks", "timers"):
             before, after = getattr(self._before, what), getattr(self._after, what)
             if after > before:
@@ -127,7 +132,8 @@ class Soak:
             print(row(sample, name))
         hours = max(self._seconds * (1 - WARM_UP) / 3600, 1e-9)
         print(f"memory grew by {self.growth():.1f} MB, {self.growth() / hours:.1f} MB/h")
-        print(", ".join(f"{count:,} {what}" for what, count in sorted(self._outcomes.items())))
+        for counts in (self._outcomes, self._books):
+            print(", ".join(f"{count:,} {what}" for what, count in sorted(counts.items())))
 
 
 def row(sample: Sample, name: str = "") -> str:

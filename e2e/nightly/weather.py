@@ -30,11 +30,12 @@ FATES: Mapping[str, int] = {
     "reset": 10,
     "silent": 8,
     "deaf": 6,
+    "mute": 6,
     "stuck": 4,
     "garbled": 6,
 }
 """Each with its weight. `silent`: what is sent vanishes, and nobody is told of an end; `deaf`: so only towards the one
-that called; `stuck`: nothing more is taken."""
+that called, `mute`: only from there; `stuck`: nothing more is taken."""
 CUT = frozenset({"ended", "reset", "silent", "deaf", "stuck"})
 
 
@@ -155,7 +156,7 @@ class Weather:
     @staticmethod
     def _holds(connection: Connection, *, back: bool) -> bool:
         """Does nothing pass this way any more, though both ends are open?"""
-        return connection.struck and (connection.fate == "silent" or (connection.fate == "deaf" and back))
+        return connection.struck and connection.fate in ("silent", "deaf" if back else "mute")
 
     async def stop(self) -> None:
         for task in self._tasks:

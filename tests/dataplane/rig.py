@@ -88,6 +88,8 @@ class Remembering:
     interruptions: list[str] = field(default_factory=list)
     carried: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By leg, and what: bytes received, bytes sent, messages received."""
+    tunnels: list[int] = field(default_factory=list)
+    """How many WebSockets of Passthrough paths there were, whenever that changed."""
     drained: bool = False
 
     def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost:
@@ -113,6 +115,12 @@ class Remembering:
         self.carried[side, "received"] += received
         self.carried[side, "sent"] += sent
         self.carried[side, "messages"] += messages
+
+    def tunnel_opened(self, route: str, backend: str) -> None:
+        self.tunnels.append((self.tunnels or [0])[-1] + 1)
+
+    def tunnel_closed(self, route: str, backend: str) -> None:
+        self.tunnels.append(self.tunnels[-1] - 1)
 
     def loop_lag(self, seconds: float) -> None:
         """Of no interest here."""

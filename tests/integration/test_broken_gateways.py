@@ -85,6 +85,25 @@ def _faults_are_final() -> Patch:
     return patch.object(LiveSession, "_fail", broken)
 
 
+def _full_client_holds_back() -> Patch:
+    """The upstream is read only while the client takes what it says, whatever the session has come to."""
+
+    def broken(self: LiveSession) -> bool:
+        return self.client is not None and self.client.full
+
+    return patch.object(LiveSession, "_held_back", property(broken))
+
+
+def _unanswered_is_forgotten() -> Patch:
+    abandon = Turns.abandon
+
+    def broken(self: Turns) -> None:
+        self._asked.clear()
+        abandon(self)
+
+    return patch.object(Turns, "abandon", broken)
+
+
 BROKEN: dict[str, Callable[[], Patch]] = {
     "what the upstream never said is forgotten": lambda: patch.object(Session, "abandon", nothing),
     "turns are not cancelled": lambda: patch.object(Session, "leave", nothing),
@@ -94,6 +113,7 @@ BROKEN: dict[str, Callable[[], Patch]] = {
     "every turn is completed": lambda: patch.dict(turns._STATUSES, clear=True),
     "transcriptions are not read": lambda: patch.object(Speech, "transcribed", nothing),
     "transcriptions that never came are forgotten": lambda: patch.object(Speech, "abandon", nothing),
+    "what never began is forgotten": _unanswered_is_forgotten,
     "audio is not heard": lambda: patch.object(Turns, "_speak", nothing),
     "estimates count as reported": _estimates_as_reported,
     "reports count as estimates": _reports_as_estimates,
@@ -101,6 +121,7 @@ BROKEN: dict[str, Callable[[], Patch]] = {
     "hollow usage is zero": _hollow_is_zero,
     "the gateway ends sessions abruptly": _ends_abruptly,
     "a fault of ours loses the turn": _faults_are_final,
+    "usage waits for a client that takes nothing": _full_client_holds_back,
 }
 
 
@@ -111,18 +132,22 @@ def plans() -> list[Plan]:
         ("client closes, all quiet", "quiet", ("audio", "twice", "cancelled")),
         ("client closes, all quiet", "quiet", ("text", "vad", "interrupted", "failed", "noise")),
         ("client closes", "never transcribed", ()),
+        ("client closes", "unanswered", ()),
         ("upstream is lost", "quiet", ("incomplete",)),
         ("upstream is lost", "beside", ()),
         ("upstream breaks the protocol", "held", ()),
         *((name, state, ()) for name in ("client closes", "client resets", "operator", "fault") for state in told),
     ]
-    return [Plan(name, ENDS[name], STATES[state], kinds, "", seed) for seed, (name, state, kinds) in enumerate(chosen)]
+    return [
+        Plan(name, ENDS[name], STATES[state], kinds, "", seed, "takes nothing")
+        for seed, (name, state, kinds) in enumerate(chosen)
+    ]
 
 
 async def faults(broken: Patch) -> list[str]:
     """What is seen of it: by the books, or by the clients already."""
     last = [Plan("drained", DRAINED, STATES[state], (), "", 7) for state in ("quiet", "held", "late")]
-    with patch.multiple(world, SETTLE=0.7, LINGER=0.2, PHASES=SHORT), broken:
+    with patch.multiple(world, SETTLE=0.7, LINGER=0.8, PHASES=SHORT), broken:
         try:
             return (await gather(plans(), last, Random(1))).faults()
         except ExceptionGroup as group:

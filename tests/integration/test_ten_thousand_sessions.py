@@ -17,7 +17,6 @@ import uvloop
 from dataplane.realtime.endings import ENDINGS
 from tests.integration.lives import mutants
 from tests.integration.lives.crowd import Crowd, mixed
-from tests.integration.unmeasured import unmeasured
 
 SESSIONS = int(os.environ.get("TIDEGATE_SESSIONS", "10000"))
 SHARDS = 4
@@ -27,7 +26,7 @@ which timers are left."""
 
 def held(seed: int, count: int) -> Crowd:
     loop = uvloop.new_event_loop if seed % 2 else asyncio.new_event_loop
-    with unmeasured(), asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(mixed(seed, count))
 
 
@@ -53,6 +52,5 @@ def test_whatever_is_broken_is_found(part: str) -> None:
         broken = [*mutants.of_instruments(), *mutants.of_calls(calls)]
     else:
         broken = [*mutants.of_endings(calls), *mutants.of_turns(calls)]
-    with unmeasured():
-        assert crowd.survives(lambda same, _: same)
-        assert [name for name, each in broken if crowd.survives(each)] == []
+    assert crowd.survives(lambda same, _: same)
+    assert [name for name, each in broken if crowd.survives(each)] == []

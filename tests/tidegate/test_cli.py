@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.tidegate.processes import run
+from tests.tidegate import files
+from tests.tidegate.processes import PATIENCE_S, environment, run
 from tidegate import cli
 
 COMMANDS = ("serve", "validate", "explain", "simulate", "demo", "talk", "crds")
@@ -116,3 +120,46 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, out, _ = call(capsys, "validate", "-f", str(tmp_path / "none.yaml"))
     assert code == 1
     assert f"{tmp_path / 'none.yaml'}: cannot be read: No such file" in out
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_standard_stream_that_is_closed(tmp_path: Path, closed: str) -> None:
+    """Its number goes to the null device: a socket there would be sent whatever is printed."""
+    numbers = tmp_path / "numbers"
+    program = (
+        "import os, pathlib, sys\n"
+        "from tidegate import cli\n"
+        "try: cli.main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "print('said'), print('said', file=sys.stderr), sys.stdin.read()\n"
+        f"pathlib.Path({str(numbers)!r}).write_text(' '.join(str(os.fstat(n).st_rdev) for n in range(3)))"
+    )
+    command = ("sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    null = str(Path(os.devnull).stat().st_rdev)
+    shut = [int(part[0]) for part in closed.split()]
+    assert all(numbers.read_text().split()[number] == null for number in shut)
+    assert ("said" in done.stdout) == (1 not in shut)
+
+
+async def test_a_gateway_serves_on_without_stdout(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        admin = f"127.0.0.1:{free.getsockname()[1]}"
+    serve = f'exec "$0" -m tidegate serve -f {path} --listen 127.0.0.1:0 --admin {admin} 1>&-'
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", serve, sys.executable, env=environment(**files.ENVIRONMENT), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while (await run("sessions", "--admin", admin)).code:
+                assert process.returncode is None
+            process.terminate()
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, said) == (0, b"")

@@ -151,6 +151,26 @@ async def test_a_second_signal_ends_the_waiting(tmp_path: Path, simulator: Simul
         assert await process.ended() == 0
 
 
+async def test_a_key_that_is_revoked_meanwhile_opens_nothing(tmp_path: Path, simulator: Simulator) -> None:
+    async with serving(tmp_path, simulator, "--drain-lame-duck", "1h") as (process, url, _):
+        path = tmp_path / "voice.yaml"
+        path.write_text(files.voice(simulator.url, files.KEYS))
+        await process.until("reloaded")
+        async with client.session(url, files.CALLER_KEY) as session:
+            process.signal(signal.SIGTERM)
+            await process.until("lame duck")
+            path.write_text(files.voice(simulator.url, files.KEYS.replace("${CALLER_KEY}", "another-key-5d0c71")))
+            await process.until("reloaded")
+            with pytest.raises(Stop, match="401"):
+                async with client.session(url, files.CALLER_KEY):
+                    pass
+            await ask(session)
+            await until(session, "response.done")
+            process.signal(signal.SIGTERM)
+            await to_the_end(session)
+        assert await process.ended() == 0
+
+
 async def test_nothing_to_wait_for(tmp_path: Path, simulator: Simulator) -> None:
     """On loopback no load balancer has to notice; with no session and no scrape it is over at once."""
     async with serving(tmp_path, simulator) as (process, _, _):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import ssl
@@ -160,7 +161,9 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, simulator: Simula
             await process.until("stopping")
             process.signal(signal.SIGINT)
             assert await process.ended() == 0
-        assert "Traceback" not in process.output
+        assert re.search(r"session id=.*turns=1", process.output), "it is dropped, and accounted for all the same"
+        assert "reason=draining initiator=gateway" in process.output
+        assert "[error" not in process.output
         with socket.socket() as probe:
             assert probe.connect_ex((host, int(port))) != 0
 
@@ -187,6 +190,27 @@ async def test_files_that_cannot_be_read_end_with_1(tmp_path: Path) -> None:
     assert "these files cannot be served:" in done.err
     assert f"{path}:16:1: " in done.err
     assert "Traceback" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("sink", "why"),
+    [
+        ("ftp://x/", "write http://HOST:PORT/PATH or https://HOST/PATH"),
+        ("127.0.0.1:9000", "write http://HOST:PORT/PATH"),
+        ("http://127.0.0.1:99999/", "write a number from 1 to 65535"),
+        ("http://127.0.0.1:0/", "write a number from 1 to 65535"),
+        ("http://two words/", "it holds blanks"),
+        ("http://user:S3CRET@127.0.0.1/", "holds credentials"),
+    ],
+)
+async def test_a_usage_sink_that_is_none_ends_with_2(tmp_path: Path, sink: str, why: str) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    done = await run("serve", "-f", str(path), *FREE, "--usage-sink", sink, **files.ENVIRONMENT)
+    assert done.code == 2
+    assert done.err.startswith("tidegate: --usage-sink: The address of the usage sink ")
+    assert why in done.err
+    assert "S3CRET" not in done.err
 
 
 def has_ipv6() -> bool:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from simulator.server import Simulator
 from tests.tidegate import files
@@ -14,6 +17,7 @@ from tests.tidegate.processes import run, running
 from tidegate import client
 from tidegate.client import Client, Closed
 
+TOKEN = "admin-token-7f3a90"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
@@ -94,6 +98,61 @@ async def test_what_cannot_be_ended(tmp_path: Path, simulator: Simulator) -> Non
             misused = await run("sessions", *wrong, "--admin", admin)
             assert misused.code == 2
             assert "say --all" in misused.err
+
+
+async def test_from_another_machine_with_the_token_alone(tmp_path: Path) -> None:
+    """This machine by its name: whoever says a name may be a page in a browser, and is taken for a stranger."""
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:
+        pytest.skip("this machine does not know its own name")
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    options = ("serve", "-f", str(path), "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0")
+    async with running(*options, **files.ENVIRONMENT) as process:
+        admin = f"{socket.gethostname()}:{(await process.until(r'admin http://.*:([0-9]+)'))[1]}"
+        closed = await run("sessions", "--admin", admin, TIDEGATE_ADMIN_TOKEN=TOKEN)
+        assert closed.code == 1
+        assert f"{admin} answered 403 (" in closed.err
+        assert "set TIDEGATE_ADMIN_TOKEN in the gateway's environment" in closed.err
+    async with running(*options, TIDEGATE_ADMIN_TOKEN=f"{TOKEN}\n", **files.ENVIRONMENT) as process:
+        admin = f"{socket.gethostname()}:{(await process.until(r'admin http://.*:([0-9]+)'))[1]}"
+        without = await run("sessions", "--admin", admin)
+        other = await run("sessions", "--admin", admin, TIDEGATE_ADMIN_TOKEN=TOKEN[:-1])
+        assert (without.code, other.code) == (1, 1)
+        assert "Set TIDEGATE_ADMIN_TOKEN to it here as well." in without.err
+        assert "The TIDEGATE_ADMIN_TOKEN that is set here is another." in other.err
+        shown = await run("sessions", "--admin", admin, TIDEGATE_ADMIN_TOKEN=TOKEN)
+        assert (shown.code, shown.out) == (0, "No session is open.\n")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+        assert TOKEN[:-1] not in process.output + without.err + other.err
+
+
+@pytest.mark.parametrize("command", [("serve", "-f", "none.yaml"), ("sessions",)])
+async def test_a_token_that_cannot_be_sent(command: tuple[str, ...]) -> None:
+    wrong = await run(*command, TIDEGATE_ADMIN_TOKEN="two words")
+    assert wrong.code == 2
+    assert "TIDEGATE_ADMIN_TOKEN holds characters that no token may hold" in wrong.err
+    assert "two words" not in wrong.err
+
+
+async def test_a_session_that_ends_meanwhile_is_over() -> None:
+    """It was listed, and is gone when it is its turn."""
+    answers = {("GET", "/sessions"): 200, ("DELETE", "/sessions/a1"): 404, ("DELETE", "/sessions/b2"): 202}
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        listed = [{"id": name, "route": "r", "model": "m", "seconds": 1.0, "turns": 0} for name in ("a1", "b2")]
+        return web.json_response({"sessions": listed}, status=answers[request.method, request.path])
+
+    server = web.ServerRunner(web.Server(answer))
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    try:
+        done = await run("sessions", "end", "--all", "--admin", f"127.0.0.1:{server.addresses[0][1]}")
+    finally:
+        await server.cleanup()
+    assert (done.code, done.out) == (0, "a1 is over already.\nb2 is told to end.\n")
 
 
 async def test_no_gateway_there(tmp_path: Path, simulator: Simulator) -> None:

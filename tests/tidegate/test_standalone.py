@@ -156,13 +156,60 @@ async def test_a_table_is_made_ready_beside_the_loop(tmp_path: Path, monkeypatch
         assert threading.get_ident() not in threads
 
 
-async def test_files_that_were_emptied_serve_nothing_and_it_is_said(
+async def test_a_file_of_0_bytes_is_taken_as_being_written(
     tmp_path: Path, simulator: Simulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Shells empty a file before they write it (`> voice.yaml`)."""
     path = tmp_path / "voice.yaml"
     path.write_text(files.voice(simulator.url))
     async with serving(path) as served:
         path.write_text("")
         await served.reload()
+        await served.reload()
+        assert await ask(served) == 200
+        path.write_text(files.voice(simulator.url))
+        await served.reload()
+    out = "".join(capfd.readouterr())
+    assert f"{path}: is empty, as if it were just being written; to stop serving what it held, leave only a com" in out
+    assert out.count("] reloaded ") == 1, "that it is served again is said, although nothing has changed"
+
+
+async def test_a_folder_without_files_is_taken_as_being_written(
+    tmp_path: Path, simulator: Simulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "voice.yaml").write_text(files.voice(simulator.url))
+    (tmp_path / "keys.yaml").write_text(files.KEYS)
+    async with serving(tmp_path) as served:
+        (tmp_path / "keys.yaml").unlink()
+        await served.reload()
+        assert await ask(served) == 200, "one that is gone, beside others, was removed"
+        (tmp_path / "voice.yaml").unlink()
+        await served.reload()
+        assert await ask(served) == 200
+        (tmp_path / "none.yaml").write_text("# nothing\n")
+        await served.reload()
+        assert await ask(served) == 404
+    assert f"{tmp_path}: has no *.yaml, *.yml, *.json file any more, as if it were" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("left", ["# nothing\n", "\n", "---\n"])
+async def test_a_file_that_holds_nothing_any_more_serves_nothing_and_it_is_said(
+    tmp_path: Path, simulator: Simulator, capfd: pytest.CaptureFixture[str], left: str
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as served:
+        path.write_text(left)
+        await served.reload()
         assert await ask(served) == 404
     assert "nothing is served" in "".join(capfd.readouterr())
+
+
+async def test_an_empty_file_to_begin_with_is_no_error(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text("")
+    async with serving(path) as served:
+        assert await ask(served) == 404
+        path.write_text(files.voice(simulator.url))
+        await served.reload()
+        assert await ask(served) == 200

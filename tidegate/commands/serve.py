@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,12 +11,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import structlog
-from pydantic import SecretStr
 
 from dataplane.metering.instruments import Generations
 from dataplane.process import logs
 from dataplane.process.drain import AT_ONCE, Drain
-from tidegate import __version__, addresses, banner, durations, running, standalone
+from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
 from tidegate.standalone import NotLoaded, Standalone
@@ -51,7 +49,7 @@ def run(options: Options) -> None:
     logs.configure(options.log_format)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
     running.raise_open_files()
-    # A third signal cancels the end that the first began and the second hurried.
+    # A third signal cancels the end that the first began and the second hurried: it cuts off what is left.
     with suppress(asyncio.CancelledError):
         running.run(_serve(chosen, options.log_format))
 
@@ -69,7 +67,8 @@ def _understood(options: Options) -> standalone.Options:
         max_sessions=options.max_sessions,
         drain=_drain(options, listen),
         usage_sink=options.usage_sink,
-        usage_sink_token=_secret("TIDEGATE_USAGE_SINK_TOKEN"),
+        usage_sink_token=environment.secret("TIDEGATE_USAGE_SINK_TOKEN"),
+        admin_token=environment.secret(environment.ADMIN_TOKEN),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
     )
 
@@ -84,11 +83,6 @@ def _drain(options: Options, listen: Address) -> Drain:
         linger=durations.parse(options.drain_linger or f"{usual.linger:.0f}s", "--drain-linger"),
     )
     return replace(phases, closing=min(phases.closing, phases.patience))
-
-
-def _secret(variable: str) -> SecretStr | None:
-    value = os.environ.get(variable)
-    return SecretStr(value) if value else None
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -111,10 +105,12 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
         await signals.stopped()
     finally:
         log.info("stopping", sessions=len(served.gateway.sessions()))
-        for task in background:
-            task.cancel()
-        await served.stop(signals.hurry)
-        log.info("stopped")
+        try:
+            await served.stop(signals.hurry)  # files are read meanwhile: a key that is revoked is of no use any more
+        finally:
+            for task in background:
+                task.cancel()
+            log.info("stopped")
 
 
 async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> None:

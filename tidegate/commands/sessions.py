@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import typer
+from pydantic import SecretStr
 
-from tidegate import addresses
+from tidegate import addresses, environment
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
 
 PATIENCE_S: Final = 10.0
+NONE: Final = "No session is open."
 
 Session = Mapping[str, object]
 
@@ -26,21 +28,23 @@ def show(admin: str, *, as_json: bool) -> Exit:
     elif found:
         typer.echo("\n".join(_columns(found)))
     else:
-        typer.echo("No session is open.")
+        typer.echo(NONE)
     return Exit.OK
 
 
 def end(admin: str, names: Sequence[str], *, everyone: bool) -> Exit:
-    """End sessions, named by the beginning of their ids or all. FAILED where one is not there. Raises Stop."""
+    """End sessions, named by the beginning of their ids or all. One that ends by itself meanwhile is over, which is
+    what was wanted. Raises Stop."""
     if everyone == bool(names) or not all(names):
         raise Stop(Exit.USAGE, "name the sessions to end, or say --all; `tidegate sessions` lists them.")
     address = addresses.parse(admin, "--admin")
     known = [str(session["id"]) for session in _sessions(address)]
     chosen = known if everyone else [_the_one(name, known) for name in names]
-    gone = [name for name in dict.fromkeys(chosen) if not _ended(address, name)]
-    for name in gone:
-        typer.echo(f"{name} is over already.", err=True)
-    return Exit.FAILED if gone else Exit.OK
+    for name in dict.fromkeys(chosen):
+        typer.echo(f"{name} {'is told to end' if _ended(address, name) else 'is over already'}.")
+    if not chosen:
+        typer.echo(NONE)
+    return Exit.OK
 
 
 def _the_one(name: str, known: Sequence[str]) -> str:
@@ -53,9 +57,10 @@ def _the_one(name: str, known: Sequence[str]) -> str:
 
 
 def _ended(address: Address, name: str) -> bool:
-    status, _ = _ask(address, "DELETE", f"/sessions/{name}")
-    if status == http.client.ACCEPTED:
-        typer.echo(f"{name} is told to end.")
+    """Have a session end; False if it is over."""
+    status, body = _ask(address, "DELETE", f"/sessions/{name}")
+    if status not in (http.client.ACCEPTED, http.client.NOT_FOUND):
+        raise _refused(address, status, body)
     return status == http.client.ACCEPTED
 
 
@@ -63,7 +68,7 @@ def _sessions(address: Address) -> list[Session]:
     status, body = _ask(address, "GET", "/sessions")
     found = body.get("sessions")
     if status != http.client.OK or not isinstance(found, list) or not all(map(_is_session, found)):
-        raise _stranger(address, status, body)
+        raise _refused(address, status, body)
     return sorted(found, key=lambda session: -float(session["seconds"]))
 
 
@@ -73,9 +78,10 @@ def _is_session(found: object) -> bool:
 
 def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, object]]:
     """Status and JSON of the admin port's answer; no JSON: nothing. Raises Stop."""
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if (token := _token()) else {}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_S)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -94,13 +100,24 @@ def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, ob
     return response.status, said if isinstance(said, dict) else {}
 
 
-def _stranger(address: Address, status: int, body: Mapping[str, object]) -> Stop:
+def _token() -> SecretStr | None:
+    return environment.secret(environment.ADMIN_TOKEN)
+
+
+def _refused(address: Address, status: int, body: Mapping[str, object]) -> Stop:
     error = body.get("error")
     why = error.get("message") if isinstance(error, dict) else None
-    return Stop(
-        Exit.CANNOT_START,
-        f"{address} answered {status}{f' ({why})' if why else ''}. Is it the admin port of a gateway?",
-    )
+    said = f"{address} answered {status}{f' ({why})' if why else ''}."
+    if status == http.client.UNAUTHORIZED:
+        token = (
+            f"The {environment.ADMIN_TOKEN} that is set here is another."
+            if _token()
+            else (f"Set {environment.ADMIN_TOKEN} to it here as well.")
+        )
+        return Stop(Exit.FAILED, f"{said} {token}")
+    if status == http.client.FORBIDDEN:
+        return Stop(Exit.FAILED, said)
+    return Stop(Exit.CANNOT_START, f"{said} Is it the admin port of a gateway?")
 
 
 _HEADINGS: Final = ("ID", "ROUTE", "MODEL", "CALLER", "AGE", "TURNS", "INPUT", "OUTPUT", "USD", "STATE")

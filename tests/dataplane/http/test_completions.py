@@ -13,6 +13,7 @@ from yarl import URL
 from dataplane.server import Limits
 from dataplane.table import Model, Price, Target, Timeouts
 from simulator.server import Simulator
+from tests.dataplane.realtime.wires import until
 from tests.dataplane.rig import ASK, BEARER, UPSTREAM_KEY, Rig, backend, provider, running, table
 from tests.dataplane.upstream import upstream_of
 
@@ -264,3 +265,26 @@ async def test_upstream_connections_are_reused(rig: Rig, upstream: Simulator, cl
         async with client.post(rig.url + CHAT, json=ASK, headers=BEARER) as response:
             await response.read()
     assert upstream.connections == 1
+
+
+async def test_unfinished_bodies_share_a_room(rig: Rig) -> None:
+    """Who holds most of it is refused with what comes next; the others are served."""
+    room, last = rig.gateway._room, orjson.dumps(ASK)
+    room.size, room.fit = 100_000, lambda memory: None  # type: ignore[method-assign]
+    small, large = [await _unfinished(rig, b" " * size, last) for size in (30_000, 60_000)]
+    await until(lambda: room.held == 90_000, "both are held")
+    late = await _unfinished(rig, b" " * 20_000, last)
+    await until(lambda: room.held == 50_000, "the largest let go")
+    for (reader, writer), status in ((large, b"503"), (small, b"200"), (late, b"200")):
+        writer.write(last)
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+    await until(lambda: room.held == 0, "nothing is held")
+
+
+async def _unfinished(rig: Rig, body: bytes, last: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A completion that has been asked for, but for the last of the body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.gateway.port)
+    fields = f"Authorization: {BEARER['Authorization']}\r\nContent-Length: {len(body) + len(last)}"
+    writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode() + body)
+    return reader, writer

@@ -11,6 +11,7 @@ from aiohttp import web
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, refuse
 from dataplane.http.port import Port
+from dataplane.process.files import Files
 from dataplane.services import Limits
 from tests.dataplane.realtime.wires import until
 
@@ -41,7 +42,7 @@ async def test_what_is_cancelled_writes_down_what_it_used() -> None:
             await asyncio.sleep(0.05)
             noted.append("so much")
 
-    port = Port(serve, Limits(), lambda _: None)
+    port = Port(serve, Limits(), Files(), lambda _: None)
     async with asked(port) as reader:
         await until(lambda: port.requests, "the request is under way")
         await port.stop(0.01)
@@ -57,7 +58,7 @@ async def test_an_answer_of_the_last_moment_closes_its_connection() -> None:
         await go_on.wait()
         return await refuse(request, Limits(), Refusal("shutting_down", "Too late."), "id")
 
-    port = Port(serve, Limits(), lambda _: None)
+    port = Port(serve, Limits(), Files(), lambda _: None)
     async with asked(port) as reader:
         await until(lambda: port.requests, "the request is under way")
         stopping = asyncio.create_task(port.stop(10))
@@ -68,3 +69,25 @@ async def test_an_answer_of_the_last_moment_closes_its_connection() -> None:
     assert head.startswith(b"HTTP/1.1 503 Shutting down\r\n")
     assert b"connection: close" in head.lower()
     assert b'"shutting_down"' in body
+
+
+async def test_what_was_answered_is_sent_before_the_port_is_closed() -> None:
+    """The client is slow to take it: the end of the process would cut it off."""
+    said, answered = b"x" * 32_000_000, asyncio.Event()
+
+    async def serve(request: web.BaseRequest) -> Answer:
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(said)
+        answered.set()
+        return Answer(200)
+
+    port = Port(serve, Limits(), Files(), lambda _: None)
+    async with asked(port) as reader:
+        await answered.wait()
+        await port.stop(0.01)
+        closed = asyncio.create_task(port.closed())
+        await asyncio.sleep(0)
+        assert not closed.done()
+        assert len(await reader.read()) == len(said)
+        await asyncio.wait_for(closed, 5)

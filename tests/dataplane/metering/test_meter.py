@@ -15,6 +15,7 @@ from dataplane import table
 from dataplane.metering import instruments as names
 from dataplane.metering.instruments import LABEL_SETS, OVERFLOW, Counter, Definition, Histogram, Labels
 from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
+from dataplane.realtime import endings
 from tests.dataplane.metering.cases import (
     SPOKEN,
     ended_session,
@@ -283,11 +284,39 @@ def test_the_process() -> None:
     assert i.sessions_capacity.values == {}, "any number is no capacity of 0"
 
 
-def test_private_close_codes_of_clients_are_counted_by_the_thousand() -> None:
+def test_close_codes_that_peers_make_up_are_counted_by_the_thousand() -> None:
+    """Those that are registered, and ours, are counted each."""
+    meter, i, ledger = new_meter()
+    for initiator in ("client", "upstream", "gateway"):
+        for code in (1000, 1005, 1015, 3000, 3001, 3003, 3008, 4001, 4999):
+            meter.session_closed(replace(ended_session(), close_code=code, initiator=initiator))
+    found = {who: [labels[2] for labels in i.closes.values if labels[4] == who] for who in ("client", "upstream")}
+    told = ["1000", "1005", "1015", "3000", "3xxx", "3003", "3008", "4xxx"]
+    assert found == {"client": told, "upstream": told}
+    assert [labels[2] for labels in i.closes.values if labels[4] == "gateway" and labels[2] > "3008"] == [
+        "4001",
+        "4999",
+    ]
+    assert ledger.sessions[8].close_code == 4999, "the record has it as it was"
+
+
+def test_the_codes_of_all_endings_are_counted_each() -> None:
     meter, i, _ = new_meter()
-    for code, initiator in ((4123, "client"), (3000, "client"), (3000, "upstream"), (1008, "gateway")):
-        meter.session_closed(replace(ended_session(), close_code=code, initiator=initiator))
-    assert [labels[2] for labels in i.closes.values] == ["4xxx", "3xxx", "3000", "1008"]
+    for ending in endings.ENDINGS:
+        summary = replace(ended_session(), close_code=ending.code, reason=ending.label, initiator=ending.initiator)
+        meter.session_closed(summary)
+    assert {labels[2] for labels in i.closes.values} == {str(ending.code) for ending in endings.ENDINGS}
+
+
+def test_tunnels_are_counted_while_they_are_open() -> None:
+    meter, i, _ = new_meter()
+    meter.tunnel_opened("r", "b")
+    meter.tunnel_opened("r", "b")
+    meter.tunnel_closed("r", "b")
+    meter.traffic("r", "b", "client", 10, 20, 0)
+    assert i.tunnels_active.values == {("r", "b"): 1}
+    assert i.io.values == {("r", "b", "client", "received"): 10, ("r", "b", "client", "sent"): 20}
+    assert i.messages.values == {}, "nobody saw one"
 
 
 def test_requests_and_what_could_not_be_metered() -> None:

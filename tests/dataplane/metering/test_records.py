@@ -14,8 +14,9 @@ import orjson
 import pytest
 
 from dataplane.metering.batches import Bounds, Reason
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.prices import Cost, PriceSource, PriceStatus
-from dataplane.metering.records import FanOut, Record, rfc3339, session_record, turn_record
+from dataplane.metering.records import FanOut, Log, Record, rfc3339, session_record, turn_record
 from dataplane.metering.sink import TIMEOUT
 from dataplane.metering.usage import Operation, Status, Tokens
 from tests.dataplane.metering.cases import HEARD, NOW, SPOKEN, cut_session, ended_session, estimated_turn, spoken_turn
@@ -209,3 +210,14 @@ def test_the_page_says_what_the_sink_does() -> None:
         f"within {TIMEOUT:g} seconds",
     ):
         assert said in " ".join(text.split())
+
+
+def test_what_may_be_lost_is_0_from_the_beginning() -> None:
+    """Prometheus' `rate` sees no increase in a series that begins above 0: an alert would miss the first loss."""
+    instruments = Instruments()
+    Log(instruments)
+    assert instruments.usage_records.values == {
+        ("log", "delivered", ""): 0,
+        ("log", "dropped", "queue_full"): 0,
+        ("log", "dropped", "failed"): 0,
+    }

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from dataplane.metering.batches import Bounds
+from dataplane.metering.batches import Bounds, Reason
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
@@ -96,6 +96,8 @@ async def test_a_batch_as_the_receiver_sees_it() -> None:
     assert got.headers["Authorization"] == f"Bearer {TOKEN}"
     assert got.headers["Idempotency-Key"].strip('"').isalnum()
     assert rig.counted == {("delivered", ""): 3}
+    dropped = {reason for _, result, reason in rig.instruments.usage_records.values if result == "dropped"}
+    assert dropped == set(get_args(Reason)), "0, and there from the beginning"
     assert rig.retries == {}
 
 

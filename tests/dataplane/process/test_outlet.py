@@ -23,7 +23,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
-        self.errors: list[OSError] = []
+        self.errors: list[OSError | MemoryError] = []
         self.at_most: list[int] = []
         self.entered = threading.Event()
         self.open = threading.Event()
@@ -120,6 +120,32 @@ def test_a_full_disk_costs_what_it_did_not_take_and_tears_no_other_line(stream: 
     assert outlet.flush(PATIENCE_S)
     assert stream.text == b"first\nwhole\nha\nafter\n"
     assert losses == [2]
+
+
+def test_a_lack_of_memory_costs_the_lines_that_were_written_then(stream: Stream) -> None:
+    outlet, losses = outlet_to(stream)
+    told: Told = []
+    stream.errors = [MemoryError()]
+    outlet.write(b"one\n", teller(told))
+    assert outlet.flush(PATIENCE_S)
+    outlet.write(b"two\n", teller(told))
+    assert outlet.flush(PATIENCE_S)
+    assert (stream.text, told) == (b"two\n", [("failed", 1), (None, 1)])
+    assert losses == [1]
+
+
+def test_lines_wait_until_there_is_room_for_a_thread(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    outlet, _ = outlet_to(stream)
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_room)
+        outlet.write(b"one\n")
+        assert not outlet.flush(0), "it waits, and is not written"
+    outlet.write(b"two\n")
+    assert outlet.flush(PATIENCE_S)
+    assert stream.text == b"one\ntwo\n"
 
 
 def test_a_reader_that_is_gone_costs_every_line_and_nothing_else() -> None:

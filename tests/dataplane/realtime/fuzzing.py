@@ -456,7 +456,7 @@ def fuzz_relay(data: bytes) -> None:
     whole, pieces, late = Run(terms, reads), Run(terms, reads), Run(terms, reads, late=True)
     for step in todo:
         whole.do(step, [step.data] if isinstance(step, Say) else [])
-    with patch.object(gate, "AT_ONCE", at_once):
+    with patch.object(gate, "WORK", at_once):
         for step in todo:
             pieces.do(step, cut(step.data, rand) if isinstance(step, Say) else [])
             late.do(step, [step.data] if isinstance(step, Say) else [])

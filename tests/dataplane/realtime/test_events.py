@@ -96,3 +96,15 @@ def test_whatever_depth_is_parsed_is_written_or_refused() -> None:
         except BadEvent as error:
             why.add(str(error))
     assert why == {"nested too deeply"}
+
+
+@pytest.mark.parametrize(
+    ("part", "counts"), [(b"1,", 1), (b"{},", 2), (b"[],", 2)], ids=["numbers", "objects", "lists"]
+)
+def test_an_event_of_very_many_parts_is_not_parsed(part: bytes, counts: int) -> None:
+    """Its size alone says little: a long string is as large, and costs nothing."""
+    many = b'{"x":[' + part * (events.MAX_PARTS // counts - 2) + b"1]}"
+    assert len(events.parse(many)) == 1
+    with pytest.raises(events.BadEvent, match="commas and brackets"):
+        events.parse(many.replace(b"[", b"[" + part * 3, 1))
+    assert len(events.parse(b'{"x":"' + b"A" * len(many) + b'"}')) == 1

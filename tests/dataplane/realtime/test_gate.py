@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dataplane.dialects.openai import AUDIO
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, TAIL
-from dataplane.realtime.gate import AT_ONCE, HOLD, SNIFF, Gate
+from dataplane.realtime.gate import HOLD, PIECE, SNIFF, WORK, Gate
 from dataplane.realtime.steps import KEEP, Breach, Control, Step, Verdict
 
 MAX = 200_000
@@ -597,11 +597,23 @@ def test_messages_are_as_cheap_in_one_read_as_in_many(monkeypatch: pytest.Monkey
 
 def test_small_frames_are_decided_some_at_a_time() -> None:
     """Between two times others have their turn. What comes meanwhile is judged in its order."""
-    judge, payloads = Judge(), [b'{"n":%d}' % n for n in range(2 * AT_ONCE + 3)]
+    judge, payloads = Judge(), [b'{"n":%d}' % n for n in range(2 * WORK + 3)]
     gate, wires = client_gate(judge), [Piece(TEXT, payload, key=b"mask").wire() for payload in payloads]
     sizes = []
     for data in (b"".join(wires[:-1]), wires[-1], b""):
         list(gate.feed(data))
         sizes.append((len(judge.asked), gate.behind))
-    assert sizes == [(AT_ONCE, True), (2 * AT_ONCE, True), (2 * AT_ONCE + 3, False)]
+    assert sizes == [(WORK, True), (2 * WORK, True), (2 * WORK + 3, False)]
     assert [payload for payload, _ in judge.asked] == payloads
+
+
+def test_large_frames_count_for_more() -> None:
+    """What it costs to judge them grows with their size."""
+    judge, size = Judge(), PIECE * WORK // 4
+    gate, wires = client_gate(judge), [Piece(TEXT, b"[" * size, key=b"mask").wire()] * 10
+    judged = []
+    for data in (b"".join(wires), b"", b""):
+        list(gate.feed(data))
+        judged.append(len(judge.asked))
+    assert judged == [4, 8, 10]
+    assert not gate.behind

@@ -19,6 +19,7 @@ from dataplane.realtime import frames
 from dataplane.realtime.endings import OPERATOR, UPSTREAM_LOST
 from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import Verdict
 from dataplane.table import SessionLimits
 from simulator.server import Simulator
 from tests.dataplane.realtime.wires import MASK, PATH, ask, calm, close_frame, gateway, pair, until
@@ -205,6 +206,31 @@ async def test_a_fault_ends_its_session_alone(upstream: Simulator, monkeypatch: 
         assert [line["event"] for line in logged] == ["session failed"] * 2
     assert sorted(ended.reason for ended in rig.meter.closed) == ["client_closed", "internal_error", "internal_error"]
     assert upstream.sessions == 0
+
+
+async def test_a_fault_takes_nothing_back() -> None:
+    """It comes with the second message of one read: the first is counted."""
+    done = b'{"type":"response.done","response":{"id":"r1","status":"completed","usage":{"input_tokens":7}}}'
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        gate = it.live().relay._upstream_gate
+        read = gate._read
+        assert read is not None
+
+        def faulty(payload: bytes, *, binary: bool) -> Verdict:
+            if b"response.done" not in payload:
+                raise RuntimeError("a fault of ours")
+            return read(payload, binary=binary)
+
+        gate._read = faulty
+        wires = (frames.frame(frames.TEXT, done), frames.frame(frames.PING, b""), frames.frame(frames.TEXT, b"{}"))
+        with capture_logs():
+            far.write(b"".join(wires))
+            assert (await client.closed())[0] == 1011
+        client.reset()
+        far.reset()
+    assert [turn.response_id for turn in it.rig.meter.turns] == ["r1"]
+    assert [(each.reason, each.turns, each.tokens.input) for each in it.rig.meter.closed] == [("internal_error", 1, 7)]
 
 
 async def test_a_fault_before_the_101_is_an_answer(upstream: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

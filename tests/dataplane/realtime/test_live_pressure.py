@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from dataplane.realtime import endings, frames, relay
-from dataplane.realtime.gate import AT_ONCE
+from dataplane.realtime.gate import WORK
 from dataplane.realtime.legs import HIGH_WATER, Leg
 from dataplane.realtime.live import LAST
 from dataplane.realtime.steps import Verdict
@@ -24,7 +24,7 @@ from tests.dataplane.realtime.wires import CREATED, Pair, Peer, Tls, calm, dial,
 
 READ = 256 * 1024
 """What one read of a transport may bring."""
-ANSWERS = 2 * HIGH_WATER + AT_ONCE * 1024
+ANSWERS = 2 * HIGH_WATER + WORK * 1024
 """What our answers to a client may take up while it does not read them."""
 TOTAL = 8 * 1024 * 1024
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -264,7 +264,7 @@ def test_who_floods_small_events_does_not_keep_others_waiting(
             fast.write(b"".join(frames.frame(frames.TEXT, each, fast.key) for each in said))
             assert await collected(slow, count) == said
             assert sum(judged) == count
-            assert max(judged) <= 2 * AT_ONCE  # a read, and the rest of one before
+            assert max(judged) <= 2 * WORK  # a read, and the rest of one before
             client.reset()
             far.reset()
 

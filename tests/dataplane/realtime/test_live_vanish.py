@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import uvloop
 
 from dataplane.realtime import frames
 from dataplane.realtime.endings import UPSTREAM_LOST
 from dataplane.server import Limits
+from tests.dataplane.certificates import certificate
 from tests.dataplane.realtime.wires import (
     CREATED,
     MASK,
     Pair,
     Peer,
+    Tls,
     calm,
     close_frame,
     dial,
@@ -355,3 +359,29 @@ async def test_stop_in_every_stage() -> None:
             assert (await client.closed())[0] == 1001
         for peer in (*waiting, *(far for _, far in sessions)):
             await peer.gone()
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_what_was_said_before_a_peer_left_is_heard(
+    loop: Callable[[], asyncio.AbstractEventLoop], secure: bool, side: str, tmp_path: Path
+) -> None:
+    """Much at once, Close and the end of the connection: it is judged some at a time, and all of it."""
+    count, said = 1000, b'{"type":"session.updated"}'
+
+    async def run() -> None:
+        both = certificate(tmp_path, "localhost") if secure else None
+        async with pair(tls=Tls(both, both)) as it, calm(it.rig):
+            client, far = await it.session()
+            fast, slow = (client, far) if side == "client" else (far, client)
+            fast.write(frames.frame(frames.TEXT, said, fast.key) * count + close_frame(4001, "bye", fast.key))
+            fast.writer.close()
+            for _ in range(count):
+                assert await slow.frame() == (frames.TEXT, said)
+            assert await slow.closed() == (4001, "bye")
+            slow.reset()
+        assert [(each.reason, each.close_code) for each in it.rig.meter.closed] == [(f"{side}_closed", 4001)]
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())

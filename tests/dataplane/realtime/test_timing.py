@@ -26,6 +26,17 @@ def test_the_last_time_that_the_user_fell_silent_counts() -> None:
     assert it.ended("r2") == Course(9.0, "voice", None)
 
 
+def test_who_cut_a_turn_off_is_known_of_those_that_are_under_way() -> None:
+    it = Timings()
+    it.began(1.0, "r1", "client", asked=0)
+    it.began(2.0, "r2", "client", asked=0)
+    it.interrupted("r1", "voice")
+    it.interrupted("nobody knows", "client")
+    assert it.ended("r1") == Course(1.0, "client", None, interrupted_by="voice")
+    assert it.ended("r2") == Course(2.0, "client", None)
+    assert it.ended("nobody knows") is None
+
+
 def test_a_turn_that_nobody_prompted_has_no_figure() -> None:
     it = Timings()
     it.began(5.0, "r1", "client", asked=0)

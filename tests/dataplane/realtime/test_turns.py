@@ -255,6 +255,13 @@ def test_what_was_asked_for_and_never_began_is_in_no_record_and_said_so() -> Non
     assert not any(isinstance(each, Metered) for each in effects)
 
 
+def test_an_answer_to_the_user_s_voice_that_never_began_is_said_too() -> None:
+    found = spoken(line())
+    found.effects.clear()
+    found.session.abandon()
+    assert [each for each in found.session.effects() if isinstance(each, Unmetered)] == [Unmetered("unanswered")]
+
+
 def test_a_turn_begins_once() -> None:
     assert line().begun("r1", "r1").done("r1").begun("r1", "").progress == [Began("r1", "voice")]
 

@@ -77,12 +77,14 @@ def test_all_three_signals_go_to_one_endpoint(collector: Collector) -> None:
 def lost(instruments: Instruments) -> dict[str, float]:
     """Of spans and of records, by result and reason."""
     spans = {"spans " + " ".join(labels).strip(): value for labels, value in instruments.spans.values.items()}
-    return spans | {" ".join(labels).strip(): value for labels, value in instruments.usage_records.values.items()}
+    every = spans | {" ".join(labels).strip(): value for labels, value in instruments.usage_records.values.items()}
+    return {outcome: items for outcome, items in every.items() if items}
 
 
 def test_what_arrives_is_counted(collector: Collector) -> None:
     instruments = Instruments()
     telemetry = Telemetry(instruments)
+    assert instruments.spans.values == {("delivered", ""): 0, ("dropped", "queue_full"): 0, ("dropped", "failed"): 0}
     busy(telemetry, turns=3)
     telemetry.shutdown()
     assert lost(instruments) == {"spans delivered": 2, "otlp delivered": 3}
@@ -174,6 +176,21 @@ def test_a_protocol_that_is_not_spoken_is_told(monkeypatch: pytest.MonkeyPatch, 
     busy(telemetry)
     telemetry.shutdown()
     assert {path for path, _ in collector.bodies} == {"/v1/logs"}
+
+
+@pytest.mark.parametrize("endpoint", ["htp:/x", "nonsense", "http://127.0.0.1:99999", "http://user:S3CRET@[::1"])
+def test_an_endpoint_that_is_none_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, endpoint: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
+    with capture_logs() as logs:
+        telemetry = Telemetry(Instruments())
+    assert [line["signal"] for line in logs] == ["traces"]
+    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in str(logs)
+    assert "S3CRET" not in str(logs)
+    busy(telemetry)
+    telemetry.shutdown()
+    assert {path for path, _ in collector.bodies} == {"/v1/metrics", "/v1/logs"}, "the others are not affected"
 
 
 @pytest.mark.parametrize(

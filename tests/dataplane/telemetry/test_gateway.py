@@ -218,6 +218,19 @@ async def test_a_spoken_turn_and_its_transcription_are_spans(collector: Collecto
     assert found["tidegate.session.id"] == attributes(heard.attributes)["tidegate.session.id"]
 
 
+async def test_a_turn_that_was_cut_off_says_by_whom(collector: Collector) -> None:
+    async with (
+        standing() as stand,
+        connect(stand.realtime(), additional_headers=rig.BEARER, max_size=None) as socket,
+    ):
+        talker = Talker(socket, Random(1))
+        await talker.text()
+        await talker.cancelled()
+        await talker.interrupted()
+    found = [attributes(span.attributes).get("tidegate.turn.interrupted_by") for span in turns(collector).values()]
+    assert found == [None, "client", "voice"]
+
+
 async def refused(stand: Stand, query: str) -> None:
     with pytest.raises(InvalidStatus):
         async with connect(stand.realtime(query), additional_headers=rig.BEARER):

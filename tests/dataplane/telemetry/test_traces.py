@@ -210,6 +210,16 @@ def test_how_a_turn_ended(telemetry: Telemetry, collector: Collector, status: st
     assert not [name for name in parts(span) if ".usage." in name or name == "tidegate.cost.usd"]
 
 
+@pytest.mark.parametrize("by", ["", "voice", "client"])
+def test_who_cut_a_turn_off(telemetry: Telemetry, collector: Collector, by: str) -> None:
+    cut = replace(spoken_turn(), status="cancelled")
+    telemetry.tracer.turn(cut, PRICE, replace(SPOKEN, interrupted_by=by))
+    telemetry.shutdown()
+    [span] = collector.spans()
+    assert parts(span).get("tidegate.turn.interrupted_by", "") == by
+    assert span.status.code == Status.STATUS_CODE_UNSET
+
+
 def test_seconds_that_are_billed_are_no_tokens(telemetry: Telemetry, collector: Collector) -> None:
     heard = replace(spoken_turn(), operation="transcription", request_model="whisper-1", tokens=Tokens(seconds=1.5))
     telemetry.tracer.turn(heard, PRICE, Timing(began=1001.5, ended=1004.0))

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from dataplane.errors import Refusal
+from dataplane.process.files import Files
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.connect import dial
 from tests.dataplane.certificates import certificate
@@ -24,7 +25,7 @@ PLAIN = ssl.create_default_context()
 
 async def refusal(url: str, addresses: AddressPolicy = LOCAL, tls: ssl.SSLContext = PLAIN) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        await dial(url, asyncio.Protocol, addresses=addresses, timeout=2, tls=tls)
+        await dial(url, asyncio.Protocol, addresses=addresses, files=Files(), timeout=2, tls=tls)
     return refused.value
 
 
@@ -47,7 +48,7 @@ async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> Non
     async with upstream_of(says(b"")) as url:
         ports = [int(each.rpartition(":")[2]) for each in (closed, url)]
         resolves_to(monkeypatch, ("10.0.0.1", 1), ("127.0.0.1", ports[0]), ("127.0.0.1", ports[1]))
-        transport, _ = await dial("ws://a.test", asyncio.Protocol, addresses=LOCAL, timeout=2, tls=PLAIN)
+        transport, _ = await dial("ws://a.test", asyncio.Protocol, addresses=LOCAL, files=Files(), timeout=2, tls=PLAIN)
         assert transport.get_extra_info("peername") == ("127.0.0.1", ports[1])
         transport.abort()
 
@@ -80,7 +81,7 @@ async def test_one_deadline_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
     with pytest.raises(Refusal) as refused:
-        await dial("http://127.0.0.1:9", asyncio.Protocol, addresses=LOCAL, timeout=0.05, tls=PLAIN)
+        await dial("http://127.0.0.1:9", asyncio.Protocol, addresses=LOCAL, files=Files(), timeout=0.05, tls=PLAIN)
     assert (refused.value.code, refused.value.status) == ("upstream_timeout", 504)
 
 
@@ -88,7 +89,9 @@ async def test_tls_is_checked_against_the_name(tmp_path: Path) -> None:
     server, client = certificate(tmp_path, "localhost")
     listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=server)
     port = listener.sockets[0].getsockname()[1]
-    transport, _ = await dial(f"wss://localhost:{port}", asyncio.Protocol, addresses=LOCAL, timeout=2, tls=client)
+    transport, _ = await dial(
+        f"wss://localhost:{port}", asyncio.Protocol, addresses=LOCAL, files=Files(), timeout=2, tls=client
+    )
     assert transport.get_extra_info("ssl_object") is not None
     transport.abort()
     for url, tls in ((f"wss://127.0.0.1:{port}", client), (f"wss://localhost:{port}", PLAIN)):
@@ -134,7 +137,7 @@ def test_cancelled_when_just_connected(make_loop: Callable[[], asyncio.AbstractE
             return made[-1]
 
         async with upstream_of(says(b"")) as url:
-            task = asyncio.create_task(dial(url, watched, addresses=LOCAL, timeout=5, tls=PLAIN))
+            task = asyncio.create_task(dial(url, watched, addresses=LOCAL, files=Files(), timeout=5, tls=PLAIN))
             with pytest.raises(asyncio.CancelledError):
                 await task
             async with asyncio.timeout(5):

@@ -105,12 +105,18 @@ async def fall_silent(life: Life) -> None:
     await life.line.gone()
 
 
+async def take_nothing(life: Life) -> None:
+    """By not reading any more, and nothing else."""
+    life.story.ends("client_stalled", 1001)
+    await life.over()
+
+
 async def stall(life: Life) -> None:
     """By not reading, while the upstream sends more than everybody on the way can hold; then it says no more."""
-    life.story.ends("client_stalled", 1008)
+    life.story.ends("client_stalled", 1001)
     await life.ask("deltas:80,delta-bytes:48000,freeze:8000,at-done")
     await life.event("response.output_audio.delta")
-    life.line.transport.pause_reading()
+    life.line.stop_reading()
     await life.host.forgotten(life.story.session)
-    life.line.transport.resume_reading()
+    life.line.read_on()
     await life.line.gone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,6 +29,7 @@ def key(name: str, labels: Mapping[str, str]) -> Key:
     return name, frozenset((k, v) for k, v in labels.items() if v and not (chat and k in UNSURE))
 
 
+@lru_cache(maxsize=4)
 def of_metrics(exposition: bytes) -> Book:
     """The book that a scrape is."""
     book = Book()

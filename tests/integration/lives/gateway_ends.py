@@ -10,9 +10,11 @@ FAULT = "fault-injected-here"
 
 
 async def _told(life: Life, kind: str, code: str) -> None:
+    if not life.attentive:
+        return await life.over()
     words: list[Event] = await life.last_words()
     assert [(word["type"], word["code"]) for word in words] == [(kind, code)], f"{life.story}: told {words}"
-    await life.over()
+    return await life.over()
 
 
 async def by_operator(life: Life) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, Protocol
 from urllib.parse import quote
+from weakref import WeakSet
 
 from tests.integration.lives.line import Event, Gone, Line, upgrade
 from tests.integration.lives.oracle import Place
@@ -18,6 +19,11 @@ Road = Literal["calm", "rough", "idle", "brief"]
 PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ("calm", "rough", "idle", "brief")}
 MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES}
 """The upstream's names; clients know them all as `voice`."""
+Manner = Literal["takes nothing", "sips", "reads on"]
+"""What a client does that had stopped to read, once its session ends: it goes on like that, or takes a little now and
+then, or everything again."""
+SIP = 0.2
+"""Seconds from one sip to the next: short enough not to stall."""
 INITIATORS = {"client": "client", "upstream": "upstream"}
 
 
@@ -38,6 +44,8 @@ class Story:
     code: int = 0
     told: bool = False
     """Must the provider have been heard out, so that none of its turns is an estimate for want of patience?"""
+    asked: int = 0
+    """Turns that the client asked for."""
     cancels: int = 0
     """Turns that the client cut off."""
     unreadable: int = 0
@@ -62,10 +70,23 @@ class Host(Protocol):
     @property
     def port(self) -> int: ...
 
+    @property
+    def lines(self) -> WeakSet[Line]:
+        """To be closed when all is over, however it went."""
+
     def end_session(self, session_id: str) -> bool: ...
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
+
+    def narrow(self, session_id: str) -> None:
+        """Let the kernel hold little of what the gateway sends to that session's client."""
+
+    async def read(self, session_id: str, messages: int) -> None:
+        """Wait until the gateway has read so many of the client's messages."""
+
+    async def full(self, session_id: str) -> None:
+        """Wait until more waits for that session's client than should."""
 
 
 @dataclass
@@ -77,6 +98,7 @@ class Life:
     story: Story
     pieces: bool = False
     """Does the client send its messages in fragments?"""
+    manner: Manner = "reads on"
     busy: bool = False
     """Is a turn under way? Then another must be out of band."""
     _line: Line | None = field(default=None, repr=False)
@@ -92,6 +114,7 @@ class Life:
         host = f"{self.story.road}.test"
         request = upgrade(host, path, key) if key else upgrade(host, path)
         self._line = await Line.open(self.host.port, request, window=window)
+        self.host.lines.add(self._line)
         self.story.status = await self.line.answered()
         if self.story.status != 101:
             error = (await self.line.body())["error"]
@@ -130,6 +153,7 @@ class Life:
         await self.send(json.dumps({"type": kind, **fields}))
 
     async def send(self, message: str) -> None:
+        self.story.asked += message.startswith('{"type": "response.create"')
         if self.pieces:
             size = len(message.encode())
             self.line.send_pieces(message, [self.rng.randrange(size + 1) for _ in range(self.rng.randint(1, 4))])
@@ -150,8 +174,21 @@ class Life:
                 return event
             assert event["type"] != "error", event
 
+    async def stop_reading(self) -> None:
+        """Take nothing more; returns when the gateway has noticed."""
+        self.line.stop_reading()
+        await self.host.full(self.story.session)
+        if self.manner == "sips":
+            self.line.stop_reading(SIP)
+
+    @property
+    def attentive(self) -> bool:
+        """Does it hear what it is told at the end?"""
+        return self.line.reads or self.manner == "reads on"
+
     async def last_words(self) -> list[Event]:
         """The error events that came before the end."""
+        self.line.read_on()
         words: list[Event] = []
         try:
             while True:
@@ -162,7 +199,13 @@ class Life:
             return words
 
     async def over(self) -> None:
-        """Read to the end; the Close frame must be the one that was meant."""
+        """Read to the end; the Close frame must be the one that was meant, if anybody hears it."""
+        if not self.attentive:
+            await self.host.forgotten(self.story.session)
+            self.line.read_on()
+            await self.line.gone()
+            return
+        self.line.read_on()
         code = await self.line.closed()
         assert code == self.story.code, f"{self.story}: closed with {code}"
         await self.line.gone()

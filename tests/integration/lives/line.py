@@ -18,6 +18,7 @@ from tests.dataplane import rig
 FIN, TEXT, BINARY, CLOSE, PING, PONG = 0x80, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = b"\x0f\xa1\x3c\x55"
 _RESET = struct.pack("ii", 1, 0)
+_ROOM = 1024 * 1024
 
 Event = dict[str, object]
 
@@ -78,6 +79,8 @@ class Line(asyncio.Protocol):
         self.said = 0
         """Messages that were sent."""
         self._said_close = False
+        self.reads = True
+        """Does it take what comes?"""
 
     @classmethod
     async def open(cls, port: int, request: bytes, *, window: int = 0) -> Line:
@@ -98,6 +101,8 @@ class Line(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        if not self.reads:  # a sip
+            self.transport.pause_reading()
         self._data += data
         if self.head:
             self.received += len(data)
@@ -112,6 +117,27 @@ class Line(asyncio.Protocol):
         self._wake()
 
     # -- reading -----------------------------------------------------------------------------------------------
+
+    def stop_reading(self, sip: float = 0.0) -> None:
+        """Take nothing more, or, every `sip` seconds, what one read takes."""
+        self.reads = False
+        if self.lost:
+            return
+        self.transport.pause_reading()
+        if sip:
+            asyncio.get_running_loop().call_later(sip, self._sip, sip)
+
+    def _sip(self, again: float) -> None:
+        if not (self.reads or self.lost):
+            self.transport.resume_reading()
+            asyncio.get_running_loop().call_later(again, self._sip, again)
+
+    def read_on(self) -> None:
+        """Take everything again, fast."""
+        if not (self.reads or self.lost):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+            self.transport.resume_reading()
+        self.reads = True
 
     def _read_head(self) -> bool:
         head, end, rest = bytes(self._data).partition(b"\r\n\r\n")

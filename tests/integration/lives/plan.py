@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.integration.lives import client_ends, gateway_ends, upstream_ends
-from tests.integration.lives.life import Host, Life, Road, Story
-from tests.integration.lives.states import STATES, State
+from tests.integration.lives.life import Host, Life, Manner, Road, Story
+from tests.integration.lives.states import STATES, WINDOW, State
 from tests.integration.talker import KINDS
 
-ALL, SILENT_ONES = tuple(STATES), ("quiet", "begun", "stuck", "never transcribed")
+UNREAD = ("unread", "unread close")
+"""States in which the client takes nothing any more."""
+ALL = tuple(state for state in STATES if state not in (*UNREAD, "unanswered"))
+MOST = (*ALL, "unread")
+EACH = (*ALL, *UNREAD, "unanswered")
+SILENT_ONES = ("quiet", "begun", "stuck", "never transcribed")
 UNHURRIED = ("quiet", "stuck", "never transcribed")
 """States in which nothing must come before some time is over."""
-LASTING = ("stuck", "never transcribed", "after")
+LASTING = ("stuck", "never transcribed", "after", "unanswered")
 """States in which the gateway waits for the upstream to the last moment."""
 TURNS: tuple[str, ...] = (*KINDS, "noise")
 WAYS: tuple[str, ...] = ("", "", "", "", "fragments:90", "drip:97", "ping:30", "no-close-reply", "transcript-late")
@@ -25,7 +30,7 @@ WAYS: tuple[str, ...] = ("", "", "", "", "fragments:90", "drip:97", "ping:30", "
 class End:
     run: Callable[[Life], Awaitable[None]]
     weight: int
-    states: tuple[str, ...] = ALL
+    states: tuple[str, ...] = EACH
     """In which it may come."""
     road: Road = "rough"
     url: str = ""
@@ -38,6 +43,8 @@ class End:
     before may be lost, and nobody can know."""
     window: int = 0
     """Bytes that the client takes while it does not read; 0: as the kernel has it."""
+    manners: tuple[Manner, ...] = ("takes nothing", "sips", "reads on")
+    """How a client may behave that had stopped to read. Who must not stall meanwhile sips."""
 
     @property
     def prompt(self) -> bool:
@@ -61,20 +68,21 @@ ENDS = {
     "client sends too much": End(client_ends.too_big, 3),
     "client sends too many fragments": End(client_ends.too_many_fragments, 3),
     "client sends ambiguous audio": End(client_ends.ambiguous, 3, patient=False),
-    "client falls silent": End(client_ends.fall_silent, 2),
-    "client stalls": End(client_ends.stall, 1, ("quiet",), patient=False, window=4096),
-    "upstream closes": End(upstream_ends.close, 10, patient=False),
-    "upstream is lost": End(upstream_ends.lose, 12, patient=False, hushed=True),
-    "upstream breaks the protocol": End(upstream_ends.break_protocol, 6, patient=False),
+    "client falls silent": End(client_ends.fall_silent, 2, ALL),
+    "client stalls": End(client_ends.stall, 1, ("quiet",), patient=False, window=WINDOW),
+    "client takes nothing": End(client_ends.take_nothing, 2, UNREAD, manners=("takes nothing",)),
+    "upstream closes": End(upstream_ends.close, 10, MOST, patient=False, manners=("reads on",)),
+    "upstream is lost": End(upstream_ends.lose, 12, ALL, patient=False, hushed=True),
+    "upstream breaks the protocol": End(upstream_ends.break_protocol, 6, MOST, patient=False, manners=("reads on",)),
     "upstream falls silent": End(upstream_ends.fall_silent, 2, SILENT_ONES, patient=False),
     "upstream stalls": End(upstream_ends.stall, 1, ("quiet",), patient=False),
-    "upstream expires": End(upstream_ends.expire, 3, ("quiet",), url="expire:150", patient=False),
+    "upstream expires": End(upstream_ends.expire, 3, ("quiet",), url="expire:2000", patient=False),
     "operator": End(gateway_ends.by_operator, 6),
-    "idle": End(gateway_ends.idle, 3, SILENT_ONES, "idle"),
-    "duration": End(gateway_ends.too_long, 4, road="brief"),
+    "idle": End(gateway_ends.idle, 3, (*SILENT_ONES, "unread"), "idle", manners=("sips",)),
+    "duration": End(gateway_ends.too_long, 4, MOST, "brief", manners=("sips",)),
     "fault": End(gateway_ends.fault, 4),
 }
-DRAINED = End(gateway_ends.drained, 0)
+DRAINED = End(gateway_ends.drained, 0, MOST, manners=("sips",))
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class Plan:
     turns: tuple[str, ...]
     way: str
     seed: int
+    manner: Manner = "reads on"
 
     @property
     def told(self) -> bool:
@@ -96,11 +105,13 @@ class Plan:
         """Open the session, hold its turns, and get it into its state."""
         rng = Random(self.seed)
         story = Story(
-            f"{self.name}, {self.state.enter.__name__}, {self.way}, {self.turns}", self.end.road, told=self.told
+            f"{self.name}, {self.state.enter.__name__}, {self.way}, {self.turns}, {self.manner}",
+            self.end.road,
+            told=self.told,
         )
-        life = Life(host, rng, story, pieces=rng.random() < 0.15)
+        life = Life(host, rng, story, manner=self.manner, pieces=rng.random() < 0.15)
         url = ",".join(part for part in (self.end.url, self.state.url, self.way) if part)
-        assert await life.open(url, window=self.end.window), story
+        assert await life.open(url, window=self.end.window or self.state.window), story
         for kind in self.turns:
             await life.hold(kind)
         await self.state.enter(life)
@@ -122,7 +133,8 @@ def draw(rng: Random, count: int) -> list[Plan]:
     chosen = [next(each for each in every if each[0] == name) for name in names]
     chosen += [each for each in every if each not in chosen][: count - len(chosen)]
     for name in rng.choices(names, weights, k=count - len(chosen)):
-        chosen.append((name, ENDS[name], rng.choice(ENDS[name].states)))
+        states = ENDS[name].states
+        chosen += [(name, ENDS[name], state) for state in rng.choices(states, [STATES[each].weight for each in states])]
     rng.shuffle(chosen)
     chosen.sort(key=lambda each: each[1].prompt and each[2] not in LASTING)  # while they wait, the others work
     return [plan(rng, *each) for each in chosen]
@@ -130,14 +142,21 @@ def draw(rng: Random, count: int) -> list[Plan]:
 
 def plan(rng: Random, name: str, end: End, state: str) -> Plan:
     """One session that ends so, in this state."""
-    ways, kinds = WAYS, TURNS
+    ways, kinds, manners = WAYS, TURNS, end.manners
     if state not in UNHURRIED:
         ways = tuple(way for way in ways if not way.startswith("drip"))
+    if state in UNREAD:  # an event of ours does not fit into a message that the client has half
+        ways = tuple(way for way in ways if not way.startswith("fragments"))
+    if state == "unread close":  # who read on might get to it before the end that is meant
+        manners = tuple(manner for manner in manners if manner != "reads on")
     if end.hushed:
         ways = tuple(way for way in ways if not way.startswith(("fragments", "ping")))
+    if state == "unanswered":
+        ways = tuple(way for way in ways if not way.startswith("transcript"))
+        kinds = ()
     if STATES[state].url:  # it says already when transcripts come
         ways = tuple(way for way in ways if way != "transcript-late")
         kinds = tuple(kind for kind in kinds if kind not in ("audio", "vad"))
     way = "" if end.plain else rng.choice(ways)
-    turns = rng.choices(kinds, k=0 if end.plain else rng.choice((0, 1, 1, 2)))
-    return Plan(name, end, STATES[state], tuple(turns), way, rng.randrange(2**32))
+    turns = rng.choices(kinds, k=rng.choice((0, 1, 1, 2))) if kinds and not end.plain else []
+    return Plan(name, end, STATES[state], tuple(turns), way, rng.randrange(2**32), rng.choice(manners))

@@ -9,6 +9,8 @@ from tests.integration.lives.life import MODELS, PLACES, Story
 from tests.integration.lives.tap import Sent
 
 REALTIME = "tidegate_realtime"
+REGISTERED = (3000, 3003, 3008)
+"""Of the close codes from 3000 on, those with a meaning at IANA."""
 
 
 def of_stories(stories: Iterable[Story], sent: Mapping[str, Sent]) -> Book:
@@ -29,7 +31,8 @@ def of_stories(stories: Iterable[Story], sent: Mapping[str, Sent]) -> Book:
 
 def _add_session(book: Book, story: Story, place: dict[str, str]) -> None:
     code = story.code
-    shown = f"{code // 1000}xxx" if code >= 3000 and story.initiator == "client" else str(code)
+    private = code >= 3000 and code not in REGISTERED and story.initiator != "gateway"
+    shown = f"{code // 1000}xxx" if private else str(code)
     why = {"code": shown, "reason": story.reason, "initiator": story.initiator}
     book[key(f"{REALTIME}_closes_total", {**place, **why})] += 1
     book[key(f"{REALTIME}_sessions_total", place)] += 1
@@ -44,6 +47,7 @@ def _add_progress(book: Book, story: Story, place: dict[str, str], sent: Sent) -
     for by, times in (("voice", sent.voiced), ("client", story.cancels)):
         book[key(f"{REALTIME}_interruptions_total", {**turn, "by": by})] += times
     book[key("tidegate_unmetered_total", {**place, "reason": "undecodable"})] += story.unreadable
+    book[key("tidegate_unmetered_total", {**place, "reason": "unanswered"})] += story.asked - sent.begun
 
 
 def of_traffic(stories: Iterable[Story], sent: Mapping[str, Sent]) -> Book:

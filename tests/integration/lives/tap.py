@@ -21,6 +21,8 @@ class Sent:
     model: str = ""
     first_audios: Counter[str] = field(default_factory=Counter)
     """Turns that were heard, by who asked for them."""
+    begun: int = 0
+    """Turns that the client had asked for."""
     voiced: int = 0
     """Turns that the user's voice cut off."""
     _prompted: bool = False
@@ -38,6 +40,7 @@ class Sent:
                 self._prompted = True
             case "response.created":
                 self._turns[str(response["id"])] = "voice" if self._prompted else "client"
+                self.begun += not self._prompted
                 self._prompted = False
             case "response.output_audio.delta":
                 if trigger := self._turns.pop(str(event["response_id"]), ""):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tests.integration.lives.line import Event, Gone, Line
 
-SAY = json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}})
+SAY = json.dumps({"type": "response.create", "response": {"output_modalities": ["text"], "conversation": "none"}})
+"""Out of band: the simulated provider keeps nothing of it, so that memory is the gateway's."""
 
 
 @dataclass

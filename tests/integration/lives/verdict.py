@@ -34,15 +34,20 @@ class Truth:
 
 def faults(midway: bytes, exposition: bytes, written: Written, truth: Truth) -> Iterator[str]:
     """Everything that the books do not agree on; `midway` is what `/metrics` said when `truth.open` were open."""
-    yield from _of_records(written, truth)
-    yield from _of_summaries(written, truth.stories)
-    yield from _of_patience(truth)
-    yield from _of_estimates(written, truth.ledger)
+    yield from of_records(written, truth)
     yield from _of_open_sessions(of_metrics(midway), truth)
     book = of_metrics(exposition)
     yield from _of_process(book)
     yield from _of_upstream_bytes(book)
     yield from differences(_comparable(book), _wanted(written, truth))
+
+
+def of_records(written: Written, truth: Truth) -> Iterator[str]:
+    """What the records alone do not agree on."""
+    yield from _of_turns(written, truth)
+    yield from _of_summaries(written, truth.stories)
+    yield from _of_patience(truth)
+    yield from _of_estimates(written, truth.ledger)
 
 
 def _wanted(written: Written, truth: Truth) -> Book:
@@ -109,7 +114,7 @@ def _of_upstream_bytes(book: Book) -> Iterator[str]:
 # -- records -------------------------------------------------------------------------------------------------------
 
 
-def _of_records(written: Written, truth: Truth) -> Iterator[str]:
+def _of_turns(written: Written, truth: Truth) -> Iterator[str]:
     """Every turn of the ledger has one record, marked as estimated if and only if the provider said nothing."""
     ids = Counter(usage.id for usage, _ in written.turns)
     yield from (f"record {each} came {times} times" for each, times in ids.items() if times > 1)

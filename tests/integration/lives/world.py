@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest.mock import patch
+from weakref import WeakSet
 
 import structlog
 from structlog.typing import EventDict
@@ -18,22 +20,30 @@ from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
 from dataplane.process.drain import Drain
 from dataplane.realtime import relay
-from dataplane.realtime.gate import Verdict
+from dataplane.realtime.legs import Leg
+from dataplane.realtime.live import LiveSession
+from dataplane.realtime.service import Realtime
 from dataplane.realtime.session import Session
+from dataplane.realtime.steps import Verdict
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.telemetry.facade import Telemetry
+from simulator import realtime
 from simulator.server import Simulator
 from tests.dataplane import rig
 from tests.integration.lives import client_ends, oracle
 from tests.integration.lives.gateway_ends import FAULT
 from tests.integration.lives.life import MODELS, PLACES, Road
+from tests.integration.lives.line import Line
 from tests.integration.lives.tap import Tap
 from tests.integration.lives.tape import Tape, Written
 from tests.integration.lives.verdict import CAPACITY
 from tests.integration.talker import CHAT_MODELS, TRANSCRIBERS
 
-PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 1.5, 2.5
-"""Seconds, short enough to be waited for and long enough for a busy machine."""
+PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 2.6, 2.5
+"""Seconds, short enough to be waited for and long enough for a busy machine. A client that takes nothing is there for
+longer than usage is waited for."""
+CLOSE = 10.0
+"""Seconds that the provider waits for the answer to its Close: longer than a client may take to stall."""
 SESSION = {
     "calm": {},
     "rough": {"max_message": client_ends.MAX_MESSAGE, "max_fragments": client_ends.MAX_FRAGMENTS},
@@ -51,6 +61,7 @@ PRICE = table.Price(
     output_audio=str(oracle.OUTPUT),
 )
 INJECTED = "injected by a test"
+NARROW = 32 * 1024
 PHASES = Drain(lame_duck=0.1, patience=0.8, closing=0.6, linger=0)
 
 
@@ -62,6 +73,7 @@ class World:
     tape: Tape
     tap: Tap
     written: Written
+    lines: WeakSet[Line] = field(default_factory=WeakSet)
 
     @property
     def port(self) -> int:
@@ -72,14 +84,49 @@ class World:
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
-        while any(each["id"] == session_id for each in self.gateway.sessions()):
+        while session_id in self._sessions._entries:
             await asyncio.sleep(0.2)
+
+    def narrow(self, session_id: str) -> None:
+        """Let the kernel hold little of what the gateway sends to that session's client."""
+        transport = self._client(session_id)._transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
+
+    async def read(self, session_id: str, messages: int) -> None:
+        """Wait until the gateway has read so many of the client's messages."""
+        async with asyncio.timeout(20):
+            while self._live(session_id).relay.client_messages < messages:
+                await asyncio.sleep(0.005)
+
+    async def full(self, session_id: str) -> None:
+        """Wait until more waits for that session's client than should."""
+        async with asyncio.timeout(20):
+            while not self._client(session_id).full:
+                await asyncio.sleep(0.01)
+
+    def _client(self, session_id: str) -> Leg:
+        """The gateway's connection to the client."""
+        leg = self._live(session_id).client
+        assert leg is not None
+        return leg
+
+    def _live(self, session_id: str) -> LiveSession:
+        entry = self._sessions._entries.get(session_id)
+        assert entry is not None, f"session {session_id} is over"
+        return entry.live
+
+    @property
+    def _sessions(self) -> Realtime:
+        found = self.gateway._sessions
+        assert found is not None
+        return found
 
     async def settled(self) -> None:
         """Wait until nothing is left of any session, here or at the provider."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE + 4 * LINGER + SILENCE):
-                while self.gateway.sessions():
+                while self._sessions.live():
                     await asyncio.sleep(0.02)
         assert self.gateway.sessions() == []
 
@@ -131,6 +178,7 @@ async def world() -> AsyncIterator[World]:
         faulty(),
         patch.object(relay, "LINGER", LINGER),
         patch.object(relay, "SETTLE", SETTLE),
+        patch.object(realtime, "_CLOSE_S", CLOSE),
     ):
         async with Simulator() as simulator:
             await gateway.start("127.0.0.1", 0)
@@ -143,6 +191,8 @@ async def world() -> AsyncIterator[World]:
                     error.add_note(complaint)
                 raise
             finally:
+                for line in tuple(it.lines):
+                    line.reset()
                 await gateway.stop()
                 it.telemetry.shutdown()
     assert complaints(lines) == []
