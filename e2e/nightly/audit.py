@@ -126,8 +126,12 @@ class Audit:
 
     @classmethod
     def of(cls, stand: Stand, lines: list[Arrived]) -> Self:
-        ledger: list[Json] = json.loads(stand.ledger())["turns"]
-        return cls(stand.records("turn"), stand.records("session"), ledger, lines, stand.metrics())
+        report = json.loads(stand.ledger())
+        ledger: list[Json] = report["turns"]
+        made = cls(stand.records("turn"), stand.records("session"), ledger, lines, stand.metrics())
+        if len(ledger) < report["totals"]["turns"]:
+            made.wrong.append("the provider has forgotten turns: the run is too long for this audit")
+        return made
 
     def run(self) -> list[str]:
         self._records_are_unique()

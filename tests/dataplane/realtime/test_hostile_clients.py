@@ -48,12 +48,17 @@ class Line:
     def send(self, parts: Iterable[bytes]) -> list[tuple[int, bytes]]:
         """The upstream's whole messages: opcode and payload."""
         for part in parts:
-            for action in self.relay.from_client(part):
-                if isinstance(action, ToUpstream):
-                    self._wire += action.data
-                elif isinstance(action, ToClient):
-                    self.told.append(action)
+            self._take(self.relay.from_client(part))
+            while self.relay.client_behind:
+                self._take(self.relay.from_client(b""))
         return list(messages(bytes(self._wire)))
+
+    def _take(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, ToUpstream):
+                self._wire += action.data
+            elif isinstance(action, ToClient):
+                self.told.append(action)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,8 @@ Road = Literal["calm", "rough", "idle", "brief"]
 PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ("calm", "rough", "idle", "brief")}
 MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES}
 """The upstream's names; clients know them all as `voice`."""
+Side = Literal["client", "upstream"]
+"""Whom the gateway talks to."""
 Manner = Literal["takes nothing", "sips", "reads on"]
 """What a client does that had stopped to read, once its session ends: it goes on like that, or takes a little now and
 then, or everything again."""
@@ -79,8 +81,8 @@ class Host(Protocol):
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
 
-    def narrow(self, session_id: str) -> None:
-        """Let the kernel hold little of what the gateway sends to that session's client."""
+    def narrow(self, session_id: str, to: Side = "client") -> None:
+        """Let the kernel hold little of what the gateway sends to one side of that session."""
 
     async def read(self, session_id: str, messages: int) -> None:
         """Wait until the gateway has read so many of the client's messages."""

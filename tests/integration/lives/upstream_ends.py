@@ -62,8 +62,9 @@ async def stall(life: Life) -> None:
     life.story.ends("upstream_stalled", 1011)
     await life.ask(f"{FROZEN},at-created")
     await life.event("response.created")
+    life.host.narrow(life.story.session, "upstream")
     message = json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA" * 12_000})
-    for _ in range(200):
+    for _ in range(50):
         await life.send(message)
     await _told(life, *LOST)
 

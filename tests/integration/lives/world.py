@@ -32,7 +32,7 @@ from simulator.server import Simulator
 from tests.dataplane import rig
 from tests.integration.lives import client_ends, oracle
 from tests.integration.lives.gateway_ends import FAULT
-from tests.integration.lives.life import MODELS, PLACES, Road
+from tests.integration.lives.life import MODELS, PLACES, Road, Side
 from tests.integration.lives.line import Line
 from tests.integration.lives.tap import Tap
 from tests.integration.lives.tape import Tape, Written
@@ -87,9 +87,10 @@ class World:
         while session_id in self._sessions._entries:
             await asyncio.sleep(0.2)
 
-    def narrow(self, session_id: str) -> None:
-        """Let the kernel hold little of what the gateway sends to that session's client."""
-        transport = self._client(session_id)._transport
+    def narrow(self, session_id: str, to: Side = "client") -> None:
+        """Let the kernel hold little of what the gateway sends to one side of that session."""
+        leg = self._client(session_id) if to == "client" else self._live(session_id).upstream
+        transport = leg._transport
         assert transport is not None
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
 
