@@ -197,11 +197,11 @@ class Gateway:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
-        self._check_room(request)
+        self._check_resources(request)
         serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
         return await serve(running.services, request, exchange)
 
-    def _check_room(self, request: web.BaseRequest) -> None:
+    def _check_resources(self, request: web.BaseRequest) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""
         self._overload.check()
         if not http.is_welcome(request):
@@ -209,7 +209,7 @@ class Gateway:
 
     def _admit(self, request: web.BaseRequest, running: Running, exchange: Exchange) -> None:
         """Whether there is room for one more session. Raises Refusal overloaded, backend_overloaded."""
-        self._check_room(request)
+        self._check_resources(request)
         check_caps(running.live, self._limits, exchange.backend)
 
     def _refused_unread(self, refusal: Refusal) -> None:

@@ -22,7 +22,9 @@ HERE = Path(__file__).parent
 LONG = ("integration/test_ten", "integration/", "tidegate/", "docs/", "dataplane/realtime/")
 """What takes long, the longest first."""
 WHOLE = re.compile(
-    "(integration|tidegate|docs)/|dataplane/http/test_smuggling|dataplane/realtime/test_(orders|live_(?!refusals))"
+    "(integration|tidegate|docs)/|dataplane/http/test_smuggling"
+    "|dataplane/realtime/test_(orders|fuzz|hostile_clients|live_(?!refusals))"
+    "|controller/test_compile_properties|dataplane/telemetry/test_any_text"
 )
 """Tests of the product as a whole, and long runs. They reach nothing of the pure cores that others do not, and to
 measure them takes as long as they do."""

@@ -161,11 +161,8 @@ class LiveSession:
         asyncio.get_running_loop().call_soon(self._let_go, held)
 
     def _let_go(self, held: int) -> None:
-        log.warning(
-            "unfinished messages take too much memory: the session that holds most ends",
-            session=self.session.terms.id,
-            held_mib=held // 2**20,
-        )
+        what = "unfinished messages take too much memory: the session that holds most lets go"
+        log.warning(what, session=self.session.terms.id, held_mib=held // 2**20)
         self._perform(lambda: self.relay.let_go(endings.MESSAGE_TOO_BIG, _NO_ROOM))
 
     def cut(self) -> None:

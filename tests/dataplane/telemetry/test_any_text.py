@@ -136,6 +136,8 @@ def test_in_a_record(turn: Usage, session: SessionSummary) -> None:
         assert len(line) < 12 * LONGEST * 4 + 1000
 
 
+# The exporters' threads draw random numbers while Hypothesis looks whether its strategies do.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 def test_in_spans_and_log_records(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
     """All arrive: one that cannot be encoded would take its batch with it. Nobody can fill the log, either."""
     telemetry = Telemetry(Instruments())

@@ -14,7 +14,8 @@ from tests.integration.lives.tape import MARK, Call
 PROCESS = frozenset({"loop_lag", "capacity", "draining", "sessions_capacity"})
 """Not sums of what happened."""
 ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans", "tunnels_active"})
-"""Of what does not happen here: nothing is sent to a receiver, no WebSocket is passed through."""
+"""Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
+WebSocket is passed through (http/test_tunnels.py)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 
