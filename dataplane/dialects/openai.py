@@ -126,7 +126,7 @@ def cancel(own_id: str, response_id: str) -> dict[str, object]:
 def part(value: object, *path: str) -> object:
     """The value at `path` of nested objects; None where any step is missing."""
     for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
+        value = value.get(key) if isinstance(value, dict) else None
     return value
 
 

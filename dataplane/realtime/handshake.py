@@ -195,6 +195,7 @@ class _Exchange:
             answer = read()
         except OpeningFailed as error:
             self.answered.set_exception(error)
+            self.answered.exception()  # it may be that nobody waits for it any more
             return
         if answer is not None:
             self.answered.set_result(answer)

@@ -15,7 +15,9 @@ HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before the other leg is held back: one second of audio."""
 PIECE = 32 * 1024
 """Bytes that are read at once from a peer that was held back before. Transports read up to 256 KiB, and what was read
-has to be kept."""
+has to be kept. After a read of so much, others have their turn."""
+LOOKS = 4
+"""How often it is looked, within the time that a peer has to take something, whether it does."""
 
 Fate = Literal["lost", "silent", "stalled"]
 """How a connection ended without a Close: its peer was gone, or gave no sign of life, or took nothing."""
@@ -23,8 +25,8 @@ Fate = Literal["lost", "silent", "stalled"]
 
 class Leg(asyncio.Protocol):
     """One connection. `receive` gets its bytes, `lost` is called once when it is gone; a peer that takes nothing of
-    what waits for it for `stall` seconds is cut off, since it would hold back the other side for ever. `first` is
-    sent before anything else."""
+    what waits for it for `stall` seconds, or a quarter longer, is cut off, since it would hold back the other side for
+    ever. `first` is sent before anything else."""
 
     def __init__(
         self,
@@ -48,12 +50,16 @@ class Leg(asyncio.Protocol):
         self._balance = balance
         self._stall = stall
         self._reading = True
+        self._resting = False
+        """Is nothing read until others have had their turn?"""
         self._in_pieces = False
         self._transport: asyncio.Transport | None = None
         self._cut: asyncio.TimerHandle | None = None
         """What cuts the connection off, unless the peer takes what waits for it."""
         self._taken = 0
         """Bytes that the peer had taken when that was last looked at."""
+        self._idle_looks = 0
+        """How often it had taken nothing since."""
 
     @property
     def connected(self) -> bool:
@@ -81,6 +87,8 @@ class Leg(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
+        if len(data) >= PIECE:
+            self._rest()
         self.receive(data)
 
     feed = data_received
@@ -122,13 +130,25 @@ class Leg(asyncio.Protocol):
         if self._transport is None or wanted == self._reading or not self._open:
             return
         self._reading = wanted
-        if wanted:
+        if wanted and not self._resting:
             self._transport.resume_reading()
-        else:
+        elif not wanted:
             self._transport.pause_reading()
             if not self._in_pieces:  # from now on, since it costs a little and most peers are never held back
                 self._in_pieces = True
                 self._transport.set_protocol(_Pieces(self))
+
+    def _rest(self) -> None:
+        """Read no more in this turn of the loop: libuv reads up to 32 times in a row from a peer that floods."""
+        if self._transport is not None and self._open and not self._resting:
+            self._resting = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is not None and self._open and self._reading:
+            self._transport.resume_reading()
 
     def drop(self) -> None:
         """End the connection: what was written is sent first, within LINGER seconds."""
@@ -156,14 +176,17 @@ class Leg(asyncio.Protocol):
     # -- a peer that takes nothing -----------------------------------------------------------------------------
 
     def _watch_stall(self) -> None:
-        self._taken = self._taken_now()
-        self._cut_in(self._stall, self._stalled)
+        self._taken, self._idle_looks = self._taken_now(), 0
+        self._cut_in(self._stall / LOOKS, self._look)
 
-    def _stalled(self) -> None:
+    def _look(self) -> None:
         if self._taken_now() > self._taken:  # slow, but a message may be large
             self._watch_stall()
-        else:
+        elif self._idle_looks + 1 == LOOKS:
             self.give_up("stalled")
+        else:
+            self._idle_looks += 1
+            self._cut_in(self._stall / LOOKS, self._look)
 
     def _taken_now(self) -> int:
         """A number that grows when the peer takes something. With TLS, what was encrypted may wait out of our sight:

@@ -333,11 +333,15 @@ _SKIPS = {kind.encode(): kind in openai.AUDIO_DELTAS for kind in openai.AUDIO_DE
 def _misspelt(event: events.Event) -> str:
     """A field that is judged here, and stands there in another case; empty where none does. Some JSON readers (Go's)
     ignore case, and would take `Model` for `model`."""
-    fields = [(name, _JUDGED) for name in event]
+    for name in event:
+        if name not in _JUDGED and name.casefold() in _JUDGED:
+            return name.casefold()
     for holder in ("session", "response"):
         if isinstance(inner := event.get(holder), dict):
-            fields += [(str(name), _JUDGED_INSIDE) for name in inner]
-    return next((name.casefold() for name, judged in fields if name not in judged and name.casefold() in judged), "")
+            for name in inner:
+                if name not in _JUDGED_INSIDE and name.casefold() in _JUDGED_INSIDE:
+                    return str(name).casefold()
+    return ""
 
 
 _JUDGED = frozenset({"type", "session", "response"})
