@@ -25,6 +25,7 @@ from dataplane.http import completions, passthrough
 from dataplane.http.accept import accept, wants_websocket
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
+from dataplane.process.complaints import Complaints
 from dataplane.process.drain import Drain, Emptying
 from dataplane.process.files import Files, none_left
 from dataplane.process.lifecycle import Running
@@ -70,6 +71,7 @@ class Gateway:
         self._addresses = addresses or AddressPolicy()
         self._tls = upstream_tls
         self._rand, self._now = rand, now
+        self._complaints = Complaints(now)
         self._snapshot = EMPTY
         self._loaded = False
         self._draining = False
@@ -176,6 +178,7 @@ class Gateway:
             raise
         except Refusal as refused:
             refusal = refused
+            self._complaints.hear(refusal, visit.backend)
         except Exception:
             log.exception("request %s failed", visit.id)
             message = f"The gateway failed. Its log has the details under the request id {visit.id}."

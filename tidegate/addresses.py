@@ -1,4 +1,4 @@
-"""Listen addresses: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0`."""
+"""Addresses to listen on and to call: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0`."""
 
 from __future__ import annotations
 
@@ -32,17 +32,35 @@ class Address:
 
 
 def parse(text: str, option: str) -> Address:
-    """`HOST:PORT`, an IPv6 address in brackets. Raises Stop (usage), which names the option."""
-    host, colon, port = text.rpartition(":")
+    """Where to listen: `HOST:PORT`, an IPv6 address in brackets. Raises Stop (usage), which names the option."""
+    host, port = _parts(text, text, option, "127.0.0.1:8080; 0.0.0.0:8080 is every interface")
+    if port is None:
+        raise _wrong(text, option, "the port is a number from 0 (any free one) to 65535")
+    return Address(host, port)
+
+
+def parse_peer(text: str, option: str) -> Address:
+    """Where somebody else listens, for plain HTTP: `HOST:PORT` or `http://HOST:PORT`. Raises Stop (usage), which names
+    the option."""
+    bare = text.removeprefix("http://").removesuffix("/")
+    if "/" in bare:
+        raise _wrong(text, option, "write HOST:PORT or http://HOST:PORT, without a path; HTTPS is not spoken there")
+    host, port = _parts(bare, text, option, "127.0.0.1:9090")
+    if not port:
+        raise _wrong(text, option, "the port is a number from 1 to 65535")
+    return Address(host, port)
+
+
+def _parts(address: str, text: str, option: str, such_as: str) -> tuple[str, int | None]:
+    """Host and port; None: it is no number that a port can be. `text` is what the user wrote."""
+    host, colon, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise _wrong(text, option, f"write an IPv6 address in brackets, such as [{host or '::1'}]:{port}")
     if not colon or not host:
-        raise _wrong(text, option, "write HOST:PORT, such as 127.0.0.1:8080; 0.0.0.0:8080 is every interface")
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise _wrong(text, option, "the port is a number from 0 (any free one) to 65535")
-    return Address(host, int(port))
+        raise _wrong(text, option, f"write HOST:PORT, such as {such_as}")
+    return host, int(port) if port.isascii() and port.isdigit() and int(port) <= 65535 else None
 
 
 def _wrong(text: str, option: str, what: str) -> Stop:

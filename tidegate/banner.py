@@ -1,8 +1,10 @@
-"""What a gateway serves, in words for whoever started it."""
+"""What a gateway serves, and how it was set, in words for whoever started it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final, get_args
+from urllib.parse import urlsplit
 
 from dataplane.table import (
     Authentication,
@@ -15,7 +17,20 @@ from dataplane.table import (
     RouteType,
     Table,
 )
+from dataplane.telemetry import environment
+from dataplane.telemetry.environment import Signal
 from tidegate.addresses import Address
+from tidegate.standalone import Options
+
+NAMES: Final = {
+    "usage_sink": "usage records go to",
+    "otlp": "OTLP",
+    "admin_token": "admin token",
+    "max_sessions": "sessions at most",
+}
+"""Of settings, for people."""
+COLLECTOR: Final = "http://localhost:4318"
+"""Where OpenTelemetry sends what is asked for without an endpoint."""
 
 
 def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
@@ -29,6 +44,37 @@ def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
             yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
     if not table.routes:
         yield "Nothing is served: there is no usable Backend in these files."
+
+
+def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | int]:
+    """What was set of `NAMES`, options and environment, without anything that is secret."""
+    found: dict[str, str | int] = {
+        "usage_sink": _bare(options.usage_sink),
+        "otlp": _otlp(variables),
+        "admin_token": "set" if options.admin_token else "",
+        "max_sessions": options.max_sessions,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _otlp(variables: Mapping[str, str]) -> str:
+    """The signals that are asked for, by where they go."""
+    signals: dict[str, list[str]] = {}
+    for signal in get_args(Signal):
+        if environment.wanted(signal, variables):
+            names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+            endpoint = next((variables[name] for name in names if variables.get(name)), COLLECTOR)
+            signals.setdefault(_bare(endpoint), []).append(signal)
+    return "; ".join(f"{', '.join(names)} to {endpoint}" for endpoint, names in signals.items())
+
+
+def _bare(url: str) -> str:
+    """Without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""
 
 
 def _forward(route: Route, forward: Forward, backend: Backend | None, address: Address, *, tls: bool) -> Iterator[str]:

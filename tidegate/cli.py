@@ -135,8 +135,12 @@ def serve(
         ),
     ] = "",
     log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="console is for people, json for programs.")
-    ] = "console",
+        Literal["console", "json"] | None,
+        typer.Option(
+            help="console is for people, json for programs. Default: console at a terminal, json elsewhere.",
+            show_default=False,
+        ),
+    ] = None,
     semconv: Annotated[
         Literal["both", "latest", "legacy"],
         typer.Option(help="Which generation of the GenAI metric names."),
@@ -315,7 +319,13 @@ def talk(
 
 
 AdminPort = Annotated[
-    str, typer.Option("--admin", envvar="TIDEGATE_ADMIN", help="The admin port of the gateway.", metavar="HOST:PORT")
+    str,
+    typer.Option(
+        "--admin",
+        envvar="TIDEGATE_ADMIN",
+        help="The admin port of the gateway; http:// may stand before it.",
+        metavar="HOST:PORT",
+    ),
 ]
 sessions = typer.Typer(
     invoke_without_command=True,

@@ -4,14 +4,19 @@ What is not right in itself is an error here: text that is no YAML, documents wi
 variables that are not set. Whether an object makes sense is for the compiler to say. With any error nothing of a
 load may be used: half a set of files is another configuration than the one that was written.
 
+What is read is bounded, and after the start nothing waits for a writer: a path may come to be a pipe or a device
+without end, and a reload must survive that.
+
 A file that held something and is empty now (0 bytes) is an error, too, and so is a folder that held files and holds
 none: that is how they look while they are being written anew. Whoever means it writes a comment.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +28,16 @@ from tidegate.yaml_text import NotYaml, Step
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
+LIMIT = 16 * 2**20
+"""Bytes of a file."""
 
 _STEP = re.compile(r'\.?([A-Za-z_]\w*)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]')
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNFINISHED = "as if it were just being written; to stop serving what it held, leave"
+_NO_FILES = (
+    (stat.S_ISFIFO, "a named pipe; one is read only where it is named when the command starts"),
+    (stat.S_ISSOCK, "a socket; name a file"),
+)
 _KINDS = "Backend, Policy, HTTPRoute, ReferenceGrant and Secret"
 
 
@@ -76,37 +87,40 @@ class Loaded:
         return [document.content for document in self.documents]
 
 
+class _Unreadable(Exception):
+    """Why there is no text to be had."""
+
+
 class Documents:
     """Loads paths, again and again: it remembers the Secrets that it saw, to tell a new version from an old one."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
         self._secrets: dict[Identity, tuple[Mapping[str, object], int]] = {}
-        self._stdin: str | None = None
         self._pipes: dict[Path, str] = {}
-        """What came through them: it comes once."""
+        """What came through them, stdin (`-`) among them: it comes once."""
+        self._started = False
+        """Were the paths read before? Only the first time whoever fills a pipe is waited for."""
         self._filled: set[Path] = set()
         """Files that held text, folders that held files."""
 
     def load(self, paths: Iterable[str | Path]) -> Loaded:
         """Read files, directories (their YAML and JSON files, sorted, not those of directories inside), and what can
-        be read only once: `-` (stdin) and pipes, such as `<(sops -d secrets.yaml)` in a shell. Never raises for what
-        is in the files or for files that cannot be read."""
-        loading = _Loading(self._environ, self._pipes, self._filled)
+        be read only once: `-` (stdin) and pipes, such as `<(sops -d secrets.yaml)` in a shell. Blocks until whoever
+        fills these is done, the first time alone. Never raises for what is in the files or for files that cannot be
+        read."""
+        loading = _Loading(self._environ, self._pipes, self._filled, waits=not self._started)
+        self._started = True
         for path in _unique(paths):
-            if str(path) == STDIN:
-                loading.text(self._read_stdin(), "stdin")
-            else:
-                loading.path(Path(path))
+            loading.path(Path(path))
         for document in loading.documents:
             if document.identity.kind == "Secret":
                 self._version(document)
         return Loaded(tuple(loading.documents), tuple(loading.errors), tuple(loading.notes))
 
-    def _read_stdin(self) -> str:
-        if self._stdin is None:
-            self._stdin = sys.stdin.read()
-        return self._stdin
+    def come_once(self, path: Path) -> bool:
+        """Whether its documents came through stdin or a pipe: there is nothing to watch."""
+        return path in self._pipes
 
     def _version(self, document: Document) -> None:
         """Number a Secret that has no resourceVersion: another number when its content is another. A digest would
@@ -128,16 +142,18 @@ class _Loading:
     environ: Mapping[str, str]
     pipes: dict[Path, str]
     filled: set[Path]
+    waits: bool
+    """May it wait for whoever fills a pipe?"""
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def path(self, path: Path) -> None:
         try:
-            if not path.is_dir():
-                self._file(path)
+            if str(path) == STDIN or not path.is_dir():
+                self._file(path, named=True)
                 return
-            found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and _is_file(each))
+            found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and not each.is_dir())
         except OSError as error:
             self.errors.append(f"{path}: cannot be read: {error.strerror}")
             return
@@ -150,29 +166,38 @@ class _Loading:
         else:
             self.notes.append(has_none)
         for each in visible:
-            self._file(each)
+            self._file(each, named=False)
 
-    def _file(self, path: Path) -> None:
+    def _file(self, path: Path, *, named: bool) -> None:
+        name = "stdin" if str(path) == STDIN else str(path)
         try:
-            text = self._read(path)
+            text = self._read(path, named=named)
         except OSError as error:
-            self.errors.append(f"{path}: cannot be read: {error.strerror}")
+            self.errors.append(f"{name}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
-            self.errors.append(f"{path}: is not UTF-8 text")
+            self.errors.append(f"{name}: is not UTF-8 text")
+        except _Unreadable as error:
+            self.errors.append(f"{name}: {error}")
         else:
             if text:
                 self.filled.add(path)
             elif path in self.filled:
-                self.errors.append(f"{path}: is empty, {_UNFINISHED} only a comment")
+                self.errors.append(f"{name}: is empty, {_UNFINISHED} only a comment")
             # Tabs between JSON's tokens are legal, and inside its strings they are not; YAML has it the other way.
-            self.text(text.replace("\t", " ") if path.suffix == ".json" else text, str(path))
+            self.text(text.replace("\t", " ") if path.suffix == ".json" else text, name)
 
-    def _read(self, path: Path) -> str:
-        if not path.is_fifo():
-            return path.read_text("utf-8-sig")
-        if path not in self.pipes:
-            self.pipes[path] = path.read_text("utf-8-sig")
-        return self.pipes[path]
+    def _read(self, path: Path, *, named: bool) -> str:
+        is_stdin = str(path) == STDIN
+        if is_stdin or (path.is_fifo() and (path in self.pipes or (named and self.waits))):
+            if path not in self.pipes:
+                self.pipes[path] = _piped(path)
+            return self.pipes[path]
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _Unreadable(f"is {next((what for test, what in _NO_FILES if test(mode)), 'a device; name a file')}")
+        # A pipe may take its place now; that is not waited for either.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            return _text(file.read(LIMIT + 1))
 
     def text(self, text: str, file: str) -> None:
         try:
@@ -242,9 +267,18 @@ class _Loading:
         return _VARIABLE.sub(lambda found: self.environ.get(found[1], "") if found[1] else "${", text)
 
 
-def _is_file(path: Path) -> bool:
-    """A link that leads nowhere is one that cannot be read: what was meant to be there must not be left out."""
-    return path.is_file() or (path.is_symlink() and not path.exists())
+def _piped(path: Path) -> str:
+    if str(path) == STDIN:
+        return _text(sys.stdin.buffer.read(LIMIT + 1))
+    with path.open("rb") as pipe:
+        return _text(pipe.read(LIMIT + 1))
+
+
+def _text(data: bytes) -> str:
+    """With the line breaks of this system. Raises _Unreadable and UnicodeDecodeError."""
+    if len(data) > LIMIT:
+        raise _Unreadable(f"is larger than {LIMIT // 2**20} MiB, which no configuration is; is it the right file?")
+    return io.StringIO(data.decode("utf-8-sig"), newline=None).read()
 
 
 def _unique(paths: Iterable[str | Path]) -> Iterator[str | Path]:

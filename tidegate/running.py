@@ -1,11 +1,13 @@
-"""How a server's process runs: its loop, its signals, its limit of open files."""
+"""How a server's process runs: its loop, its signals, work beside the loop, its limit of open files."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,6 +25,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     import uvloop
 
     return uvloop.new_event_loop
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """Do it in a thread that the end of the process does not wait for, as it does for those of `asyncio.to_thread`: a
+    file on a disk that does not answer, and a pipe that nobody fills, may block it for good."""
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # whoever waits may give up; what came of it is told all the same
+
+    def call() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+
+    threading.Thread(target=call, daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 class Signals:

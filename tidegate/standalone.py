@@ -30,9 +30,9 @@ from dataplane.metering.sink import HttpSink
 from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
 from dataplane.telemetry.facade import Telemetry
-from tidegate import __version__, watching
+from tidegate import __version__, running, watching
 from tidegate.addresses import Address
-from tidegate.documents import STDIN, Document, Documents, Loaded
+from tidegate.documents import Document, Documents, Loaded
 from tidegate.exits import Exit, Stop, listening_on
 from tidegate.validate import Object
 
@@ -113,7 +113,7 @@ class Standalone:
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
         with _no_collection():
-            self.versions, self.objects, self.notes = await asyncio.to_thread(self._load)
+            self.versions, self.objects, self.notes = await running.beside(self._load)
 
     def _load(self) -> tuple[Mapping[str, str], Sequence[Object], Sequence[str]]:
         """All of it in a thread: of 5,000 Backends it takes a second. What it ends with swaps one reference each."""
@@ -161,8 +161,9 @@ class Standalone:
         await self.admin.stop()
         await asyncio.to_thread(self._telemetry.shutdown, FAREWELL)
 
-    async def reload(self) -> None:
-        """Load again, and log what came of it. Never raises: whatever goes wrong, what is served stays."""
+    async def reload(self, *, asked: bool = False) -> None:
+        """Load again, and log what came of it; that nothing did, only to whoever asked. Never raises: whatever goes
+        wrong, what is served stays."""
         async with self._one_at_a_time:
             before = self.versions, self.problems(), self._refused
             self._refused = True
@@ -177,6 +178,8 @@ class Standalone:
                 self._refused = False
                 if (self.versions, self.problems(), self._refused) != before:
                     self._reloaded()
+                elif asked:
+                    log.info("reloaded: nothing has changed")
 
     def _reloaded(self) -> None:
         versions = {section: version[:12] for section, version in self.versions.items()}
@@ -203,7 +206,7 @@ class Standalone:
 
     async def watch(self) -> None:
         """Reload whenever the files change, until it is cancelled."""
-        paths = [path for path in self.options.paths if str(path) != STDIN and not path.is_fifo()]
+        paths = [path for path in self.options.paths if not self.documents.come_once(path)]
         try:
             async for _ in watching.changes(paths):
                 await self.reload()

@@ -3,6 +3,7 @@
     lifecycle    what there is from start to stop: port, sessions, upstream connections, timers
     drain        how it is emptied before it stops, in phases
     overload     what is refused when there is no room; `memory` says how much there is
+    complaints   what callers are told, and whoever runs the gateway must mend
     pulse        what happens every so often
     logs         the log; `outlet` carries its lines to streams that may be slow, full, or read by nobody
 

@@ -103,6 +103,8 @@ class Shell:
             command += f" --listen 127.0.0.1:{PORTS[0] if server == 'serve' else PORTS[2]}"
         if server == "serve" and "--admin" not in command:
             command += f" --admin 127.0.0.1:{PORTS[1]}"
+        if server == "serve" and "--log-format" not in command:
+            command += " --log-format console"  # as at the reader's terminal
         with (self.folder / f".{server}.log").open("wb") as log:
             self._servers[server] = subprocess.Popen(
                 ["/bin/sh", "-c", self._outward(command)],

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.addresses import Address, parse
+from tidegate.addresses import Address, parse, parse_peer
 from tidegate.exits import Exit, Stop
 
 
@@ -50,3 +50,36 @@ def test_all_interfaces_are_called_by_loopback() -> None:
     assert str(Address("0.0.0.0", 80).reachable) == "127.0.0.1:80"
     assert str(Address("::", 80).reachable) == "[::1]:80"
     assert str(Address("::1", 80).reachable) == "[::1]:80"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9090", Address("127.0.0.1", 9090)),
+        ("http://127.0.0.1:9090", Address("127.0.0.1", 9090)),
+        ("http://[::1]:9090/", Address("::1", 9090)),
+        ("gateway.internal:9090", Address("gateway.internal", 9090)),
+    ],
+)
+def test_where_a_server_is(text: str, address: Address) -> None:
+    assert parse_peer(text, "--admin") == address
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("9090", "write HOST:PORT, such as 127.0.0.1:9090."),
+        ("http://localhost", "write HOST:PORT, such as 127.0.0.1:9090."),
+        ("http://::1:9090", "in brackets, such as [::1]:9090"),
+        ("https://localhost:9090", "HTTPS is not spoken there"),
+        ("http://localhost:9090/sessions", "without a path"),
+        ("localhost:0", "the port is a number from 1 to 65535"),
+        ("localhost:x", "the port is a number from 1 to 65535"),
+    ],
+)
+def test_what_is_nowhere_is_refused_with_what_to_write(text: str, hint: str) -> None:
+    with pytest.raises(Stop) as stop:
+        parse_peer(text, "--admin")
+    assert stop.value.code is Exit.USAGE
+    assert stop.value.message.startswith(f"--admin {text!r}: ")
+    assert hint in stop.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from dataplane.table import (
     Authentication,
@@ -18,7 +19,8 @@ from dataplane.table import (
     Table,
 )
 from tidegate.addresses import Address
-from tidegate.banner import lines
+from tidegate.banner import lines, settings
+from tidegate.standalone import Options
 
 PATHS = (
     PathType(suffix="/v1/chat/completions", type=RouteType.COMPLETIONS),
@@ -101,3 +103,31 @@ def test_shares_are_shown_where_there_are_several() -> None:
 
 def test_nothing_is_served() -> None:
     assert "Nothing is served" in shown()
+
+
+HERE = Address("127.0.0.1", 80)
+
+
+def test_settings_that_were_not_set_are_not_shown() -> None:
+    assert settings(Options([], HERE, HERE), {}) == {}
+
+
+def test_settings_are_shown_without_secrets() -> None:
+    options = Options(
+        [], HERE, HERE, usage_sink="https://u/hook?token=SECRET", admin_token=SecretStr("SECRET"), max_sessions=5
+    )
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:SECRET@c:4318",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4318/v1/logs",
+    }
+    assert settings(options, variables) == {
+        "usage_sink": "https://u/hook",
+        "otlp": "metrics, traces to http://c:4318; logs to http://l:4318/v1/logs",
+        "admin_token": "set",
+        "max_sessions": 5,
+    }
+
+
+def test_signals_that_are_asked_for_alone() -> None:
+    shown = settings(Options([], HERE, HERE), {"OTEL_TRACES_EXPORTER": "otlp"})
+    assert shown == {"otlp": "traces to http://localhost:4318"}

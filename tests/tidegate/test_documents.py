@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tidegate.documents import Documents, Loaded
+from tidegate.documents import LIMIT, Documents, Loaded
 
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {Authorization: %s}\n"
 BACKEND = "apiVersion: tidegate.dev/v1alpha1\nkind: Backend\nmetadata: {name: %s}\nspec: {}\n"
@@ -44,7 +47,7 @@ def test_a_path_that_is_given_twice_is_read_once(tmp_path: Path) -> None:
 
 
 def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(BACKEND % "a"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((BACKEND % "a").encode())))
     documents = Documents({})
     assert [document.place for document in documents.load(["-"]).documents] == ["stdin #1"]
     assert len(documents.load(["-"]).documents) == 1
@@ -183,3 +186,84 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", BACKEND % "a")
     (tmp_path / "b.yaml").symlink_to("gone.yaml")
     assert load(tmp_path).errors == (f"{tmp_path / 'b.yaml'}: cannot be read: No such file or directory",)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unheard:
+        unheard.bind(str(path))
+
+
+NO_FILES = [
+    (make_pipe, "is a named pipe; one is read only where it is named when the command starts"),
+    (make_device, "is a device; name a file"),
+    (make_socket, "is a socket; name a file"),
+]
+
+
+@pytest.mark.parametrize(("make", "error"), NO_FILES)
+def test_what_is_no_file_any_more_is_an_error(tmp_path: Path, make: Callable[[Path], None], error: str) -> None:
+    """It would keep a reload waiting for good, or fill the memory."""
+    path = write(tmp_path, "a.yaml", BACKEND % "a")
+    documents = Documents({})
+    assert documents.load([path]).errors == ()
+    path.unlink()
+    make(path)
+    assert documents.load([path]).errors == (f"{path}: {error}",)
+
+
+@pytest.mark.parametrize(("make", "error"), NO_FILES)
+def test_what_is_no_file_in_a_folder_is_an_error(tmp_path: Path, make: Callable[[Path], None], error: str) -> None:
+    """As a link is that leads nowhere: what was meant to be there must not be left out. Pipes are named themselves."""
+    make(tmp_path / "a.yaml")
+    assert load(tmp_path).errors == (f"{tmp_path / 'a.yaml'}: {error}",)
+
+
+@pytest.mark.parametrize(("make", "error"), NO_FILES[1:])
+def test_what_is_no_file_is_an_error_at_the_start(tmp_path: Path, make: Callable[[Path], None], error: str) -> None:
+    make(tmp_path / "a.yaml")
+    assert load(tmp_path / "a.yaml").errors == (f"{tmp_path / 'a.yaml'}: {error}",)
+
+
+TOO_LARGE = "is larger than 16 MiB, which no configuration is; is it the right file?"
+
+
+def test_a_file_without_end_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    with path.open("wb") as file:
+        file.truncate(LIMIT + 1)
+    assert load(path).errors == (f"{path}: {TOO_LARGE}",)
+
+
+def test_a_pipe_without_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def yes() -> None:
+        with suppress(BrokenPipeError), path.open("wb", 0) as pipe:
+            while True:
+                pipe.write(b"y\n" * 10_000)
+
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(yes)
+        assert load(path).errors == (f"{path}: {TOO_LARGE}",)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"y" * (LIMIT + 1))))
+    assert load(Path("-")).errors == (f"stdin: {TOO_LARGE}",)
+
+
+def test_stdin_that_is_no_text_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a: \xe9"), "utf-8"))
+    assert load(Path("-")).errors == ("stdin: is not UTF-8 text",)
+
+
+def test_line_breaks_and_marks_of_other_systems(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + (BACKEND % "a").replace("\n", "\r\n").encode())
+    assert load(path).documents[0].identity.name == "a"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import signal
 import socket
@@ -20,7 +21,7 @@ import pytest
 from simulator.server import Simulator
 from tests.tidegate import files
 from tests.tidegate.certificates import self_signed
-from tests.tidegate.processes import PATIENCE_S, Process, run, running
+from tests.tidegate.processes import PATIENCE_S, Process, environment, run, running
 from tidegate import client
 from tidegate.client import Client, Closed
 from tidegate.exits import Stop
@@ -93,6 +94,24 @@ async def test_json_logs_are_json_alone(tmp_path: Path, simulator: Simulator) ->
     assert lines[0]["routes"] == ["ai/voice"]
 
 
+async def test_the_log_is_for_people_at_a_terminal_and_for_programs_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    expectations = [(pty.openpty(), b"Tidegate "), (os.pipe(), b'{"event":"serving"')]
+    for (reading, stdout), expected in expectations:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tidegate", "serve", "-f", str(path), *FREE),
+            env=environment(**files.ENVIRONMENT),
+            stdout=stdout,
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await asyncio.to_thread(os.read, reading, 4096)).startswith(expected)
+            process.terminate()
+            assert await process.wait() == 0
+        os.close(reading)
+        os.close(stdout)
+
+
 async def test_a_session_lives_through_good_and_bad_reloads(tmp_path: Path, simulator: Simulator) -> None:
     path = tmp_path / "voice.yaml"
     good = files.voice(simulator.url)
@@ -125,6 +144,57 @@ async def test_hangup_reloads(tmp_path: Path, simulator: Simulator) -> None:
         path.write_text(files.voice(simulator.url, name="other"))
         process.signal(signal.SIGHUP)
         await process.until(r"reloaded .*routes=1")
+        process.signal(signal.SIGHUP)
+        await process.until(r"\] reloaded: nothing has changed")
+
+
+async def test_a_pipe_that_nobody_fills_is_no_reason_to_stay(tmp_path: Path) -> None:
+    """At the start it is waited for, until told to stop."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    async with running("serve", "-f", str(path), *FREE) as process:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (writer := opened_by_a_reader(path)):
+                await asyncio.sleep(0.05)
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+        os.close(writer)
+        assert "stopped before it served" in process.output
+
+
+def opened_by_a_reader(pipe: Path) -> int:
+    """A descriptor to write to it with; 0 while nobody reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return 0
+
+
+async def test_a_file_that_becomes_a_pipe_changes_nothing(tmp_path: Path, simulator: Simulator) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url))
+    async with serving(path) as (process, _address, _admin):
+        path.unlink()
+        os.mkfifo(path)
+        process.signal(signal.SIGHUP)
+        await process.until(r"not reloaded; what was served before stays.*voice\.yaml: is a named pipe")
+        path.unlink()
+        path.write_text(files.voice(simulator.url, name="other"))
+        await process.until(r"reloaded .*routes=1")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+
+
+async def test_what_was_set_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    variables = {"TIDEGATE_ADMIN_TOKEN": "token-5f2c", **files.ENVIRONMENT}
+    async with running("serve", "-f", str(path), *FREE, "--max-sessions", "7", **variables) as process:
+        await process.until(r"\nadmin token: set\nsessions at most: 7\n")
+        assert "token-5f2c" not in process.output
+    variables["TIDEGATE_ADMIN_TOKEN"] = " "
+    async with running("serve", "-f", str(path), *FREE, "--log-format", "json", **variables) as process:
+        await process.until(r'"TIDEGATE_ADMIN_TOKEN is empty: ')
 
 
 async def test_the_end_is_told_to_sessions_and_metered(tmp_path: Path, simulator: Simulator) -> None:

@@ -51,7 +51,7 @@ async def until_closed(session: Client) -> None:
 
 async def test_sessions_are_listed_with_what_they_used_and_ended(tmp_path: Path, simulator: Simulator) -> None:
     async with gateway(tmp_path, simulator) as (url, admin):
-        nothing = await run("sessions", "--admin", admin)
+        nothing = await run("sessions", "--admin", f"http://{admin}")
         assert (nothing.code, nothing.out) == (0, "No session is open.\n")
         key = files.CALLER_KEY
         async with client.session(url, key=key) as first, client.session(url, key=key) as second:
@@ -135,6 +135,14 @@ async def test_a_token_that_cannot_be_sent(command: tuple[str, ...]) -> None:
     assert wrong.code == 2
     assert "TIDEGATE_ADMIN_TOKEN holds characters that no token may hold" in wrong.err
     assert "two words" not in wrong.err
+
+
+@pytest.mark.parametrize("command", [("serve", "-f", "none.yaml"), ("sessions",)])
+async def test_a_token_that_is_too_long_to_send(command: tuple[str, ...]) -> None:
+    wrong = await run(*command, TIDEGATE_ADMIN_TOKEN="x" * 4097)
+    assert wrong.code == 2
+    assert "TIDEGATE_ADMIN_TOKEN has more than 4,096 characters" in wrong.err
+    assert "xx" not in wrong.err
 
 
 async def test_a_session_that_ends_meanwhile_is_over() -> None:

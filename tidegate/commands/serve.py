@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -39,19 +41,20 @@ class Options:
     drain_closing: str
     drain_linger: str
     usage_sink: str
-    log_format: logs.Format
+    log_format: logs.Format | None
     semconv: Generations
 
 
 def run(options: Options) -> None:
     """Serve until a signal comes. Raises Stop."""
     chosen = _understood(options)
-    logs.configure(options.log_format)
+    log_format = options.log_format or ("console" if sys.stdout.isatty() else "json")
+    logs.configure(log_format)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
     running.raise_open_files()
     # A third signal cancels the end that the first began and the second hurried: it cuts off what is left.
     with suppress(asyncio.CancelledError):
-        running.run(_serve(chosen, options.log_format))
+        running.run(_serve(chosen, log_format))
 
 
 def _understood(options: Options) -> standalone.Options:
@@ -68,7 +71,7 @@ def _understood(options: Options) -> standalone.Options:
         drain=_drain(options, listen),
         usage_sink=options.usage_sink,
         usage_sink_token=environment.secret("TIDEGATE_USAGE_SINK_TOKEN"),
-        admin_token=environment.secret(environment.ADMIN_TOKEN),
+        admin_token=environment.admin_token(),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
     )
 
@@ -95,16 +98,15 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
     signals = running.Signals()
     served = Standalone(options)
-    try:
-        await served.start()
-    except NotLoaded as refused:
-        raise Stop(Exit.FAILED, "these files cannot be served:\n  " + "\n  ".join(refused.reasons)) from None
+    if not await _started(served, signals):
+        log.info("stopped before it served: its files were not read yet")
+        return
     _announce(served, log_format)
     background = [asyncio.create_task(served.watch()), asyncio.create_task(_reload_on_hangup(served, signals))]
     try:
         await signals.stopped()
     finally:
-        log.info("stopping", sessions=len(served.gateway.sessions()))
+        log.info("stopping", sessions=len(served.gateway.sessions()), grace_period=options.drain.grace_period)
         try:
             await served.stop(signals.hurry)  # files are read meanwhile: a key that is revoked is of no use any more
         finally:
@@ -113,16 +115,33 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
             log.info("stopped")
 
 
+async def _started(served: Standalone, signals: running.Signals) -> bool:
+    """False: told to stop before it had, as where nobody fills a pipe that it reads. Raises Stop."""
+    starting, stopped = asyncio.create_task(served.start()), asyncio.create_task(signals.stopped())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    except NotLoaded as refused:
+        raise Stop(Exit.FAILED, "these files cannot be served:\n  " + "\n  ".join(refused.reasons)) from None
+    return True
+
+
 async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> None:
     while True:
         await signals.hung_up()
-        await served.reload()
+        await served.reload(asked=True)
 
 
 def _announce(served: Standalone, log_format: logs.Format) -> None:
     """Say what is served, in the form that the log has."""
     scheme = "https" if served.options.tls else "http"
     table = served.gateway.table()
+    settings = banner.settings(served.options, os.environ)
     if log_format == "json":
         log.info(
             "serving",
@@ -130,10 +149,14 @@ def _announce(served: Standalone, log_format: logs.Format) -> None:
             url=f"{scheme}://{served.address}",
             admin=f"http://{served.admin_address}",
             routes=[route.name for route in table.routes],
+            **settings,
         )
-        served.report()
-        return
-    logs.say(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
-    for line in banner.lines(table, served.address, tls=served.options.tls is not None):
-        logs.say(line)
+    else:
+        logs.say(f"Tidegate {__version__} serves {scheme}://{served.address} (admin http://{served.admin_address})")
+        for line in banner.lines(table, served.address, tls=served.options.tls is not None):
+            logs.say(line)
+        for name, setting in settings.items():
+            logs.say(f"{banner.NAMES[name]}: {setting}")
+    if environment.has_blank(environment.ADMIN_TOKEN):
+        log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table and /sessions answer this machine alone")
     served.report()

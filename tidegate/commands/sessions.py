@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import typer
-from pydantic import SecretStr
 
 from tidegate import addresses, environment
 from tidegate.addresses import Address
@@ -22,7 +21,7 @@ Session = Mapping[str, object]
 
 def show(admin: str, *, as_json: bool) -> Exit:
     """Print the live sessions, the oldest first. Raises Stop."""
-    found = _sessions(addresses.parse(admin, "--admin"))
+    found = _sessions(addresses.parse_peer(admin, "--admin"))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif found:
@@ -37,7 +36,7 @@ def end(admin: str, names: Sequence[str], *, everyone: bool) -> Exit:
     what was wanted. Raises Stop."""
     if everyone == bool(names) or not all(names):
         raise Stop(Exit.USAGE, "name the sessions to end, or say --all; `tidegate sessions` lists them.")
-    address = addresses.parse(admin, "--admin")
+    address = addresses.parse_peer(admin, "--admin")
     known = [str(session["id"]) for session in _sessions(address)]
     chosen = known if everyone else [_the_one(name, known) for name in names]
     for name in dict.fromkeys(chosen):
@@ -78,7 +77,7 @@ def _is_session(found: object) -> bool:
 
 def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, object]]:
     """Status and JSON of the admin port's answer; no JSON: nothing. Raises Stop."""
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if (token := _token()) else {}
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if (token := environment.admin_token()) else {}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, headers=headers)
@@ -100,10 +99,6 @@ def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, ob
     return response.status, said if isinstance(said, dict) else {}
 
 
-def _token() -> SecretStr | None:
-    return environment.secret(environment.ADMIN_TOKEN)
-
-
 def _refused(address: Address, status: int, body: Mapping[str, object]) -> Stop:
     error = body.get("error")
     why = error.get("message") if isinstance(error, dict) else None
@@ -111,7 +106,7 @@ def _refused(address: Address, status: int, body: Mapping[str, object]) -> Stop:
     if status == http.client.UNAUTHORIZED:
         token = (
             f"The {environment.ADMIN_TOKEN} that is set here is another."
-            if _token()
+            if environment.admin_token()
             else (f"Set {environment.ADMIN_TOKEN} to it here as well.")
         )
         return Stop(Exit.FAILED, f"{said} {token}")

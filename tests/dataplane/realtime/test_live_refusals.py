@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dataplane.realtime import frames
 from dataplane.table import Credential, Model, ModelAllow, Target, Timeouts
@@ -52,7 +53,9 @@ def refused(answer: Answered, status: int, code: str, hint: str) -> None:
 async def test_a_wrong_key_of_ours_is_our_fault(upstream: Simulator) -> None:
     served = table(backend(provider(upstream.url + "/v1")))
     async with running(served, secrets={"upstream@1": "sk-stale"}) as rig, calm(rig):
-        refused(await ask(rig), 502, "upstream_credential_rejected", "Renew the Secret")
+        with capture_logs() as logs:
+            refused(await ask(rig), 502, "upstream_credential_rejected", "Renew the Secret")
+        assert [line["event"] for line in logs] == ["callers are refused"]
         assert rig.meter.requests == [("ai/voice", "ai/voice", 502, "upstream_credential_rejected")]
 
 
