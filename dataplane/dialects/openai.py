@@ -70,15 +70,6 @@ def head_type(head: bytes) -> str | None:
     return match[1].decode() if match else None
 
 
-def likely_type(head: bytes) -> bytes:
-    """The same for compact JSON, at half the cost. It is the event's type where it is a type that is known; else it
-    may be anything."""
-    if head.startswith(_COMPACT) and (end := head.find(b'"', len(_COMPACT))) > 0:
-        return head[len(_COMPACT) : end]
-    return b""
-
-
-_COMPACT = b'{"type":"'
 _RESPONSE_ID = re.compile(rb'"response_id"\s*:\s*"([^"\\]{1,256})"')
 _ITEM_ID = re.compile(rb'"item_id"\s*:\s*"([^"\\]{1,256})"')
 _DELTA = re.compile(rb'"delta"\s*:\s*"')

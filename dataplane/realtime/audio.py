@@ -63,8 +63,7 @@ class CanonicalAudio:
         quote = data.find(b'"', start)
         if quote < 0 or len(data) - quote > TAIL:
             return -1
-        audio = data[start:quote]
-        if not audio.isascii() or (b"\\" in audio and not plain(audio)):
+        if (not data.isascii() or b"\\" in data) and not plain(data[start:quote]):
             return -1
         if len(data) - quote == 2 and data[-1] == _BRACE:
             return quote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,9 +60,8 @@ def parse_head(data: bytes | bytearray, pos: int) -> Head | None:
     return Head(first, masked, size + 4 if masked else size, length)
 
 
-def unmasked(payload: bytes, key: bytes) -> bytes:
-    """The payload with its mask taken off (or put on: it is the same operation)."""
-    return _apply_mask(payload, key)
+unmasked: Callable[[bytes, bytes], bytes] = _apply_mask
+"""Of a payload and a mask's four bytes: the payload with its mask taken off (or put on: it is the same operation)."""
 
 
 def frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes:

@@ -29,8 +29,8 @@ GRAIN = 16 * 1024
 """Bytes up to which it is told nobody that they are held: frames are cut by networks, too."""
 _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
-_WHOLE_TEXT = frames.FIN | frames.TEXT
-_PLAIN_16, _MASKED_16 = 126, frames.MASKED | 126
+_PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
+"""How a whole text message begins that has a 16-bit length."""
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
 
 
@@ -55,9 +55,11 @@ class Gate:
 
     `masked`: the peer must mask its frames (a client), or must not (an upstream).
     `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
-    `wants` tells by the first bytes of a message, and the size of its first frame, whether it is read; `passes` is
-    told how much more comes of one that is not. A binary one that is no JSON object is none to ask for: it goes on
-    unread, and `opaque` is told. Without `wants` all messages are read but those that `audio` proves to be audio.
+    `flows` tells of a whole message, a slice of what was read, whether it goes on unread and leads to nothing else: a
+    quick answer for most. Of the others `wants` tells by their first bytes, and the size of their first frame, whether
+    they are read; `passes` is told how much more comes of one that is not. A binary one that is no JSON object is none
+    to ask for: it goes on unread, and `opaque` is told. Without `wants` all messages are read but those that `audio`
+    proves to be audio.
     `hold` is told how much more, or less, is held of what was read, if that is over GRAIN."""
 
     def __init__(
@@ -67,6 +69,7 @@ class Gate:
         masked: bool,
         max_message: int,
         max_fragments: int,
+        flows: Callable[[bytes, int, int], bool] | None = None,
         wants: Callable[[bytes, int], bool] | None = None,
         passes: Callable[[bytes, int], None] | None = None,
         opaque: Callable[[], None] | None = None,
@@ -75,6 +78,7 @@ class Gate:
         hold: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
+        self._flows = flows if audio is None else self._is_audio
         self._wants = wants
         self._passes = passes
         self._opaque = opaque
@@ -85,7 +89,8 @@ class Gate:
         self._max_fragments = max_fragments
         self.count = count or Count()
         self.stepwise = False
-        """What a message leads to is done before the next is read, even where it goes on as it came."""
+        """What a message leads to is done before the next is read, even where it goes on as it came. Nothing is
+        usual then."""
         self._audio = audio
         self._behind = b""
         """What was read, from `_behind_at` on: more than WORK."""
@@ -124,9 +129,27 @@ class Gate:
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
         which may bring nothing, what is held of a long one is let go."""
-        self._read = self._parts = None
+        self._read = self._flows = self._parts = None
         self._need = 0
         self._tell()
+
+    def usual(self, data: bytes, pos: int = 0) -> int:
+        """The position behind what most traffic is, from `pos` on: whole text messages of one frame with a 16-bit
+        length, which go on unread and lead to nothing else. Ask before `feed`, which is for the bytes behind it, and
+        would say the same of these at several times the cost."""
+        flows = self._flows
+        if flows is None or self._opcode or self._held or self._behind or self._long is not None or self.stepwise:
+            return pos
+        end = len(data)
+        begin, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
+        while end - pos > size and data.startswith(begin, pos):
+            start = pos + size
+            after = start + (data[pos + 2] << 8 | data[pos + 3])
+            if after > end or after - start > self._max or not flows(data, start, after):
+                break
+            self.count.messages += 1
+            pos = after
+        return pos
 
     def feed(self, data: bytes) -> Iterator[Step]:
         """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
@@ -141,7 +164,7 @@ class Gate:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
         run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
-        while not self._stopped and (pos := self._usual(data, pos)) < end:
+        while not self._stopped and (pos := self.usual(data, pos)) < end:
             if left <= 0:
                 self._behind, self._behind_at = data, pos
                 self._tell()
@@ -182,33 +205,14 @@ class Gate:
             self._tell()
         return data, 0
 
-    def _usual(self, data: bytes, pos: int) -> int:
-        """The position behind what most traffic is: whole text messages of one frame with a 16-bit length that go on
-        unread. `_decide` would say the same of each, at three times the cost."""
-        end, audio, wants = len(data), self._audio, self._wants
-        second, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
-        if self._read is None or self._opcode or (audio is None and wants is None):
-            return pos
-        messages = spoken = 0
-        while end - pos > size and data[pos] == _WHOLE_TEXT and data[pos + 1] == second:
-            start = pos + size
-            after = start + (data[pos + 2] << 8 | data[pos + 3])
-            if after > end or after - start > self._max:
-                break
-            if wants is not None:
-                if wants(data[start : min(after, start + SNIFF)], after - start):
-                    break
-            elif audio is not None:
-                length = audio.measure(frames.unmasked(data[start:after], data[start - 4 : start]))
-                if length < 0:
-                    break
-                spoken += length
-            messages += 1
-            pos = after
-        count = self.count
-        count.messages += messages
-        count.audio += spoken
-        return pos
+    def _is_audio(self, data: bytes, start: int, end: int) -> bool:
+        """Does a client's payload prove to be audio? Then it is counted."""
+        assert self._audio is not None, "nobody asks without"
+        length = self._audio.measure(frames.unmasked(data[start:end], data[start - 4 : start]))
+        if length < 0:
+            return False
+        self.count.audio += length
+        return True
 
     def _keep(self, data: bytes) -> None:
         """Hold these bytes of an unfinished frame."""
@@ -225,7 +229,7 @@ class Gate:
             self._hold(more)
 
     def _stop(self) -> None:
-        self._stopped = True
+        self._stopped, self._flows = True, None
         if self._parts is not None:  # nothing of it went on
             self._opcode, self._parts = frames.CONTINUATION, None
             self._tell()

@@ -174,6 +174,20 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
+        try:
+            passed = self.relay.client_flows(data)
+        except Exception as error:
+            self._note_fault(error)
+            self._fail()
+            return
+        if passed == len(data):  # the hot path
+            self.upstream.write(data)
+            return
+        if passed:
+            self.upstream.write(data[:passed])
+        self._judge_client(data[passed:])
+
+    def _judge_client(self, data: bytes) -> None:
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
             self._answering = True
@@ -182,6 +196,24 @@ class LiveSession:
             self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
+        client = self.client
+        if client is None:
+            self._judge_upstream(data)
+            return
+        try:
+            passed = self.relay.upstream_flows(data)
+        except Exception as error:
+            self._note_fault(error)
+            self._fail()
+            return
+        if passed == len(data):  # the hot path
+            client.write(data)
+            return
+        if passed:
+            client.write(data[:passed])
+        self._judge_upstream(data[passed:])
+
+    def _judge_upstream(self, data: bytes) -> None:
         sent = self.upstream.sent
         self._perform(lambda: self.relay.from_upstream(data))
         if self.upstream.full and self.upstream.sent != sent:
@@ -201,9 +233,9 @@ class LiveSession:
     def _judge_more(self) -> None:
         self._judging = None
         if self.relay.client_behind and not self._answering:
-            self._from_client(b"")
+            self._judge_client(b"")
         if self.relay.upstream_behind and not self._held_back:
-            self._from_upstream(b"")
+            self._judge_upstream(b"")
         gone, self._gone = self._gone, []
         for act in gone:
             act()

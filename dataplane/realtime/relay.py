@@ -74,11 +74,17 @@ class Relay:
             masked=False,
             max_message=max_message,
             max_fragments=max_fragments,
+            flows=session.flows,
             wants=session.wants,
             passes=session.passes,
             opaque=session.opaque,
             hold=hold,
         )
+        self.client_flows = self._client_gate.usual
+        """How many of the bytes that the client sent go on to the upstream, with nothing else to do; the others are for
+        `from_client`. Most traffic asks no more than this."""
+        self.upstream_flows = self._upstream_gate.usual
+        """The same of the upstream and the client."""
         self._client_hears = True
         """May more be sent to the client? Not after our Close, or once it is gone."""
         self._upstream_hears = True
@@ -273,6 +279,7 @@ class Relay:
             return False
         self.ending, self.close = ending, close
         self._client_gate.mute()
+        self._upstream_gate.stepwise = True
         return True
 
     def _finish(self, ending: Ending, message: str, actions: list[Action]) -> None:
@@ -314,7 +321,6 @@ class Relay:
             return
         self._goodbye = close
         self._cut_off = self._client_gate.mid_frame
-        self._upstream_gate.stepwise = True
         if self.session.unsettled:
             self.session.leave()
             actions.append(Wait(SETTLE))

@@ -7,7 +7,7 @@ learns it keeps in its turns, in the user's speech, and in the account of what w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,8 +50,9 @@ class Session:
         self._speech = Speech(self._account, self._conversation, self.sent)
         self._noticed = False
         """Has a binary message that is no event been counted?"""
-        self._skips: Mapping[bytes, bool] = {}
-        """Types that go on unread and are noted, and whether they hold audio; none until the session is open."""
+        self._audio_heads = self._heads(openai.AUDIO_DELTAS)
+        """How messages begin that hold a piece of audio and that nobody reads."""
+        self._text_heads = self._heads(openai.TEXT_DELTAS)
 
     # -- what the relay asks -----------------------------------------------------------------------------------
 
@@ -109,19 +110,23 @@ class Session:
         """The shape of the client events that go on unread; None where those are to be logged."""
         return None if self.terms.logs(openai.AUDIO_TYPE) else openai.AUDIO
 
-    def wants(self, head: bytes, size: int) -> bool:
-        """Must the upstream's message of `size` bytes that begins so be read? One that need not be is noted here:
-        ask once of each that goes on. It costs what every message costs: keep it short."""
-        audio = self._skips.get(openai.likely_type(head))
-        if audio is None:
-            return self._wants(head, size)
-        if audio:
-            self._turns.sounds(head, size)
-        else:
-            self._turns.writes(head)
+    def flows(self, data: bytes, start: int, end: int) -> bool:
+        """Is this message of the upstream's, a slice of `data`, one more piece of the only turn that is open? Then it
+        is noted, nothing follows from it, and nobody need read it. It costs what every message costs: keep it short."""
+        turn = self._turns.only
+        if turn is None:
+            return False
+        if turn.spoke and data.startswith(self._audio_heads, start):
+            turn.audio += end - start - turn.envelope
+            return True
+        if data.startswith(self._text_heads, start):
+            turn.deltas += 1
+            return True
         return False
 
-    def _wants(self, head: bytes, size: int) -> bool:
+    def wants(self, head: bytes, size: int) -> bool:
+        """Must the upstream's message of `size` bytes that begins so be read? One that need not be is noted here:
+        ask once of each that goes on."""
         kind = openai.head_type(head)
         if self.opened is None or kind is None or self._reads(kind):
             return True
@@ -135,6 +140,10 @@ class Session:
 
     def _reads(self, kind: str) -> bool:
         return kind in openai.METERED or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
+
+    def _heads(self, kinds: frozenset[str]) -> tuple[bytes, ...]:
+        """How the events of these types begin, if they need not be read, in compact JSON, as vendors write it."""
+        return tuple(b'{"type":"%b"' % kind.encode() for kind in sorted(kinds) if not self._reads(kind))
 
     def passes(self, head: bytes, size: int) -> None:
         """So many bytes more, in another frame, of the unread message that begins so."""
@@ -235,10 +244,6 @@ class Session:
 
     def _open(self, opened: Literal[True] | Refused) -> None:
         self.opened = opened
-        if self.terms.log_events or self.terms.beta:
-            self._skips = {kind: audio for kind, audio in _SKIPS.items() if not self._reads(kind.decode())}
-        else:
-            self._skips = _SKIPS
 
     def _note(self, kind: str, event: events.Event) -> None:
         """Learn what the event says about the session."""
@@ -325,9 +330,6 @@ class Session:
         if self.terms.logs(kind):
             response_id = openai.name(event, "response_id") or openai.name(event, "response", "id")
             self.queue.append(Logged(direction, kind, openai.name(event, "event_id"), response_id, size))
-
-
-_SKIPS = {kind.encode(): kind in openai.AUDIO_DELTAS for kind in openai.AUDIO_DELTAS | openai.TEXT_DELTAS}
 
 
 def _misspelt(event: events.Event) -> str:

@@ -64,7 +64,7 @@ class Turns:
         self._conversation = conversation
         self._effects = effects
         self._open: dict[str, Turn] = {}
-        self._only: Turn | None = None
+        self.only: Turn | None = None
         """The turn that is open, where there is one and no other."""
         self._asked: list[str] = []
         """Event ids of the `response.create`s that nothing has answered; most clients give them none."""
@@ -129,7 +129,7 @@ class Turns:
         self._effects.append(Began(name, trigger, self.asked))
         if len(self._open) > SEEN:
             self._finish(next(iter(self._open)), "lost", None)
-        self._only = turn if len(self._open) == 1 else None
+        self.only = turn if len(self._open) == 1 else None
         if self._leaving:
             self._cancel(turn)
 
@@ -151,8 +151,8 @@ class Turns:
     # -- what is seen of them ----------------------------------------------------------------------------------
 
     def sounds(self, head: bytes, size: int) -> None:
-        """An audio event of `size` bytes goes by unread. It costs what every message costs: keep it short."""
-        turn = self._only or self._turn_of(openai.response_id(head))
+        """An audio event of `size` bytes goes by unread."""
+        turn = self.only or self._turn_of(openai.response_id(head))
         if turn is None:
             return
         if not turn.spoke:
@@ -162,13 +162,13 @@ class Turns:
 
     def sounds_on(self, head: bytes, size: int) -> None:
         """So many bytes more of the audio event that began with `head`."""
-        turn = self._only or self._turn_of(openai.response_id(head))
+        turn = self.only or self._turn_of(openai.response_id(head))
         if turn is not None:
             turn.audio += size
 
     def writes(self, head: bytes) -> None:
         """A piece of text goes by unread."""
-        turn = self._only or self._turn_of(openai.response_id(head))
+        turn = self.only or self._turn_of(openai.response_id(head))
         if turn is not None:
             turn.deltas += 1
 
@@ -232,7 +232,7 @@ class Turns:
 
     def _finish(self, name: str, status: Status, response: object, *, by: Trigger | None = None) -> None:
         turn = self._open.pop(name, None)
-        self._only = next(iter(self._open.values())) if len(self._open) == 1 else None
+        self.only = next(iter(self._open.values())) if len(self._open) == 1 else None
         if not self._account.once(name):
             return
         if turn is not None and not turn.deaf and not turn.aside and status != "cancelled":

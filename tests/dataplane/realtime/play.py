@@ -152,7 +152,11 @@ class Dialogue:
 
     def feed(self, side: str, data: bytes) -> Self:
         """Bytes of the wire, as they are."""
-        self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+        here, other = self.relay, "upstream" if side == "client" else "client"
+        if passed := (here.client_flows if side == "client" else here.upstream_flows)(data):
+            self._hear(other, data[:passed])
+        data = data[passed:]
+        self.take(here.from_client(data) if side == "client" else here.from_upstream(data))
         while self.relay.client_behind:
             self.take(self.relay.from_client(b""))
         while self.relay.upstream_behind:

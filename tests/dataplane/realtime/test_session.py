@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.dialects import openai
 from dataplane.dialects.openai import MAX_ID
 from dataplane.dialects.openai import METERED as METERED_EVENTS
 from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings
 from dataplane.realtime.account import SEEN
-from dataplane.realtime.effects import Finish, Logged, Tell, Unmetered
+from dataplane.realtime.effects import Finish, Logged, Metered, Tell, Unmetered
 from dataplane.realtime.gate import SNIFF
 from dataplane.realtime.session import Refused, Session
 from dataplane.realtime.steps import KEEP, Verdict
@@ -337,6 +338,41 @@ def test_only_what_has_to_be_read_is(head: bytes, wanted: bool) -> None:
     assert line.session.wants(head[:SNIFF], len(head)) is wanted
 
 
+@pytest.mark.parametrize("kind", sorted(openai.AUDIO_DELTAS | openai.TEXT_DELTAS))
+def test_what_flows_is_noted_as_what_goes_on_unread(kind: str) -> None:
+    """The quick answer and the thorough one leave the same behind, which an estimate of the lost turn shows."""
+    piece = json.dumps({"type": kind, "response_id": "r1", "delta": "A" * 4000}, separators=(",", ":")).encode()
+    quick, thorough = Line(), Line()
+    for line in (quick, thorough):
+        line.upstream("session.created")
+        line.upstream("response.created", response={"id": "r1"})
+        assert not line.session.wants(piece[:SNIFF], len(piece))
+        assert not line.session.wants(piece[:SNIFF], len(piece))
+    assert quick.session.flows(piece, 0, len(piece))
+    assert not thorough.session.wants(piece[:SNIFF], len(piece))
+    for line in (quick, thorough):
+        line.session.abandon()
+        line.effects += line.session.effects()
+    assert quick.effects == thorough.effects
+    assert any(isinstance(effect, Metered) for effect in quick.effects)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [[], ["r1", "r2"]],
+    ids=["no turn", "two turns"],
+)
+def test_nothing_flows_unless_it_is_plain_whose_it_is(begun: list[str]) -> None:
+    line = Line()
+    line.upstream("session.created")
+    for name in begun:
+        line.upstream("response.created", response={"id": name})
+    for kind in openai.AUDIO_DELTAS | openai.TEXT_DELTAS:
+        piece = b'{"type":"%b","response_id":"r1"}' % kind.encode()
+        line.session.wants(piece, len(piece))
+        assert not line.session.flows(piece, 0, len(piece))
+
+
 def test_what_is_logged_or_renamed_is_read_too() -> None:
     delta = b'{"type":"response.output_audio.delta"'
     for terms in (
@@ -346,7 +382,9 @@ def test_what_is_logged_or_renamed_is_read_too() -> None:
     ):
         line = Line(terms)
         line.upstream("session.created")
+        line.upstream("response.created", response={"id": "r1"})
         assert line.session.wants(delta, 1000)
+        assert not line.session.flows(delta, 0, len(delta))
 
 
 def test_audio_goes_unread_unless_it_is_logged() -> None:

@@ -114,7 +114,7 @@ async def take_nothing(life: Life) -> None:
 async def stall(life: Life) -> None:
     """By not reading, while the upstream sends more than everybody on the way can hold; then it says no more."""
     life.story.ends("client_stalled", 1001)
-    await life.ask("deltas:80,delta-bytes:48000,freeze:8000,at-done")
+    await life.ask("deltas:160,delta-bytes:48000,freeze:8000,at-done")
     await life.event("response.output_audio.delta")
     life.line.stop_reading()
     await life.host.forgotten(life.story.session)
