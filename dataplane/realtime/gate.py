@@ -133,12 +133,23 @@ class Gate:
         self._need = 0
         self._tell()
 
-    def usual(self, data: bytes, pos: int = 0) -> int:
-        """The position behind what most traffic is, from `pos` on: whole text messages of one frame with a 16-bit
-        length, which go on unread and lead to nothing else. Ask before `feed`, which is for the bytes behind it, and
-        would say the same of these at several times the cost."""
+    def flow(self, data: bytes) -> tuple[bytes, bytes]:
+        """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic
+        is whole messages that go on unread and lead to nothing else, of which `feed` would say the same at several
+        times the cost."""
+        if self._flows is None or self._opcode or self._behind or self._long is not None or self.stepwise:
+            return b"", data
+        if self._held:
+            data, _ = self._with_rest(data)
+        pos = self._usual(data, 0)
+        if pos == len(data):
+            return data, b""
+        return data[:pos], b"" if self._keep_usual(data[pos:]) else data[pos:]
+
+    def _usual(self, data: bytes, pos: int) -> int:
+        """The position behind what is usual: whole text messages of one frame, with a 16-bit length, that flow."""
         flows = self._flows
-        if flows is None or self._opcode or self._held or self._behind or self._long is not None or self.stepwise:
+        if flows is None or self._opcode or self.stepwise:
             return pos
         end = len(data)
         begin, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
@@ -150,6 +161,18 @@ class Gate:
             self.count.messages += 1
             pos = after
         return pos
+
+    def _keep_usual(self, data: bytes) -> bool:
+        """Keep these bytes, if they are the beginning of a message that may be usual."""
+        begin, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
+        if len(data) <= size or not data.startswith(begin):
+            return False
+        length = data[2] << 8 | data[3]
+        if len(data) >= size + length or length > self._max:
+            return False
+        self._need = size + length
+        self._keep(data)
+        return True
 
     def feed(self, data: bytes) -> Iterator[Step]:
         """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
@@ -164,7 +187,7 @@ class Gate:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
         run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
-        while not self._stopped and (pos := self.usual(data, pos)) < end:
+        while not self._stopped and (pos := self._usual(data, pos)) < end:
             if left <= 0:
                 self._behind, self._behind_at = data, pos
                 self._tell()

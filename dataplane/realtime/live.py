@@ -175,17 +175,15 @@ class LiveSession:
 
     def _from_client(self, data: bytes) -> None:
         try:
-            passed = self.relay.client_flows(data)
+            flowing, data = self.relay.client_flow(data)  # the hot path
         except Exception as error:
             self._note_fault(error)
             self._fail()
             return
-        if passed == len(data):  # the hot path
-            self.upstream.write(data)
-            return
-        if passed:
-            self.upstream.write(data[:passed])
-        self._judge_client(data[passed:])
+        if flowing:
+            self.upstream.write(flowing)
+        if data:
+            self._judge_client(data)
 
     def _judge_client(self, data: bytes) -> None:
         answered = self._perform(lambda: self.relay.from_client(data))
@@ -196,22 +194,19 @@ class LiveSession:
             self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
-        client = self.client
-        if client is None:
+        if self.client is None:
             self._judge_upstream(data)
             return
         try:
-            passed = self.relay.upstream_flows(data)
+            flowing, data = self.relay.upstream_flow(data)  # the hot path
         except Exception as error:
             self._note_fault(error)
             self._fail()
             return
-        if passed == len(data):  # the hot path
-            client.write(data)
-            return
-        if passed:
-            client.write(data[:passed])
-        self._judge_upstream(data[passed:])
+        if flowing:
+            self.client.write(flowing)
+        if data:
+            self._judge_upstream(data)
 
     def _judge_upstream(self, data: bytes) -> None:
         sent = self.upstream.sent

@@ -80,10 +80,10 @@ class Relay:
             opaque=session.opaque,
             hold=hold,
         )
-        self.client_flows = self._client_gate.usual
-        """How many of the bytes that the client sent go on to the upstream, with nothing else to do; the others are for
-        `from_client`. Most traffic asks no more than this."""
-        self.upstream_flows = self._upstream_gate.usual
+        self.client_flow = self._client_gate.flow
+        """Of bytes that the client sent: those that go on to the upstream at once, with nothing else to do, and those
+        that are for `from_client`. To be asked first."""
+        self.upstream_flow = self._upstream_gate.flow
         """The same of the upstream and the client."""
         self._client_hears = True
         """May more be sent to the client? Not after our Close, or once it is gone."""

@@ -153,9 +153,8 @@ class Dialogue:
     def feed(self, side: str, data: bytes) -> Self:
         """Bytes of the wire, as they are."""
         here, other = self.relay, "upstream" if side == "client" else "client"
-        if passed := (here.client_flows if side == "client" else here.upstream_flows)(data):
-            self._hear(other, data[:passed])
-        data = data[passed:]
+        flowing, data = (here.client_flow if side == "client" else here.upstream_flow)(data)
+        self._hear(other, flowing)
         self.take(here.from_client(data) if side == "client" else here.from_upstream(data))
         while self.relay.client_behind:
             self.take(self.relay.from_client(b""))

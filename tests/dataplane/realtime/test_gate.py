@@ -79,9 +79,9 @@ def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
 
 def fed(gate: Gate, data: bytes) -> Iterator[Step]:
     """All steps that these bytes lead to."""
-    passed = gate.usual(data)
-    yield data[:passed]
-    yield from gate.feed(data[passed:])
+    flowing, rest = gate.flow(data)
+    yield flowing
+    yield from gate.feed(rest)
     while gate.behind:
         yield from gate.feed(b"")
 
