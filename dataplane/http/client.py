@@ -79,36 +79,54 @@ async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """The request's body as it comes, after the `100 Continue` that its client may wait for.
 
     Raises Refusal request_timeout, invalid_header, head_too_large (of trailers); ClientGone."""
-    head = request.head
-    if head.headers.get("Expect") and head.has_body and head.version != _TEN:
-        request.connection.write(_CONTINUE)
-    try:
-        while data := await request.body.read(limits.client_idle):
-            yield data
-    except TimeoutError:
-        raise Refusal("request_timeout", f"Nothing of the body came for {limits.client_idle:g} s.") from None
+    _invite(request)
+    while data := await _piece(request, limits):
+        yield data
 
 
 async def body(request: Request, limits: Limits, room: Room) -> bytes:
     """The whole body. Raises Refusal body_too_large, overloaded, and what `chunks` raises."""
-    too_large = Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
     if (request.head.length or 0) > limits.body:
-        raise too_large
-    held = bytearray()
+        raise _too_large(limits)
+    _invite(request)
+    first = await _piece(request, limits)
+    if request.body.read_whole and len(first) <= limits.body:  # it came with its head, as small ones do
+        return first
+    held = bytearray(first)
     holder = Holder(room, lambda _: held.clear())
     try:
-        async for data in chunks(request, limits):
-            held += data
+        data = first
+        while data:
             if len(held) > limits.body:
-                raise too_large
+                raise _too_large(limits)
             holder.hold(len(data))
             if holder.told:
                 raise Refusal(
                     "overloaded", "Bodies that are unfinished here take too much memory, and yours most of it."
                 )
+            data = await _piece(request, limits)
+            held += data
         return bytes(held)
     finally:
         holder.leave()
+
+
+def _invite(request: Request) -> None:
+    """Send the `100 Continue` that the client waits for, if it does. Raises ClientGone."""
+    head = request.head
+    if "Expect" in head.headers and head.has_body and head.version != _TEN:
+        request.connection.write(_CONTINUE)
+
+
+async def _piece(request: Request, limits: Limits) -> bytes:
+    try:
+        return await request.body.read(limits.client_idle)
+    except TimeoutError:
+        raise Refusal("request_timeout", f"Nothing of the body came for {limits.client_idle:g} s.") from None
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
 
 
 class Writer:

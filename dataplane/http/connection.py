@@ -285,8 +285,9 @@ class Connection(asyncio.Protocol):
             return
         if not self._queue:
             self._arriving = None
-            behind, self._behind = bytes(self._behind), bytearray()
-            self._take(behind)
+            if self._behind:
+                behind, self._behind = bytes(self._behind), bytearray()
+                self._take(behind)
         self._expect(self._front.limits.keep_alive)
         self._go_on()
 

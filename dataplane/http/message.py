@@ -70,6 +70,11 @@ class Body:
     def full(self) -> bool:
         return self._held > HIGH_WATER
 
+    @property
+    def read_whole(self) -> bool:
+        """Has all of it been read?"""
+        return self.ended and not self._pieces
+
     def feed(self, data: bytes) -> None:
         self._pieces.append(data)
         self._held += len(data)

@@ -90,11 +90,15 @@ class Parser:
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        self._grow(len(part))
+        self._size += len(part)
+        if self._size > self._limit:
+            self._refuse_size()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
-        self._grow(len(name) + len(value) + 4)
+        self._size += len(name) + len(value) + 4
+        if self._size > self._limit or len(self._fields) > FIELDS:
+            self._refuse_size()
 
     def on_headers_complete(self) -> None:
         http = self._http
@@ -122,11 +126,9 @@ class Parser:
     def on_message_complete(self) -> None:
         self._events.append(END)
 
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size > self._limit or len(self._fields) > FIELDS:
-            self._refusal = self._too_large()
-            raise self._refusal
+    def _refuse_size(self) -> None:
+        self._refusal = self._too_large()
+        raise self._refusal
 
     def _too_large(self) -> Refusal:
         return Refusal("head_too_large", f"The request head is over {self._limit} bytes, or {FIELDS} fields.")
