@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import cast
@@ -30,6 +30,8 @@ _SLICE = 16 * 1024
 """Bytes that are parsed at once: a read may hold thousands of small requests, of which one is served."""
 _BRIEFLY = 1.0
 """Seconds that a client has for the first bytes, where there is no room for it."""
+_RESET = struct.pack("ii", 1, 0)
+"""What makes the end of a socket a reset, by SO_LINGER."""
 _UNREADABLE = Head("GET", "", "1.1", CIMultiDictProxy(CIMultiDict()), goes_on=False, switches=False)
 """Stands for the head of what is no request."""
 
@@ -85,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = Parser(front.limits.head)
-        self._queue: deque[Request | Refusal] = deque()
+        self._queue: list[Request | Refusal] = []
         """What was parsed and waits for its turn."""
         self._arriving: Request | None = None
         """The last request whose head has come, until it is answered."""
@@ -170,7 +172,7 @@ class Connection(asyncio.Protocol):
                     await self._room
             except TimeoutError:
                 if self._transport is None or before - self._transport.get_write_buffer_size() < HIGH_WATER:
-                    self.cut()
+                    self._reset()
                     raise ClientGone from None
             finally:
                 self._room = None
@@ -178,8 +180,8 @@ class Connection(asyncio.Protocol):
             raise ClientGone
 
     def cut(self) -> None:
-        if self._transport is not None and self.open_ended:
-            self._transport.abort()
+        if self.open_ended:  # an orderly end would look like the answer's
+            self._reset()
         else:
             self.close()
 
@@ -203,6 +205,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Send what is written, and end the connection; soon, if the client does not take it."""
         self._deaf = True
+        self._queue.clear()
         if self._transport is not None and not self._transport.is_closing():
             self._expect(self._front.limits.client_idle)
             self._transport.close()
@@ -256,7 +259,7 @@ class Connection(asyncio.Protocol):
         """Serve the next request, if there is one and it is its turn; otherwise wait for what is missing."""
         if self._task is None and self._transport is not None:
             if self._queue:
-                self._serve(self._queue.popleft())
+                self._serve(self._queue.pop(0))
             elif self._parser.in_head and not self._late_head:
                 self._expect(self._front.limits.head_time)
                 self._late_head = True
@@ -280,7 +283,7 @@ class Connection(asyncio.Protocol):
         lasts = _outcome(task)
         if self._transport is None or self._transport.is_closing():
             return
-        if not lasts or self._half_closed:
+        if not lasts:
             self._end()
             return
         if not self._queue:
@@ -288,6 +291,9 @@ class Connection(asyncio.Protocol):
             if self._behind:
                 behind, self._behind = bytes(self._behind), bytearray()
                 self._take(behind)
+        if self._half_closed and not self._queue:
+            self.close()
+            return
         self._expect(self._front.limits.keep_alive)
         self._go_on()
 
@@ -298,10 +304,11 @@ class Connection(asyncio.Protocol):
         sending = self._deaf or not self._reading or (self._arriving is not None and not self._arriving.body.ended)
         self._deaf = True
         if self.open_ended:  # it was not answered whole
-            self._transport.abort()
+            self.cut()
         elif not sending or self._half_closed:
             self.close()
         else:
+            self._queue.clear()
             self._behind.clear()
             self._balance()
             self._expect(self._front.limits.linger)
@@ -321,6 +328,11 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+
+    def _reset(self) -> None:
+        if self._transport is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._transport.abort()
 
     def _forget(self) -> None:
         """The connection is gone, or somebody else's."""

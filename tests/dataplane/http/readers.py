@@ -99,7 +99,7 @@ def by_h11(data: Iterable[bytes]) -> Reading:
 
 def _next(reader: h11.Connection) -> bool:
     """Answer, so that h11 goes on to the next request; False where there can be none."""
-    if reader.their_state is h11.MIGHT_SWITCH_PROTOCOL:
+    if repr(reader.their_state) == "MIGHT_SWITCH_PROTOCOL":
         return False
     reader.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
     reader.send(h11.EndOfMessage())
@@ -131,7 +131,7 @@ async def by_aiohttp(data: Iterable[bytes]) -> Reading:
         found += messages
         if upgraded or (messages and messages[-1][0].should_close):
             break
-    asked = []
+    asked = list[Asked]()
     for message, payload in found:
         if payload.exception() is not None:
             return Reading(tuple(asked), True)
