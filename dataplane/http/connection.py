@@ -20,6 +20,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, refuse
+from dataplane.http.deadline import Deadline
 from dataplane.http.head import Head
 from dataplane.http.message import HIGH_WATER, Body, ClientGone, Request
 from dataplane.http.parser import Event, Parser, Rest
@@ -56,12 +57,12 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_arriving",
+        "_awaits_head",
         "_behind",
         "_deadline",
         "_deaf",
         "_front",
         "_half_closed",
-        "_late_head",
         "_loop",
         "_parser",
         "_queue",
@@ -69,8 +70,6 @@ class Connection(asyncio.Protocol):
         "_room",
         "_tail",
         "_task",
-        "_timer",
-        "_timer_at",
         "_transport",
         "full",
         "on_lost",
@@ -103,12 +102,10 @@ class Connection(asyncio.Protocol):
         self._half_closed = False
         self._deaf = False
         """Is nothing that still comes of interest?"""
-        self._deadline: float | None = None
-        """When the client is late."""
-        self._late_head = False
-        """Is that for the rest of a head?"""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(self._loop, self._late)
+        """For what is expected of the client; while a request is served, nothing is."""
+        self._awaits_head = False
+        """Is it for the rest of a head?"""
 
     # -- what the transport calls ------------------------------------------------------------------------------
 
@@ -116,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._front.connections.add(self)
-        self._expect(self._front.limits.keep_alive if self.welcome else _BRIEFLY)
+        self._deadline.give(self._front.limits.keep_alive if self.welcome else _BRIEFLY)
 
     def data_received(self, data: bytes) -> None:
         self._take(data)
@@ -128,7 +125,7 @@ class Connection(asyncio.Protocol):
         if self._arriving is not None:
             self._arriving.body.fail(ClientGone())
         if self._task is None or self.on_lost or self._transport is None or not self._transport.can_write_eof():
-            self._expect(self._front.limits.client_idle)  # the transport sends what it holds, and closes
+            self._deadline.give(self._front.limits.client_idle)  # the transport sends what it holds, and closes
             return False
         self._half_closed = True
         return True
@@ -207,7 +204,7 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._queue.clear()
         if self._transport is not None and not self._transport.is_closing():
-            self._expect(self._front.limits.client_idle)
+            self._deadline.give(self._front.limits.client_idle)
             self._transport.close()
 
     # -- requests, one after the other -------------------------------------------------------------------------
@@ -260,13 +257,14 @@ class Connection(asyncio.Protocol):
         if self._task is None and self._transport is not None:
             if self._queue:
                 self._serve(self._queue.pop(0))
-            elif self._parser.in_head and not self._late_head:
-                self._expect(self._front.limits.head_time)
-                self._late_head = True
+            elif self._parser.in_head and not (self._awaits_head or self._deaf):
+                self._awaits_head = True
+                self._deadline.give(self._front.limits.head_time)
         self._balance()
 
     def _serve(self, item: Request | Refusal) -> None:
-        self._deadline, self._late_head = None, False
+        self._awaits_head = False
+        self._deadline.lift()
         if isinstance(item, Refusal):
             self._front.refused(item)
             request = Request(_UNREADABLE, Body(self._balance), self)
@@ -294,7 +292,7 @@ class Connection(asyncio.Protocol):
         if self._half_closed and not self._queue:
             self.close()
             return
-        self._expect(self._front.limits.keep_alive)
+        self._deadline.give(self._front.limits.keep_alive)
         self._go_on()
 
     def _end(self) -> None:
@@ -311,7 +309,7 @@ class Connection(asyncio.Protocol):
             self._queue.clear()
             self._behind.clear()
             self._balance()
-            self._expect(self._front.limits.linger)
+            self._deadline.give(self._front.limits.linger)
             if self._transport.can_write_eof():
                 self._transport.write_eof()
 
@@ -341,33 +339,12 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._behind.clear()
         self._parser.close()
-        self._deadline = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.stop()
         self.resume_writing()
 
-    # -- the clock ---------------------------------------------------------------------------------------------
-
-    def _expect(self, seconds: float) -> None:
-        """From now on the client is late after so many seconds."""
-        self._deadline = self._loop.time() + seconds
-        self._late_head = False
-        if self._timer is None or self._deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._look_at(self._deadline)
-
-    def _look_at(self, when: float) -> None:
-        self._timer, self._timer_at = self._loop.call_at(when, self._look), when
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._deadline is None or self._transport is None:
-            return
-        if self._loop.time() < self._deadline:
-            self._look_at(self._deadline)
-        elif self._transport.is_closing():
+    def _late(self) -> None:
+        """The client did not do in time what was expected of it."""
+        if self._transport is not None and self._transport.is_closing():
             self._transport.abort()
         else:
             self.close()

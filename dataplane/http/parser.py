@@ -131,4 +131,6 @@ class Parser:
         raise self._refusal
 
     def _too_large(self) -> Refusal:
-        return Refusal("head_too_large", f"The request head is over {self._limit} bytes, or {FIELDS} fields.")
+        return Refusal(
+            "head_too_large", f"The request head is over {self._limit} bytes or {FIELDS} fields, the limits here."
+        )

@@ -99,7 +99,6 @@ async def test_what_came_before_the_answer_comes_first(size: int, before: bytes)
         assert server.port.connections == 0
         assert asyncio.all_tasks() - idle == set()
         server.requests.clear()
-        gc.collect()
         assert not [each for each in gc.get_objects() if isinstance(each, Connection)]
         writer.close()
         await server.echo.ended.wait()
