@@ -60,11 +60,16 @@ async def dialled(port: Port) -> AsyncIterator[Streams]:
 
 
 @asynccontextmanager
-async def serving(serve: Serve, limits: Limits | None = None) -> AsyncIterator[Port]:
+async def serving(
+    serve: Serve, limits: Limits | None = None, *, refused: list[str] | None = None
+) -> AsyncIterator[Port]:
+    """`refused` gets the codes of what was no request."""
+    codes = [] if refused is None else refused
+
     async def served(request: Request) -> Answer:
         return await serve(request)
 
-    port = Port(served, limits or Limits(), Files(), lambda _: None)
+    port = Port(served, limits or Limits(), Files(), lambda refusal: codes.append(refusal.code))
     await port.start("127.0.0.1", 0, None)
     try:
         yield port
@@ -134,22 +139,25 @@ async def test_the_next_request_waits_for_its_turn() -> None:
         assert [(await one(reader))[1] for _ in range(3)] == [b"/x", b"/two", b"/last"]
 
 
+@pytest.mark.parametrize("kind", ["bodies", "heads"])
 @on_both_loops
-async def test_who_asks_too_much_ahead_is_held_back() -> None:
+async def test_who_asks_too_much_ahead_is_held_back(kind: str) -> None:
     go_on = asyncio.Event()
 
     async def serve(request: Request) -> Answer:
         await go_on.wait()
         return await echo(request)
 
-    ahead = b"".join((POST % MIB, b"x" * MIB)) * (MUCH // MIB)
+    large = MIB if kind == "bodies" else 30_000
+    next_one = POST % large if kind == "bodies" else GET[:-2] % b"/" + b"X: "
+    next_one += b"x" * large + (b"" if kind == "bodies" else b"\r\n\r\n")
     async with serving(serve) as port, dialled(port) as (reader, writer):
-        writer.write(GET % b"/" + ahead)
+        writer.write(GET % b"/" + next_one * (MUCH // large))
         assert await settled(writer.transport.get_write_buffer_size) > MUCH // 2
         go_on.set()
         assert (await one(reader))[1] == b"/"
-        for _ in range(MUCH // MIB):
-            assert len((await one(reader))[1]) == MIB + 1
+        for _ in range(MUCH // large):
+            assert len((await one(reader))[1]) == (MIB + 1 if kind == "bodies" else 1)
 
 
 async def settled(size: Callable[[], int]) -> int:
@@ -304,19 +312,21 @@ async def test_who_sends_no_more_gets_all_answers_of_ours() -> None:
 @on_both_loops
 async def test_nothing_is_answered_behind_the_last_answer() -> None:
     asked: list[str] = []
+    refused: list[str] = []
 
     async def serve(request: Request) -> Answer:
         asked.append(request.head.target)
         return await echo(request)
 
-    async with serving(serve) as port, dialled(port) as (reader, writer):
+    async with serving(serve, Limits(linger=0.1), refused=refused) as port, dialled(port) as (reader, writer):
         writer.write(LAST + GET % b"/more")
         assert (await one(reader))[1] == b"/last"
         with suppress(ConnectionError):
             writer.write(GET % b"/still")
+            await writer.drain()
             assert await reader.read() == b""
-        await until(lambda: port.connections == 0 or writer.is_closing(), "it is closed")
-    assert asked == ["/last"]
+        await until(lambda: port.connections == 0, "it is closed")
+    assert (asked, refused) == (["/last"], [])
 
 
 @on_both_loops
@@ -390,13 +400,7 @@ async def test_who_goes_on_for_too_long_after_an_early_answer_is_closed() -> Non
 @on_both_loops
 async def test_a_request_and_then_none_at_all() -> None:
     refused: list[str] = []
-
-    async def serve(request: Request) -> Answer:
-        return await echo(request)
-
-    port = Port(serve, Limits(), Files(), lambda refusal: refused.append(refusal.code))
-    await port.start("127.0.0.1", 0, None)
-    async with dialled(port) as (reader, writer):
+    async with serving(echo, refused=refused) as port, dialled(port) as (reader, writer):
         writer.write(GET % b"/" + b"sk-secret\r\n\r\n" + GET % b"/")
         assert (await one(reader))[1] == b"/"
         head, said = await one(reader)
@@ -405,7 +409,6 @@ async def test_a_request_and_then_none_at_all() -> None:
         assert b"secret" not in said
         assert await reader.read() == b""
     assert refused == ["invalid_header"]
-    await port.stop(0)
 
 
 @on_both_loops
