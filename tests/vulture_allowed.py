@@ -54,8 +54,6 @@ _.POLICY
 _.caption
 
 # Named in quoted casts alone.
-_.WebSocketReader
-_.StreamWriter
 _.BinaryIO
 
 # structlog calls its logger by the level of a line.
