@@ -16,13 +16,13 @@ import time
 import uuid
 from collections.abc import Callable
 
-from aiohttp import web
-
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import completions, passthrough
-from dataplane.http.accept import accept, wants_websocket
+from dataplane.http.accept import accept
+from dataplane.http.head import wants_websocket
+from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
 from dataplane.process.complaints import Complaints
@@ -155,7 +155,7 @@ class Gateway:
         """End one realtime session; False where there is none by that id."""
         return self._sessions is not None and self._sessions.end(session_id)
 
-    async def _serve(self, request: web.BaseRequest) -> http.Answer:
+    async def _serve(self, request: Request) -> http.Answer:
         """One request, from its head to its last byte."""
         visit = Visit(uuid.uuid4().hex, asyncio.get_running_loop().time())
         try:
@@ -170,7 +170,7 @@ class Gateway:
         self._count(visit, answer.status, answer.code)
         return answer
 
-    async def _answered(self, request: web.BaseRequest, visit: Visit) -> http.Answer:
+    async def _answered(self, request: Request, visit: Visit) -> http.Answer:
         """Run the stages; what they refuse, and what nobody foresaw, becomes an answer."""
         try:
             return await self._stages(request, visit)
@@ -183,14 +183,15 @@ class Gateway:
             log.exception("request %s failed", visit.id)
             message = f"The gateway failed. Its log has the details under the request id {visit.id}."
             refusal = Refusal("internal_error", message)
-        if request.writer.output_size:  # too late to say it
+        if request.begun:  # too late to say it
             raise http.UpstreamLost(refusal.status)
         return await http.refuse(request, self._limits, refusal, visit.id)
 
-    async def _stages(self, request: web.BaseRequest, visit: Visit) -> http.Answer:
-        target = accept(request, self._limits.head)
+    async def _stages(self, request: Request, visit: Visit) -> http.Answer:
+        head = request.head
+        target = accept(head)
         exchange = authenticated(
-            self._snapshot, visit, target, request.method, request.headers, rand=self._rand, now=self._now()
+            self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now()
         )
         http.check_expectation(request)
         running = self._running
@@ -198,19 +199,19 @@ class Gateway:
             raise http.ClientGone  # never: nobody can ask before `start`
         if exchange.type is RouteType.REALTIME:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
-        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request):
+        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
         serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
         return await serve(running.services, request, exchange)
 
-    def _check_resources(self, request: web.BaseRequest) -> None:
+    def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""
         self._overload.check()
-        if not http.is_welcome(request):
+        if not request.connection.welcome:
             raise none_left()
 
-    def _admit(self, request: web.BaseRequest, running: Running, exchange: Exchange) -> None:
+    def _admit(self, request: Request, running: Running, exchange: Exchange) -> None:
         """Whether there is room for one more session. Raises Refusal overloaded, backend_overloaded."""
         self._check_resources(request)
         check_caps(running.live, self._limits, exchange.backend)

@@ -44,7 +44,7 @@ class Limits:
     event: int = 4 * MIB
     """Of one event of a stream."""
     client_idle: float = 60.0
-    """Between two reads of a request's body, or until a client takes more of its answer."""
+    """Between two reads of a request's body, or until a client takes 64 KiB more of its answer."""
     stall: float = 60.0
     """Until a peer of a session, or of another WebSocket, takes some of what waits for it; both legs."""
     linger: float = 2.0

@@ -29,10 +29,15 @@ _.resume_writing
 _.get_buffer
 _.buffer_updated
 
-# aiohttp calls its handler and its payload parser; OpenTelemetry its exporter; PyYAML its dumper; logging a logger.
-_.handle_error
-_.feed_data
-_.feed_eof
+# httptools calls its parser.
+_.on_message_begin
+_.on_url
+_.on_header
+_.on_headers_complete
+_.on_body
+_.on_message_complete
+
+# OpenTelemetry calls its exporter; PyYAML its dumper; logging a logger.
 _.timeout_millis
 _.read_timeout
 _.ignore_aliases
@@ -49,8 +54,6 @@ _.POLICY
 _.caption
 
 # Named in quoted casts alone.
-_.WebSocketReader
-_.StreamWriter
 _.BinaryIO
 
 # structlog calls its logger by the level of a line.

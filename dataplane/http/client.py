@@ -1,37 +1,28 @@
-"""The client's side of HTTP: its connection, the body it sends, the answers it gets.
-
-aiohttp's low-level server parses requests; answers are written here, since its response objects add fields of
-their own (`Server`, a `Content-Type` that nobody said) and close cleanly what was in truth cut short.
-"""
+"""The client's side of HTTP: the body it sends, the answers it gets."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
+from dataclasses import dataclass
 
-from aiohttp import hdrs, web
-from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
 from dataplane.errors import Refusal
+from dataplane.http import wire
+from dataplane.http.message import ClientGone as ClientGone
+from dataplane.http.message import Request
 from dataplane.process.room import Holder, Room
 from dataplane.services import Limits
 
-log = logging.getLogger(__name__)
 REQUEST_ID = "x-tidegate-request-id"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TEN = (1, 0)
+_TEN = "1.0"
 
 
 GONE = 499
 """nginx's status for a client that left; only telemetry sees it."""
-
-
-class ClientGone(Exception):
-    """The client has left, or takes nothing any more."""
 
 
 class UpstreamLost(Exception):
@@ -42,45 +33,22 @@ class UpstreamLost(Exception):
         self.status = status
 
 
-class Answer(web.StreamResponse):
-    """The answer of a handler that wrote it itself; `code` is the refusal's, for the meter."""
+@dataclass(slots=True)
+class Answer:
+    """What became of a request. `keep_alive`: may the connection take another one? `code` is a refusal's, for the
+    meter."""
 
-    def __init__(self, status: int, *, keep_alive: bool = False, code: str = "") -> None:
-        super().__init__(status=status)
-        self.code = code
-        self._keeps = keep_alive
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._keeps
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: it is written."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: it is written."""
-
-
-class Watched(Protocol):
-    """A connection that tells when the client leaves; all of ours do (`connection.Connection`)."""
-
-    on_lost: Callable[[], None] | None
-    lasting: Callable[[], bool]
-    """Whether it may be used for another request."""
-    welcome: bool
-    """Was there room for it?"""
-
-
-def _connection(request: web.BaseRequest) -> Watched:
-    return request.protocol  # type: ignore[return-value]  # see `connection.Connection`
+    status: int
+    keep_alive: bool = False
+    code: str = ""
 
 
 @contextmanager
-def while_connected(request: web.BaseRequest) -> Iterator[None]:
+def while_connected(request: Request) -> Iterator[None]:
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection = _connection(request)
+    connection = request.connection
     task = asyncio.current_task()
-    if task is None or request.transport is None:
+    if task is None or connection.gone:
         raise ClientGone
     gone = False
 
@@ -100,59 +68,65 @@ def while_connected(request: web.BaseRequest) -> Iterator[None]:
         connection.on_lost = None
 
 
-def is_welcome(request: web.BaseRequest) -> bool:
-    """Was there room for the client's connection?"""
-    return _connection(request).welcome
-
-
-def check_expectation(request: web.BaseRequest) -> None:
+def check_expectation(request: Request) -> None:
     """Raises Refusal expectation_failed for an Expect header that is not `100-continue`."""
-    expected = request.headers.get("Expect", "")
+    expected = request.head.headers.get("Expect", "")
     if expected and expected.lower() != "100-continue":
         raise Refusal("expectation_failed", "Only `Expect: 100-continue` is known here.")
 
 
-async def chunks(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """The request's body as it comes, after the `100 Continue` that its client may wait for.
 
-    Raises Refusal request_timeout, invalid_header; ClientGone."""
-    if request.headers.get("Expect") and request.version != _TEN and request.transport:
-        request.transport.write(_CONTINUE)
-    while True:
-        try:
-            async with asyncio.timeout(limits.client_idle):
-                data = await request.content.readany()
-        except TimeoutError:
-            raise Refusal("request_timeout", f"Nothing of the body came for {limits.client_idle:g} s.") from None
-        except ConnectionError:
-            raise ClientGone from None
-        except web.RequestPayloadError:
-            raise Refusal("invalid_header", "The body is not valid HTTP/1.1 (its chunks or its length).") from None
-        if not data:
-            return
+    Raises Refusal request_timeout, invalid_header, head_too_large (of trailers); ClientGone."""
+    _invite(request)
+    while data := await _piece(request, limits):
         yield data
 
 
-async def body(request: web.BaseRequest, limits: Limits, room: Room) -> bytes:
+async def body(request: Request, limits: Limits, room: Room) -> bytes:
     """The whole body. Raises Refusal body_too_large, overloaded, and what `chunks` raises."""
-    too_large = Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
-    if (request.content_length or 0) > limits.body:
-        raise too_large
-    held = bytearray()
+    if (request.head.length or 0) > limits.body:
+        raise _too_large(limits)
+    _invite(request)
+    first = await _piece(request, limits)
+    if request.body.read_whole and len(first) <= limits.body:  # it came with its head, as small ones do
+        return first
+    held = bytearray(first)
     holder = Holder(room, lambda _: held.clear())
     try:
-        async for data in chunks(request, limits):
-            held += data
+        data = first
+        while data:
             if len(held) > limits.body:
-                raise too_large
+                raise _too_large(limits)
             holder.hold(len(data))
             if holder.told:
                 raise Refusal(
                     "overloaded", "Bodies that are unfinished here take too much memory, and yours most of it."
                 )
+            data = await _piece(request, limits)
+            held += data
         return bytes(held)
     finally:
         holder.leave()
+
+
+def _invite(request: Request) -> None:
+    """Send the `100 Continue` that the client waits for, if it does. Raises ClientGone."""
+    head = request.head
+    if "Expect" in head.headers and head.has_body and head.version != _TEN:
+        request.connection.write(_CONTINUE)
+
+
+async def _piece(request: Request, limits: Limits) -> bytes:
+    try:
+        return await request.body.read(limits.client_idle)
+    except TimeoutError:
+        raise Refusal("request_timeout", f"Nothing of the body came for {limits.client_idle:g} s.") from None
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal("body_too_large", f"The body is over {limits.body} bytes, which is the limit here.")
 
 
 class Writer:
@@ -160,7 +134,7 @@ class Writer:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        request: Request,
         limits: Limits,
         status: int,
         fields: Iterable[tuple[str, str]],
@@ -173,73 +147,68 @@ class Writer:
         # An upstream may say anything there, and nobody needs it.
         self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
         self._fields = CIMultiDict(fields)
-        bodiless = request.method == "HEAD" or status in (204, 304)
-        self._delimited = bodiless or length is not None
-        self._chunked = not self._delimited and request.version != _TEN
-        self._keep_alive = (self._delimited or self._chunked) and _may_go_on(request)
-        if length is not None and status != 204:
-            self._fields["Content-Length"] = str(length)
-        self._begun = False
+        self._length = length
+        self._bodiless = request.head.method == "HEAD" or status in (204, 304)
+        delimited = self._bodiless or length is not None
+        self._chunked = not delimited and request.head.version != _TEN
+        self._open_ended = not delimited and not self._chunked
+        self._keep_alive = False
 
     async def write(self, data: bytes) -> None:
         """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
-        writer = cast("StreamWriter", self._request.writer)
-        try:
-            await self._begin()
-            if data:
-                await writer.write(data, drain=False)
-            elif self._chunked or self._delimited:
-                writer.send_headers()
-            if self._request.protocol.writing_paused:
-                async with asyncio.timeout(self._limits.client_idle):
-                    await writer.drain()
-        except ConnectionError:
-            raise ClientGone from None
-        except TimeoutError:
-            self.cut()
-            raise ClientGone from None
+        if framed := self._begun() + self._framed(data):
+            self._request.connection.write(framed)
+        await self._drained()
 
     async def end(self, data: bytes = b"") -> Answer:
-        """Send the rest. Raises ClientGone."""
-        try:
-            await self._begin()
-            await self._request.writer.write_eof(data)
-        except ConnectionError:
-            raise ClientGone from None
-        return Answer(self._status, keep_alive=self._keep_alive)
+        """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
+        if framed := self._begun() + self._framed(data) + (wire.LAST_CHUNK if self._chunked else b""):
+            self._request.connection.write(framed)
+        self._request.connection.open_ended = False
+        await self._drained()
+        return Answer(self._status, self._keep_alive)
 
     def cut(self) -> None:
         """End the connection so that the client notices that something is missing."""
-        if transport := self._request.transport:
-            if self._chunked or self._delimited:
-                transport.close()
-            else:
-                transport.abort()
+        self._request.connection.cut()
 
-    async def _begin(self) -> None:
-        if self._begun:
-            return
-        self._begun = True
+    async def _drained(self) -> None:
+        if self._request.connection.full:
+            await self._request.connection.drained(self._limits.client_idle)
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._bodiless or not data:
+            return b""
+        return wire.chunk(data) if self._chunked else data
+
+    def _begun(self) -> bytes:
+        """The head, once."""
+        request = self._request
+        if request.begun:
+            return b""
+        self._keep_alive = not self._open_ended and _may_go_on(request)
+        if self._length is not None and self._status != 204:
+            self._fields["Content-Length"] = str(self._length)
         if self._chunked:
             self._fields["Transfer-Encoding"] = "chunked"
-            self._request.writer.enable_chunking()
         if not self._keep_alive:
             self._fields["Connection"] = "close"
-        elif self._request.version == _TEN:
+        elif request.head.version == _TEN:
             self._fields["Connection"] = "keep-alive"
-        await self._request.writer.write_headers(self._line, self._fields)
+        head = wire.head(self._line, self._fields.items())
+        request.begun, request.connection.open_ended = True, self._open_ended
+        return head
 
 
-def _may_go_on(request: web.BaseRequest) -> bool:
+def _may_go_on(request: Request) -> bool:
     """Whether the next bytes on the connection can only be the next request. A client that was answered before
     it sent its body may send it or not; what follows an upgrade or CONNECT may be no HTTP at all."""
-    switches = hdrs.UPGRADE in request.headers or request.method == hdrs.METH_CONNECT
-    chunked = hdrs.TRANSFER_ENCODING in request.headers  # aiohttp reads its last trailer into the next request's head
-    goes_on = request.keep_alive and _connection(request).lasting()
-    return goes_on and request.content.is_eof() and not chunked and not switches
+    head = request.head
+    goes_on = head.goes_on and request.connection.lasting()
+    return goes_on and request.body.ended and not head.switches and "Upgrade" not in head.headers
 
 
-async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
+async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
     """Answer a refusal. Raises ClientGone."""
     payload = refusal.body()
     fields = {
@@ -249,7 +218,7 @@ async def refuse(request: web.BaseRequest, limits: Limits, refusal: Refusal, req
         REQUEST_ID: request_id,
     }
     writer = Writer(request, limits, refusal.status, fields.items(), reason=_reason(refusal), length=len(payload))
-    answer = await writer.end(payload if request.method != "HEAD" else b"")
+    answer = await writer.end(payload)
     answer.code = refusal.code
     return answer
 

@@ -8,12 +8,12 @@ import time
 import uuid
 
 import aiohttp
-from aiohttp import web
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import chat
 from dataplane.http import client as http
+from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.metering.usage import Status, Usage
 from dataplane.services import Services
@@ -26,7 +26,7 @@ _READ = frozenset(["accept-encoding", "content-encoding"])
 _NO_TURN = frozenset(["upstream_unreachable", "upstream_address_refused", "upstream_credential_rejected"])
 
 
-async def serve(services: Services, request: web.BaseRequest, exchange: Exchange) -> http.Answer:
+async def serve(services: Services, request: Request, exchange: Exchange) -> http.Answer:
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
     _check(exchange)
     asked = chat.parsed(await http.body(request, services.limits, services.room))
@@ -51,7 +51,7 @@ async def serve(services: Services, request: web.BaseRequest, exchange: Exchange
 
 async def _relay(
     services: Services,
-    request: web.BaseRequest,
+    request: Request,
     exchange: Exchange,
     turn: Turn,
     response: aiohttp.ClientResponse,

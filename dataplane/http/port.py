@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Awaitable, Callable
-
-from aiohttp import web
+from collections.abc import Callable, Coroutine
 
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer
-from dataplane.http.connection import Connection
+from dataplane.http.connection import Connection, Front
 from dataplane.http.listener import Listener
+from dataplane.http.message import Request
 from dataplane.process.files import Files
 from dataplane.services import Limits
 
 _MOMENT = 0.01
-"""Seconds; to aiohttp, 0 would be for ever."""
+"""Seconds between two looks at whether all is closed."""
 _LAST_WORDS = 1.0
 """Seconds for what was cancelled to write down what it used."""
 
@@ -27,7 +26,7 @@ class Port:
 
     def __init__(
         self,
-        serve: Callable[[web.BaseRequest], Awaitable[Answer]],
+        serve: Callable[[Request], Coroutine[None, None, Answer]],
         limits: Limits,
         files: Files,
         refused: Callable[[Refusal], None],
@@ -35,15 +34,9 @@ class Port:
         self.number = 0
         self.lasting = True
         """Whether a connection may be used for another request."""
-        self._handler = serve
         self._limits = limits
         self._files = files
-        self._refused = refused
-        self._tasks: set[asyncio.Task[object]] = set()
-        """Of the requests that are under way."""
-        self._connections: set[Connection] = set()
-        """Those that nobody has taken over."""
-        self._web: web.Server | None = None
+        self._front = Front(serve, limits, refused, self._lasts)
         self._listener: Listener | None = None
 
     @property
@@ -54,31 +47,26 @@ class Port:
     @property
     def requests(self) -> int:
         """How many are under way."""
-        return len(self._tasks)
+        return len(self._front.tasks)
+
+    @property
+    def connections(self) -> int:
+        """How many there are that nobody has taken over."""
+        return len(self._front.connections)
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None) -> None:
         """Listen; port 0 takes a free one, `number` says which. Raises OSError if the address is taken."""
-        self._web = web.Server(self._serve)
         self._listener = Listener(self._accepted, ssl, self._limits.head_time)
         self.number = await self._listener.start(host, port)
 
     def _accepted(self) -> Connection:
         """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;
         before all of the reserve goes that way, no more are accepted."""
-        assert self._web is not None
         taken = self._files.next()
         welcome = self._files.may_have(taken - 1)
         if taken >= self._files.brink:
             asyncio.get_running_loop().call_soon(self._rest)  # not here, where the loop is about to use the listener
-        return Connection(
-            self._web,
-            asyncio.get_running_loop(),
-            self._limits,
-            self._refused,
-            self._lasts,
-            self._connections,
-            welcome=welcome,
-        )
+        return Connection(self._front, welcome=welcome)
 
     def _lasts(self) -> bool:
         return self.lasting and not self._files.short
@@ -97,29 +85,24 @@ class Port:
         """Close the port and all connections. Requests have `grace` seconds to finish, and are cancelled then."""
         self.close()
         self.lasting = False
-        if self._web:
-            self._web.pre_shutdown()  # idle connections need not be waited for
-            await self._over(grace)
-            await self._web.shutdown(_MOMENT)
-            await self._over(_LAST_WORDS)
+        for connection in list(self._front.connections):
+            if connection.idle:
+                connection.close()
+        await self._over(grace)
+        for task in self._front.tasks:
+            task.cancel()
+        await self._over(_LAST_WORDS)
+        for connection in list(self._front.connections):
+            connection.close()
 
     async def _over(self, seconds: float) -> None:
         """Wait until no request is under way, for so long at most."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        if self._front.tasks:
+            await asyncio.wait(self._front.tasks, timeout=seconds)
 
     async def closed(self) -> None:
         """Wait until the port is closed, and all connections that nobody has taken over: what was answered is sent."""
         if self._listener:
             await self._listener.closed()
-        while self._connections:  # noqa: ASYNC110  (it is for the end of the process alone)
+        while self._front.connections:  # noqa: ASYNC110  (it is for the end of the process alone)
             await asyncio.sleep(_MOMENT)
-
-    async def _serve(self, request: web.BaseRequest) -> Answer:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            return await self._handler(request)
-        finally:
-            self._tasks.discard(task)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import aiohttp
-from aiohttp import web
 
 from dataplane.exchange import Exchange
 from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
+from dataplane.http.message import Request
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.request import response_headers
@@ -34,7 +34,7 @@ class PassAll:
 
 async def relay(
     services: Services,
-    request: web.BaseRequest,
+    request: Request,
     exchange: Exchange,
     destination: Destination,
     response: aiohttp.ClientResponse,

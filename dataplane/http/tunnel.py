@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
-from aiohttp import web
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
@@ -19,6 +18,7 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import headers
 from dataplane.http.handover import SWITCHED, take_over
+from dataplane.http.message import Request
 from dataplane.http.splice import Splice
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination, any_provider
@@ -31,7 +31,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
 _END = b"\r\n\r\n"
 
 
-async def serve(services: Services, request: web.BaseRequest, exchange: Exchange, splice: Splice) -> http.Answer:
+async def serve(services: Services, request: Request, exchange: Exchange, splice: Splice) -> http.Answer:
     """Serve one connection, until it is joined by `splice`. Raises Refusal, ClientGone."""
     destination = Destination(any_provider(exchange.backend, services.rand), "", "")
     url = address(destination.provider, exchange.path, exchange.query)
@@ -146,7 +146,7 @@ def _request_head(url: str, fields: headers.Fields) -> bytes:
 
 async def _relay_refusal(
     services: Services,
-    request: web.BaseRequest,
+    request: Request,
     exchange: Exchange,
     destination: Destination,
     response: Response,
@@ -166,7 +166,7 @@ async def _relay_refusal(
 
 def _join(
     splice: Splice,
-    request: web.BaseRequest,
+    request: Request,
     exchange: Exchange,
     destination: Destination,
     transport: asyncio.Transport,
@@ -185,9 +185,9 @@ def _join(
     splice.upstream.connection_made(transport)
     try:
         answer = take_over(request, head, splice.client)
-    except ConnectionResetError:
+    except http.ClientGone:
         splice.cut()
-        raise http.ClientGone from None
+        raise
     splice.begin()
     if not splice.client.full:
         transport.resume_reading()

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from aiohttp import web
-
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import tunnel
+from dataplane.http.message import Request
 from dataplane.http.splice import Splice
 from dataplane.realtime.service import shutting_down
 from dataplane.services import Services
@@ -27,7 +26,7 @@ class Tunnels:
         self._by_backend: Counter[str] = Counter()
         self._refusing = False
 
-    async def serve(self, request: web.BaseRequest, exchange: Exchange, admit: Callable[[], None]) -> http.Answer:
+    async def serve(self, request: Request, exchange: Exchange, admit: Callable[[], None]) -> http.Answer:
         """Serve one connection, until it is joined. `admit` raises Refusal where there is no room.
 
         Raises Refusal, ClientGone."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
-from aiohttp import HttpVersion11, web
 from websockets.utils import accept_key
 
 from dataplane.callers import applies
@@ -24,8 +23,9 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import headers
 from dataplane.http import query as queries
-from dataplane.http.accept import wants_websocket
 from dataplane.http.handover import SWITCHED, take_over
+from dataplane.http.head import Head, wants_websocket
+from dataplane.http.message import Request
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms
@@ -50,12 +50,12 @@ class Upgrade:
     """Subprotocols, keys among them."""
 
     @classmethod
-    def of(cls, request: web.BaseRequest) -> Upgrade:
+    def of(cls, head: Head) -> Upgrade:
         """Raises Refusal upgrade_required, method_not_allowed, invalid_header."""
-        fields = request.headers
-        if request.method != "GET":
+        fields = head.headers
+        if head.method != "GET":
             raise Refusal("method_not_allowed", "A Realtime path takes GET with an upgrade.", headers={"allow": "GET"})
-        if not wants_websocket(request) or request.version != HttpVersion11:
+        if not wants_websocket(head):
             raise Refusal(
                 "upgrade_required",
                 "This path takes WebSocket connections. Connect with ws:// or wss://, or an SDK's realtime client.",
@@ -132,8 +132,8 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
     return Destination(provider, "", "")
 
 
-def terms(request: web.BaseRequest, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
-    beta_header = "realtime=v1" in request.headers.get(openai.BETA_HEADER, "")
+def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
+    beta_header = "realtime=v1" in head.headers.get(openai.BETA_HEADER, "")
     logged = next((log.types for log in exchange.policies.log_events if applies(log.subjects, exchange.caller)), ())
     return Terms(
         id=exchange.id,
@@ -311,11 +311,8 @@ def client_head(upgrade: Upgrade, exchange: Exchange, chosen: Route, answer: Ans
     return upgrade.head([*fields, (http.REQUEST_ID, exchange.id)])
 
 
-def answer_client(request: web.BaseRequest, head: bytes, live: LiveSession) -> http.Answer:
+def answer_client(request: Request, head: bytes, live: LiveSession) -> http.Answer:
     """Send the 101 and give the connection to the session; return what is returned from here, at once.
 
     Raises ClientGone."""
-    try:
-        return take_over(request, head, live.attach())
-    except ConnectionResetError:
-        raise http.ClientGone from None
+    return take_over(request, head, live.attach())

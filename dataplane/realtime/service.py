@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import structlog
-from aiohttp import web
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
+from dataplane.http.message import Request
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
@@ -46,7 +46,7 @@ class Realtime:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(self, request: web.BaseRequest, exchange: Exchange, admit: Callable[[], None]) -> http.Answer:
+    async def serve(self, request: Request, exchange: Exchange, admit: Callable[[], None]) -> http.Answer:
         """Answer a request for a session: with 101 and the session, or with the Refusal that is raised. `admit` raises
         one where there is no room.
 
@@ -65,14 +65,14 @@ class Realtime:
             attempt.answered(500, "internal_error")
             raise
 
-    async def _serve(self, request: web.BaseRequest, attempt: Attempt) -> http.Answer:
+    async def _serve(self, request: Request, attempt: Attempt) -> http.Answer:
         if self._refusing:
             raise shutting_down()
         exchange, services = attempt.exchange, self._services
-        upgrade = handshake.Upgrade.of(request)
+        upgrade = handshake.Upgrade.of(request.head)
         chosen = handshake.route(exchange, services)
         attempt.destination = chosen.destination
-        session = Session(handshake.terms(request, upgrade, exchange, chosen.destination))
+        session = Session(handshake.terms(request.head, upgrade, exchange, chosen.destination))
         live = attempt.live = LiveSession(session, self, exchange.session_limits(), services.limits, services.room)
         task = asyncio.current_task()
         entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))

@@ -1,0 +1,133 @@
+"""One request as the stages see it: its head, its body as it comes, and the connection that it came from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from dataplane.http.head import Head
+
+HIGH_WATER = 64 * 1024
+"""Bytes that wait to be read; from then on the client is held back."""
+
+
+class ClientGone(Exception):
+    """The client has left, or takes nothing any more."""
+
+
+class Link(Protocol):
+    """What a request knows of its connection (`connection.Connection`)."""
+
+    on_lost: Callable[[], None] | None
+    """Called when the client leaves."""
+    open_ended: bool
+    """Does only the end of the connection tell where the answer ends?"""
+    welcome: bool
+    """Was there room for it?"""
+
+    @property
+    def gone(self) -> bool:
+        """Has the client left?"""
+
+    @property
+    def full(self) -> bool:
+        """Does more wait to be sent than should?"""
+
+    def lasting(self) -> bool:
+        """Whether it may be used for another request."""
+
+    def write(self, data: bytes) -> None:
+        """Raises ClientGone."""
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until the client has taken enough of the answer; it is cut off if it takes next to nothing for so long.
+        Raises ClientGone."""
+
+    def cut(self) -> None:
+        """End the connection so that the client notices that something is missing."""
+
+    def release(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport away, with what came behind the head. Raises ClientGone."""
+
+
+class Body:
+    """The body of one request, in pieces as they come; it has one reader. `changed` is called when so much waits to be
+    read that the client should be held back, and when it no longer does."""
+
+    __slots__ = ("_changed", "_error", "_held", "_pieces", "_reader", "ended")
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.ended = False
+        """Has all of it come?"""
+        self._changed = changed
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        return self._held > HIGH_WATER
+
+    @property
+    def read_whole(self) -> bool:
+        """Has all of it been read?"""
+        return self.ended and not self._pieces
+
+    def feed(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._held += len(data)
+        self._wake()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """No more of it will come, and that is what its reader is told, if it is not whole."""
+        if not self.ended and self._error is None:
+            self._error = error
+            self._wake()
+
+    async def read(self, seconds: float) -> bytes:
+        """All that is there, waited for if nothing is; empty at the end.
+
+        Raises TimeoutError, if nothing comes for so long, and what it failed with."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self.ended:
+                return b""
+            await self._arrival(seconds)
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        was_full = self.full
+        self._pieces, self._held = [], 0
+        if was_full:
+            self._changed()
+        return data
+
+    async def _arrival(self, seconds: float) -> None:
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._reader
+        finally:
+            self._reader = None
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+class Request:
+    """It came on `connection`."""
+
+    __slots__ = ("begun", "body", "connection", "head")
+
+    def __init__(self, head: Head, body: Body, connection: Link) -> None:
+        self.head = head
+        self.body = body
+        self.connection = connection
+        self.begun = False
+        """Is its answer under way?"""

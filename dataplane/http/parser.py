@@ -1,0 +1,136 @@
+"""HTTP/1.1 requests: bytes go in, what they say comes out. llhttp (by httptools) reads them, strictly; what it lets
+through and should not is refused here, and no head and no trailers are of any size. Pure.
+
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from dataplane.errors import Refusal
+from dataplane.http.head import Head, check
+
+FIELDS = 128
+"""Of one head, or of one body's trailers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What came behind a head that asks for another protocol; whatever comes after it is none of the parser's."""
+
+    data: bytes = field(repr=False)
+
+
+class End:
+    """A request is complete."""
+
+
+END: Final = End()
+Event = Head | bytes | End | Rest | Refusal
+"""A head, a piece of its body, its end; or what no event comes after: the rest, or why it is no request. Trailers are
+left out."""
+
+
+class Parser:
+    """Of one connection. `limit`: bytes of a head, or of one body's trailers."""
+
+    __slots__ = ("_events", "_fed", "_fields", "_http", "_limit", "_refusal", "_size", "_target", "in_head")
+
+    def __init__(self, limit: int) -> None:
+        self.in_head = False
+        """Is a head there in part?"""
+        self._limit = limit
+        self._http: HttpRequestParser | None = HttpRequestParser(self)
+        self._events: list[Event] = []
+        self._target = b""
+        self._fields: list[tuple[str, str]] = []
+        self._size = 0
+        """Bytes of the head's complete parts, or of the trailers."""
+        self._fed = 0
+        """Bytes that came of a head that has not ended."""
+        self._refusal: Refusal | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What these bytes complete."""
+        events: list[Event] = []
+        if self._http is None:
+            return events
+        self._events = events
+        try:
+            self._http.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self.close()
+            events.append(Rest(data[upgrade.args[0] :]))
+        except HttpParserError:
+            self.close()
+            events.append(self._refusal or Refusal("invalid_header", "The request is not valid HTTP/1.1."))
+        else:
+            self._fed = self._fed + len(data) if self.in_head and not events else 0
+            if self._fed > self._limit:
+                self.close()
+                events.append(self._too_large())
+        self._events = []
+        return events
+
+    def close(self) -> None:
+        """Read no more. The reader and its callbacks hold each other until then."""
+        self._http = None
+        self.in_head = False
+
+    # -- what llhttp calls -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.in_head = True
+        self._target, self._fields, self._size = b"", [], 0
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        self._size += len(part)
+        if self._size > self._limit:
+            self._refuse_size()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
+        self._size += len(name) + len(value) + 4
+        if self._size > self._limit or len(self._fields) > FIELDS:
+            self._refuse_size()
+
+    def on_headers_complete(self) -> None:
+        http = self._http
+        assert http is not None
+        head = Head(
+            method=http.get_method().decode(),
+            target=self._target.decode("utf-8", "surrogateescape"),
+            version=http.get_http_version(),
+            headers=CIMultiDictProxy(CIMultiDict(self._fields)),
+            goes_on=http.should_keep_alive(),
+            switches=http.should_upgrade(),
+        )
+        try:
+            check(head)
+        except Refusal as refusal:
+            self._refusal = refusal
+            raise
+        self.in_head = False
+        self._fields, self._size = [], 0  # trailers may follow
+        self._events.append(head)
+
+    def on_body(self, data: bytes) -> None:
+        self._events.append(data)
+
+    def on_message_complete(self) -> None:
+        self._events.append(END)
+
+    def _refuse_size(self) -> None:
+        self._refusal = self._too_large()
+        raise self._refusal
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            "head_too_large", f"The request head is over {self._limit} bytes or {FIELDS} fields, the limits here."
+        )
