@@ -127,7 +127,7 @@ def _cached(given: Split, details: Json) -> Split:
 
 
 def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else NOTHING
+    return value if isinstance(value, dict) else NOTHING
 
 
 def _count(value: object) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import Literal
 
 Status = Literal["completed", "cancelled", "failed", "incomplete", "lost"]
@@ -60,12 +62,14 @@ class Tokens:
 
     def nonzero(self) -> dict[str, float]:
         """By field name, without what is 0."""
-        return {f.name: amount for f in fields(Tokens) if (amount := getattr(self, f.name))}
+        return {name: amount for name, amount in zip(_PARTS, _parts(self), strict=True) if amount}
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Tokens)))
+        return Tokens(*map(add, _parts(self), _parts(other)))
 
 
+_PARTS = tuple(part.name for part in fields(Tokens))
+_parts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_PARTS)
 NO_TOKENS = Tokens()
 
 

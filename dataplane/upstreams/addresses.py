@@ -8,6 +8,7 @@ after DNS, so that a name that resolves differently the second time gains nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -27,19 +28,24 @@ class AddressPolicy:
 
     def refusal(self, text: str) -> str:
         """Why this numeric address may not be dialled; empty if it may."""
-        address = ip_address(text.partition("%")[0])
-        meant = _meant(address)
-        if any(candidate in network for candidate in {address, meant} for network in self.allow):
-            return ""
-        if meant.is_loopback:
-            return "" if self.allow_loopback else "is a loopback address"
-        if meant.is_unspecified:
-            return "is the unspecified address"
-        if meant.is_link_local or meant in _METADATA:
-            return "is a link-local or metadata address"
-        if meant.is_multicast:
-            return "is a multicast address"
-        return "" if meant.is_global else "is a private or reserved address"
+        return _refusal(text, self.allow_loopback, self.allow)
+
+
+@lru_cache(maxsize=4096)  # each session and each new connection asks, nearly always about the same few
+def _refusal(text: str, allow_loopback: bool, allow: tuple[Network, ...]) -> str:
+    address = ip_address(text.partition("%")[0])
+    meant = _meant(address)
+    if any(candidate in network for candidate in {address, meant} for network in allow):
+        return ""
+    if meant.is_loopback:
+        return "" if allow_loopback else "is a loopback address"
+    if meant.is_unspecified:
+        return "is the unspecified address"
+    if meant.is_link_local or meant in _METADATA:
+        return "is a link-local or metadata address"
+    if meant.is_multicast:
+        return "is a multicast address"
+    return "" if meant.is_global else "is a private or reserved address"
 
 
 def _meant(address: Address) -> Address:
