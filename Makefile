@@ -13,7 +13,7 @@ if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
-.PHONY: help setup demo test e2e nightly check format generate lock bench-quick bench-pressure clean
+.PHONY: help setup demo test e2e nightly check format generate lock bench bench-quick bench-pressure bench-peers clean
 
 help:  ## show this
 	@echo 'Tidegate, a gateway for realtime LLM traffic. Begin with `make demo`.'
@@ -57,11 +57,17 @@ generate: .venv/.dev  ## write all generated files: CRDs and references
 lock:  ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock.sh
 
-bench-quick: .venv/.dev  ## CPU per relayed realtime message, against other relays
-	@$(BIN)/python -m bench.quick
+bench: .venv/.dev  ## what relaying costs, against other relays, for docs/benchmarks.md: some 40 minutes
+	@$(BIN)/python -m bench $(OPTIONS)
+
+bench-quick: .venv/.dev  ## the main ratios of that, in under two minutes
+	@$(BIN)/python -m bench.quick $(OPTIONS)
 
 bench-pressure: .venv/.dev  ## what a slow reader and slow senders of heads cost the gateway and their neighbours
 	@$(BIN)/python -m bench.pressure
+
+bench-peers: .venv/.dev  ## install the gateways that `make bench` compares with
+	@$(BIN)/python -m bench.peers
 
 clean:  ## delete the virtual environment, the caches and what was built
 	rm -rf .venv .cache dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
