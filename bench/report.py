@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bench.goals import GOALS, SMALL, Goal
-from bench.loads import Figure, Load, loads
+from bench.loads import CPU_MESSAGE, Figure, Load, loads
 from bench.pictures import Bar, chart
 from bench.processes import HERE
-from bench.relays import DIRECT, TIDEGATE
+from bench.relays import DIRECT, TIDEGATE, TIDEGATE_TEXT
 from bench.series import Made, Series, Spread, absolute, problems, ratio, worth
 
 RESULTS = HERE / "results"
@@ -70,7 +71,19 @@ def _way(made: Made, keys: list[str]) -> str:
 def _goals(results: Mapping[str, Series]) -> str:
     lines = ["## The goals", "", "| work | against | goal | measured | |", "|---|---|---|---|---|"]
     lines += [_goal(goal, results) for goal in GOALS]
-    return "\n".join([*lines, "", NOT_HERE, ""])
+    return "\n".join([*lines, "", *_remarks(results), NOT_HERE, ""])
+
+
+def _remarks(results: Mapping[str, Series]) -> list[str]:
+    """What is to be known of the goals' figures."""
+    loud = [key for key, series in results.items() if any(each.disturbed for each in worth(series))]
+    found = [f"**Disturbed, so not to be relied on**: {', '.join(loud)}.\n"] if loud else []
+    text = ratio(results["text"], TIDEGATE_TEXT, TIDEGATE, CPU_MESSAGE) if "text" in results else None
+    return (
+        [*found, f"Where all text is read and logged, a message costs {_ratio(text)} times as much.\n"]
+        if text
+        else found
+    )
 
 
 def _goal(goal: Goal, results: Mapping[str, Series]) -> str:
@@ -80,9 +93,9 @@ def _goal(goal: Goal, results: Mapping[str, Series]) -> str:
     elif not goal.relative:
         measured = f"{_spread(found, goal.figure)} {goal.figure.unit}"
     elif goal.most < SMALL:
-        measured = f"1/{1 / found.median:.0f} (1/{1 / found.most:.0f} to 1/{1 / found.least:.0f})"
+        measured = _between(f"1/{1 / found.median:.0f}", f"1/{1 / found.most:.0f}", f"1/{1 / found.least:.0f}")
     else:
-        measured = f"{found.median:.2f} ({found.least:.2f} to {found.most:.2f})"
+        measured = _ratio(found)
     against = goal.against
     return f"| {goal.work} | {against} | {goal.shown} | {measured} | {goal.verdict(results)} |"
 
@@ -104,7 +117,7 @@ def _table(load: Load, series: Series) -> str:
     for name in _names(load, series):
         cells = [_spread(absolute(series, name, figure), figure) for figure in load.figures]
         beside = None if name == TIDEGATE else ratio(series, TIDEGATE, name, load.figures[0])
-        cells.append(f"{beside.median:.2f} ({beside.least:.2f} to {beside.most:.2f})" if beside else "")
+        cells.append(_ratio(beside) if beside else "")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -112,8 +125,15 @@ def _table(load: Load, series: Series) -> str:
 def _spread(found: Spread | None, figure: Figure) -> str:
     if found is None:
         return ""
-    median, least, most = (f"{each:,.{figure.digits}f}" for each in (found.median, found.least, found.most))
-    return f"{median} ({least} to {most})"
+    return _between(*(f"{each:,.{figure.digits}f}" for each in (found.median, found.least, found.most)))
+
+
+def _ratio(found: Spread) -> str:
+    return _between(*(f"{each:#.3g}".removesuffix(".") for each in (found.median, found.least, found.most)))
+
+
+def _between(median: str, least: str, most: str) -> str:
+    return f"{median} ({least} to {most})" if least != most else median
 
 
 def _rounds(load: Load, series: Series) -> str:
@@ -131,12 +151,18 @@ def _rounds(load: Load, series: Series) -> str:
 
 
 def _direct(load: Load, series: Series) -> list[str]:
-    """What the direct way takes, where others' latency is given beyond it."""
-    raw = [Figure(each.key, each.title.removeprefix("added latency, "), each.unit, each.digits) for each in load.figures
-           if each.added]  # fmt: skip
-    found = {each.title: absolute(series, DIRECT, each) for each in raw}
-    shown = [f"{title} {each.median:.0f} µs" for title, each in found.items() if each]
-    return [f"The direct way takes {' and '.join(shown)}."] if shown else []
+    """What the direct way takes, where others' latency is given beyond it, and what it does, where that is measured."""
+    taken = [each for each in load.figures if each.added]
+    found = [(each.title.removeprefix("added latency, "), _raw(series, each)) for each in taken]
+    times = [f"{title} {each.median:.0f} µs" for title, each in found if each]
+    lines = [f"The direct way takes {' and '.join(times)}."] if times else []
+    done = [(each.title, absolute(series, DIRECT, each)) for each in load.figures if each.more_is_better]
+    return [*lines, *(f"The direct way does {each.median:,.0f} {title}." for title, each in done if each)]
+
+
+def _raw(series: Series, figure: Figure) -> Spread | None:
+    """The direct way's own, of a figure that is given beyond it."""
+    return absolute(series, DIRECT, replace(figure, added=False))
 
 
 def _names(load: Load, series: Series) -> list[str]:
