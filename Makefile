@@ -57,7 +57,7 @@ generate: .venv/.dev  ## write all generated files: CRDs and references
 lock:  ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock.sh
 
-bench: .venv/.dev  ## what relaying costs, against other relays, for docs/benchmarks.md: some 40 minutes
+bench: .venv/.dev  ## what relaying costs, against other relays, for docs/benchmarks.md: some 45 minutes
 	@$(BIN)/python -m bench $(OPTIONS)
 
 bench-quick: .venv/.dev  ## the main ratios of that, in under two minutes

@@ -1,7 +1,7 @@
 """`make bench`: what relaying costs, with Tidegate and with others; writes bench/results and docs/benchmarks.md.
 
-It takes some forty minutes on a quiet machine of two cores. Peers are measured if they are installed: make bench-peers.
-Options: make bench OPTIONS="--rounds 3 --only paced,chat".
+It takes three quarters of an hour on a quiet machine of two cores. Peers are measured if they are installed, which
+`make bench-peers` does. For example: make bench OPTIONS="--rounds 3 --only paced,chat".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench import report
 from bench.loads import FULL, QUICK, Load, loads
 from bench.machine import made
 from bench.peers import PEERS
-from bench.processes import HERE, OTHERS_CPU
+from bench.processes import CACHE, HERE, OTHERS_CPU
 from bench.relays import DIRECT, RELAYS
 from bench.rounds import Bench, round_of
 from bench.series import Made, Round, Series
@@ -35,7 +35,7 @@ def main() -> None:
                 names = turned(bench.contenders(load, options.relays), number)
                 rounds[load.key].append(one := round_of(bench, load, names, 1 + options.repeats))
                 print(line(number, load, one), flush=True)
-                _keep(load, rounds[load.key], here, bench)
+                _keep(load, rounds[load.key], here, bench, CACHE if options.quick else report.RESULTS)
     if not options.quick:
         report.write()
         print(f"wrote {report.PAGE.relative_to(HERE.parent)}")
@@ -58,11 +58,11 @@ def line(number: int, load: Load, one: Round) -> str:
     return f"round {number + 1}, {load.key}, {figure.title} in {figure.unit}: {', '.join(runs)}{mark}"
 
 
-def _keep(load: Load, rounds: list[Round], here: Made, bench: Bench) -> None:
+def _keep(load: Load, rounds: list[Round], here: Made, bench: Bench, folder: Path) -> None:
     left_out = sorted(name for name in bench.left_out if name in load.contenders)
     series = Series(load=load.key, made=here, rounds=rounds, left_out=left_out)
-    report.RESULTS.mkdir(exist_ok=True)
-    report.results_path(load.key).write_text(series.model_dump_json(indent=1) + "\n", "utf-8")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{load.key}.json").write_text(series.model_dump_json(indent=1) + "\n", "utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -72,7 +72,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=1, help="times that a disturbed round is run again, at most")
     parser.add_argument("--only", type=_some_of(tuple(loads())), help=f"loads, of {', '.join(loads())}")
     parser.add_argument("--relays", type=_some_of(everyone), default=everyone, help=f"of {', '.join(everyone)}")
-    parser.add_argument("--quick", action="store_true", help="short windows, fewer sessions, and no page")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="short windows, fewer sessions; results go to .cache/bench, and no page is written",
+    )
     options = parser.parse_args()
     options.relays = frozenset(options.relays)
     return options

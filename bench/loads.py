@@ -65,25 +65,32 @@ class Load:
 
 @dataclass(frozen=True)
 class Size:
-    """How large the loads are: seconds of each window, sessions."""
+    """How large the loads are: seconds of each window and of what comes before it, sessions."""
 
-    seconds: float = 6.0
+    seconds: float = 5.0
+    warmup: float = 1.0
     idle: int = 2000
     many: int = 1000
     ramp: int = 200
 
 
 FULL = Size()
-QUICK = Size(seconds=2.5, idle=500, many=1000, ramp=400)
+QUICK = Size(seconds=1.5, warmup=0.5, idle=500, ramp=400)
 
 
-def _ws(sessions: int, ramp: int, seconds: float, *more: str) -> tuple[str, ...]:
-    counts = ("--sessions", str(sessions), "--ramp", str(ramp), "--duration", str(seconds))
-    return ("ws", "--settle", "--path", QUERY, "--up-bytes", "5120", "--warmup", "1", *counts, *more)
+def _ws(sessions: int, size: Size, *more: str) -> tuple[str, ...]:
+    times = ("--ramp", str(size.ramp), "--warmup", str(size.warmup), "--duration", str(size.seconds))
+    return ("ws", "--settle", "--path", QUERY, "--up-bytes", "5120", *times, "--sessions", str(sessions), *more)
 
 
-def _http(seconds: float, *more: str) -> tuple[str, ...]:
-    return ("http", "--model", CHAT_MODEL, "--conns", "32", "--warmup", "1", "--duration", str(seconds), *more)
+def _silent(sessions: int, ramp: int) -> tuple[str, ...]:
+    """So many a second are opened, and say nothing."""
+    return _ws(sessions, Size(seconds=1, warmup=0.5, ramp=ramp), "--mode", "idle", "--timeout", "60")
+
+
+def _http(size: Size, *more: str) -> tuple[str, ...]:
+    times = ("--warmup", str(size.warmup), "--duration", str(size.seconds * 0.7))
+    return ("http", "--model", CHAT_MODEL, "--conns", "32", *times, *more)
 
 
 def _paced(key: str, title: str, about: str, size: Size, *, sessions: int = 200, tls: bool = False) -> Load:
@@ -96,7 +103,7 @@ def _paced(key: str, title: str, about: str, size: Size, *, sessions: int = 200,
         OVER_TLS if tls else REALTIME,
         (CPU_MESSAGE, ADDED_P50, ADDED_P99),
         {"mode": "paced", "down_rate": str(rate), "text_every": "0"},
-        _ws(sessions, size.ramp, size.seconds, "--up-rate", str(rate)),
+        _ws(sessions, size, "--up-rate", str(rate)),
         tls=tls,
         expected=("msgs_s", 4000),
     )
@@ -110,7 +117,7 @@ def _idle(key: str, title: str, about: str, size: Size, *, tls: bool = False) ->
         (NGINX, TIDEGATE, NAIVE) if tls else tuple(name for name in REALTIME if name != DIRECT),
         (MEMORY, SETUP_CPU),
         {"mode": "idle"},
-        _ws(size.idle, 250, 1, "--mode", "idle", "--timeout", "60"),
+        _silent(size.idle, 250),
         tls=tls,
         fresh=True,
     )
@@ -147,7 +154,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             REALTIME,
             (CPU_MESSAGE, MESSAGES),
             {"mode": "lockstep", "text_every": "0"},
-            _ws(64, size.ramp, size.seconds, "--mode", "lockstep"),
+            _ws(64, size, "--mode", "lockstep"),
         ),
         Load(
             "text",
@@ -157,7 +164,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             (C_RELAY, TIDEGATE, TIDEGATE_TEXT),
             (CPU_MESSAGE,),
             text,
-            _ws(200, size.ramp, size.seconds, "--up-rate", "10"),
+            _ws(200, size, "--up-rate", "10"),
             expected=("msgs_s", 4000),
         ),
         _idle(
@@ -182,7 +189,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             tuple(name for name in REALTIME if name != DIRECT),
             (SETUPS, SETUP_CPU),
             {"mode": "idle"},
-            _ws(500, 1_000_000, 0.5, "--mode", "idle", "--timeout", "60"),
+            _silent(500, 1_000_000),
         ),
         Load(
             "chat",
@@ -192,7 +199,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             CHAT,
             (CPU_REQUEST, REQUESTS),
             {},
-            _http(size.seconds * 0.7),
+            _http(size),
         ),
         Load(
             "chat-rate",
@@ -201,7 +208,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             tuple(name for name in CHAT if name not in (LITELLM, PORTKEY)),
             (CHAT_P50, CHAT_P99, CPU_REQUEST),
             {},
-            _http(size.seconds * 0.7, "--rate", "1000"),
+            _http(size, "--rate", "1000"),
             expected=("rps", 1000),
         ),
         Load(
@@ -211,7 +218,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             tuple(name for name in CHAT if name != PORTKEY),
             (CPU_EVENT,),
             {"sse_us": "1000"},
-            _http(size.seconds * 0.7, "--stream", "--sse-chunks", "50"),
+            _http(size, "--stream", "--sse-chunks", "50"),
         ),
     )
     return {load.key: load for load in every}

@@ -30,7 +30,7 @@ def made() -> Made:
 
 def _commit() -> str:
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--", "bench", "crds", "controller", "dataplane", "tidegate")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from bench.goals import GOALS, SMALL, Goal
 from bench.loads import CPU_MESSAGE, Figure, Load, loads
@@ -199,7 +198,3 @@ def pictures(results: Mapping[str, Series]) -> dict[str, str]:
             note = f"{figure.title}, {figure.unit}; {'longer' if figure.more_is_better else 'shorter'} is better"
             found[key] = chart(load.title, note, rows)
     return found
-
-
-def results_path(key: str) -> Path:
-    return RESULTS / f"{key}.json"
