@@ -16,7 +16,7 @@ from bench import report
 from bench.loads import FULL, QUICK, Load, loads
 from bench.machine import made
 from bench.peers import PEERS
-from bench.processes import CACHE, HERE, OTHERS_CPU
+from bench.processes import CACHE, HERE, prepare
 from bench.relays import DIRECT, RELAYS
 from bench.rounds import Bench, round_of
 from bench.series import Made, Round, Series
@@ -26,7 +26,7 @@ def main() -> None:
     options = _options()
     sizes = loads(QUICK if options.quick else FULL)
     chosen = [sizes[key] for key in options.only or sizes]
-    os.sched_setaffinity(0, {OTHERS_CPU})
+    prepare()
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         bench, here = Bench(stack, Path(folder)), made()
         rounds: dict[str, list[Round]] = {load.key: [] for load in chosen}

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.loads import CPU_EVENT, CPU_MESSAGE, CPU_REQUEST, MEMORY, QUERY, QUICK, SETUP_CPU, Figure, loads
 from bench.machine import made
 from bench.neighbours import CONFIG, load
-from bench.processes import HERE, OTHERS_CPU, build, free_port, running
+from bench.processes import HERE, build, free_port, prepare, running
 from bench.relays import C_RELAY, NGINX, TIDEGATE
 from bench.rounds import Bench, round_of
 from bench.series import Round, Series, Spread, absolute, problems, ratio
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.sched_setaffinity(0, {OTHERS_CPU})
+    prepare()
     known, beside = loads(QUICK), {key: (*others, TIDEGATE) for key, _, others in SHOWN}
     rounds: dict[str, list[Round]] = {key: [] for key in beside}
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from bench.upstream import Upstream
 KEY = "sk-bench-caller-0123456789"
 """What every client shows. It is Tidegate's caller key and LiteLLM's master key; the others do not ask for one."""
 DIRECT, C_RELAY, NGINX, TIDEGATE, NAIVE = "direct", "C relay", "nginx", "Tidegate", "naive aiohttp"
-TIDEGATE_TEXT = "Tidegate, text read"
+TIDEGATE_TEXT = "Tidegate reading text"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Bench:
             yield direct(self.upstream(tls=False))
             return
         relay, up = {**RELAYS, **PEERS}[name], self.upstream(tls=load.tls)
-        place = self.folder / f"{name}{'-tls' if load.tls else ''}".replace(" ", "-").replace(",", "")
+        place = self.folder / f"{name}{'-tls' if load.tls else ''}".replace(" ", "-")
         if load.fresh:
             with started(relay, up, place.with_name(f"{place.name}-fresh"), self.generator) as here:
                 yield here

@@ -49,7 +49,7 @@ def test_what_the_direct_way_does() -> None:
 
 
 def test_what_reading_text_costs() -> None:
-    text = one_round({"Tidegate": {"cpu_us_msg": 10.0}, "Tidegate, text read": {"cpu_us_msg": 13.0}})
+    text = one_round({"Tidegate": {"cpu_us_msg": 10.0}, "Tidegate reading text": {"cpu_us_msg": 13.0}})
     assert "a message costs 1.30 times as much" in report.page({"text": series("text", text)})
 
 
