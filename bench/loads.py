@@ -160,7 +160,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "text",
             "Realtime messages, with text that is read",
             f"200 sessions, each {voice}; every second of the messages down is a piece of a transcript. Where "
-            "Tidegate reads text, a Policy logs these events, so that each is collected, parsed and written to the log.",
+            "Tidegate reads text, a Policy logs these events, so each is collected, parsed and written to the log.",
             (C_RELAY, TIDEGATE, TIDEGATE_TEXT),
             (CPU_MESSAGE,),
             text,
