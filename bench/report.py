@@ -75,7 +75,7 @@ def _goals(results: Mapping[str, Series]) -> str:
 
 def _remarks(results: Mapping[str, Series]) -> list[str]:
     """What is to be known of the goals' figures."""
-    loud = [key for key, series in results.items() if any(each.disturbed for each in worth(series))]
+    loud = [key for key in loads() if key in results and any(each.disturbed for each in worth(results[key]))]
     found = [f"**Disturbed, so not to be relied on**: {', '.join(loud)}.\n"] if loud else []
     text = ratio(results["text"], TIDEGATE_TEXT, TIDEGATE, CPU_MESSAGE) if "text" in results else None
     return (
