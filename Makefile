@@ -13,12 +13,12 @@ if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
-.PHONY: help setup demo test e2e nightly check format generate lock bench-quick bench-pressure bench-accounting clean
+.PHONY: help setup demo test e2e nightly check format generate lock bench bench-quick bench-% clean
 
 help:  ## show this
 	@echo 'Tidegate, a gateway for realtime LLM traffic. Begin with `make demo`.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.dev  ## install everything to work on Tidegate into .venv
 
@@ -57,14 +57,14 @@ generate: .venv/.dev  ## write all generated files: CRDs and references
 lock:  ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock.sh
 
-bench-quick: .venv/.dev  ## CPU per relayed realtime message, against other relays
-	@$(BIN)/python -m bench.quick
+bench: .venv/.dev  ## what relaying costs, against other relays, for docs/benchmarks.md: some 45 minutes
+	@$(BIN)/python -m bench $(OPTIONS)
 
-bench-pressure: .venv/.dev  ## what a slow reader and slow senders of heads cost the gateway and their neighbours
-	@$(BIN)/python -m bench.pressure
+bench-quick: .venv/.dev  ## the main ratios of that, in under two minutes
+	@$(BIN)/python -m bench.quick $(OPTIONS)
 
-bench-accounting: .venv/.dev  ## what it costs to account for a turn and for a request
-	@$(BIN)/python -m bench.accounting
+bench-%: .venv/.dev  ## one of accounting, changes, peers, pressure, storm: see docs/benchmarks.md
+	@$(BIN)/python -m bench.$* $(OPTIONS)
 
 clean:  ## delete the virtual environment, the caches and what was built
 	rm -rf .venv .cache dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,149 +1,77 @@
-"""`make bench-quick`: what one relayed realtime message costs, against a C relay and a naive aiohttp relay.
+"""`make bench-quick`: in under two minutes, what Tidegate costs beside a C relay and nginx. Writes nothing.
 
-All relays take the same paced load from the same generator, interleaved round by round; each has core 0, the
-generator and the upstream core 1. The figure is the relay's own CPU time per relayed message (both directions
-counted); ratios within a round travel to other machines, absolute values do not. See docs/benchmarks.md.
+The loads of `make bench` with short windows and fewer sessions. Ratios within a round travel to other machines,
+absolute values do not. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-HERE = Path(__file__).parent
-CACHE = HERE.parent / ".cache" / "bench"
-QUERY = "/v1/realtime?model=gpt-realtime"
-CONFIG = """
-apiVersion: tidegate.dev/v1alpha1
-kind: Backend
-metadata: {{name: bench}}
-spec:
-  providers:
-  - {{name: upstream, custom: {{}}, url: "http://127.0.0.1:{port}/v1", auth: {{secretRef: {{name: bench}}}}}}
-  routes: {{/v1/realtime: Realtime}}
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: bench}}
-stringData: {{Authorization: sk-bench}}
-"""
+from bench.loads import CPU_EVENT, CPU_MESSAGE, CPU_REQUEST, MEMORY, QUERY, QUICK, SETUP_CPU, Figure, loads
+from bench.machine import made
+from bench.neighbours import CONFIG, load
+from bench.processes import HERE, build, free_port, prepare, running
+from bench.relays import C_RELAY, NGINX, TIDEGATE
+from bench.rounds import Bench, round_of
+from bench.series import Round, Series, Spread, absolute, problems, ratio
+
+__all__ = ["CONFIG", "HERE", "QUERY", "build", "free_port", "load", "running"]  # for the other benchmarks
+
+SHOWN: tuple[tuple[str, Figure, tuple[str, ...]], ...] = (
+    ("paced", CPU_MESSAGE, (C_RELAY, NGINX)),
+    ("paced-tls", CPU_MESSAGE, (NGINX,)),
+    ("chat", CPU_REQUEST, (NGINX,)),
+    ("sse", CPU_EVENT, (NGINX,)),
+    ("idle", MEMORY, ()),
+    ("idle", SETUP_CPU, ()),
+)
+"""What is shown: of a load, a figure, and beside whom."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
-    generator = build()
-    upstream = free_port()
+    prepare()
+    known, beside = loads(QUICK), {key: (*others, TIDEGATE) for key, _, others in SHOWN}
+    rounds: dict[str, list[Round]] = {key: [] for key in beside}
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        stack.enter_context(running([generator, "upstream", "--port", str(upstream), "--cpu", "1"], upstream))
-        config = Path(folder, "bench.yaml")
-        config.write_text(CONFIG.format(port=upstream))
-        relays: dict[str, Callable[[str], list[str]]] = {
-            "C relay": lambda port: [generator, "relay", "--port", port, "--upstream-port", str(upstream)],
-            "Tidegate": lambda port: [
-                sys.executable, "-m", "tidegate", "serve", "-f", str(config),
-                "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--log-format", "json",
-            ],
-            "naive aiohttp": lambda port: [
-                sys.executable, str(HERE / "naive.py"), "--port", port, "--upstream", f"ws://127.0.0.1:{upstream}",
-            ],
-        }  # fmt: skip
-        ports = {name: free_port() for name in relays}
-        pids = {
-            name: stack.enter_context(running(command(str(ports[name])), ports[name], cpu=0))
-            for name, command in relays.items()
-        }
-        rounds = []
+        bench = Bench(stack, Path(folder))
         for number in range(options.rounds):
-            results = {
-                name: load(generator, ports[name], pids[name], upstream, options.sessions, options.seconds)
-                for name in relays
-            }
-            rounds.append(results)
-            shown = ", ".join(f"{name} {result['cpu_us_msg']:.1f}" for name, result in results.items())
-            print(f"round {number + 1}: CPU µs per message: {shown}", flush=True)
-    report(rounds)
+            for key, names in beside.items():
+                there = bench.contenders(known[key], frozenset(names))
+                rounds[key].append(round_of(bench, known[key], there, tries=1))
+            print(f"round {number + 1} of {options.rounds}", flush=True)
+    here = made()
+    results = {key: Series(load=key, made=here, rounds=each) for key, each in rounds.items()}
+    sys.exit("\n".join(wrong) if (wrong := report(results)) else 0)
 
 
-def report(rounds: list[dict[str, dict[str, float]]]) -> None:
-    def ratios(base: str) -> list[float]:
-        return [each["Tidegate"]["cpu_us_msg"] / each[base]["cpu_us_msg"] for each in rounds]
-
-    for base in ("C relay", "naive aiohttp"):
-        values = ratios(base)
+def report(results: dict[str, Series]) -> list[str]:
+    """Print what is shown. Answers with what was wrong with Tidegate's own runs."""
+    for key, figure, others in SHOWN:
+        series = results[key]
+        print(f"{key}, {figure.title}: {_shown(absolute(series, TIDEGATE, figure), figure.unit)}")
+        for other in others:
+            print(f"  Tidegate / {other}: {_shown(ratio(series, TIDEGATE, other, figure))}")
+    disturbed = sum(bool(each.disturbed) for series in results.values() for each in series.rounds)
+    if disturbed:
         print(
-            f"Tidegate / {base}: {statistics.median(values):.2f} (from {min(values):.2f} to {max(values):.2f}, "
-            f"{len(values)} rounds)"
+            f"The machine was disturbed in {disturbed} of {sum(len(each.rounds) for each in results.values())} rounds."
         )
+    return [f"{key}: {why}" for key, series in results.items() for why in problems(series, TIDEGATE)]
 
 
-def load(generator: str, port: int, pid: int, upstream: int, sessions: int, seconds: float) -> dict[str, float]:
-    command = [
-        generator, "ws", "--port", str(port), "--path", QUERY, "--cpu", "1", "--sessions", str(sessions),
-        "--up-rate", "10", "--down-rate", "10", "--up-bytes", "5120", "--down-bytes", "6144", "--ramp", "200",
-        "--warmup", "1", "--duration", str(seconds), "--proxy-pid", str(pid), "--stats-port", str(upstream + 1),
-    ]  # fmt: skip
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    result = json.loads(done.stdout)
-    errors = {kind: count for kind, count in result["errors"].items() if count}
-    if errors or result["open_end"] != sessions:
-        sys.exit(f"the run on port {port} had errors, so its figures mean nothing: {errors}, {result['open_end']} open")
-    latency = result["down_lat_us"]
-    return {"cpu_us_msg": result["cpu_us_msg"], "p50": latency["p50"], "p99": latency["p99"]}
-
-
-def build() -> str:
-    """The load generator, compiled once."""
-    source, target = HERE / "loadgen" / "lg.c", CACHE / "lg"
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        compiler = shutil.which("cc") or sys.exit("bench needs a C compiler and OpenSSL's headers (libssl-dev)")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run([compiler, "-O2", "-o", target, source, "-lssl", "-lcrypto", "-lm"], check=True)
-    return str(target)
-
-
-@contextmanager
-def running(command: list[str], port: int, cpu: int | None = None) -> Iterator[int]:
-    """A process that listens on a port, pinned to a core."""
-    pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
-    with subprocess.Popen([*pin, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            wait_for(port, process)
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait(15)
-
-
-def wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            sys.exit(f"{process.args!r} ended: {process.stderr.read() if process.stderr else ''}")
-        time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _shown(found: Spread | None, unit: str = "") -> str:
+    if found is None:
+        return "no figure"
+    return f"{found.median:.2f} {unit}".rstrip() + f" (from {found.least:.2f} to {found.most:.2f})"
 
 
 if __name__ == "__main__":
