@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 from dataplane.http import wire
 from dataplane.upstreams.deadline import Deadline
@@ -32,8 +32,7 @@ class Lost(Exception):
         self.crossed = crossed
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     data: bytes
     """The head, and what is written with it of the body."""
     rest: bytes | AsyncIterator[bytes] | None = None
@@ -150,8 +149,7 @@ class Connection(asyncio.Protocol):
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by class
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:  # nobody asked

@@ -7,7 +7,7 @@ answer ends, and whether anything may come behind it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -23,8 +23,7 @@ class BadAnswer(Exception):
     it, and quotes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     status: int
     reason: str
     fields: list[tuple[str, str]]
@@ -59,6 +58,7 @@ class Parser:
         self.heard = False
         self.pieces.clear()
         self._fields: list[tuple[bytes, bytes]] = []
+        self._interim = 0  # fields that belong to interim answers
         self._reason = b""
         self._until_eof = self._may_last = False
         self._head_only = head_only
@@ -111,7 +111,7 @@ class Parser:
         if status < 200:
             if status < 100 or status == 101:
                 self._refuse(f"answered {status}, which ends no request")
-            self._fields.clear()
+            self._interim = len(self._fields)
             self._reason = b""
             return
         self.head = self._read_head(status)
@@ -130,7 +130,7 @@ class Parser:
     def _read_head(self, status: int) -> Head:
         fields: list[tuple[str, str]] = []
         content_type, length, chunked = "", None, False
-        for raw, data in self._fields:
+        for raw, data in self._fields[self._interim :] if self._interim else self._fields:
             name, value = raw.decode("ascii"), data.decode("utf-8", "surrogateescape").rstrip(" \t")
             fields.append((name, value))
             match name.lower():

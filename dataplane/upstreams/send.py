@@ -74,11 +74,11 @@ async def _exchange(
     fields: Fields,
     body: bytes | AsyncIterator[bytes] | None,
 ) -> Response:
-    if isinstance(body, AsyncIterator):
-        connection, request = await _begun(pool, origin, timeouts.connect, line, fields, body)
-    else:
+    if body is None or isinstance(body, bytes):
         request = _whole(line, fields, body)
         connection = pool.idle(origin) or await pool.fresh(origin, timeouts.connect)
+    else:
+        connection, request = await _begun(pool, origin, timeouts.connect, line, fields, body)
     try:
         head = await connection.ask(request, timeouts.response)
     except Lost as lost:
