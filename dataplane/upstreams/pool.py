@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import defaultdict
 
 from dataplane.process.files import Files
 from dataplane.upstreams.addresses import AddressPolicy
@@ -23,7 +22,7 @@ class Pool:
 
     def __init__(self, addresses: AddressPolicy, *, files: Files, tls: ssl.SSLContext) -> None:
         self._addresses, self._files, self._tls = addresses, files, tls
-        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
+        self._idle: dict[Origin, list[Connection]] = {}
         self._all: set[Connection] = set()
         self._closed: asyncio.Event | None = None
 
@@ -52,9 +51,9 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Keep it for another request if it can serve one; else it is closed."""
-        waiting = self._idle[connection.origin]
+        waiting = self._idle.get(connection.origin, ())
         if connection.clean and len(waiting) < _IDLE_MOST and not self._files.short and self._closed is None:
-            waiting.append(connection)
+            self._idle.setdefault(connection.origin, []).append(connection)
             connection.rest(_IDLE_S)
         else:
             connection.abort()
