@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -139,6 +140,50 @@ async def test_bytes_that_nobody_asked_for(pool: Pool, unasked: bytes) -> None:
         async with asyncio.timeout(5):
             await gone.wait()
         assert await said(pool, server.url) == b"from2"
+
+
+async def test_bytes_behind_an_answer_that_waits_to_be_read(pool: Pool) -> None:
+    asked_for = asyncio.Event()
+
+    async def script(far: Far) -> None:
+        await far.request()
+        await far.says(HELLO)
+        await asked_for.wait()
+        await far.says(HELLO.replace(b"hello", b"other"))
+        await far.ended()
+
+    async with serving(script) as server:
+        response = await asked(pool, server.url)
+        asked_for.set()
+        assert response._connection is not None
+        async with asyncio.timeout(5):
+            while not response._connection._spoiled:
+                await asyncio.sleep(0.001)
+        assert await body_of(response) == b"hello"
+        assert await said(pool, server.url) == b"hello"
+        assert server.connections == 2
+
+
+async def test_a_request_that_was_not_sent_to_its_end(pool: Pool) -> None:
+    """It is all with the event loop, and the server takes none of it: it answers at once."""
+
+    async def script(far: Far) -> None:
+        far.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await far.request()
+        await far.says(HELLO)
+        await far.head()
+        far.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await far.says(HELLO)
+        await asyncio.Event().wait()
+
+    async with serving(script) as server:
+        assert await said(pool, server.url) == b"hello"
+        [idle] = pool._idle[parted(server.url)[0]]
+        idle._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        response = await asked(pool, server.url, body=b"x" * 65_000)
+        assert idle._transport.get_write_buffer_size()
+        assert await body_of(response) == b"hello"
+        assert not idle.open
 
 
 # What is stale.
