@@ -5,6 +5,6 @@ request  address and header fields of the upstream request (pure)
 target   the origin and the request target of a URL (pure)
 parser   an HTTP answer, from bytes (pure)
 connect  raw connections, to addresses that may be dialled (I/O)
-send     one HTTP request, over a `connection` of the `pool`, and the `response` to it (I/O)
+send     one HTTP request, on a `connection` of the `pool`, and the `response` to it (I/O)
 opening  the upstream's half of a WebSocket handshake (pure)
 """
