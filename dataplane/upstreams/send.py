@@ -1,13 +1,14 @@
 """Send one HTTP request upstream and wait for the head of its answer.
 
-A pooled connection may be closed by its server in the moment in which it is used, and then says nothing of what became
-of the request. It is sent once more, on a fresh connection, where all of this holds: the connection had served before,
-not a byte of an answer came, the close came within about a round trip, and the request is in memory. That is a server
-that ends idle connections and did not read it (RFC 9112 §9.3.1, §9.6). RFC 9110 §9.2.2 wants more than likelihood
-before a POST is repeated: some means to detect that it was never applied. nginx keeps to that and answers its client
-502 unless told `proxy_next_upstream non_idempotent`; Envoy repeats where its `retry_on: reset-before-request` is set.
-Here it is repeated: everything that metered clients send is a POST, their SDKs repeat it on a 502 knowing less than is
-known here, and at worst a provider that died at once after it had begun computes an answer twice.
+A pooled connection may be closed by its server in the moment in which it is used, which says nothing of what became of
+the request. It is sent once more, on a fresh connection, where all of this holds: the connection had served before, not
+a byte of an answer came, the close came within about a round trip, and the request is in memory. That is how a server
+looks that ends idle connections and read no more (RFC 9112 §9.3.1, §9.6).
+
+It is likely, and no proof. RFC 9110 §9.2.2 has a proxy repeat what is idempotent and nothing else; nginx repeats no POST
+that was sent unless told `proxy_next_upstream non_idempotent`; Envoy repeats nothing unless told, any unanswered request
+with `retry_on: reset`. Here a POST is repeated too: almost every request is one, and clients' SDKs repeat it on a 502,
+knowing less than is known here. At worst, a provider that broke down just when it had begun makes an answer twice.
 """
 
 from __future__ import annotations
