@@ -5,10 +5,11 @@ the request. It is sent once more, on a fresh connection, where all of this hold
 a byte of an answer came, the close came within about a round trip, and the request is in memory. That is how a server
 looks that ends idle connections and read no more (RFC 9112 §9.3.1, §9.6).
 
-It is likely, and no proof. RFC 9110 §9.2.2 has a proxy repeat what is idempotent and nothing else; nginx repeats no POST
-that was sent unless told `proxy_next_upstream non_idempotent`; Envoy repeats nothing unless told, any unanswered request
-with `retry_on: reset`. Here a POST is repeated too: almost every request is one, and clients' SDKs repeat it on a 502,
-knowing less than is known here. At worst, a provider that broke down just when it had begun makes an answer twice.
+It is likely, and no proof. RFC 9110 §9.2.2 has a proxy repeat what is idempotent and nothing else; nginx repeats no
+POST that was sent, unless told `proxy_next_upstream non_idempotent`; Envoy repeats nothing unless told, and any request
+without an answer under `retry_on: reset`. Here a POST is repeated too: almost every request is one, and clients' SDKs
+repeat it on a 502, knowing less than is known here. At worst, a provider that broke down just when it had begun makes
+an answer twice.
 """
 
 from __future__ import annotations
