@@ -56,3 +56,11 @@ _.BinaryIO
 # structlog calls its logger by the level of a line.
 _.debug
 _.critical
+
+# httptools calls its parser.
+_.on_message_begin
+_.on_status
+_.on_header
+_.on_headers_complete
+_.on_body
+_.on_message_complete

@@ -170,6 +170,43 @@ async def test_a_body_that_breaks_off(pool: Pool, answer: bytes) -> None:
         response.close()
 
 
+async def test_a_long_body_that_breaks_off(pool: Pool) -> None:
+    """More of it than is held at once."""
+
+    async def script(far: Far) -> None:
+        await far.request()
+        await far.says(OK + CHUNKED + b"493e0\r\n" + b"x" * 300_000 + b"!!")
+
+    async with serving(script) as server:
+        response = await asked(pool, server.url)
+        size = 0
+        with pytest.raises(Lost):
+            async for piece in response:
+                size += len(piece)
+        assert size == 300_000
+        response.close()
+
+
+async def test_a_long_body_whose_connection_is_closed_here(pool: Pool) -> None:
+    """While nothing is read from it."""
+
+    async def script(far: Far) -> None:
+        await far.request()
+        await far.says(OK + b"Content-Length: 100000000\r\n\r\n" + b"x" * 30_000_000)
+
+    async with serving(script) as server:
+        response = await asked(pool, server.url)
+        [connection] = pool._all
+        async with asyncio.timeout(5):
+            while not connection._paused:
+                await asyncio.sleep(0.001)
+            await pool.close()
+        assert await anext(response)
+        with pytest.raises(Lost):
+            await anext(response)
+        response.close()
+
+
 async def test_a_reset_ends_no_body_that_ends_with_the_connection(pool: Pool) -> None:
     seen = asyncio.Event()
 
