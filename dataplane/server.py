@@ -39,7 +39,7 @@ from dataplane.stages import Visit, authenticated
 from dataplane.table import RouteType, Secrets, Table
 from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
-from dataplane.upstreams.connect import http_pool
+from dataplane.upstreams.pool import Pool
 
 __all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
 
@@ -117,7 +117,7 @@ class Gateway:
             addresses=self._addresses,
             files=self._files,
             tls=context,
-            pool=http_pool(self._addresses, files=self._files, tls=context),
+            pool=Pool(self._addresses, files=self._files, tls=context),
             rand=self._rand,
             room=self._room,
         )

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import aiohttp
-
 from dataplane.guard import Guard
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
@@ -18,6 +16,7 @@ from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.pool import Pool
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -98,7 +97,7 @@ class Services:
     files: Files
     tls: ssl.SSLContext
     """For upstreams."""
-    pool: aiohttp.ClientSession
+    pool: Pool
     rand: Callable[[], float]
     """A number in [0, 1)."""
     room: Room = field(default_factory=Room)

@@ -31,6 +31,7 @@ _.buffer_updated
 
 # httptools calls its parser.
 _.on_message_begin
+_.on_status
 _.on_url
 _.on_header
 _.on_headers_complete

@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-
-import aiohttp
+from http import HTTPStatus
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
@@ -20,6 +19,7 @@ from dataplane.services import Services
 from dataplane.tracing import Timing
 from dataplane.upstreams.choose import Destination, choose
 from dataplane.upstreams.request import address, upstream_headers
+from dataplane.upstreams.response import Response
 from dataplane.upstreams.send import send
 
 _READ = frozenset(["accept-encoding", "content-encoding"])
@@ -54,12 +54,12 @@ async def _relay(
     request: Request,
     exchange: Exchange,
     turn: Turn,
-    response: aiohttp.ClientResponse,
+    response: Response,
     *,
     hide: bool,
 ) -> http.Answer:
     destination = turn.destination
-    if not response.ok:
+    if response.status >= HTTPStatus.BAD_REQUEST:
         return await relay(services, request, exchange, destination, response, PassAll())
     streamed = response.content_type == "text/event-stream"
     tap: Tap = (

@@ -18,9 +18,9 @@ from typing import cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from dataplane.deadline import Deadline
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, refuse
-from dataplane.http.deadline import Deadline
 from dataplane.http.head import Head
 from dataplane.http.message import HIGH_WATER, Body, ClientGone, Request
 from dataplane.http.parser import Event, Parser, Rest

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import aiohttp
-
 from dataplane.exchange import Exchange
 from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
 from dataplane.http.message import Request
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
+from dataplane.upstreams.connection import Lost
 from dataplane.upstreams.request import response_headers
+from dataplane.upstreams.response import Response
 
 
 class Tap(Protocol):
@@ -37,7 +37,7 @@ async def relay(
     request: Request,
     exchange: Exchange,
     destination: Destination,
-    response: aiohttp.ClientResponse,
+    response: Response,
     tap: Tap,
     *,
     resized: bool = False,
@@ -45,30 +45,21 @@ async def relay(
     """Send the answer on. `resized`: the tap may change its length.
 
     Raises ClientGone; UpstreamLost, after which the client's connection is closed."""
-    fields = (
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in response.raw_headers
-    )
     writer = Writer(
         request,
         services.limits,
         response.status,
-        [*response_headers(exchange, destination, fields), (REQUEST_ID, exchange.id)],
-        reason=response.reason or "",
-        length=None if resized else _length(response),
+        [*response_headers(exchange, destination, response.fields), (REQUEST_ID, exchange.id)],
+        reason=response.reason,
+        length=None if resized else response.length,
     )
     try:
-        if not response.content.is_eof() and not response.content.total_bytes:
+        if not response.arrived:
             await writer.write(b"")  # the body may take its time; the head need not
-        async for chunk in response.content.iter_any():
+        async for chunk in response:
             if kept := tap.feed(chunk):
                 await writer.write(kept)
-    except (aiohttp.ClientError, TimeoutError, OSError):
+    except Lost:
         writer.cut()
         raise UpstreamLost(response.status) from None
     return await writer.end(tap.end())
-
-
-def _length(response: aiohttp.ClientResponse) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None

@@ -2,5 +2,9 @@
 
 choose   which provider and which of its models (pure)
 request  address and header fields of the upstream request (pure)
-connect  addresses that may be dialled, raw connections, the pool of HTTP connections (I/O)
+target   the origin and the request target of a URL (pure)
+parser   an HTTP answer, from bytes (pure)
+connect  raw connections, to addresses that may be dialled (I/O)
+send     one HTTP request, on a `connection` of the `pool`, and the `response` to it (I/O)
+opening  the upstream's half of a WebSocket handshake (pure)
 """

@@ -1,4 +1,4 @@
-"""Connections to upstreams: raw ones for WebSockets, a pool of HTTP ones. Every address is checked when dialled."""
+"""Raw connections to upstreams. Every address is checked when dialled."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from dataplane.errors import Refusal
 from dataplane.process.files import NONE_LEFT, Files, none_left
 from dataplane.upstreams.addresses import AddressPolicy
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_IDLE_S = 15.0  # pooled connections: shorter than most servers keep theirs
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # a dead peer is found in two minutes
 
 
@@ -161,26 +158,3 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
     else:
         why = (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
     return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
-
-
-def http_pool(addresses: AddressPolicy, *, files: Files, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """Pooled HTTP/1.1 connections that change nothing: no redirects of their own (see `allow_redirects`), no
-    cookies, no decompression, no headers beside ours, no proxy from the environment. How long each step may take is
-    said with every request."""
-    connector = aiohttp.TCPConnector(
-        limit=0,
-        ssl=tls,
-        keepalive_timeout=_IDLE_S,
-        socket_factory=lambda info: checked_socket(info, addresses, files),
-        happy_eyeballs_delay=None,
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=32 * 1024,
-        max_field_size=32 * 1024,
-    )

@@ -1,27 +1,37 @@
-"""Send one HTTP request upstream and wait for the head of its answer."""
+"""Send one HTTP request upstream and wait for the head of its answer.
+
+A pooled connection may be closed by its server in the moment in which it is used, which says nothing of what became of
+the request. It is sent once more, on a fresh connection, where all of this holds: the connection had served before, not
+a byte of an answer came, the close came within about a round trip, and the request is in memory. That is how a server
+looks that ends idle connections and read no more (RFC 9112 §9.3.1, §9.6).
+
+It is likely, and no proof. RFC 9110 §9.2.2 has a proxy repeat what is idempotent and nothing else; nginx repeats no
+POST that was sent, unless told `proxy_next_upstream non_idempotent`; Envoy repeats nothing unless told, and any request
+without an answer under `retry_on: reset`. Here a POST is repeated too: almost every request is one, and clients' SDKs
+repeat it on a 502, knowing less than is known here. At worst, a provider that broke down just when it had begun makes
+an answer twice.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from http import HTTPStatus
-from io import BytesIO
-from urllib.parse import urlsplit
-
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from dataplane.errors import Refusal
+from dataplane.http import wire
 from dataplane.http.headers import Fields
 from dataplane.services import Services
 from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination
-from dataplane.upstreams.connect import unreachable
+from dataplane.upstreams.connection import Connection, Lost, Request
+from dataplane.upstreams.parser import BadAnswer
+from dataplane.upstreams.pool import Pool
+from dataplane.upstreams.response import Response
+from dataplane.upstreams.target import Origin, parted
 
-_Data = bytes | BytesIO | AsyncIterator[bytes] | None
-_LARGE = 512 * 1024
+_LARGE = 64 * 1024
+"""Bytes of a body that are copied, to go out with the head in one write."""
+_BODILESS = frozenset(["GET", "HEAD", "OPTIONS", "TRACE"])
+"""Methods whose requests need not say that they have no body (RFC 9110 §8.6)."""
 
 
 async def send(
@@ -32,70 +42,93 @@ async def send(
     url: str,
     fields: Fields,
     body: bytes | AsyncIterator[bytes] | None,
-) -> aiohttp.ClientResponse:
+) -> Response:
     """The upstream's answer, its body unread. Close it.
 
-    A body that is not yet there may take as long as it comes; the time for the answer runs from its last piece.
+    A body that is not yet there may take as long as it comes; the time for the answer runs from its last piece. It is
+    sent in chunks, unless `fields` has its length.
     Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, upstream_protocol_error,
-    upstream_credential_rejected."""
-    wait = timeouts.response
-    host = urlsplit(url).hostname or ""
+    upstream_credential_rejected, overloaded; and what the body raises."""
+    origin, target = parted(url)
+    host = origin.host
+    line = f"{method} {target} HTTP/1.1"
     try:
-        async with asyncio.timeout(wait) as deadline:
-            if isinstance(body, AsyncIterator):
-                data: _Data = _paced(body, deadline, wait)
-            else:  # aiohttp wants large ones as files, which it sends in pieces
-                data = BytesIO(body) if body and len(body) > _LARGE else body
-            response = await services.pool.request(
-                method,
-                URL(url, encoded=True),
-                headers=CIMultiDict(fields),
-                data=data,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
-            )
-    except aiohttp.ClientConnectorError as error:
-        raise unreachable(error.host, error.port or 0, error.os_error) from None
-    except aiohttp.ConnectionTimeoutError:
-        raise Refusal("upstream_timeout", f"Connecting to {host} took more than {timeouts.connect:g} s.") from None
+        response = await _exchange(services.pool, origin, timeouts, line, [("host", origin.authority), *fields], body)
     except TimeoutError:
-        raise Refusal("upstream_timeout", f"{host} did not answer within {wait:g} s.") from None
-    except aiohttp.ServerDisconnectedError:
-        raise Refusal("upstream_unreachable", f"{host} closed the connection without an answer.") from None
-    except aiohttp.ClientResponseError:
-        raise Refusal("upstream_protocol_error", f"{host} answered something that is not HTTP/1.1.") from None
-    except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error.__cause__, Refusal):  # the body broke, not the upstream
-            raise error.__cause__ from None
-        why = type(error.__cause__ or error).__name__
-        raise Refusal("upstream_unreachable", f"The connection to {host} broke ({why}).") from None
+        raise Refusal("upstream_timeout", f"{host} did not answer within {timeouts.response:g} s.") from None
+    except BadAnswer as error:
+        raise Refusal("upstream_protocol_error", f"{host} {error}.") from None
+    except Lost as error:
+        raise Refusal("upstream_unreachable", f"{host} {error}.") from None
     try:
-        if response.status < HTTPStatus.OK:  # 101 to a request for no upgrade, or a status that there is not
-            raise Refusal("upstream_protocol_error", f"{host} answered {response.status}, which ends no request.")
         check_credential(destination, response.status)
     except Refusal:
         response.close()
         raise
-    if response.connection is not None and (protocol := response.connection.protocol) is not None:
-        protocol.read_timeout = timeouts.idle  # more of its body is to come
-        protocol.start_timeout()
     return response
 
 
-async def _paced(body: AsyncIterator[bytes], deadline: asyncio.Timeout, wait: float) -> AsyncIterator[bytes]:
-    """The body; each piece gives the upstream new time to take it, and the last one to answer."""
-    loop = asyncio.get_running_loop()
+async def _exchange(
+    pool: Pool,
+    origin: Origin,
+    timeouts: Timeouts,
+    line: str,
+    fields: Fields,
+    body: bytes | AsyncIterator[bytes] | None,
+) -> Response:
+    if body is None or isinstance(body, bytes):
+        request = _whole(line, fields, body)
+        connection = pool.idle(origin) or await pool.fresh(origin, timeouts.connect)
+    else:
+        connection, request = await _begun(pool, origin, timeouts.connect, line, fields, body)
+    try:
+        head = await connection.ask(request, timeouts.response)
+    except Lost as lost:
+        if not lost.crossed or not request.repeatable:
+            raise
+        connection = await pool.fresh(origin, timeouts.connect)
+        head = await connection.ask(request, timeouts.response)
+    return Response(head, connection, timeouts.idle, pool.give_back)
 
-    def give(seconds: float | None) -> None:
-        with suppress(RuntimeError):  # answered early, or given up: there is no deadline any more
-            deadline.reschedule(None if seconds is None else loop.time() + seconds)
 
-    give(None)
-    async for data in body:
-        give(wait)
-        yield data
-        give(None)
-    give(wait)
+def _whole(line: str, fields: Fields, body: bytes | None) -> Request:
+    method = line.partition(" ")[0]
+    if body is None and method in _BODILESS:
+        return Request(wire.head(line, fields), head_only=method == "HEAD")
+    body = body or b""
+    head = wire.head(line, [*fields, ("content-length", str(len(body)))])
+    return Request(head, body) if len(body) > _LARGE else Request(head + body)
+
+
+async def _begun(
+    pool: Pool, origin: Origin, connect: float, line: str, fields: Fields, body: AsyncIterator[bytes]
+) -> tuple[Connection, Request]:
+    """A connection, and a request of whose body the first piece is here. The client is not asked for it before there
+    is a connection."""
+    connection = pool.idle(origin) or await pool.fresh(origin, connect)
+    try:
+        request = _streamed(line, fields, await anext(body, b""), body)
+        if request.rest is None and isinstance(body, AsyncGenerator):
+            await body.aclose()
+    except BaseException:
+        connection.abort()
+        raise
+    if not connection.open:  # it was closed meanwhile: nothing had been sent
+        connection = await pool.fresh(origin, connect)
+    return connection, request
+
+
+def _streamed(line: str, fields: Fields, first: bytes, body: AsyncIterator[bytes]) -> Request:
+    """With the first piece, which is often all of it; an empty one is the end."""
+    length = next((int(value) for name, value in fields if name == "content-length"), None)
+    head_only = line.startswith("HEAD ")
+    if length is not None:
+        rest = None if len(first) == length else body
+        return Request(wire.head(line, fields) + first, rest, head_only=head_only)
+    head = wire.head(line, [*fields, ("transfer-encoding", "chunked")])
+    if not first:
+        return Request(head + wire.LAST_CHUNK, head_only=head_only)
+    return Request(head + wire.chunk(first), body, chunked=True, head_only=head_only)
 
 
 def check_credential(destination: Destination, status: int) -> None:

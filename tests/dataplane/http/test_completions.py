@@ -267,6 +267,22 @@ async def test_upstream_connections_are_reused(rig: Rig, upstream: Simulator, cl
     assert upstream.connections == 1
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings"])
+async def test_an_upstream_that_closes_behind_each_answer_costs_no_client_an_error(
+    client: aiohttp.ClientSession, path: str
+) -> None:
+    """It does not say that it will: some closes are seen in time, others cross the next request."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with upstream_of(answer) as url, running(table(backend(provider(url)))) as rig:
+        for _ in range(30):
+            async with client.post(rig.url + path, json=ASK, headers=BEARER) as response:
+                assert (response.status, await response.read()) == (200, b"{}")
+
+
 async def test_unfinished_bodies_share_a_room(rig: Rig) -> None:
     """Who holds most of it is refused with what comes next; the others are served."""
     room, last = rig.gateway._room, orjson.dumps(ASK)

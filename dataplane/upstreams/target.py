@@ -1,0 +1,49 @@
+"""Where an upstream request goes: the server, and what is asked of it. Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Origin(NamedTuple):
+    """A server that connections are made to (RFC 9110 §4.3.1). Those of one origin are alike: the install has one
+    TLS context for upstreams, and the host is the name that the certificate is checked for."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """As the field Host has it: without the scheme's own port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def parted(url: str) -> tuple[Origin, str]:
+    """Origin and request target of an http(s) URL; the target is kept byte for byte.
+
+    >>> parted("https://a.example/v1/models?x=%2F")
+    (Origin(scheme='https', host='a.example', port=443), '/v1/models?x=%2F')
+    """
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    if slash and "?" not in authority:
+        return _origin(scheme, authority), slash + path
+    authority, mark, query = rest.partition("?")
+    return _origin(scheme, authority), f"/{mark}{query}"
+
+
+@lru_cache(1024)
+def _origin(scheme: str, authority: str) -> Origin:
+    parts = urlsplit(f"{scheme}://{authority}")
+    return Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
