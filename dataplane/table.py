@@ -11,7 +11,7 @@ that says `error` on an entry is a good table: that entry answers 500 with the m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
@@ -362,7 +362,7 @@ def sealed(entry: EntryT) -> EntryT:
     return entry.model_copy(update={"hash": digest([bare])})
 
 
-def digest(models: list[Frozen] | list[CallerSet] | list[EntryT]) -> str:
+def digest(models: Sequence[Frozen]) -> str:
     """SHA-256 of the models' canonical JSON, in hex."""
     return hashlib.sha256(canonical([model.model_dump(mode="json") for model in models])).hexdigest()
 
