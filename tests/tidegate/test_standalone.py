@@ -17,7 +17,8 @@ from simulator.server import Simulator
 from tests.tidegate import files
 from tidegate.addresses import Address
 from tidegate.documents import Documents
-from tidegate.standalone import NotLoaded, Options, Standalone
+from tidegate.loading import NotLoaded
+from tidegate.standalone import Options, Standalone
 
 ASK = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
 FREE = Address("127.0.0.1", 0)

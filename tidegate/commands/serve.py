@@ -20,7 +20,8 @@ from dataplane.process.drain import AT_ONCE, Drain
 from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
-from tidegate.standalone import NotLoaded, Standalone
+from tidegate.loading import NotLoaded
+from tidegate.standalone import Standalone
 
 log = structlog.get_logger("tidegate")
 
@@ -101,7 +102,7 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
     if not await _started(served, signals):
         log.info("stopped before it served: its files were not read yet")
         return
-    _announce(served, log_format)
+    await _announce(served, log_format)
     background = [asyncio.create_task(served.watch()), asyncio.create_task(_reload_on_hangup(served, signals))]
     try:
         await signals.stopped()
@@ -137,7 +138,7 @@ async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> Non
         await served.reload(asked=True)
 
 
-def _announce(served: Standalone, log_format: logs.Format) -> None:
+async def _announce(served: Standalone, log_format: logs.Format) -> None:
     """Say what is served, in the form that the log has."""
     scheme = "https" if served.options.tls else "http"
     table = served.gateway.table()
@@ -159,4 +160,4 @@ def _announce(served: Standalone, log_format: logs.Format) -> None:
             logs.say(f"{banner.NAMES[name]}: {setting}")
     if environment.has_blank(environment.ADMIN_TOKEN):
         log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table and /sessions answer this machine alone")
-    served.report()
+    await served.report()
