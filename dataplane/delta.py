@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from dataplane.table import SCHEMA, Backend, CallerSet, Route, Table, digest
+from dataplane.table import SCHEMA, Backend, CallerSet, Route, Table, hash_of
 
 Part = Backend | Route | CallerSet
 Parts = Mapping[str, Part]
@@ -40,7 +40,7 @@ class Written(NamedTuple):
 
 def outlined(table: Table) -> tuple[Outline, Parts]:
     """The outline of a table, and its parts."""
-    sections = [{_hash(part): part for part in section} for section in (table.backends, table.routes, table.callers)]
+    sections = [{hash_of(part): part for part in section} for section in (table.backends, table.routes, table.callers)]
     backends, routes, callers = map(tuple, sections)
     parts = {name: part for section in sections for name, part in section.items()}
     return Outline(table.schema_number, backends, routes, callers, table.secrets), parts
@@ -73,7 +73,3 @@ def assembled(outline: Outline, parts: Parts) -> Table:
 
 _TYPES: dict[Kind, type[Part]] = {"backend": Backend, "route": Route, "callers": CallerSet}
 _KINDS: dict[type[Part], Kind] = {type_: kind for kind, type_ in _TYPES.items()}
-
-
-def _hash(part: Part) -> str:
-    return (not isinstance(part, CallerSet) and part.hash) or digest([part])

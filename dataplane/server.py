@@ -35,7 +35,6 @@ from dataplane.process.overload import Overload, check_caps
 from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
-from dataplane.slices import SLICE
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.stages import Visit, authenticated
 from dataplane.table import RouteType, Secrets, Table
@@ -93,14 +92,8 @@ class Gateway:
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        before = self._snapshot
-        self._snapshot = await gently(Snapshot.building(table, secrets, before))
+        self._snapshot = await gently(Snapshot.building(table, secrets, self._snapshot))
         self._loaded = True
-        parts: list[object] = [*before.table.backends, *before.table.routes, *before.table.callers]
-        del before
-        while parts:  # to free thousands at once would hold up the loop, too
-            del parts[-SLICE:]
-            await asyncio.sleep(0)
 
     def table(self) -> Table:
         """The table that is served (it holds no secrets)."""
@@ -115,6 +108,11 @@ class Gateway:
     def draining(self) -> bool:
         """Whether it was told to drain."""
         return self._draining
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is served."""
+        return not (self._running and self._running.left())
 
     def ready(self) -> bool:
         """Whether new requests are welcome: a table is loaded, the port is open, and nobody has said `drain`."""

@@ -48,7 +48,8 @@ class Snapshot:
         """`build` in slices."""
         if table.schema_number not in (SCHEMA, SCHEMA - 1):
             raise TableRefused([f"schema {table.schema_number} is unknown; this data plane serves {SCHEMA}"])
-        reasons: list[str] = []
+        reasons = [*_repeated("backend", table.backends), *_repeated("route", table.routes)]
+        yield
         for count, faults in enumerate(_faults(table, secrets), 1):
             reasons += faults
             if count % SLICE == 0:
@@ -58,6 +59,7 @@ class Snapshot:
         router = yield from _router(table, previous)
         same_callers = previous is not None and table.callers == previous.table.callers
         callers = previous.callers if previous and same_callers else (yield from CallerIndex.building(table.callers))
+        yield
         kept = {name: secrets[name] for name in table.secrets}
         return cls(table, router, _backends(table, previous), callers, kept)
 
@@ -89,7 +91,6 @@ def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:
 
 def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
     """What is wrong, by small pieces of the table."""
-    yield [*_repeated("backend", table.backends), *_repeated("route", table.routes)]
     yield [f"secret {name} is missing" for name in table.secrets if name not in secrets]
     known = frozenset(table.secrets)
     for backend in table.backends:

@@ -347,8 +347,8 @@ class Table(Frozen):
     def versions(self) -> dict[str, str]:
         """Content hash of each section; equal on every replica that compiled the same objects."""
         return {
-            "routes": digest([*self.backends, *self.routes]),
-            "callers": digest(list(self.callers)),
+            "routes": hash_of_hashes([*self.backends, *self.routes]),
+            "callers": hash_of_hashes(self.callers),
             "secrets": hashlib.sha256(canonical(list(self.secrets))).hexdigest(),
         }
 
@@ -358,13 +358,23 @@ EntryT = TypeVar("EntryT", bound=Entry)
 
 def sealed(entry: EntryT) -> EntryT:
     """The entry with its hash filled in."""
-    bare = entry.model_copy(update={"hash": ""})
-    return entry.model_copy(update={"hash": digest([bare])})
+    bare = entry.model_copy(update={"hash": ""}) if entry.hash else entry
+    return entry.model_copy(update={"hash": digest(bare)})
 
 
-def digest(models: Sequence[Frozen]) -> str:
-    """SHA-256 of the models' canonical JSON, in hex."""
-    return hashlib.sha256(canonical([model.model_dump(mode="json") for model in models])).hexdigest()
+def hash_of(part: Entry | CallerSet) -> str:
+    """The entry's own hash, or that of what has none."""
+    return (isinstance(part, Entry) and part.hash) or digest(part)
+
+
+def hash_of_hashes(parts: Sequence[Entry | CallerSet]) -> str:
+    """Of a section: another one as soon as any part is another, or elsewhere."""
+    return hashlib.sha256(canonical([hash_of(part) for part in parts])).hexdigest()
+
+
+def digest(part: Frozen) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(part.model_dump(mode="json"))).hexdigest()
 
 
 def canonical(value: object) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
@@ -57,15 +58,17 @@ class Source:
         self._environ = documents.environ
         self._first = Compiler(documents)
 
-    async def read(self) -> Read:
-        """Raises NotLoaded, and `worker.Failed`."""
-        new = _New(self._served)
+    async def read(self, growing: Callable[[int], None]) -> Read:
+        """`growing` is told of new parts, how many each time. Raises NotLoaded, and `worker.Failed`."""
+        new = _New(self._served, growing)
+        await asyncio.sleep(0)
         base = self._served.outcome.id if self._served else ""
         job = Job(self.paths, dict(self._environ), self.open_by_default, base)
         if compiler := self._first:
             outcome, batches = await running.beside(lambda: _beside(compiler, job))
             for batch in batches:
                 new.take(batch)
+                await asyncio.sleep(0)
             self._first = None
         else:
             outcome = await self._worker.run(job, self._memory, new.take)
@@ -74,9 +77,15 @@ class Source:
             raise NotLoaded(outcome.errors)
         return await gently(new.read(outcome))
 
-    def serves(self, read: Read) -> None:
-        """From now on this is what the next is compared with."""
-        self._served = read
+    async def serves(self, read: Read) -> None:
+        """From now on this is what the next is compared with. The one before is let go some parts at a time: to free
+        thousands at once would hold up the loop, too."""
+        before, self._served = self._served, read
+        parts = list(before.parts.values()) if before else []
+        del before
+        while parts:
+            del parts[-SLICE:]
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         await self._worker.close()
@@ -92,14 +101,15 @@ def _beside(compiler: Compiler, job: Job) -> tuple[Outcome, Sequence[Batch]]:
 class _New:
     """What arrives, on top of what is served."""
 
-    def __init__(self, served: Read | None) -> None:
+    def __init__(self, served: Read | None, growing: Callable[[int], None]) -> None:
+        self._growing = growing
         self._parts: dict[str, Part] = {**served.parts} if served else {}
         self._secrets = {**served.secrets} if served else {}
 
     def take(self, batch: Batch) -> None:
-        for part in batch.parts:
-            if part.hash not in self._parts:
-                self._parts[part.hash] = delta.read(part)
+        new = [part for part in batch.parts if part.hash not in self._parts]
+        self._growing(len(new))
+        self._parts.update((part.hash, delta.read(part)) for part in new)
         self._secrets.update(batch.secrets)
 
     def read(self, outcome: Outcome) -> Slices[Read]:
@@ -111,4 +121,7 @@ class _New:
             if count % (SLICE * 20) == 0:
                 yield
         secrets = {name: self._secrets[name] for name in outline.secrets}
-        return Read(outcome, delta.assembled(outline, parts), secrets, parts)
+        yield
+        table = delta.assembled(outline, parts)
+        yield
+        return Read(outcome, table, secrets, parts)

@@ -23,7 +23,9 @@ from dataplane.metering.prices import PriceBook
 from dataplane.metering.records import FanOut, Log
 from dataplane.metering.sink import HttpSink
 from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
+from dataplane.process.garbage import Garbage
 from dataplane.process.gently import gently
+from dataplane.process.pulse import Every
 from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching
@@ -36,6 +38,9 @@ from tidegate.worker import Failed
 
 FAREWELL = LAST_WORDS / 3
 """Seconds that the receiver of usage records is given to take the last of them, and then collectors of telemetry."""
+
+COLLECTS = 1.0
+"""Seconds between two looks at whether nobody is served, and garbage can be collected."""
 
 log = structlog.get_logger("tidegate")
 
@@ -76,6 +81,8 @@ class Standalone:
     _telemetry: Telemetry = field(init=False)
     _sink: HttpSink | None = field(init=False)
     _source: Source = field(init=False)
+    _garbage: Garbage = field(init=False)
+    _collecting: Every | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refused: bool = False
     """Is what the files said last not what is served?"""
@@ -91,6 +98,7 @@ class Standalone:
         limits = Limits(sessions=self.options.max_sessions)
         self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
+        self._garbage = Garbage(lambda: self.gateway.idle)
         self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents())
 
     def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
@@ -103,14 +111,15 @@ class Standalone:
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded and Failed, and what is served stays."""
-        read = await self._source.read()
-        try:
-            await self.gateway.replace(read.table, read.secrets)
-        except TableRefused as refused:
-            raise NotLoaded(refused.reasons) from None
-        await gently(self._meter.loading(read.table))
-        self.served = read.outcome
-        self._source.serves(read)
+        with self._garbage.kept_away() as growing:
+            read = await self._source.read(growing)
+            try:
+                await self.gateway.replace(read.table, read.secrets)
+            except TableRefused as refused:
+                raise NotLoaded(refused.reasons) from None
+            await gently(self._meter.loading(read.table))
+            self.served = read.outcome
+            await self._source.serves(read)
 
     async def start(self) -> None:
         """Load, unless that was done, and listen. Raises NotLoaded, and Stop where a port cannot be had."""
@@ -127,6 +136,7 @@ class Standalone:
             raise
         if self._sink:
             self._sink.start()
+        self._collecting = Every(COLLECTS, lambda _: self._garbage.look())
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let all sessions end, in the phases that the options set, then the admin port, so that the last numbers can
@@ -143,6 +153,8 @@ class Standalone:
             raise
         finally:
             self._stopped = True
+            if self._collecting:
+                self._collecting.stop()
             await self._source.close()
         await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from dataplane.metering.instruments import Generations
-from dataplane.process import logs
+from dataplane.process import garbage, logs
 from dataplane.process.drain import AT_ONCE, Drain
 from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
@@ -118,7 +118,7 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
 
 async def _started(served: Standalone, signals: running.Signals) -> bool:
     """False: told to stop before it had, as where nobody fills a pipe that it reads. Raises Stop."""
-    starting, stopped = asyncio.create_task(served.start()), asyncio.create_task(signals.stopped())
+    starting, stopped = asyncio.create_task(_start(served)), asyncio.create_task(signals.stopped())
     await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not starting.done():
@@ -130,6 +130,12 @@ async def _started(served: Standalone, signals: running.Signals) -> bool:
     except NotLoaded as refused:
         raise Stop(Exit.FAILED, "these files cannot be served:\n  " + "\n  ".join(refused.reasons)) from None
     return True
+
+
+async def _start(served: Standalone) -> None:
+    await served.load()
+    garbage.set_aside()
+    await served.start()
 
 
 async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> None:
