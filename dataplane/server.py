@@ -118,8 +118,9 @@ class Gateway:
         """Whether new requests are welcome: a table is loaded, the port is open, and nobody has said `drain`."""
         return self._loaded and not self._draining and self._running is not None and self._running.accepting
 
-    async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
-        """Listen; port 0 takes a free one, `self.port` says which. Raises OSError if the address is taken."""
+    async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None, *, reuse_port: bool = False) -> None:
+        """Listen; port 0 takes a free one, `self.port` says which. `reuse_port`: share it with other processes that say
+        so, too. Raises OSError if the address is taken."""
         context = self._tls or tls.create_default_context()
         services = Services(
             limits=self._limits,
@@ -135,7 +136,7 @@ class Gateway:
         self._sessions = Realtime(services)
         listener = Port(self._serve, self._limits, self._files, self._refused_unread)
         self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
-        await self._running.start(host, port, ssl)
+        await self._running.start(host, port, ssl, reuse_port=reuse_port)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
         """Stop in the phases of `process.drain`, up to the deadline; then do what `stop` does. When `hurry` is set, the

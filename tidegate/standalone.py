@@ -53,6 +53,8 @@ class Options:
     listen: Address
     admin: Address
     tls: ssl.SSLContext | None = None
+    reuse_port: bool = False
+    """Share `listen` with other processes that do so, too."""
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
     semconv: Generations = "both"
@@ -130,7 +132,7 @@ class Standalone:
             await self.admin.start(admin.host, admin.port)
         try:
             with listening_on(str(listen), "--listen"):
-                await self.gateway.start(listen.host, listen.port, self.options.tls)
+                await self.gateway.start(listen.host, listen.port, self.options.tls, reuse_port=self.options.reuse_port)
         except Stop:
             await self.admin.stop()
             raise

@@ -35,6 +35,7 @@ class Options:
     admin: str
     tls_cert: Path | None
     tls_key: Path | None
+    reuse_port: bool
     upstreams_allow: Sequence[str]
     max_sessions: int
     drain_lame_duck: str
@@ -62,10 +63,13 @@ def _understood(options: Options) -> standalone.Options:
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Stop(Exit.USAGE, "--tls-cert and --tls-key go together: name both, or neither.")
     listen = addresses.parse(options.listen, "--listen")
+    if options.reuse_port and not listen.port:
+        raise Stop(Exit.USAGE, "--reuse-port shares a port, and --listen leaves it open which: name one.")
     return standalone.Options(
         paths=options.files,
         listen=listen,
         admin=addresses.parse(options.admin, "--admin"),
+        reuse_port=options.reuse_port,
         upstreams_allow=[_network(text) for text in options.upstreams_allow],
         semconv=options.semconv,
         max_sessions=options.max_sessions,
