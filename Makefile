@@ -13,7 +13,7 @@ if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
-.PHONY: help setup demo test e2e nightly check format generate lock bench-quick bench-pressure clean
+.PHONY: help setup demo test e2e nightly check format generate lock bench-quick bench-pressure bench-changes bench-storm clean
 
 help:  ## show this
 	@echo 'Tidegate, a gateway for realtime LLM traffic. Begin with `make demo`.'
@@ -62,6 +62,13 @@ bench-quick: .venv/.dev  ## CPU per relayed realtime message, against other rela
 
 bench-pressure: .venv/.dev  ## what a slow reader and slow senders of heads cost the gateway and their neighbours
 	@$(BIN)/python -m bench.pressure
+
+bench-changes: .venv/.dev  ## what configuration changes cost live sessions, with 5,000 routes
+	@$(BIN)/python -m bench.table
+	@$(BIN)/python -m bench.changes
+
+bench-storm: .venv/.dev  ## two thousand clients that connect at once, and those who are talking meanwhile
+	@$(BIN)/python -m bench.storm
 
 clean:  ## delete the virtual environment, the caches and what was built
 	rm -rf .venv .cache dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -174,10 +174,10 @@ class Changes:
 
 
 def load(generator: str, port: int, pid: int, upstream: int, sessions: int, seconds: float) -> Result:
-    """Paced sessions, each with ten messages a second either way."""
+    """Paced sessions, each with ten messages a second either way; the upstream's own pace is that, too."""
     command = [
         generator, "ws", "--port", str(port), "--path", QUERY, "--cpu", "1", "--sessions", str(sessions),
-        "--up-rate", "10", "--down-rate", "10", "--ramp", "200", "--warmup", "1", "--duration", str(seconds),
+        "--up-rate", "10", "--ramp", "200", "--warmup", "1", "--duration", str(seconds),
         "--proxy-pid", str(pid), "--stats-port", str(upstream + 1),
     ]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 120)

@@ -66,20 +66,21 @@ def main() -> None:
         folder = Path(name)
         folder.joinpath("live.yaml").write_text(LIVE.format(port=upstreams[0]))
         folder.joinpath("storm.yaml").write_text(STORM.format(port=upstreams[1]))
-        for upstream in upstreams:
-            stack.enter_context(running([generator, "upstream", "--port", str(upstream), "--cpu", "1"], upstream))
+        for upstream, rate in zip(upstreams, ("10", "1"), strict=True):
+            command = [generator, "upstream", "--port", str(upstream), "--cpu", "1", "--down-bytes", "1024"]
+            stack.enter_context(running([*command, "--down-rate", rate], upstream))
         gateway = stack.enter_context(serving(folder, port))
         Log(gateway)
         rounds = []
         for _ in range(options.rounds):
-            paced = [generator, "ws", "--port", str(port), "--cpu", "1", "--up-bytes", "1024", "--down-bytes", "1024"]
+            paced = [generator, "ws", "--port", str(port), "--cpu", "1", "--up-bytes", "1024"]
             live = [
                 *paced, "--path", QUERY, "--stats-port", str(upstreams[0] + 1), "--sessions", str(options.sessions),
-                "--up-rate", "10", "--down-rate", "10", "--duration", str(options.seconds),
+                "--up-rate", "10", "--duration", str(options.seconds),
             ]  # fmt: skip
             storm = [
                 *paced, "--path", f"/storm{QUERY}", "--stats-port", str(upstreams[1] + 1), "--verbose",
-                "--sessions", str(options.clients), "--ramp", str(AT_ONCE), "--up-rate", "1", "--down-rate", "1",
+                "--sessions", str(options.clients), "--ramp", str(AT_ONCE), "--up-rate", "1",
                 "--warmup", "0", "--duration", str(LASTS_S), "--proxy-pid", str(gateway.pid),
             ]  # fmt: skip
             rounds.append(one(live, storm))

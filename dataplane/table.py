@@ -11,12 +11,14 @@ that says `error` on an entry is a good table: that entry answers 500 with the m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from dataplane.slices import SLICE, Slices, at_once
 
 SCHEMA = 1
 """Number of the table's shape. A controller serves this one and the one before."""
@@ -346,11 +348,19 @@ class Table(Frozen):
 
     def versions(self) -> dict[str, str]:
         """Content hash of each section; equal on every replica that compiled the same objects."""
-        return {
-            "routes": hash_of_hashes([*self.backends, *self.routes]),
-            "callers": hash_of_hashes(self.callers),
-            "secrets": hashlib.sha256(canonical(list(self.secrets))).hexdigest(),
-        }
+        return at_once(self.versioning())
+
+    def versioning(self) -> Slices[dict[str, str]]:
+        """`versions` in slices."""
+        hashes: list[str] = []
+        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
+        for count, part in enumerate(parts, 1):
+            hashes.append(hash_of(part))
+            if count % SLICE == 0:
+                yield
+        first = len(self.backends) + len(self.routes)
+        sections = {"routes": hashes[:first], "callers": hashes[first:], "secrets": self.secrets}
+        return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -365,11 +375,6 @@ def sealed(entry: EntryT) -> EntryT:
 def hash_of(part: Entry | CallerSet) -> str:
     """The entry's own hash, or that of what has none."""
     return (isinstance(part, Entry) and part.hash) or digest(part)
-
-
-def hash_of_hashes(parts: Sequence[Entry | CallerSet]) -> str:
-    """Of a section: another one as soon as any part is another, or elsewhere."""
-    return hashlib.sha256(canonical([hash_of(part) for part in parts])).hexdigest()
 
 
 def digest(part: Frozen) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
@@ -92,10 +93,14 @@ class Source:
 
 
 def _beside(compiler: Compiler, job: Job) -> tuple[Outcome, Sequence[Batch]]:
-    """In a thread, with all that would hold up the loop later."""
-    outcome, batches = compiler.run(job)
-    open_catalogue()
-    return outcome, list(batches)
+    """In a thread, with all that would hold up the loop later. Collections of garbage would find nothing."""
+    gc.disable()
+    try:
+        outcome, batches = compiler.run(job)
+        open_catalogue()
+        return outcome, list(batches)
+    finally:
+        gc.enable()
 
 
 class _New:

@@ -48,16 +48,20 @@ class Worker:
 
     async def run(self, job: Job, memory: bytes, take: Callable[[Batch], None]) -> Outcome:
         """Have a job done; `take` gets the batches of the outcome, and between two of them the loop goes round.
-        `memory`: of the last outcome, for a process that is new. Raises Failed."""
+        `memory`: of the last outcome, for a process that is new, as where the one before has died. Raises Failed."""
         try:
             async with asyncio.timeout(PATIENCE):
-                outcome = await self._run(job, memory, take)
+                try:
+                    outcome = await self._run(job, memory, take)
+                except (ConnectionError, EOFError):
+                    await self.close()
+                    outcome = await self._run(job, memory, take)
         except BaseException as error:
             await self.close()  # what it would still say is nobody's answer
             if isinstance(error, TimeoutError):
                 raise Failed(f"the files were not read and compiled within {PATIENCE:.0f} s") from None
             if isinstance(error, OSError | EOFError):
-                raise Failed("the process that reads and compiles the files has ended before it was done") from error
+                raise Failed("the process that reads and compiles the files ended twice before it was done") from error
             raise
         if isinstance(outcome, str):
             raise Failed(f"a failure that nobody foresaw:\n{outcome}")

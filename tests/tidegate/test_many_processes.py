@@ -68,8 +68,7 @@ async def test_both_serve_and_when_one_drains_the_other_takes_what_is_new(tmp_pa
         assert at_first + at_second == len(opened), "each has its own"
         one.signal(signal.SIGTERM)
         await one.until("draining, patience")
-        for _ in range(20):
-            opened.append(await sessions.enter_async_context(client.session(url)))
+        opened += [await sessions.enter_async_context(client.session(url)) for _ in range(20)]
         assert await sessions_of(first) == at_first, "they live on"
         assert await sessions_of(second) == at_second + 20
         for each in opened:
