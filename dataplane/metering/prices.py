@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataplane import table
 from dataplane.metering.usage import Tokens
-from dataplane.slices import SLICE, Slices, at_once
+from dataplane.slices import SLICE, Slices
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices
@@ -155,13 +155,13 @@ Key = tuple[str, str, table.Price | None]
 class PriceBook:
     """Unit prices by provider kind and model, kept once they were found.
 
-    Prices with a starting date are those of the day when they were first asked for, or of the last `warm`."""
+    Prices with a starting date are those of the day when they were first asked for, or of the last `warming`."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._known: dict[Key, UnitPrices] = {}
         self._day: date | None = None
-        """Of the last `warm`."""
+        """Of the last `warming`."""
 
     def unit_prices(self, provider_kind: str, model: str, own: table.Price | None = None) -> UnitPrices:
         """Prices for a model by its upstream's name; `own` is what the Backend says about it."""
@@ -173,12 +173,9 @@ class PriceBook:
             prices = self._known[key] = self._find(*key)
         return prices
 
-    def warm(self, models: Iterable[Key]) -> None:
-        """Look models up ahead of their first turn."""
-        at_once(self.warming(models))
-
     def warming(self, models: Iterable[Key]) -> Slices[None]:
-        """`warm` in slices. What was found on the same day is kept: one look-up takes 0.2 ms."""
+        """Look models up ahead of their first turn, in slices. What was found on the same day is kept: a look-up takes
+        0.2 ms."""
         today = self._now().date()
         kept = self._known if today == self._day else {}
         known: dict[Key, UnitPrices] = {}
