@@ -1,8 +1,8 @@
 """The process that reads and compiles files beside a gateway that serves: `python -m tidegate.worker FD`.
 
 A thread would do it, too, but hold up the loop: of 5,000 Backends it takes seconds, in which each callback of the loop
-would have to wait for the interpreter's lock. The process is started with the first reload, which `serve` makes as soon
-as it serves, and has lower priority. It ends with the gateway, whichever way that ends; signals to the process group are
+would have to wait for the interpreter's lock. The process starts with the first reload, which `serve` makes as soon as
+it serves, and has lower priority. It ends with the gateway, whichever way that ends; signals to the process group are
 the gateway's.
 """
 
