@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache" / "bench"
@@ -65,7 +64,9 @@ def running(
         ) as process,
     ):
         try:
-            wait_for(port, process, complaints, seconds)
+            if not listens(port, process, seconds):
+                complaints.seek(0)
+                sys.exit(f"{process.args!r} does not listen on port {port}: {complaints.read()[-2000:]}")
             yield process.pid
         finally:
             _end(process)
@@ -81,18 +82,15 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for(port: int, process: subprocess.Popen[str], complaints: IO[str], seconds: float) -> None:
-    """Until something listens on the port. Ends the benchmark if the process ended, or took too long."""
+def listens(port: int, process: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait until something listens on the port. False: the process ended, or took too long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
+                return True
         time.sleep(0.05)
-    complaints.seek(0)
-    sys.exit(f"{process.args!r} does not listen on port {port}: {complaints.read()[-2000:]}")
+    return False
 
 
 def free_port() -> int:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -24,6 +24,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from dataplane import table
+from dataplane.process.gently import gently
+from dataplane.slices import SLICE, Slices
 from dataplane.telemetry.metrics import CONTENT_TYPE
 
 LAST_SCRAPES = 2
@@ -37,6 +39,7 @@ CLOSED = (
 """Where no token is set."""
 WANTED = "Send the admin token (the gateway's TIDEGATE_ADMIN_TOKEN) as Authorization: Bearer TOKEN."
 
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -133,7 +136,7 @@ class Admin:
         loaded = self._gateway.table()
         if loaded is None:
             return _error(503, "no table is loaded yet")
-        return _json(summary(loaded))
+        return _json(await gently(summary(loaded)))
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         return _json({"sessions": self._gateway.sessions()})
@@ -162,15 +165,22 @@ class Admin:
         return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
 
 
-def summary(loaded: table.Table) -> dict[str, object]:
+def summary(loaded: table.Table) -> Slices[dict[str, object]]:
     """What `/table` shows: versions, routes and where they lead. Neither policies nor callers, since a literal
     header value or the hash of a key is nobody's business."""
-    return {
-        "schema": loaded.schema_number,
-        "versions": loaded.versions(),
-        "routes": [_route(route) for route in loaded.routes],
-        "backends": [_backend(backend) for backend in loaded.backends],
-    }
+    versions = yield from loaded.versioning()
+    routes = yield from _each(_route, loaded.routes)
+    backends = yield from _each(_backend, loaded.backends)
+    return {"schema": loaded.schema_number, "versions": versions, "routes": routes, "backends": backends}
+
+
+def _each(shown: Callable[[T], object], parts: Sequence[T]) -> Slices[list[object]]:
+    found: list[object] = []
+    for count, part in enumerate(parts, 1):
+        found.append(shown(part))
+        if count % SLICE == 0:
+            yield
+    return found
 
 
 def _route(route: table.Route) -> dict[str, object]:

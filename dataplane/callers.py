@@ -7,12 +7,13 @@ close a guess was. A key is in no message and in no repr.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dataplane.errors import Refusal
 from dataplane.http import query as queries
 from dataplane.metering.usage import ANONYMOUS, Caller
+from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import Authentication, AuthenticationMode, CallerSet, Subject, authentication_yaml
 
 HEADERS = ("api-key", "x-api-key", "x-goog-api-key")
@@ -77,8 +78,27 @@ class _Known:
 class CallerIndex:
     """All callers of a table, by the digest of their keys."""
 
-    def __init__(self, sets: Iterable[CallerSet]) -> None:
-        self._sets = {callers.id: _by_digest(callers) for callers in sets}
+    def __init__(self, sets: Iterable[CallerSet] = ()) -> None:
+        self._sets: dict[str, dict[bytes, _Known]] = {}
+        at_once(self._take(sets))
+
+    @classmethod
+    def building(cls, sets: Iterable[CallerSet]) -> Slices[CallerIndex]:
+        """An index of these sets, in slices."""
+        index = cls()
+        yield from index._take(sets)
+        return index
+
+    def _take(self, sets: Iterable[CallerSet]) -> Slices[None]:
+        count = 0
+        for callers in sets:
+            known = self._sets[callers.id] = {}
+            for key in callers.keys:
+                caller = Caller(callers.namespace, key.name, callers.team)
+                known[bytes.fromhex(key.sha256)] = _Known(caller, key.expires)
+                count += 1
+                if count % SLICE == 0:
+                    yield
 
     def __contains__(self, set_id: str) -> bool:
         return set_id in self._sets
@@ -119,13 +139,6 @@ class CallerIndex:
         raise _refused(
             "invalid_api_key", "The API key is not known here, or has expired. Ask whoever runs this gateway."
         )
-
-
-def _by_digest(callers: CallerSet) -> Mapping[bytes, _Known]:
-    return {
-        bytes.fromhex(key.sha256): _Known(Caller(callers.namespace, key.name, callers.team), key.expires)
-        for key in callers.keys
-    }
 
 
 def _refused(code: str, message: str) -> Refusal:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import unquote
 
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
 Test = Callable[[str | None], bool]
@@ -67,33 +69,47 @@ class Paths:
 
     def sort(self) -> None:
         for candidates in (*self.exact.values(), *self.prefix.values(), self.regex):
-            candidates.sort(key=lambda candidate: candidate.rank)
+            if len(candidates) > 1:
+                candidates.sort(key=lambda candidate: candidate.rank)
 
     def groups(self, path: str) -> Iterator[list[Candidate]]:
         """Candidates whose path matches, the best first."""
         yield self.exact.get(path, [])
         segments = path[1:].split("/", self.depth)[: self.depth] if path != "/" else []
-        for count in range(len(segments), -1, -1):
-            yield self.prefix.get("/" + "/".join(segments[:count]), [])
+        for length in range(len(segments), -1, -1):
+            yield self.prefix.get("/" + "/".join(segments[:length]), [])
         yield [candidate for candidate in self.regex if candidate.path and candidate.path.fullmatch(path)]
 
 
 class Router:
     """All routes of a table. Raises ValueError for a regular expression that is none, naming the route."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route] = ()) -> None:
         self._hosts: dict[str, Paths] = {}
         """By exact host, by `.suffix` for a wildcard, by the empty string for any host."""
-        order = 0
-        for route in routes:
+        at_once(self._take(routes))
+
+    @classmethod
+    def building(cls, routes: Sequence[Route]) -> Slices[Router]:
+        """A router of these routes, in slices."""
+        router = cls()
+        yield from router._take(routes)
+        return router
+
+    def _take(self, routes: Sequence[Route]) -> Slices[None]:
+        order = count()
+        for place, route in enumerate(routes, 1):
             for match in route.matches:
-                order += 1
-                candidate = _candidate(route, match, order)
+                candidate = _candidate(route, match, next(order))
                 for hostname in route.hostnames or ("",):
                     by_path = self._hosts.setdefault(hostname.removeprefix("*").lower(), Paths())
                     by_path.add(match, candidate)
-        for by_path in self._hosts.values():
+            if place % SLICE == 0:
+                yield
+        for place, by_path in enumerate(self._hosts.values(), 1):
             by_path.sort()
+            if place % SLICE == 0:
+                yield
 
     def match(self, host: str, path: str, method: str, headers: Mapping[str, str], query: str) -> Route | None:
         """The route that serves a request, or None.

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from dataplane.callers import CallerIndex
 from dataplane.routing import Router
-from dataplane.table import SCHEMA, Backend, Entry, Route, Secrets, Table
+from dataplane.slices import SLICE, Slices, at_once
+from dataplane.table import SCHEMA, Backend, CallerSet, Entry, Route, Secrets, Table
+
+_HEX = frozenset("0123456789abcdef")
 
 
 class TableRefused(Exception):
@@ -35,23 +37,40 @@ class Snapshot:
     secrets: Mapping[str, SecretStr] = field(repr=False)
 
     @classmethod
-    def build(cls, table: Table, secrets: Secrets, previous: Self | None = None) -> Self:
+    def build(cls, table: Table, secrets: Secrets, previous: Snapshot | None = None) -> Snapshot:
         """Make a table ready. Sections and Backends that `previous` has are taken from there.
 
         Raises TableRefused."""
+        return at_once(cls.building(table, secrets, previous))
+
+    @classmethod
+    def building(cls, table: Table, secrets: Secrets, previous: Snapshot | None = None) -> Slices[Snapshot]:
+        """`build` in slices."""
         if table.schema_number not in (SCHEMA, SCHEMA - 1):
             raise TableRefused([f"schema {table.schema_number} is unknown; this data plane serves {SCHEMA}"])
-        if reasons := list(_faults(table, secrets)):
+        reasons = [*_repeated("backend", table.backends), *_repeated("route", table.routes)]
+        yield
+        for count, faults in enumerate(_faults(table, secrets), 1):
+            reasons += faults
+            if count % SLICE == 0:
+                yield
+        if reasons:
             raise TableRefused(reasons)
-        same_routes = previous is not None and _hashes(table) == _hashes(previous.table)
+        router = yield from _router(table, previous)
         same_callers = previous is not None and table.callers == previous.table.callers
-        try:
-            router = previous.router if previous and same_routes else Router(table.routes)
-        except ValueError as error:
-            raise TableRefused([str(error)]) from None
-        callers = previous.callers if previous and same_callers else CallerIndex(table.callers)
+        callers = previous.callers if previous and same_callers else (yield from CallerIndex.building(table.callers))
+        yield
         kept = {name: secrets[name] for name in table.secrets}
         return cls(table, router, _backends(table, previous), callers, kept)
+
+
+def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
+    if previous and _hashes(table) == _hashes(previous.table):
+        return previous.router
+    try:
+        return (yield from Router.building(table.routes))
+    except ValueError as error:
+        raise TableRefused([str(error)]) from None
 
 
 def _hashes(table: Table) -> list[object]:
@@ -70,21 +89,22 @@ def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:
     }
 
 
-def _faults(table: Table, secrets: Secrets) -> Iterator[str]:
-    yield from _repeated("backend", table.backends)
-    yield from _repeated("route", table.routes)
-    yield from (f"secret {name} is missing" for name in table.secrets if name not in secrets)
+def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
+    """What is wrong, by small pieces of the table."""
+    yield [f"secret {name} is missing" for name in table.secrets if name not in secrets]
     known = frozenset(table.secrets)
     for backend in table.backends:
-        yield from (f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known))
+        yield [f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known)]
     backends = frozenset(backend.name for backend in table.backends)
     callers = frozenset(callers.id for callers in table.callers)
     for route in table.routes:
-        yield from (f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers))
+        yield [f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers)]
     for known_set in table.callers:
-        for key in known_set.keys:
-            if len(key.sha256) != 64 or not set(key.sha256) <= set("0123456789abcdef"):
-                yield f"callers {known_set.id}: key {key.name} has no SHA-256 digest"
+        yield [f"callers {known_set.id}: key {key} has no SHA-256 digest" for key in _undigested(known_set)]
+
+
+def _undigested(callers: CallerSet) -> list[str]:
+    return [key.name for key in callers.keys if len(key.sha256) != 64 or not set(key.sha256) <= _HEX]
 
 
 def _repeated(kind: str, entries: tuple[Entry, ...] | tuple[Backend, ...] | tuple[Route, ...]) -> Iterator[str]:

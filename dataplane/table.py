@@ -18,6 +18,8 @@ from typing import Annotated, Literal, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from dataplane.slices import SLICE, Slices, at_once
+
 SCHEMA = 1
 """Number of the table's shape. A controller serves this one and the one before."""
 
@@ -346,11 +348,19 @@ class Table(Frozen):
 
     def versions(self) -> dict[str, str]:
         """Content hash of each section; equal on every replica that compiled the same objects."""
-        return {
-            "routes": digest([*self.backends, *self.routes]),
-            "callers": digest(list(self.callers)),
-            "secrets": hashlib.sha256(canonical(list(self.secrets))).hexdigest(),
-        }
+        return at_once(self.versioning())
+
+    def versioning(self) -> Slices[dict[str, str]]:
+        """`versions` in slices."""
+        hashes: list[str] = []
+        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
+        for count, part in enumerate(parts, 1):
+            hashes.append(hash_of(part))
+            if count % SLICE == 0:
+                yield
+        first = len(self.backends) + len(self.routes)
+        sections = {"routes": hashes[:first], "callers": hashes[first:], "secrets": self.secrets}
+        return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -358,13 +368,18 @@ EntryT = TypeVar("EntryT", bound=Entry)
 
 def sealed(entry: EntryT) -> EntryT:
     """The entry with its hash filled in."""
-    bare = entry.model_copy(update={"hash": ""})
-    return entry.model_copy(update={"hash": digest([bare])})
+    bare = entry.model_copy(update={"hash": ""}) if entry.hash else entry
+    return entry.model_copy(update={"hash": digest(bare)})
 
 
-def digest(models: list[Frozen] | list[CallerSet] | list[EntryT]) -> str:
-    """SHA-256 of the models' canonical JSON, in hex."""
-    return hashlib.sha256(canonical([model.model_dump(mode="json") for model in models])).hexdigest()
+def hash_of(part: Entry | CallerSet) -> str:
+    """The entry's own hash, or that of what has none."""
+    return (isinstance(part, Entry) and part.hash) or digest(part)
+
+
+def digest(part: Frozen) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(part.model_dump(mode="json"))).hexdigest()
 
 
 def canonical(value: object) -> bytes:

@@ -82,6 +82,14 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(help="Its private key (PEM).", metavar="FILE", show_default=False)
     ] = None,
+    reuse_port: Annotated[
+        bool,
+        typer.Option(
+            "--reuse-port",
+            help="Share the address of --listen with other processes of this command that say so, too: the kernel "
+            "spreads connections over them. Each needs an --admin of its own.",
+        ),
+    ] = False,
     upstreams_allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,6 +175,7 @@ def serve(
             admin=admin,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            reuse_port=reuse_port,
             upstreams_allow=upstreams_allow or [],
             max_sessions=max_sessions,
             drain_lame_duck=drain_lame_duck,

@@ -91,11 +91,26 @@ class _Unreadable(Exception):
     """Why there is no text to be had."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What was made of a file's text."""
+
+    text: str = field(repr=False)
+    documents: Sequence[Document]
+    errors: Sequence[str]
+    notes: Sequence[str]
+
+
 class Documents:
-    """Loads paths, again and again: it remembers the Secrets that it saw, to tell a new version from an old one."""
+    """Loads paths, again and again: it remembers the Secrets that it saw, to tell a new version from an old one. What
+    is made of a file's text is made once: the documents of a file that is as it was are the same objects."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = os.environ if environ is None else environ
+        self.environ = os.environ if environ is None else environ
+        """What `${NAME}` stands for."""
+        self._texts: dict[str, _Text] = {}
+        """By file, as of the last load; made with these variables:"""
+        self._made_with: dict[str, str] = {}
         self._secrets: dict[Identity, tuple[Mapping[str, object], int]] = {}
         self._pipes: dict[Path, str] = {}
         """What came through them, stdin (`-`) among them: it comes once."""
@@ -109,18 +124,26 @@ class Documents:
         be read only once: `-` (stdin) and pipes, such as `<(sops -d secrets.yaml)` in a shell. Blocks until whoever
         fills these is done, the first time alone. Never raises for what is in the files or for files that cannot be
         read."""
-        loading = _Loading(self._environ, self._pipes, self._filled, waits=not self._started)
+        if self._made_with != self.environ:
+            self._texts, self._made_with = {}, dict(self.environ)
+        loading = _Loading(self.environ, self._pipes, self._filled, self._texts, waits=not self._started)
         self._started = True
         for path in _unique(paths):
             loading.path(Path(path))
         for document in loading.documents:
             if document.identity.kind == "Secret":
                 self._version(document)
+        self._texts = loading.texts
         return Loaded(tuple(loading.documents), tuple(loading.errors), tuple(loading.notes))
 
-    def come_once(self, path: Path) -> bool:
-        """Whether its documents came through stdin or a pipe: there is nothing to watch."""
-        return path in self._pipes
+    @property
+    def come_once(self) -> frozenset[Path]:
+        """Paths whose documents came through stdin or a pipe: there is nothing to watch."""
+        return frozenset(self._pipes)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What cannot be found out again, for whoever takes over in another process."""
+        return {**self.__dict__, "environ": {}, "_texts": {}, "_made_with": {}}
 
     def _version(self, document: Document) -> None:
         """Number a Secret that has no resourceVersion: another number when its content is another. A digest would
@@ -142,8 +165,11 @@ class _Loading:
     environ: Mapping[str, str]
     pipes: dict[Path, str]
     filled: set[Path]
+    known: Mapping[str, _Text]
+    """What was made of files before."""
     waits: bool
     """May it wait for whoever fills a pipe?"""
+    texts: dict[str, _Text] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -184,7 +210,7 @@ class _Loading:
             elif path in self.filled:
                 self.errors.append(f"{name}: is empty, {_UNFINISHED} only a comment")
             # Tabs between JSON's tokens are legal, and inside its strings they are not; YAML has it the other way.
-            self.text(text.replace("\t", " ") if path.suffix == ".json" else text, name)
+            self._add(text.replace("\t", " ") if path.suffix == ".json" else text, name)
 
     def _read(self, path: Path, *, named: bool) -> str:
         is_stdin = str(path) == STDIN
@@ -199,17 +225,38 @@ class _Loading:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             return _text(file.read(LIMIT + 1))
 
-    def text(self, text: str, file: str) -> None:
+    def _add(self, text: str, file: str) -> None:
+        made = self.known.get(file)
+        if made is None or made.text != text:
+            made = _Parsing(self.environ, file).made(text)
+        self.texts[file] = made
+        self.documents += made.documents
+        self.errors += made.errors
+        self.notes += made.notes
+
+
+@dataclass(slots=True)
+class _Parsing:
+    """The text of one file on its way to documents."""
+
+    environ: Mapping[str, str]
+    file: str
+    documents: list[Document] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def made(self, text: str) -> _Text:
         try:
             parsed = yaml_text.parse(text)
         except NotYaml as error:
-            self.errors.append(f"{file}:{error.line}:{error.column}: {error}")
-            return
-        for each in parsed:
-            self._object(each.content, (), each, file)
+            self.errors.append(f"{self.file}:{error.line}:{error.column}: {error}")
+        else:
+            for each in parsed:
+                self._object(each.content, (), each)
+        return _Text(text, self.documents, self.errors, self.notes)
 
-    def _object(self, content: object, within: tuple[Step, ...], parsed: yaml_text.Parsed, file: str) -> None:
-        place = _place(file, parsed.index, within)
+    def _object(self, content: object, within: tuple[Step, ...], parsed: yaml_text.Parsed) -> None:
+        place = _place(self.file, parsed.index, within)
         if not isinstance(content, dict):
             self.errors.append(f"{place}: is no mapping; write apiVersion, kind, metadata and spec")
             return
@@ -220,12 +267,12 @@ class _Loading:
                 return
         if str(kind).endswith("List") and isinstance(items := content.get("items"), list):
             for index, item in enumerate(items):
-                self._object(item, (*within, "items", index), parsed, file)
+                self._object(item, (*within, "items", index), parsed)
             return
-        self._named(content, within, parsed, file)
+        self._named(content, within, parsed)
 
-    def _named(self, content: dict[str, object], within: tuple[Step, ...], parsed: yaml_text.Parsed, file: str) -> None:
-        place = _place(file, parsed.index, within)
+    def _named(self, content: dict[str, object], within: tuple[Step, ...], parsed: yaml_text.Parsed) -> None:
+        place = _place(self.file, parsed.index, within)
         metadata = content.get("metadata")
         identity = identify(content)
         if identity is None:
@@ -236,7 +283,7 @@ class _Loading:
             return
         if metadata.get("namespace") is None:
             metadata["namespace"] = identity.namespace
-        document = Document(content, identity, file, parsed.index, within, parsed.lines)
+        document = Document(content, identity, self.file, parsed.index, within, parsed.lines)
         if identity.kind == "Secret":
             self._expand(content, document)
         self.documents.append(document)

@@ -7,20 +7,15 @@ object that is read but not valid costs only itself, as in a cluster, and is rep
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
 
-from controller import compile as compiler
-from controller.compile import Compiled, Condition, Identity
 from dataplane.admin import Admin
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
@@ -28,26 +23,26 @@ from dataplane.metering.prices import PriceBook
 from dataplane.metering.records import FanOut, Log
 from dataplane.metering.sink import HttpSink
 from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
+from dataplane.process.garbage import Garbage
+from dataplane.process.gently import gently
+from dataplane.process.pulse import Every
 from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
 from dataplane.telemetry.facade import Telemetry
-from tidegate import __version__, running, watching
+from tidegate import __version__, watching
 from tidegate.addresses import Address
-from tidegate.documents import Document, Documents, Loaded
+from tidegate.compiling import Outcome
+from tidegate.documents import Documents
 from tidegate.exits import Exit, Stop, listening_on
-from tidegate.validate import Object
+from tidegate.loading import NotLoaded, Source
+from tidegate.worker import Failed
 
 FAREWELL = LAST_WORDS / 3
 """Seconds that the receiver of usage records is given to take the last of them, and then collectors of telemetry."""
 
+COLLECTS = 1.0
+"""Seconds between two looks at whether nobody is served, and garbage can be collected."""
+
 log = structlog.get_logger("tidegate")
-
-
-class NotLoaded(Exception):
-    """The files cannot be served, for these reasons."""
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,8 @@ class Options:
     listen: Address
     admin: Address
     tls: ssl.SSLContext | None = None
+    reuse_port: bool = False
+    """Share `listen` with other processes that do so, too."""
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
     semconv: Generations = "both"
@@ -76,22 +73,24 @@ class Standalone:
     """A gateway that serves files. Configure logging first; make it inside the loop that it runs on."""
 
     options: Options
-    documents: Documents = field(default_factory=Documents)
-    objects: Sequence[Object] = ()
-    """Everything that was read, with what is said about it."""
-    notes: Sequence[str] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the table's sections."""
+    documents: InitVar[Documents | None] = None
+    """What reads the files; only tests have one of their own."""
+    served: Outcome | None = None
+    """What was made of the files that are served."""
     gateway: Gateway = field(init=False)
     admin: Admin = field(init=False)
     _meter: Meter = field(init=False)
     _telemetry: Telemetry = field(init=False)
     _sink: HttpSink | None = field(init=False)
+    _source: Source = field(init=False)
+    _garbage: Garbage = field(init=False)
+    _collecting: Every | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refused: bool = False
     """Is what the files said last not what is served?"""
+    _stopped: bool = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, documents: Documents | None) -> None:
         instruments = Instruments(self.options.semconv)
         self._telemetry = Telemetry(instruments, __version__)
         self._sink = self._usage_sink(instruments)
@@ -101,6 +100,8 @@ class Standalone:
         limits = Limits(sessions=self.options.max_sessions)
         self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
+        self._garbage = Garbage(lambda: self.gateway.idle)
+        self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents())
 
     def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
         if not self.options.usage_sink:
@@ -111,38 +112,33 @@ class Standalone:
             raise Stop(Exit.USAGE, f"--usage-sink: {error}") from None
 
     async def load(self) -> None:
-        """Read the files and serve them from now on. Raises NotLoaded, and what is served stays."""
-        with _no_collection():
-            self.versions, self.objects, self.notes = await running.beside(self._load)
-
-    def _load(self) -> tuple[Mapping[str, str], Sequence[Object], Sequence[str]]:
-        """All of it in a thread: of 5,000 Backends it takes a second. What it ends with swaps one reference each."""
-        loaded = self.documents.load(self.options.paths)
-        if loaded.errors:
-            raise NotLoaded(loaded.errors)
-        compiled = compiler.compile(loaded.contents, open_by_default=self.options.listen.is_loopback)
-        versions, objects = compiled.table.versions(), _objects(compiled, loaded)
-        try:
-            self.gateway.load(compiled.table, compiled.secrets)
-        except TableRefused as refused:
-            raise NotLoaded(refused.reasons) from None
-        self._meter.load(compiled.table)
-        return versions, objects, loaded.notes
+        """Read the files and serve them from now on. Raises NotLoaded and Failed, and what is served stays."""
+        with self._garbage.kept_away() as growing:
+            read = await self._source.read(growing)
+            try:
+                await self.gateway.replace(read.table, read.secrets)
+            except TableRefused as refused:
+                raise NotLoaded(refused.reasons) from None
+            await gently(self._meter.loading(read.table))
+            self.served = read.outcome
+            await self._source.serves(read)
 
     async def start(self) -> None:
-        """Load and listen. Raises NotLoaded, and Stop where a port cannot be had."""
-        await self.load()
+        """Load, unless that was done, and listen. Raises NotLoaded, and Stop where a port cannot be had."""
+        if self.served is None:
+            await self.load()
         listen, admin = self.options.listen, self.options.admin
         with listening_on(str(admin), "--admin"):
             await self.admin.start(admin.host, admin.port)
         try:
             with listening_on(str(listen), "--listen"):
-                await self.gateway.start(listen.host, listen.port, self.options.tls)
+                await self.gateway.start(listen.host, listen.port, self.options.tls, reuse_port=self.options.reuse_port)
         except Stop:
             await self.admin.stop()
             raise
         if self._sink:
             self._sink.start()
+        self._collecting = Every(COLLECTS, lambda _: self._garbage.look())
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let all sessions end, in the phases that the options set, then the admin port, so that the last numbers can
@@ -157,6 +153,11 @@ class Standalone:
             if self._sink:
                 await self._sink.close(0)
             raise
+        finally:
+            self._stopped = True
+            if self._collecting:
+                self._collecting.stop()
+            await self._source.close()
         await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()
         await asyncio.to_thread(self._telemetry.shutdown, FAREWELL)
@@ -165,6 +166,8 @@ class Standalone:
         """Load again, and log what came of it; that nothing did, only to whoever asked. Never raises: whatever goes
         wrong, what is served stays."""
         async with self._one_at_a_time:
+            if self._stopped:
+                return
             before = self.versions, self.problems(), self._refused
             self._refused = True
             try:
@@ -172,41 +175,45 @@ class Standalone:
             except NotLoaded as refused:
                 for reason in refused.reasons:
                     log.error("not reloaded; what was served before stays", error=reason)
+            except Failed as failed:
+                if not self._stopped:
+                    log.error("the reload failed; what was served before stays", error=str(failed))
             except Exception:
                 log.exception("the reload failed; what was served before stays")
             else:
                 self._refused = False
                 if (self.versions, self.problems(), self._refused) != before:
-                    self._reloaded()
+                    await self._reloaded()
                 elif asked:
                     log.info("reloaded: nothing has changed")
 
-    def _reloaded(self) -> None:
+    async def _reloaded(self) -> None:
         versions = {section: version[:12] for section, version in self.versions.items()}
         log.info("reloaded", routes=len(self.gateway.table().routes), versions=versions)
-        self.report()
+        await self.report()
 
-    def report(self) -> None:
+    async def report(self) -> None:
         """Log what was skipped, and everything that is not right."""
-        for note in self.notes:
+        for note in self.served.notes if self.served else ():
             log.info(note)
         if not self.gateway.table().routes:
             log.warning("nothing is served: these files hold no Backend that can be, so every request is answered 404")
         for problem in self.problems():
             log.warning(problem)
+            await asyncio.sleep(0)  # there may be thousands
 
-    def problems(self) -> list[str]:
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of the table's sections."""
+        return self.served.versions if self.served else {}
+
+    def problems(self) -> Sequence[str]:
         """What is said of objects that are not all right, each with its place."""
-        return [
-            f"{each.status.kind} {each.status.namespace}/{each.status.name}: {condition.reason}: {problem}"
-            for each in self.objects
-            for condition in _false(each.status.conditions)
-            for problem in each.problems(condition)
-        ]
+        return self.served.problems if self.served else []
 
     async def watch(self) -> None:
         """Reload whenever the files change, until it is cancelled."""
-        paths = [path for path in self.options.paths if not self.documents.come_once(path)]
+        paths = [path for path in self.options.paths if path not in self._source.come_once]
         try:
             async for _ in watching.changes(paths):
                 await self.reload()
@@ -221,33 +228,6 @@ class Standalone:
     @property
     def admin_address(self) -> Address:
         return Address(self.options.admin.host, self.admin.port)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """So many new objects set off collections of garbage, which stop the loop from any thread (0.2 s each with 5,000
-    Backends) and find nothing: reference counts free what a load leaves behind."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _false(conditions: Sequence[Condition]) -> Iterator[Condition]:
-    """Those that say something of their own: Ready sums up the others, and what is not accepted is nothing else."""
-    wrong = [each for each in conditions if each.status == "False" and each.type != "Ready"]
-    yield from [each for each in wrong if each.type == "Accepted"] or wrong
-
-
-def _objects(compiled: Compiled, loaded: Loaded) -> list[Object]:
-    written: dict[Identity, list[Document]] = defaultdict(list)
-    for document in loaded.documents:
-        written[document.identity].append(document)
-    return [
-        Object(status, tuple(written[Identity(status.kind, status.namespace, status.name)]))
-        for status in compiled.statuses
-    ]
 
 
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -77,8 +77,11 @@ class Objects:
     grants: Mapping[tuple[str, str], Read[ReferenceGrant]]
 
 
-def read(documents: Iterable[Document]) -> Objects:
-    """Sort documents by identity and read each. Kinds that Tidegate does not know are ignored."""
+def read(documents: Iterable[Document], before: Objects | None = None) -> Objects:
+    """Sort documents by identity and read each. Kinds that Tidegate does not know are ignored.
+
+    What was read `before` of the very same document, which nobody may have changed since, is not read again."""
+    before = before or Objects({}, {}, {}, {}, {})
     found: dict[Identity, list[Document]] = defaultdict(list)
     for document in documents:
         if (identity := identify(document)) is not None:
@@ -87,11 +90,11 @@ def read(documents: Iterable[Document]) -> Objects:
     for identity in sorted(found):
         of_kind[identity.kind].append((identity, found[identity]))
     return Objects(
-        backends=_read_all(of_kind["Backend"], _read_backend),
-        policies=_read_all(of_kind["Policy"], read_policy),
-        routes=_read_all(of_kind["HTTPRoute"], read_route),
-        secrets=_read_all(of_kind["Secret"], read_secret),
-        grants=_read_all(of_kind["ReferenceGrant"], read_grant),
+        backends=_read_all(of_kind["Backend"], _read_backend, before.backends),
+        policies=_read_all(of_kind["Policy"], read_policy, before.policies),
+        routes=_read_all(of_kind["HTTPRoute"], read_route, before.routes),
+        secrets=_read_all(of_kind["Secret"], read_secret, before.secrets),
+        grants=_read_all(of_kind["ReferenceGrant"], read_grant, before.grants),
     )
 
 
@@ -108,11 +111,17 @@ def identify(document: Document) -> Identity | None:
 
 
 def _read_all(
-    found: list[tuple[Identity, list[Document]]], reader: Callable[[Document], T]
+    found: list[tuple[Identity, list[Document]]],
+    reader: Callable[[Document], T],
+    before: Mapping[tuple[str, str], Read[T]],
 ) -> dict[tuple[str, str], Read[T]]:
-    return {
-        (identity.namespace, identity.name): _read_one(identity, documents, reader) for identity, documents in found
-    }
+    read_: dict[tuple[str, str], Read[T]] = {}
+    for identity, documents in found:
+        key = identity.namespace, identity.name
+        known = before.get(key)
+        same = known is not None and len(documents) == len(known.documents) == 1 and documents[0] is known.documents[0]
+        read_[key] = known if known is not None and same else _read_one(identity, documents, reader)
+    return read_
 
 
 def _read_one(identity: Identity, documents: list[Document], reader: Callable[[Document], T]) -> Read[T]:

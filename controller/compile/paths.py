@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import unquote
 
 from crds import FieldError, Invalid
@@ -15,6 +16,7 @@ _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNMATCHABLE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]|%(?:2[ef]|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.IGNORECASE)
 
 
+@lru_cache(4096)
 def comparable(path: str) -> str:
     """The path percent-decoded, without a trailing slash; the root is "/".
 
@@ -34,18 +36,21 @@ def declared(routes: Mapping[str, RouteType]) -> tuple[table.PathType, ...]:
     """A Backend's `routes`, longest suffix first, so that the first that fits wins; `*` last. Raises `Invalid`."""
     written: dict[str, str] = {}
     for key in sorted(routes):
-        field = path_of(("spec", "routes", key))
         try:
             suffix = key if key == "*" else comparable(key)
         except ValueError as error:
-            raise Invalid([FieldError(field, str(error))]) from None
+            raise _invalid(key, str(error)) from None
         if suffix in written:
-            raise Invalid([FieldError(field, f'is the same path as "{written[suffix]}"; keep one')])
+            raise _invalid(key, f'is the same path as "{written[suffix]}"; keep one')
         written[suffix] = key
     ordered = sorted(written, key=lambda suffix: (suffix == "*", -len(suffix), suffix))
     return tuple(
         table.PathType(suffix=suffix, type=table.RouteType(routes[written[suffix]].value)) for suffix in ordered
     )
+
+
+def _invalid(key: str, message: str) -> Invalid:
+    return Invalid([FieldError(path_of(("spec", "routes", key)), message)])
 
 
 def _decoded(segment: str) -> str:

@@ -46,18 +46,18 @@ class Port:
 
     @property
     def requests(self) -> int:
-        """How many are under way."""
-        return len(self._front.tasks)
+        """How many are under way, or about to be: of who was accepted when the port was closed."""
+        return len(self._front.tasks) + (self._listener.late if self._listener else 0)
 
     @property
     def connections(self) -> int:
         """How many there are that nobody has taken over."""
         return len(self._front.connections)
 
-    async def start(self, host: str, port: int, ssl: tls.SSLContext | None) -> None:
+    async def start(self, host: str, port: int, ssl: tls.SSLContext | None, *, reuse_port: bool = False) -> None:
         """Listen; port 0 takes a free one, `number` says which. Raises OSError if the address is taken."""
         self._listener = Listener(self._accepted, ssl, self._limits.head_time)
-        self.number = await self._listener.start(host, port)
+        self.number = await self._listener.start(host, port, reuse_port=reuse_port)
 
     def _accepted(self) -> Connection:
         """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from dataplane import table
 from dataplane.metering.instruments import Instruments, Labels
-from dataplane.metering.prices import UNREPORTED, Cost, PriceBook, cost
+from dataplane.metering.prices import UNREPORTED, Cost, Key, PriceBook, cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
+from dataplane.slices import SLICE, Slices, at_once
 
 OTHER = "_OTHER"
 """Label of a model that nobody declared and no upstream confirmed."""
@@ -41,10 +42,17 @@ class Meter:
         self._declared: frozenset[str] = frozenset()
 
     def load(self, routing: table.Table) -> None:
-        """Learn the models of a table: their names may become labels, and their prices are looked up. Takes
-        0.2 s the first time, some milliseconds later: run it in a thread."""
-        models = set(_models(routing))
-        self._prices.warm(models)
+        """Learn the models of a table: their names may become labels, and their prices are looked up."""
+        at_once(self.loading(routing))
+
+    def loading(self, routing: table.Table) -> Slices[None]:
+        """`load` in slices."""
+        models: set[Key] = set()
+        for count, backend in enumerate(routing.backends, 1):
+            models.update(_models(backend))
+            if count % SLICE == 0:
+                yield
+        yield from self._prices.warming(models)
         self._declared = frozenset(name for _, name, _ in models)
 
     def turn(self, usage: Usage, own: table.Price | None = None, duration: float | None = None) -> Cost:
@@ -260,16 +268,15 @@ def _code(summary: SessionSummary) -> str:
     return f"{code // 1000}xxx"
 
 
-def _models(routing: table.Table) -> Iterable[tuple[str, str, table.Price | None]]:
-    """What may be sent upstream by name: (provider kind, upstream's model, own price)."""
-    for backend in routing.backends:
-        kinds = {provider.name: provider.kind for provider in backend.providers}
-        for provider in backend.providers:
-            for name in (provider.default_model, provider.model_override):
-                if name:
-                    yield provider.kind, name, None
-        for model in backend.models:
-            for target in model.targets:
-                name = target.model or model.name
-                if "*" not in name and target.provider in kinds:
-                    yield kinds[target.provider], name, model.price
+def _models(backend: table.Backend) -> Iterable[Key]:
+    """What may be sent upstream by name."""
+    kinds = {provider.name: provider.kind for provider in backend.providers}
+    for provider in backend.providers:
+        for name in (provider.default_model, provider.model_override):
+            if name:
+                yield provider.kind, name, None
+    for model in backend.models:
+        for target in model.targets:
+            name = target.model or model.name
+            if "*" not in name and target.provider in kinds:
+                yield kinds[target.provider], name, model.price

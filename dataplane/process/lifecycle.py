@@ -31,10 +31,10 @@ class Running:
     overload: Overload
     _timers: list[Every] = field(default_factory=list)
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
         """Raises OSError if the address is taken; then there is nothing to stop."""
         try:
-            await self.port.start(host, port, tls)
+            await self.port.start(host, port, tls, reuse_port=reuse_port)
         except OSError:
             await self.services.pool.close()
             raise

@@ -85,3 +85,15 @@ def test_broken_objects_cost_only_themselves(documents_: list[dict[str, object]]
     assert as_bytes(compiler.compile([NEIGHBOUR, *reversed(documents_)])) == as_bytes(compiled)
     for status in compiled.statuses:
         assert all(condition.reason and condition.message for condition in status.conditions)
+
+
+@pytest.mark.parametrize("case", CASES)
+@given(st.data())
+def test_what_was_read_before_changes_nothing(case: str, data: st.DataObject) -> None:
+    """Whatever is left out, or replaced by something broken, the next time."""
+    first = documents(case)
+    before = compiler.compile(first, **OPTIONS.get(case, {}))
+    kept = [each for each in first if data.draw(st.booleans())]
+    new = [*kept, *data.draw(st.lists(broken(), max_size=2))]
+    again = compiler.compile(new, before, **OPTIONS.get(case, {}))
+    assert as_bytes(again) == as_bytes(compiler.compile(orjson.loads(orjson.dumps(new)), **OPTIONS.get(case, {})))

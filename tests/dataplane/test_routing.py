@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from dataplane.errors import Refusal
-from dataplane.routing import Router, path_type
+from dataplane.routing import Candidate, Router, path_type
 from dataplane.table import Backend, Match, NameMatch, PathType, Route, RouteType
 from tests.dataplane.rig import ACCOUNT
 
@@ -214,3 +216,32 @@ def test_undeclared_paths_are_told_what_there_is() -> None:
     with pytest.raises(Refusal, match=r"/v1/chat/completions \(Completions\)") as refused:
         path_type(BACKEND.model_copy(update={"paths": BACKEND.paths[:3]}), "/v1/models")
     assert refused.value.code == "undeclared_path"
+
+
+@pytest.mark.parametrize("by", ["host", "path", "header"])
+def test_the_number_of_routes_does_not_matter(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried for one request is the same among ten routes and among two thousand."""
+    tried: list[str] = []
+    holds = Candidate.holds
+
+    def noted(self: Candidate, method: str, headers: Mapping[str, str], query: str) -> bool:
+        tried.append(self.route.name)
+        return holds(self, method, headers, query)
+
+    monkeypatch.setattr(Candidate, "holds", noted)
+    for count in (10, 2000):
+        tried.clear()
+        path = "/v1/realtime" if by == "host" else "/p5/v1/realtime"
+        assert _router(by, count).match("h5.test", path, "GET", CIMultiDict({"x": "5"}), "") is not None
+        assert len(tried) <= 2, tried
+
+
+def _router(by: str, count: int) -> Router:
+    def one(number: int) -> Route:
+        hosts = (f"h{number}.test",) if by == "host" else ()
+        path = f"/p{number}" if by != "host" else "/"
+        plain = Match(path=path)
+        special = Match(path=path, headers=(NameMatch(name="x", value=str(number)),))
+        return Route(name=str(number), hostnames=hosts, matches=(special, plain) if by == "header" else (plain,))
+
+    return Router([one(number) for number in range(count)])

@@ -46,13 +46,13 @@ class Stand:
     generations: list[int] = field(default_factory=lambda: [0] * ROUTES)
 
     async def change(self, place: int, generation: int) -> None:
-        """Put a route into another generation, as the product does it: in a thread."""
+        """Put a route into another generation."""
         self.generations[place] = generation
         await self.load()
 
     async def load(self) -> None:
         served = with_used(self.rest, f"{self.simulator.url}/v1", self.generations)
-        await asyncio.to_thread(self.gateway.load, served, rig.SECRETS)
+        await self.gateway.replace(served, rig.SECRETS)
 
     async def newcomer(self, place: int) -> None:
         """A new session has the newest of everything."""

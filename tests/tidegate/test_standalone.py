@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network, ip_network
@@ -11,13 +10,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from controller import compile as compiler
 from dataplane.snapshot import Snapshot
 from simulator.server import Simulator
 from tests.tidegate import files
 from tidegate.addresses import Address
 from tidegate.documents import Documents
-from tidegate.standalone import NotLoaded, Options, Standalone
+from tidegate.loading import NotLoaded
+from tidegate.standalone import Options, Standalone
 
 ASK = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
 FREE = Address("127.0.0.1", 0)
@@ -133,27 +132,15 @@ async def test_a_failure_that_nobody_foresaw_keeps_what_is_served(
         raise RuntimeError("a bug")
 
     async with serving(path) as served:
-        monkeypatch.setattr(compiler, "compile", fails)
-        await served.reload()
+        with monkeypatch.context() as patched:
+            patched.setattr(Snapshot, "building", fails)
+            await served.reload()
         assert await ask(served) == 200
-    assert "the reload failed" in "".join(capfd.readouterr())
-
-
-async def test_a_table_is_made_ready_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 5,000 routes it would stop all sessions for a while."""
-    path = tmp_path / "voice.yaml"
-    path.write_text(files.voice("http://127.0.0.1:1"))
-    threads: list[int] = []
-    build = Snapshot.build.__func__  # type: ignore[attr-defined]
-
-    def noted(*arguments: object) -> Snapshot:
-        threads.append(threading.get_ident())
-        return build(Snapshot, *arguments)  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(Snapshot, "build", noted)
-    async with serving(path):
-        assert threads
-        assert threading.get_ident() not in threads
+        await served.reload(asked=True)
+    out = "".join(capfd.readouterr())
+    assert "the reload failed" in out
+    assert "Traceback" in out
+    assert "] reloaded " in out, "that all is well again is said"
 
 
 async def test_a_file_of_0_bytes_is_taken_as_being_written(

@@ -19,7 +19,8 @@ from tidegate.demo import books, configuration
 from tidegate.demo.conversation import Conversation
 from tidegate.documents import Documents
 from tidegate.exits import Exit, Stop
-from tidegate.standalone import NotLoaded, Options, Standalone
+from tidegate.loading import NotLoaded
+from tidegate.standalone import Options, Standalone
 
 _ANY_PORT = Address("127.0.0.1", 0)
 _PACE = "slow:15"

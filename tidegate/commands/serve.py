@@ -15,12 +15,13 @@ from pathlib import Path
 import structlog
 
 from dataplane.metering.instruments import Generations
-from dataplane.process import logs
+from dataplane.process import garbage, logs
 from dataplane.process.drain import AT_ONCE, Drain
 from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
-from tidegate.standalone import NotLoaded, Standalone
+from tidegate.loading import NotLoaded
+from tidegate.standalone import Standalone
 
 log = structlog.get_logger("tidegate")
 
@@ -34,6 +35,7 @@ class Options:
     admin: str
     tls_cert: Path | None
     tls_key: Path | None
+    reuse_port: bool
     upstreams_allow: Sequence[str]
     max_sessions: int
     drain_lame_duck: str
@@ -61,10 +63,13 @@ def _understood(options: Options) -> standalone.Options:
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Stop(Exit.USAGE, "--tls-cert and --tls-key go together: name both, or neither.")
     listen = addresses.parse(options.listen, "--listen")
+    if options.reuse_port and not listen.port:
+        raise Stop(Exit.USAGE, "--reuse-port shares a port, and --listen leaves it open which: name one.")
     return standalone.Options(
         paths=options.files,
         listen=listen,
         admin=addresses.parse(options.admin, "--admin"),
+        reuse_port=options.reuse_port,
         upstreams_allow=[_network(text) for text in options.upstreams_allow],
         semconv=options.semconv,
         max_sessions=options.max_sessions,
@@ -101,7 +106,7 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
     if not await _started(served, signals):
         log.info("stopped before it served: its files were not read yet")
         return
-    _announce(served, log_format)
+    await _announce(served, log_format)
     background = [asyncio.create_task(served.watch()), asyncio.create_task(_reload_on_hangup(served, signals))]
     try:
         await signals.stopped()
@@ -117,7 +122,7 @@ async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
 
 async def _started(served: Standalone, signals: running.Signals) -> bool:
     """False: told to stop before it had, as where nobody fills a pipe that it reads. Raises Stop."""
-    starting, stopped = asyncio.create_task(served.start()), asyncio.create_task(signals.stopped())
+    starting, stopped = asyncio.create_task(_start(served)), asyncio.create_task(signals.stopped())
     await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not starting.done():
@@ -131,13 +136,19 @@ async def _started(served: Standalone, signals: running.Signals) -> bool:
     return True
 
 
+async def _start(served: Standalone) -> None:
+    await served.load()
+    garbage.set_aside()
+    await served.start()
+
+
 async def _reload_on_hangup(served: Standalone, signals: running.Signals) -> None:
     while True:
         await signals.hung_up()
         await served.reload(asked=True)
 
 
-def _announce(served: Standalone, log_format: logs.Format) -> None:
+async def _announce(served: Standalone, log_format: logs.Format) -> None:
     """Say what is served, in the form that the log has."""
     scheme = "https" if served.options.tls else "http"
     table = served.gateway.table()
@@ -159,4 +170,4 @@ def _announce(served: Standalone, log_format: logs.Format) -> None:
             logs.say(f"{banner.NAMES[name]}: {setting}")
     if environment.has_blank(environment.ADMIN_TOKEN):
         log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table and /sessions answer this machine alone")
-    served.report()
+    await served.report()

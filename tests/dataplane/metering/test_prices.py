@@ -11,6 +11,7 @@ from genai_prices import calc_price
 
 from dataplane.metering.prices import Cost, PriceBook, cost
 from dataplane.metering.usage import Tokens
+from dataplane.slices import at_once
 from dataplane.table import Price
 
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -182,5 +183,5 @@ def test_warming_forgets_prices_of_another_day() -> None:
     before = book.unit_prices("openai", "gpt-5.6-luna")
     today[0] = WHEN
     assert book.unit_prices("openai", "gpt-5.6-luna") == before
-    book.warm([("openai", "gpt-5.6-luna", None)])
+    at_once(book.warming([("openai", "gpt-5.6-luna", None)]))
     assert book.unit_prices("openai", "gpt-5.6-luna") != before

@@ -1,0 +1,21 @@
+"""Work in slices, beside everything else that the loop has to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from dataplane.slices import Slices
+
+T = TypeVar("T")
+
+
+async def gently(work: Slices[T]) -> T:
+    """Do it, and let the loop go round at each pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)

@@ -1,0 +1,37 @@
+"""The listening socket: who is connected when it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from dataplane.process.drain import Drain
+from tests.dataplane.rig import ASK, BEARER, Rig
+
+PHASES = Drain(lame_duck=0, patience=10, closing=0)
+
+
+async def test_who_is_connected_when_the_port_closes_is_served(rig: Rig) -> None:
+    """The kernel connects clients before anybody accepts them, and would cut them off with the socket."""
+    with socket.create_connection(("127.0.0.1", rig.gateway.port)) as waiting:  # the loop does not run meanwhile
+        waiting.setblocking(False)
+        draining = asyncio.create_task(rig.gateway.drain(PHASES, asyncio.Event()))
+        await asyncio.sleep(0)
+        body = json.dumps(ASK)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: {BEARER['Authorization']}\r\n"
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(waiting, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        async with asyncio.timeout(5):
+            assert (await loop.sock_recv(waiting, 4096)).startswith(b"HTTP/1.1 200")
+            await draining
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", rig.gateway.port)
+
+
+async def test_who_is_connected_and_says_nothing_is_not_waited_for(rig: Rig) -> None:
+    with socket.create_connection(("127.0.0.1", rig.gateway.port)):
+        async with asyncio.timeout(5):
+            await rig.gateway.drain(PHASES, asyncio.Event())
