@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, TAIL, CanonicalAudio, plain
-from dataplane.realtime.steps import KEEP, Breach, Control, Count, Keep, Read, Step
+from dataplane.realtime.steps import KEEP, Breach, Control, Keep, Read, Sent, Step
 
 HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
@@ -62,6 +62,35 @@ class Gate:
     proves to be audio.
     `hold` is told how much more, or less, is held of what was read, if that is over GRAIN."""
 
+    __slots__ = (
+        "_audio",
+        "_behind",
+        "_behind_at",
+        "_flows",
+        "_fragments",
+        "_held",
+        "_hold",
+        "_long",
+        "_masked",
+        "_max",
+        "_max_fragments",
+        "_need",
+        "_opaque",
+        "_opcode",
+        "_parts",
+        "_passes",
+        "_read",
+        "_sent",
+        "_severed",
+        "_size",
+        "_sniffed",
+        "_stopped",
+        "_told",
+        "_wants",
+        "messages",
+        "stepwise",
+    )
+
     def __init__(
         self,
         read: Read | None,
@@ -74,7 +103,7 @@ class Gate:
         passes: Callable[[bytes, int], None] | None = None,
         opaque: Callable[[], None] | None = None,
         audio: CanonicalAudio | None = None,
-        count: Count | None = None,
+        sent: Sent | None = None,
         hold: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
@@ -87,7 +116,9 @@ class Gate:
         self._masked = masked
         self._max = max_message
         self._max_fragments = max_fragments
-        self.count = count or Count()
+        self.messages = 0
+        """That were whole, or of whose last frame the head was there."""
+        self._sent = sent or Sent()
         self.stepwise = False
         """What a message leads to is done before the next is read, even where it goes on as it came. Nothing is
         usual then."""
@@ -158,7 +189,7 @@ class Gate:
             after = start + (data[pos + 2] << 8 | data[pos + 3])
             if after > end or after - start > self._max or not flows(data, start, after):
                 break
-            self.count.messages += 1
+            self.messages += 1
             pos = after
         return pos
 
@@ -234,7 +265,7 @@ class Gate:
         length = self._audio.measure(frames.unmasked(data[start:end], data[start - 4 : start]))
         if length < 0:
             return False
-        self.count.audio += length
+        self._sent.audio += length
         return True
 
     def _keep(self, data: bytes) -> None:
@@ -303,7 +334,7 @@ class Gate:
 
     def _frame(self, head: frames.Head, data: bytes, pos: int) -> Keep | list[bytes]:
         """What becomes of a whole data frame: it goes on, or these frames do (none while a message is collected)."""
-        self.count.messages += head.fin
+        self.messages += head.fin
         if not self._collects(head, data, pos):
             self._pass(head)
             return KEEP
@@ -311,7 +342,7 @@ class Gate:
         opcode = head.opcode
         if head.fin and opcode != frames.CONTINUATION:
             if self._audio is not None and opcode == frames.TEXT and (length := self._audio.measure(payload)) >= 0:
-                self.count.audio += length
+                self._sent.audio += length
                 return KEEP
             return self._judged(opcode, payload, head, data, pos, whole=True)
         if self._parts is None:
@@ -391,12 +422,12 @@ class Gate:
 
     def _begin(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
         """Forward the head of a long frame and what may go of its payload."""
-        self.count.messages += head.fin
+        self.messages += head.fin
         start, end = pos + head.size, pos + head.size + head.length
         found = self._audio_begins(head, data, pos)
         if found is not None:
             offset, has_id = found
-            self.count.audio += head.length - offset
+            self._sent.audio += head.length - offset
             key = data[start - 4 : start]
             start += offset
             self._long = _Long(head.length - offset, offset=offset, key=key, has_id=has_id)

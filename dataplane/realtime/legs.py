@@ -26,7 +26,32 @@ Fate = Literal["lost", "silent", "stalled"]
 class Leg(asyncio.Protocol):
     """One connection. `receive` gets its bytes, `lost` is called once when it is gone; a peer that takes nothing of
     what waits for it for `stall` seconds, or a quarter longer, is cut off, since it would hold back the other side for
-    ever. `first` is sent before anything else."""
+    ever. `first` is sent before anything else.
+
+    Once there is a `peer`, `flow` is asked first: what it says that goes on is sent to the peer, and only the rest is
+    received. That way the most frequent messages take the shortest path. `failed` is told of a fault of `flow`'s."""
+
+    __slots__ = (
+        "_balance",
+        "_cut",
+        "_first",
+        "_idle_looks",
+        "_in_pieces",
+        "_reading",
+        "_resting",
+        "_stall",
+        "_taken",
+        "_transport",
+        "failed",
+        "fate",
+        "flow",
+        "full",
+        "lost",
+        "peer",
+        "receive",
+        "received",
+        "sent",
+    )
 
     def __init__(
         self,
@@ -39,6 +64,9 @@ class Leg(asyncio.Protocol):
     ) -> None:
         self.receive = receive
         self.lost = lost
+        self.peer: Leg | None = None
+        self.flow: Callable[[bytes], tuple[bytes, bytes]] = _nothing_flows
+        self.failed: Callable[[Exception], None] = _nothing
         self.received = 0
         """Bytes that came. With TLS, what was inside; as for those that are sent."""
         self.sent = 0
@@ -89,6 +117,17 @@ class Leg(asyncio.Protocol):
         self.received += len(data)
         if len(data) >= PIECE:
             self._rest()
+        peer = self.peer
+        if peer is not None:
+            try:
+                flowing, data = self.flow(data)
+            except Exception as error:
+                self.failed(error)
+                return
+            if flowing:
+                peer.write(flowing)
+            if not data:
+                return
         self.receive(data)
 
     feed = data_received
@@ -167,7 +206,8 @@ class Leg(asyncio.Protocol):
 
     def forget(self) -> None:
         """It is over: its session is not kept by it, since whole messages may hang on it until garbage is collected."""
-        self.receive, self.lost, self._balance = _nothing, _nothing, _nothing
+        self.receive, self.lost, self._balance, self.failed = _nothing, _nothing, _nothing, _nothing
+        self.flow, self.peer = _nothing_flows, None
 
     @property
     def _open(self) -> bool:
@@ -207,6 +247,11 @@ class Leg(asyncio.Protocol):
 
 def _nothing(*_: object) -> None:
     """What a leg does once it is over."""
+
+
+def _nothing_flows(data: bytes) -> tuple[bytes, bytes]:
+    """All is for `receive`."""
+    return b"", data
 
 
 class _Pieces(asyncio.BufferedProtocol):

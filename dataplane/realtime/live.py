@@ -126,6 +126,8 @@ class LiveSession:
         has said already."""
         early, self._early = bytes(self._early), bytearray()
         self.client = self._leg(self._from_client, self._client_lost, early)
+        self.client.flow, self.client.peer = self.relay.client_flow, self.upstream
+        self.upstream.flow, self.upstream.peer = self.relay.upstream_flow, self.client
         self._watch = Watch(
             asyncio.get_running_loop().time(),
             started=self._started,
@@ -138,7 +140,9 @@ class LiveSession:
         return self.client
 
     def _leg(self, receive: Callable[[bytes], None], lost: Callable[[], None], first: bytes = b"") -> Leg:
-        return Leg(receive, lost, self._balance, stall=self._patience.stall, first=first)
+        leg = Leg(receive, lost, self._balance, stall=self._patience.stall, first=first)
+        leg.failed = self._faulted
+        return leg
 
     def end(self, ending: Ending, message: str) -> None:
         """End the session for a reason of the gateway's."""
@@ -174,18 +178,6 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
-        try:
-            flowing, data = self.relay.client_flow(data)  # the hot path
-        except Exception as error:
-            self._note_fault(error)
-            self._fail()
-            return
-        if flowing:
-            self.upstream.write(flowing)
-        if data:
-            self._judge_client(data)
-
-    def _judge_client(self, data: bytes) -> None:
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
             self._answering = True
@@ -194,21 +186,6 @@ class LiveSession:
             self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
-        if self.client is None:
-            self._judge_upstream(data)
-            return
-        try:
-            flowing, data = self.relay.upstream_flow(data)  # the hot path
-        except Exception as error:
-            self._note_fault(error)
-            self._fail()
-            return
-        if flowing:
-            self.client.write(flowing)
-        if data:
-            self._judge_upstream(data)
-
-    def _judge_upstream(self, data: bytes) -> None:
         sent = self.upstream.sent
         self._perform(lambda: self.relay.from_upstream(data))
         if self.upstream.full and self.upstream.sent != sent:
@@ -228,9 +205,9 @@ class LiveSession:
     def _judge_more(self) -> None:
         self._judging = None
         if self.relay.client_behind and not self._answering:
-            self._judge_client(b"")
+            self._from_client(b"")
         if self.relay.upstream_behind and not self._held_back:
-            self._judge_upstream(b"")
+            self._from_upstream(b"")
         gone, self._gone = self._gone, []
         for act in gone:
             act()
@@ -416,6 +393,10 @@ class LiveSession:
                 leg.forget()
 
     # -- faults of ours ----------------------------------------------------------------------------------------
+
+    def _faulted(self, error: Exception) -> None:
+        self._note_fault(error)
+        self._fail()
 
     def _note_fault(self, error: Exception) -> None:
         if not self.failed:

@@ -66,7 +66,7 @@ class Relay:
             max_message=max_message,
             max_fragments=max_fragments,
             audio=session.audio,
-            count=session.sent,
+            sent=session.sent,
             hold=hold,
         )
         self._upstream_gate = Gate(
@@ -110,12 +110,12 @@ class Relay:
     @property
     def client_messages(self) -> int:
         """Messages that the client has sent."""
-        return self._client_gate.count.messages
+        return self._client_gate.messages
 
     @property
     def upstream_messages(self) -> int:
         """Messages that the upstream has sent."""
-        return self._upstream_gate.count.messages
+        return self._upstream_gate.messages
 
     @property
     def client_behind(self) -> bool:

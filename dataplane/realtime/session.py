@@ -19,7 +19,7 @@ from dataplane.realtime.account import Account
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
 from dataplane.realtime.speech import Speech
-from dataplane.realtime.steps import KEEP, Count, Verdict
+from dataplane.realtime.steps import KEEP, Sent, Verdict
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.turns import Turns
 
@@ -40,19 +40,19 @@ class Session:
         self.terms = terms
         self.opened: Literal[True] | Refused | None = None
         """None until the upstream's first message."""
-        self.sent = Count()
+        self.sent = Sent()
         """What the client has sent; its gate counts it."""
         self.queue: deque[Effect] = deque()
         """Effects that are to be handed out."""
         self._account = Account(terms, self.queue)
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
+        self._turns.unread(self._heads(openai.AUDIO_DELTAS), self._heads(openai.TEXT_DELTAS))
+        self.flows = self._turns.flows
+        """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
         self._speech = Speech(self._account, self._conversation, self.sent)
         self._noticed = False
         """Has a binary message that is no event been counted?"""
-        self._audio_heads = self._heads(openai.AUDIO_DELTAS)
-        """How messages begin that hold a piece of audio and that nobody reads."""
-        self._text_heads = self._heads(openai.TEXT_DELTAS)
 
     # -- what the relay asks -----------------------------------------------------------------------------------
 
@@ -109,20 +109,6 @@ class Session:
     def audio(self) -> CanonicalAudio | None:
         """The shape of the client events that go on unread; None where those are to be logged."""
         return None if self.terms.logs(openai.AUDIO_TYPE) else openai.AUDIO
-
-    def flows(self, data: bytes, start: int, end: int) -> bool:
-        """Is this message of the upstream's, a slice of `data`, one more piece of the only turn that is open? Then it
-        is noted, nothing follows from it, and nobody need read it. It costs what every message costs: keep it short."""
-        turn = self._turns.only
-        if turn is None:
-            return False
-        if turn.spoke and data.startswith(self._audio_heads, start):
-            turn.audio += end - start - turn.envelope
-            return True
-        if data.startswith(self._text_heads, start):
-            turn.deltas += 1
-            return True
-        return False
 
     def wants(self, head: bytes, size: int) -> bool:
         """Must the upstream's message of `size` bytes that begins so be read? One that need not be is noted here:

@@ -15,7 +15,7 @@ from dataplane.metering.estimate import MAX_SPEECH, Conversation
 from dataplane.metering.usage import Status, Tokens
 from dataplane.realtime.account import SEEN, Account
 from dataplane.realtime.events import Event
-from dataplane.realtime.steps import Count
+from dataplane.realtime.steps import Sent
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Utterance:
 class Speech:
     """`sent` counts what the client sends; what transcriptions used goes to the account."""
 
-    def __init__(self, account: Account, conversation: Conversation, sent: Count) -> None:
+    def __init__(self, account: Account, conversation: Conversation, sent: Sent) -> None:
         self._account = account
         self._conversation = conversation
         self._sent = sent

@@ -19,13 +19,11 @@ Verdict = Keep | tuple[bytes, ...]
 
 
 @dataclass(slots=True)
-class Count:
-    """What has come through a gate so far."""
+class Sent:
+    """What a client has sent so far."""
 
-    messages: int = 0
-    """That were whole, or of whose last frame the head was there."""
     audio: int = 0
-    """Characters of base64 in audio that went on unread."""
+    """Characters of base64 in its audio."""
 
 
 class Read(Protocol):

@@ -57,6 +57,21 @@ class Turn:
 class Turns:
     """Puts among `effects` how turns go; what they used goes to the account."""
 
+    __slots__ = (
+        "_account",
+        "_ahead",
+        "_asked",
+        "_audio_heads",
+        "_conversation",
+        "_due",
+        "_effects",
+        "_leaving",
+        "_only",
+        "_open",
+        "_text_heads",
+        "rate",
+    )
+
     def __init__(self, account: Account, conversation: Conversation, effects: deque[Effect]) -> None:
         self.rate = openai.PCM_RATE
         """Bytes of output audio per second, unless a response says otherwise."""
@@ -64,8 +79,11 @@ class Turns:
         self._conversation = conversation
         self._effects = effects
         self._open: dict[str, Turn] = {}
-        self.only: Turn | None = None
+        self._only: Turn | None = None
         """The turn that is open, where there is one and no other."""
+        self._audio_heads: tuple[bytes, ...] = ()
+        """How messages begin that hold a piece of audio and that nobody reads."""
+        self._text_heads: tuple[bytes, ...] = ()
         self._asked: list[str] = []
         """Event ids of the `response.create`s that nothing has answered; most clients give them none."""
         self._due = False
@@ -129,7 +147,7 @@ class Turns:
         self._effects.append(Began(name, trigger, self.asked))
         if len(self._open) > SEEN:
             self._finish(next(iter(self._open)), "lost", None)
-        self.only = turn if len(self._open) == 1 else None
+        self._only = turn if len(self._open) == 1 else None
         if self._leaving:
             self._cancel(turn)
 
@@ -150,9 +168,27 @@ class Turns:
 
     # -- what is seen of them ----------------------------------------------------------------------------------
 
+    def unread(self, audio: tuple[bytes, ...], text: tuple[bytes, ...]) -> None:
+        """Nobody reads messages that begin so, and hold a piece of audio or of text."""
+        self._audio_heads, self._text_heads = audio, text
+
+    def flows(self, data: bytes, start: int, end: int) -> bool:
+        """Is the message in this slice of `data` one more piece of the only turn that is open, and read by nobody? Then
+        it is noted, and nothing follows from it. It costs what every message costs: keep it short."""
+        turn = self._only
+        if turn is None:
+            return False
+        if turn.spoke and data.startswith(self._audio_heads, start):
+            turn.audio += end - start - turn.envelope
+            return True
+        if data.startswith(self._text_heads, start):
+            turn.deltas += 1
+            return True
+        return False
+
     def sounds(self, head: bytes, size: int) -> None:
         """An audio event of `size` bytes goes by unread."""
-        turn = self.only or self._turn_of(openai.response_id(head))
+        turn = self._only or self._turn_of(openai.response_id(head))
         if turn is None:
             return
         if not turn.spoke:
@@ -162,13 +198,13 @@ class Turns:
 
     def sounds_on(self, head: bytes, size: int) -> None:
         """So many bytes more of the audio event that began with `head`."""
-        turn = self.only or self._turn_of(openai.response_id(head))
+        turn = self._only or self._turn_of(openai.response_id(head))
         if turn is not None:
             turn.audio += size
 
     def writes(self, head: bytes) -> None:
         """A piece of text goes by unread."""
-        turn = self.only or self._turn_of(openai.response_id(head))
+        turn = self._only or self._turn_of(openai.response_id(head))
         if turn is not None:
             turn.deltas += 1
 
@@ -232,7 +268,7 @@ class Turns:
 
     def _finish(self, name: str, status: Status, response: object, *, by: Trigger | None = None) -> None:
         turn = self._open.pop(name, None)
-        self.only = next(iter(self._open.values())) if len(self._open) == 1 else None
+        self._only = next(iter(self._open.values())) if len(self._open) == 1 else None
         if not self._account.once(name):
             return
         if turn is not None and not turn.deaf and not turn.aside and status != "cancelled":

@@ -444,19 +444,19 @@ def test_messages_and_audio_are_counted_however_they_are_cut(mine: list[Piece], 
         gate = client_gate(Judge()) if masked else upstream_gate(Judge())
         taken(gate, b"".join(piece.wire() for piece in stream), cut)
         data = [piece for piece in stream if piece.opcode < CLOSE]
-        assert gate.count.messages == sum(piece.fin for piece in data)
+        assert gate.messages == sum(piece.fin for piece in data)
         lone = [piece for piece in data if piece.fin and piece.opcode == TEXT]
         sizes = [AUDIO.measure(piece.payload) for piece in lone]
         exact = sum(size for size in sizes if size > 0)
-        assert exact <= gate.count.audio <= exact + TAIL * len(lone)
-        assert masked or gate.count.audio == 0
+        assert exact <= gate._sent.audio <= exact + TAIL * len(lone)
+        assert masked or gate._sent.audio == 0
 
 
 @pytest.mark.parametrize("cut", [whole, by(7)])
 def test_long_audio_is_counted_by_its_frame(cut: Cut) -> None:
     gate = client_gate(Judge())
     taken(gate, Piece(TEXT, APPEND + b"A" * HOLD * 2 + b'"}', key=b"mask").wire() * 2, cut)
-    assert (gate.count.messages, gate.count.audio) == (2, 2 * (HOLD * 2 + 2))
+    assert (gate.messages, gate._sent.audio) == (2, 2 * (HOLD * 2 + 2))
 
 
 @pytest.mark.parametrize("size", [5, 100, HOLD + 1])
