@@ -1,19 +1,22 @@
-"""A listening socket that can rest: it stays open, and who connects meanwhile waits in the kernel.
+"""A listening socket: few connections are accepted in one turn of the loop, so that a storm of clients keeps those who
+talk already waiting for no longer than one of them takes; and it can rest, while who connects waits in the kernel.
 
-Loops know no such thing. To them a server is closed, and a new one is made for what is, by a copy of its descriptor,
-the same socket.
+A loop's own servers accept all who wait at once, and know no rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl as tls
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from dataplane.http.connection import Connection
 
+AT_ONCE = 8
+"""Connections that are accepted in one turn of the loop. What each of them asks for may cost a millisecond."""
 _BACKLOG = 4096
 TO_ASK = 0.5
 """Seconds for who was accepted last to say what for."""
@@ -22,22 +25,25 @@ TICK = 0.05
 
 
 class Listener:
-    """Makes a connection of each that it accepts. `tls_time`: seconds that a client has for the TLS handshake."""
+    """`make` is given the descriptor of each connection that was accepted. `tls_time`: seconds that a client has for
+    the TLS handshake."""
 
-    def __init__(self, make: Callable[[], Connection], ssl: tls.SSLContext | None, tls_time: float) -> None:
+    def __init__(self, make: Callable[[int], Connection], ssl: tls.SSLContext | None, tls_time: float) -> None:
         self._make = make
         self._ssl = ssl
         self._tls_time = tls_time if ssl else None
-        self._servers: list[asyncio.Server] = []
-        self._rest: asyncio.Task[None] | None = None
-        self._open = False
-        self._late: set[asyncio.Task[object]] = set()
+        self._sockets: list[socket.socket] = []
+        self._looking: asyncio.TimerHandle | None = None
+        """While it rests."""
+        self._making: set[asyncio.Task[None]] = set()
+        """Connections whose TLS handshake is under way, or that are just being made."""
+        self._late: set[asyncio.Task[None]] = set()
         """Of those that were accepted when it was closed: until they had time to ask for something."""
 
     @property
     def open(self) -> bool:
         """May clients connect? While it rests, too: they wait."""
-        return self._open
+        return bool(self._sockets)
 
     @property
     def late(self) -> int:
@@ -47,76 +53,113 @@ class Listener:
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; port 0 takes a free one: the port. Raises OSError if the address is taken, which with `reuse_port` it
         is not by others who say so, too."""
-        server = await asyncio.get_running_loop().create_server(
-            self._make,
-            host,
-            port,
-            ssl=self._ssl,
-            ssl_handshake_timeout=self._tls_time,
-            backlog=_BACKLOG,
-            reuse_port=reuse_port or None,
-        )
-        self._servers, self._open = [server], True
-        return int(server.sockets[0].getsockname()[1])
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                where = (address[0], port, *address[2:])
+                self._sockets.append(_listening(family, where, reuse_port=reuse_port))
+                port = int(self._sockets[-1].getsockname()[1])  # the same for all
+        except OSError:
+            self._shut()
+            raise
+        self._watch()
+        return port
 
     def rest(self, until: Callable[[], bool]) -> None:
         """Accept nothing until that is so."""
-        if self._open and self._rest is None:
-            self._rest = asyncio.get_running_loop().create_task(self._resting(until))
+        if self._sockets and self._looking is None:
+            self._unwatch()
+            self._look_later(until)
 
     def close(self) -> None:
         """Accept who is connected already, and nothing more. While it rests, who waits is refused."""
-        self._open = False
-        if self._rest is not None:
-            self._rest.cancel()
-        for server in self._servers:
-            for sock in server.sockets:
-                self._accept_waiting(sock.dup())
-            server.close()
+        if self._looking is None:
+            self._unwatch()
+            for sock in self._sockets:
+                while (accepted := _accepted(sock)) is not None:
+                    self._own(self._late, self._asked(accepted))
+        else:
+            self._looking.cancel()
+            self._looking = None
+        self._shut()
 
     async def closed(self) -> None:
         """Wait until it is closed."""
-        if self._rest is not None:
-            await asyncio.wait([self._rest])
-        if self._late:
-            await asyncio.wait(self._late)
-        for server in self._servers:
-            await server.wait_closed()
+        while left := self._late | self._making:
+            await asyncio.wait(left)
 
-    def _accept_waiting(self, sock: socket.socket) -> None:
-        """The kernel has connected them. With its socket, it would cut them off."""
-        loop = asyncio.get_running_loop()
-        with sock, suppress(OSError):  # BlockingIOError: that was the last
-            sock.setblocking(False)
-            while True:
-                accepted, _ = sock.accept()
-                task = loop.create_task(self._made(accepted))
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            if self._looking is not None or (accepted := _accepted(sock)) is None:
+                return
+            self._own(self._making, self._made(accepted))
+
+    def _own(self, tasks: set[asyncio.Task[None]], making: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(making)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _made(self, accepted: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # it has left, or does not speak TLS
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._make, accepted, ssl=self._ssl, ssl_handshake_timeout=self._tls_time
+                lambda: self._make(accepted.fileno()), accepted, ssl=self._ssl, ssl_handshake_timeout=self._tls_time
             )
-            await asyncio.sleep(TO_ASK)
 
-    async def _resting(self, until: Callable[[], bool]) -> None:
-        kept: list[socket.socket] = [sock.dup() for server in self._servers for sock in server.sockets]
-        while self._servers:
-            self._servers.pop().close()
+    async def _asked(self, accepted: socket.socket) -> None:
+        await self._made(accepted)
+        await asyncio.sleep(TO_ASK)
+
+    def _watch(self) -> None:
+        for sock in self._sockets:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _unwatch(self) -> None:
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+
+    def _look_later(self, until: Callable[[], bool]) -> None:
+        self._looking = asyncio.get_running_loop().call_later(TICK, self._look, until)
+
+    def _look(self, until: Callable[[], bool]) -> None:
+        if until():
+            self._looking = None
+            self._watch()
+        else:
+            self._look_later(until)
+
+    def _shut(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
+
+
+def _listening(family: int, address: tuple[object, ...], *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if os.name == "posix":  # elsewhere it would let two have the same address
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:  # IPv4 has a socket of its own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{address[0]}:{address[1]}: {os.strerror(error.errno or 0)}") from None
+    return sock
+
+
+def _accepted(sock: socket.socket) -> socket.socket | None:
+    """The next of those who wait; None where nobody does, or the system has no descriptor left."""
+    while True:
         try:
-            while not until():  # noqa: ASYNC110  (descriptors set no event when they are closed)
-                await asyncio.sleep(TICK)
-            while kept:
-                self._servers.append(await self._again(kept[-1]))
-                kept.pop()
-        finally:
-            self._rest = None
-            for sock in kept:
-                sock.close()
-
-    async def _again(self, sock: socket.socket) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(
-            self._make, sock=sock, ssl=self._ssl, ssl_handshake_timeout=self._tls_time, backlog=_BACKLOG
-        )
+            accepted, _ = sock.accept()
+        except ConnectionAbortedError:  # it has left already
+            continue
+        except OSError:  # BlockingIOError among them
+            return None
+        accepted.setblocking(False)
+        return accepted

@@ -59,21 +59,15 @@ class Port:
         self._listener = Listener(self._accepted, ssl, self._limits.head_time)
         self.number = await self._listener.start(host, port, reuse_port=reuse_port)
 
-    def _accepted(self) -> Connection:
+    def _accepted(self, descriptor: int) -> Connection:
         """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;
         before all of the reserve goes that way, no more are accepted."""
-        taken = self._files.next()
-        welcome = self._files.may_have(taken - 1)
-        if taken >= self._files.brink:
-            asyncio.get_running_loop().call_soon(self._rest)  # not here, where the loop is about to use the listener
-        return Connection(self._front, welcome=welcome)
+        if descriptor >= self._files.brink and self._listener:
+            self._listener.rest(lambda: self._files.next() < self._files.brink)
+        return Connection(self._front, welcome=self._files.may_have(descriptor))
 
     def _lasts(self) -> bool:
         return self.lasting and not self._files.short
-
-    def _rest(self) -> None:
-        if self._listener:
-            self._listener.rest(lambda: self._files.next() < self._files.brink)
 
     def close(self) -> None:
         """Accept nothing more. Who connects now is refused by the system, which load balancers take as a hint to try

@@ -50,7 +50,7 @@ async def test_a_port_that_is_taken() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match="Address already in use"):
             await Gateway(meter=Remembering()).start("127.0.0.1", taken.getsockname()[1])
 
 
