@@ -3,7 +3,7 @@
     accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ first event ─ answer ─ relay ─ settle
 
     table        the contract: what is served, as whoever decides hands it over
-    snapshot     a table made ready for look-ups (pure)
+    snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
     callers      who asks (pure)
@@ -15,6 +15,7 @@
     metering/    what was used, by whom, and what it cost
     telemetry/   metrics, traces and logs by OpenTelemetry; `tracing` says what of, `guard` that no fault there matters
     process/     start, drain, stop; how much room there is; the log
+    deadline     one deadline that moves with every request, for the connections of both sides
     admin        the port for operators: health, metrics, table, sessions
     errors       every refusal of our own, in one catalogue
 

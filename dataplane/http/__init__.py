@@ -1,7 +1,7 @@
 """HTTP, from the client's connection to the answer.
 
     port         the socket that clients connect to (`listener`), and the requests that are under way
-    connection   a client's connection: one request after the other, each in its turn and in time (`deadline`)
+    connection   a client's connection: one request after the other, each in its turn and in time
     parser       requests from bytes, strictly (pure); `wire` is the way back (pure)
     head         what a request's head says, and whether it says one thing only (pure)
     message      a request as the stages see it: head, body as it comes, connection
