@@ -52,7 +52,7 @@ class GatewayView(Protocol):
     def table(self) -> table.Table | None:
         """The table in use; None before the first was loaded."""
 
-    def sessions(self) -> list[dict[str, object]]:
+    def listing(self) -> Slices[list[dict[str, object]]]:
         """Live sessions with their usage so far, without keys."""
 
     def end_session(self, session_id: str) -> bool:
@@ -139,7 +139,7 @@ class Admin:
         return _json(await gently(summary(loaded)))
 
     async def _sessions(self, _request: web.Request) -> web.Response:
-        return _json({"sessions": self._gateway.sessions()})
+        return _json({"sessions": await gently(self._gateway.listing())})
 
     async def _end_session(self, request: web.Request) -> web.Response:
         session_id = request.match_info["id"]

@@ -35,6 +35,7 @@ from dataplane.process.overload import Overload, check_caps
 from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
+from dataplane.slices import Slices, at_once
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.stages import Visit, authenticated
 from dataplane.table import RouteType, Secrets, Table
@@ -161,7 +162,11 @@ class Gateway:
 
     def sessions(self) -> list[dict[str, object]]:
         """The live realtime sessions, with what each used so far."""
-        return self._sessions.sessions() if self._sessions else []
+        return at_once(self.listing())
+
+    def listing(self) -> Slices[list[dict[str, object]]]:
+        """The same, with pauses, for whoever must hold nobody up."""
+        return (yield from self._sessions.sessions()) if self._sessions else []
 
     def end_session(self, session_id: str) -> bool:
         """End one realtime session; False where there is none by that id."""

@@ -25,6 +25,7 @@ from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Session
 from dataplane.realtime.timing import Course
 from dataplane.services import Services
+from dataplane.slices import SLICE, Slices
 from dataplane.tracing import Timing
 
 CUT = 1.0
@@ -144,9 +145,15 @@ class Realtime:
         if not await self.wait_empty(CUT):
             log.error("sessions were not accounted for", sessions=len(self._entries))
 
-    def sessions(self) -> list[dict[str, object]]:
+    def sessions(self) -> Slices[list[dict[str, object]]]:
         """The live sessions with what they have used so far; neither content nor keys."""
-        return [entry.shown() for entry in self._sessions()]
+        shown = []
+        for number, entry in enumerate(self._sessions()):
+            if number % SLICE == SLICE - 1:
+                yield
+            if entry.counted:
+                shown.append(entry.shown())
+        return shown
 
     def end(self, session_id: str) -> bool:
         """End one session; False where there is none by that id."""

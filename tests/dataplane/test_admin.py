@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from dataplane import admin, table
 from dataplane.admin import Admin
+from dataplane.slices import Slices
 
 TABLE = table.Table(
     backends=(
@@ -62,7 +63,8 @@ class Gateway:
     def table(self) -> table.Table | None:
         return self.loaded
 
-    def sessions(self) -> list[dict[str, object]]:
+    def listing(self) -> Slices[list[dict[str, object]]]:
+        yield
         return [{"id": name, "cost_usd": Decimal("0.01"), "tokens": {"input_text": 3}} for name in sorted(self.live)]
 
     def end_session(self, session_id: str) -> bool:

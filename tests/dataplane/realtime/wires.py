@@ -369,7 +369,7 @@ async def calm(rig: Rig) -> AsyncIterator[None]:
         yield
         sessions = rig.gateway._sessions
         assert sessions is not None
-        await until(lambda: not sessions._entries, f"sessions end: {sessions.sessions()}")
+        await until(lambda: not sessions._entries, f"sessions end: {rig.gateway.sessions()}")
         for peer in _PEERS:
             if peer.key is None:
                 await peer.gone()  # the gateway leaves its upstreams by itself
