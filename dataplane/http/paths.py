@@ -38,6 +38,8 @@ def normalised(raw: str) -> str:
 
 def stripped(raw: str, prefix: str) -> str:
     """The raw path behind a prefix that it is known to match, segment by segment; `/` where nothing is left."""
+    if not prefix:
+        return raw
     wanted = [segment for segment in prefix.split("/") if segment]
     rest = raw
     while wanted:
