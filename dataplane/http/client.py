@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-
-from multidict import CIMultiDict
+from types import TracebackType
 
 from dataplane.errors import Refusal
 from dataplane.http import wire
@@ -43,29 +41,32 @@ class Answer:
     code: str = ""
 
 
-@contextmanager
-def while_connected(request: Request) -> Iterator[None]:
-    """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection = request.connection
-    task = asyncio.current_task()
-    if task is None or connection.gone:
-        raise ClientGone
-    gone = False
+class WhileConnected:
+    """A context: what is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
 
-    def leave() -> None:
-        nonlocal gone
-        gone = True
-        task.cancel()
+    __slots__ = ("_connection", "_gone", "_task")
 
-    connection.on_lost = leave
-    try:
-        yield
-    except BaseException:
-        if gone and task.uncancel() == 0:
+    def __init__(self, request: Request) -> None:
+        self._connection = request.connection
+        self._task = asyncio.current_task()
+        self._gone = False
+
+    def __enter__(self) -> None:
+        if self._connection.gone:
+            raise ClientGone
+        self._connection.on_lost = self._leave
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.on_lost = None
+        if error is not None and self._gone and self._task is not None and self._task.uncancel() == 0:
             raise ClientGone from None
-        raise
-    finally:
-        connection.on_lost = None
+
+    def _leave(self) -> None:
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 def check_expectation(request: Request) -> None:
@@ -142,11 +143,11 @@ class Writer:
         reason: str = "",
         length: int | None = None,
     ) -> None:
-        """`length` of the body in bytes; None where it is not known."""
+        """`length` of the body in bytes; None where it is not known. `fields` have no framing."""
         self._request, self._limits, self._status = request, limits, status
         # An upstream may say anything there, and nobody needs it.
         self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
-        self._fields = CIMultiDict(fields)
+        self._fields = fields
         self._length = length
         self._bodiless = request.head.method == "HEAD" or status in (204, 304)
         delimited = self._bodiless or length is not None
@@ -187,15 +188,16 @@ class Writer:
         if request.begun:
             return b""
         self._keep_alive = not self._open_ended and _may_go_on(request)
+        fields = list(self._fields)
         if self._length is not None and self._status != 204:
-            self._fields["Content-Length"] = str(self._length)
+            fields.append(("Content-Length", str(self._length)))
         if self._chunked:
-            self._fields["Transfer-Encoding"] = "chunked"
+            fields.append(("Transfer-Encoding", "chunked"))
         if not self._keep_alive:
-            self._fields["Connection"] = "close"
+            fields.append(("Connection", "close"))
         elif request.head.version == _TEN:
-            self._fields["Connection"] = "keep-alive"
-        head = wire.head(self._line, self._fields.items())
+            fields.append(("Connection", "keep-alive"))
+        head = wire.head(self._line, fields)
         request.begun, request.connection.open_ended = True, self._open_ended
         return head
 

@@ -28,7 +28,8 @@ _ACCOUNT = frozenset(["openai-organization", "openai-project"])
 _WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"])
 _TRACE = frozenset(["traceparent", "tracestate", "baggage"])
 """https://www.w3.org/TR/trace-context/ and https://www.w3.org/TR/baggage/"""
-_NOT_BACK = _HOP_BY_HOP | {"content-length", "alt-svc"}  # alt-svc: an invitation to go around the gateway
+_FRAMING = _HOP_BY_HOP | {"content-length"}
+_NOT_BACK = _FRAMING | {"alt-svc"}  # alt-svc: an invitation to go around the gateway
 NO_CHANGES = HeaderOps()
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PREFIXES = ("x-forwarded-", "sec-websocket-")
@@ -67,6 +68,11 @@ def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool)
 def downstream(fields: Iterable[tuple[str, str]]) -> Fields:
     """The provider's fields that the client sees, without framing."""
     return _crossing(fields, _NOT_BACK)
+
+
+def unframed(fields: Fields) -> Fields:
+    """The fields without those that belong to one message on one connection."""
+    return [field for field in fields if field[0].lower() not in _FRAMING]
 
 
 def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str]) -> Fields:

@@ -72,6 +72,7 @@ def response_headers(exchange: Exchange, destination: Destination, fields: Itera
         resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
         for change in changes:
             result = headers.transformed(result, change.response, resolve)
+        result = headers.unframed(result)
     return result
 
 
