@@ -22,6 +22,7 @@ QUERY = ("api-key", "key", "access_token")
 """Query parameters that are keys (Azure in browsers, Google, xAI)."""
 SUBPROTOCOLS = ("openai-insecure-api-key.", "xai-client-secret.")
 """WebSocket subprotocols that carry a key behind this prefix (browsers cannot set headers)."""
+_CARRIERS = frozenset(["authorization", "sec-websocket-protocol", *HEADERS])
 _SCHEMES = ("bearer", "token")
 
 
@@ -36,13 +37,14 @@ def credentials(headers: Iterable[tuple[str, str]], query: str) -> Credentials:
     """The keys in a request's headers (all fields, names in any case) and raw query."""
     found: list[str] = []
     for name, value in headers:
-        lower = name.lower()
+        if (lower := name.lower()) not in _CARRIERS:
+            continue
         if lower == "authorization":
             scheme, _, key = value.strip().partition(" ")
             found.append(key if scheme.lower() in _SCHEMES else "")
         elif lower == "sec-websocket-protocol":
             found += [key_in(protocol) for protocol in value.split(",")]
-        elif lower in HEADERS:
+        else:
             found.append(value)
     for name in QUERY if query else ():
         found += queries.getall(query, name)
