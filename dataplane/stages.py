@@ -26,7 +26,7 @@ class Visit:
 
     id: str
     began: float
-    """By the event loop's clock."""
+    """By the monotonic clock."""
     route: str = ""
     backend: str = ""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 
 from dataplane.errors import Refusal
 from dataplane.http import wire
@@ -41,32 +41,29 @@ class Answer:
     code: str = ""
 
 
-class WhileConnected:
-    """A context: what is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
+@contextmanager
+def while_connected(request: Request) -> Iterator[None]:
+    """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
+    connection = request.connection
+    task = asyncio.current_task()
+    if task is None or connection.gone:
+        raise ClientGone
+    gone = False
 
-    __slots__ = ("_connection", "_gone", "_task")
+    def leave() -> None:
+        nonlocal gone
+        gone = True
+        task.cancel()
 
-    def __init__(self, request: Request) -> None:
-        self._connection = request.connection
-        self._task = asyncio.current_task()
-        self._gone = False
-
-    def __enter__(self) -> None:
-        if self._connection.gone:
-            raise ClientGone
-        self._connection.on_lost = self._leave
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.on_lost = None
-        if error is not None and self._gone and self._task is not None and self._task.uncancel() == 0:
+    connection.on_lost = leave
+    try:
+        yield
+    except BaseException:
+        if gone and task.uncancel() == 0:
             raise ClientGone from None
-
-    def _leave(self) -> None:
-        self._gone = True
-        if self._task is not None:
-            self._task.cancel()
+        raise
+    finally:
+        connection.on_lost = None
 
 
 def check_expectation(request: Request) -> None:

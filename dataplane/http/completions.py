@@ -37,7 +37,7 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     url = address(destination.provider, exchange.path, exchange.query)
     turn = Turn(services, exchange, destination)
     try:
-        with http.WhileConnected(request):
+        with http.while_connected(request):
             body = chat.rewritten(asked, destination.upstream_model)
             response = await send(services, destination, exchange.backend.timeouts, "POST", url, fields, body)
             try:

@@ -57,17 +57,12 @@ _NOT_THERE = {
 def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
     """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
     whether the provider is to know the client's."""
-    lowered = [
-        (lower, value)
-        for name, value in fields
-        if "_" not in (lower := name.lower()) and not lower.startswith(_PREFIXES)
-    ]
-    return _crossing(lowered, _NOT_THERE[credential, trace])
+    return _crossing(fields, _NOT_THERE[credential, trace], up=True)
 
 
 def downstream(fields: Iterable[tuple[str, str]]) -> Fields:
     """The provider's fields that the client sees, without framing."""
-    return _crossing(fields, _NOT_BACK)
+    return _crossing(fields, _NOT_BACK, up=False)
 
 
 def unframed(fields: Fields) -> Fields:
@@ -75,9 +70,8 @@ def unframed(fields: Fields) -> Fields:
     return [field for field in fields if field[0].lower() not in _FRAMING]
 
 
-def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str]) -> Fields:
-    """The fields but those that are `dropped` (`connection` is one), that `Connection` names, or that cannot be
-    sent."""
+def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str], *, up: bool) -> Fields:
+    """The fields but the `dropped` ones (`connection` is one), those that `Connection` names and what cannot be sent."""
     kept: Fields = []
     named: set[str] = set()
     for name, value in fields:
@@ -85,10 +79,12 @@ def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str]) -> Fie
         if lower in dropped:
             if lower == "connection":
                 named.update(map(str.strip, value.lower().split(",")))
+        elif up and ("_" in lower or lower.startswith(_PREFIXES)):
+            continue
         elif value.isascii() and value.isprintable():
-            kept.append((name, value))
+            kept.append((lower if up else name, value))
         elif not _FORBIDDEN.search(value):
-            kept.append((name, _utf8(value)))
+            kept.append((lower if up else name, _utf8(value)))
     named -= dropped
     return [field for field in kept if field[0].lower() not in named] if named else kept
 

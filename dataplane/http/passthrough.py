@@ -20,7 +20,7 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     if body is not None and request.head.length is not None:
         fields.append(("content-length", str(request.head.length)))
     url = address(destination.provider, exchange.path, exchange.query)
-    with http.WhileConnected(request):
+    with http.while_connected(request):
         response = await send(services, destination, exchange.backend.timeouts, exchange.method, url, fields, body)
         try:
             return await relay(services, request, exchange, destination, response, PassAll())

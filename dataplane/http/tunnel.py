@@ -37,7 +37,7 @@ async def serve(services: Services, request: Request, exchange: Exchange, splice
     url = address(destination.provider, exchange.path, exchange.query)
     host = urlsplit(url).hostname or ""
     head = _request_head(url, upstream_headers(exchange, destination, _handshake(exchange, destination)))
-    with http.WhileConnected(request):
+    with http.while_connected(request):
         transport, incoming = await dial(
             url,
             Incoming,

@@ -11,11 +11,11 @@ def head(line: str, fields: Iterable[tuple[str, str]]) -> bytes:
     """A request line or a status line, the header fields, and the empty line.
 
     Raises ValueError for what would be another field or another message: CR, LF and NUL are nobody's to send."""
-    lines = [line, *[f"{name}: {value}" for name, value in fields]]
+    lines = [line, *map(": ".join, fields), "", ""]
     text = "\r\n".join(lines)
     if "\0" in text or not text.count("\n") == text.count("\r") == len(lines) - 1:
         raise ValueError("a header field has a line end or a NUL in it")
-    return f"{text}\r\n\r\n".encode()
+    return text.encode()
 
 
 def chunk(data: bytes) -> bytes:

@@ -77,7 +77,7 @@ class Realtime:
         task = asyncio.current_task()
         entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
         try:
-            with http.WhileConnected(request):
+            with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)
                 first_event = exchange.backend.timeouts.first_event
                 await handshake.first_event(live, exchange, chosen.destination, first_event)

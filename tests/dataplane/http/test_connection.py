@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from dataplane.errors import Refusal
-from dataplane.http.client import Answer, ClientGone, WhileConnected, Writer, body, chunks, refuse
+from dataplane.http.client import Answer, ClientGone, Writer, body, chunks, refuse, while_connected
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.process.files import Files
@@ -335,7 +335,7 @@ async def test_who_sends_no_more_has_left_as_far_as_providers_go() -> None:
 
     async def serve(request: Request) -> Answer:
         try:
-            with WhileConnected(request):
+            with while_connected(request):
                 await asyncio.Future()
         except ClientGone:
             left.set()
