@@ -71,7 +71,7 @@ def unframed(fields: Fields) -> Fields:
 
 
 def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str], *, up: bool) -> Fields:
-    """The fields without those that are `dropped` (`connection` is), that `Connection` names, or that cannot be sent."""
+    """The fields without those that are `dropped` (`connection` is), that `Connection` names, that cannot be sent."""
     kept: Fields = []
     named: set[str] = set()
     for name, value in fields:
