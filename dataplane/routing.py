@@ -122,7 +122,9 @@ class Router:
         path = paths.normalised(path)
         for key in _known_keys(host) if len(host) < _LONG else _host_keys(host):
             by_path = self._hosts.get(key)
-            for group in by_path.groups(path) if by_path else ():
+            if by_path is None:
+                continue
+            for group in by_path.groups(path):
                 for candidate in group:
                     if candidate.holds(method, headers, query):
                         return candidate.route

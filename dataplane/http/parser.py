@@ -48,7 +48,7 @@ class Parser:
         self._http: HttpRequestParser | None = HttpRequestParser(self)
         self._events: list[Event] = []
         self._target = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields: list[tuple[str, str]] = []
         self._size = 0
         """Bytes of the head's complete parts, or of the trailers."""
         self._fed = 0
@@ -95,26 +95,21 @@ class Parser:
             self._refuse_size()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        fields = self._fields
-        fields.append((name, value))
-        self._size = size = self._size + len(name) + len(value) + 4
-        if size > self._limit or len(fields) > FIELDS:
+        self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
+        self._size += len(name) + len(value) + 4
+        if self._size > self._limit or len(self._fields) > FIELDS:
             self._refuse_size()
 
     def on_headers_complete(self) -> None:
         http = self._http
         assert http is not None
-        fields = [
-            (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
-            for name, value in self._fields
-        ]
         head = Head(
-            http.get_method().decode(),
-            self._target.decode("utf-8", "surrogateescape"),
-            http.get_http_version(),
-            CIMultiDictProxy(CIMultiDict(fields)),
-            http.should_keep_alive(),
-            http.should_upgrade(),
+            method=http.get_method().decode(),
+            target=self._target.decode("utf-8", "surrogateescape"),
+            version=http.get_http_version(),
+            headers=CIMultiDictProxy(CIMultiDict(self._fields)),
+            goes_on=http.should_keep_alive(),
+            switches=http.should_upgrade(),
         )
         try:
             check(head)
