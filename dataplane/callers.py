@@ -22,10 +22,11 @@ QUERY = ("api-key", "key", "access_token")
 """Query parameters that are keys (Azure in browsers, Google, xAI)."""
 SUBPROTOCOLS = ("openai-insecure-api-key.", "xai-client-secret.")
 """WebSocket subprotocols that carry a key behind this prefix (browsers cannot set headers)."""
+_CARRIERS = frozenset(["authorization", "sec-websocket-protocol", *HEADERS])
 _SCHEMES = ("bearer", "token")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credentials:
     """The different keys of one request. More than one is ambiguous."""
 
@@ -36,17 +37,18 @@ def credentials(headers: Iterable[tuple[str, str]], query: str) -> Credentials:
     """The keys in a request's headers (all fields, names in any case) and raw query."""
     found: list[str] = []
     for name, value in headers:
-        match name.lower():
-            case "authorization":
-                scheme, _, key = value.strip().partition(" ")
-                found.append(key if scheme.lower() in _SCHEMES else "")
-            case "sec-websocket-protocol":
-                found += [key_in(protocol) for protocol in value.split(",")]
-            case lower if lower in HEADERS:
-                found.append(value)
+        if (lower := name.lower()) not in _CARRIERS:
+            continue
+        if lower == "authorization":
+            scheme, _, key = value.strip().partition(" ")
+            found.append(key if scheme.lower() in _SCHEMES else "")
+        elif lower == "sec-websocket-protocol":
+            found += [key_in(protocol) for protocol in value.split(",")]
+        else:
+            found.append(value)
     for name in QUERY if query else ():
         found += queries.getall(query, name)
-    return Credentials(tuple(dict.fromkeys(key.strip() for key in found if key.strip())))
+    return Credentials(tuple(dict.fromkeys([key for each in found if (key := each.strip())])))
 
 
 def key_in(protocol: str) -> str:

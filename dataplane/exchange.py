@@ -25,7 +25,7 @@ from dataplane.table import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """A request that was matched and authenticated. It keeps the snapshot that it began with."""
 
@@ -80,8 +80,8 @@ class Exchange:
 
     def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
         """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""
-        both = (*self.policies.transformations, *extra)
-        return [change for change in both if applies(change.subjects, self.caller)]
+        both = self.forward.policies.transformations + extra
+        return [change for change in both if applies(change.subjects, self.caller)] if both else []
 
     def resolver(self, *, model: str = "", provider: str = "") -> Callable[[Variable], str]:
         """Fills the variables of templates for this exchange; what it does not know is empty."""

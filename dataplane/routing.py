@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from urllib.parse import unquote
 
@@ -20,6 +21,8 @@ from dataplane.http import query as queries
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
+_LONG = 256
+"""Characters of a Host that is no name (RFC 1035 §2.3.4), and not worth remembering."""
 Test = Callable[[str | None], bool]
 
 
@@ -41,9 +44,9 @@ class Candidate:
 
     def holds(self, method: str, headers: Mapping[str, str], query: str) -> bool:
         return (
-            self.method in ("", method)
-            and all(test(headers.get(name)) for name, test in self.headers)
-            and all(test(queries.get(query, name)) for name, test in self.query)
+            (not self.method or self.method == method)
+            and (not self.headers or all(test(headers.get(name)) for name, test in self.headers))
+            and (not self.query or all(test(queries.get(query, name)) for name, test in self.query))
         )
 
 
@@ -75,7 +78,7 @@ class Paths:
     def groups(self, path: str) -> Iterator[list[Candidate]]:
         """Candidates whose path matches, the best first."""
         yield self.exact.get(path, [])
-        segments = path[1:].split("/", self.depth)[: self.depth] if path != "/" else []
+        segments = path[1:].split("/", self.depth)[: self.depth] if self.depth and path != "/" else []
         for length in range(len(segments), -1, -1):
             yield self.prefix.get("/" + "/".join(segments[:length]), [])
         yield [candidate for candidate in self.regex if candidate.path and candidate.path.fullmatch(path)]
@@ -117,9 +120,11 @@ class Router:
         `host` may have a port, `path` is raw, `headers` find names in any case, `query` is raw.
         Raises Refusal invalid_path."""
         path = paths.normalised(path)
-        for key in _host_keys(host):
+        for key in _known_keys(host) if len(host) < _LONG else _host_keys(host):
             by_path = self._hosts.get(key)
-            for group in by_path.groups(path) if by_path else ():
+            if by_path is None:
+                continue
+            for group in by_path.groups(path):
                 for candidate in group:
                     if candidate.holds(method, headers, query):
                         return candidate.route
@@ -202,3 +207,8 @@ def _host_keys(host: str) -> Iterator[str]:
         name = name.partition(".")[2]
         yield "." + name
     yield ""
+
+
+@lru_cache(256)
+def _known_keys(host: str) -> tuple[str, ...]:
+    return tuple(_host_keys(host))

@@ -13,7 +13,6 @@ import logging
 import random
 import ssl as tls
 import time
-import uuid
 from collections.abc import Callable
 
 from dataplane.errors import Refusal
@@ -25,6 +24,7 @@ from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
+from dataplane.ids import new_id
 from dataplane.process.complaints import Complaints
 from dataplane.process.drain import Drain, Emptying
 from dataplane.process.files import Files, none_left
@@ -174,7 +174,7 @@ class Gateway:
 
     async def _serve(self, request: Request) -> http.Answer:
         """One request, from its head to its last byte."""
-        visit = Visit(uuid.uuid4().hex, asyncio.get_running_loop().time())
+        visit = Visit(new_id(), time.monotonic())
         try:
             answer = await self._answered(request, visit)
         except http.ClientGone:
@@ -238,5 +238,4 @@ class Gateway:
         self._meter.request("", "", refusal.status, refusal.code, 0.0)
 
     def _count(self, visit: Visit, status: int, code: str) -> None:
-        seconds = asyncio.get_running_loop().time() - visit.began
-        self._meter.request(visit.route, visit.backend, status, code, seconds)
+        self._meter.request(visit.route, visit.backend, status, code, time.monotonic() - visit.began)

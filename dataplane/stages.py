@@ -26,7 +26,7 @@ class Visit:
 
     id: str
     began: float
-    """By the event loop's clock."""
+    """By the monotonic clock."""
     route: str = ""
     backend: str = ""
 
@@ -44,7 +44,7 @@ def matched(snapshot: Snapshot, visit: Visit, target: Target, method: str, heade
 
 def forwarded(snapshot: Snapshot, visit: Visit, route: Route, rand: Callable[[], float]) -> tuple[Forward, Backend]:
     """Which of the route's Backends takes the request, by weight. Raises Refusal configuration_error."""
-    point = rand() * sum(forward.weight for forward in route.forwards)
+    point = rand() * sum([forward.weight for forward in route.forwards])
     for forward in route.forwards:
         point -= forward.weight
         if point < 0:
@@ -95,6 +95,6 @@ def _check(name: str, error: str) -> None:
 
 
 def _without_keys(backend: Backend, query: str) -> str:
-    if any(provider.credential.kind == "passthrough" for provider in backend.providers):
+    if not query or any(provider.credential.kind == "passthrough" for provider in backend.providers):
         return query
     return queries.without(query, callers.QUERY)

@@ -13,7 +13,7 @@ _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 _NOT_RELAYED = ("CONNECT", "TRACE")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """Where a request wants to go. All of it raw."""
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from multidict import CIMultiDict
-
 from dataplane.errors import Refusal
 from dataplane.http import wire
 from dataplane.http.message import ClientGone as ClientGone
@@ -142,11 +140,11 @@ class Writer:
         reason: str = "",
         length: int | None = None,
     ) -> None:
-        """`length` of the body in bytes; None where it is not known."""
+        """`length` of the body in bytes; None where it is not known. `fields` have no framing."""
         self._request, self._limits, self._status = request, limits, status
         # An upstream may say anything there, and nobody needs it.
         self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
-        self._fields = CIMultiDict(fields)
+        self._fields = fields
         self._length = length
         self._bodiless = request.head.method == "HEAD" or status in (204, 304)
         delimited = self._bodiless or length is not None
@@ -187,15 +185,16 @@ class Writer:
         if request.begun:
             return b""
         self._keep_alive = not self._open_ended and _may_go_on(request)
+        fields = list(self._fields)
         if self._length is not None and self._status != 204:
-            self._fields["Content-Length"] = str(self._length)
+            fields.append(("Content-Length", str(self._length)))
         if self._chunked:
-            self._fields["Transfer-Encoding"] = "chunked"
+            fields.append(("Transfer-Encoding", "chunked"))
         if not self._keep_alive:
-            self._fields["Connection"] = "close"
+            fields.append(("Connection", "close"))
         elif request.head.version == _TEN:
-            self._fields["Connection"] = "keep-alive"
-        head = wire.head(self._line, self._fields.items())
+            fields.append(("Connection", "keep-alive"))
+        head = wire.head(self._line, fields)
         request.begun, request.connection.open_ended = True, self._open_ended
         return head
 

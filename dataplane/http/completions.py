@@ -22,6 +22,7 @@ from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.response import Response
 from dataplane.upstreams.send import send
 
+_ERRORS = HTTPStatus.BAD_REQUEST.value
 _READ = frozenset(["accept-encoding", "content-encoding"])
 _NO_TURN = frozenset(["upstream_unreachable", "upstream_address_refused", "upstream_credential_rejected"])
 
@@ -59,7 +60,7 @@ async def _relay(
     hide: bool,
 ) -> http.Answer:
     destination = turn.destination
-    if response.status >= HTTPStatus.BAD_REQUEST:
+    if response.status >= _ERRORS:
         return await relay(services, request, exchange, destination, response, PassAll())
     streamed = response.content_type == "text/event-stream"
     tap: Tap = (

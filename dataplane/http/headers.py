@@ -28,39 +28,65 @@ _ACCOUNT = frozenset(["openai-organization", "openai-project"])
 _WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"])
 _TRACE = frozenset(["traceparent", "tracestate", "baggage"])
 """https://www.w3.org/TR/trace-context/ and https://www.w3.org/TR/baggage/"""
-_NOT_BACK = _HOP_BY_HOP | {"content-length", "alt-svc"}  # alt-svc: an invitation to go around the gateway
+_FRAMING = _HOP_BY_HOP | {"content-length"}
+_NOT_BACK = _FRAMING | {"alt-svc"}  # alt-svc: an invitation to go around the gateway
 NO_CHANGES = HeaderOps()
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PREFIXES = ("x-forwarded-", "sec-websocket-")
 
 
-def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
-    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
-    whether the provider is to know the client's."""
-    fields = list(fields)
-    dropped = _HOP_BY_HOP | _OURS | _WAY_HERE | _named_in_connection(fields)
+def _not_there(credential: str, *, trace: bool) -> frozenset[str]:
+    """What a provider with such a credential does not see."""
+    dropped = _HOP_BY_HOP | _OURS | _WAY_HERE
     if not trace:
         dropped |= _TRACE
     if credential != "passthrough":
         dropped |= _CREDENTIALS
     if credential == "secret":
         dropped |= _ACCOUNT
-    return [
-        (lower, _utf8(value))
-        for name, value in fields
-        if (lower := name.lower()) not in dropped
-        and "_" not in lower
-        and not lower.startswith(("x-forwarded-", "sec-websocket-"))
-        and not _FORBIDDEN.search(value)
-    ]
+    return dropped
+
+
+_NOT_THERE = {
+    (credential, trace): _not_there(credential, trace=trace)
+    for credential in ("secret", "passthrough", "none")
+    for trace in (False, True)
+}
+
+
+def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
+    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
+    whether the provider is to know the client's."""
+    return _crossing(fields, _NOT_THERE[credential, trace], up=True)
 
 
 def downstream(fields: Iterable[tuple[str, str]]) -> Fields:
     """The provider's fields that the client sees, without framing."""
-    fields = list(fields)
-    dropped = _NOT_BACK | _named_in_connection(fields)
-    return [
-        (name, _utf8(value)) for name, value in fields if name.lower() not in dropped and not _FORBIDDEN.search(value)
-    ]
+    return _crossing(fields, _NOT_BACK, up=False)
+
+
+def unframed(fields: Fields) -> Fields:
+    """The fields without those that belong to one message on one connection."""
+    return [field for field in fields if field[0].lower() not in _FRAMING]
+
+
+def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str], *, up: bool) -> Fields:
+    """The fields without those that are `dropped` (`connection` is), that `Connection` names, that cannot be sent."""
+    kept: Fields = []
+    named: set[str] = set()
+    for name, value in fields:
+        lower = name.lower()
+        if lower in dropped:
+            if lower == "connection":
+                named.update(map(str.strip, value.lower().split(",")))
+        elif up and ("_" in lower or lower.startswith(_PREFIXES)):
+            continue
+        elif value.isascii() and value.isprintable():
+            kept.append((lower if up else name, value))
+        elif not _FORBIDDEN.search(value):
+            kept.append((lower if up else name, _utf8(value)))
+    named -= dropped
+    return [field for field in kept if field[0].lower() not in named] if named else kept
 
 
 def transformed(fields: Fields, ops: HeaderOps, resolve: Callable[[Variable], str]) -> Fields:
@@ -90,12 +116,6 @@ def filled(name: str, template: Template, resolve: Callable[[Variable], str]) ->
             "which no header may carry. Send it without them.",
         )
     return _utf8(value)
-
-
-def _named_in_connection(fields: list[tuple[str, str]]) -> frozenset[str]:
-    return frozenset(
-        option.strip().lower() for name, value in fields if name.lower() == "connection" for option in value.split(",")
-    )
 
 
 def _utf8(value: str) -> str:

@@ -38,6 +38,15 @@ def normalised(raw: str) -> str:
 
 def stripped(raw: str, prefix: str) -> str:
     """The raw path behind a prefix that it is known to match, segment by segment; `/` where nothing is left."""
+    if not prefix:
+        return raw
+    plain = prefix if prefix[0] == "/" else f"/{prefix}"
+    if (
+        raw.startswith(plain)
+        and raw[len(plain) : len(plain) + 1] in ("", "/")
+        and not ("%" in plain or plain[-1] == "/")
+    ):
+        return raw[len(plain) :] or "/"  # written alike, as it nearly always is
     wanted = [segment for segment in prefix.split("/") if segment]
     rest = raw
     while wanted:

@@ -11,11 +11,11 @@ def head(line: str, fields: Iterable[tuple[str, str]]) -> bytes:
     """A request line or a status line, the header fields, and the empty line.
 
     Raises ValueError for what would be another field or another message: CR, LF and NUL are nobody's to send."""
-    lines = [line, *(f"{name}: {value}" for name, value in fields)]
-    text = "\r\n".join(lines)
-    if "\0" in text or text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+    lines = [line, *map(": ".join, fields)]
+    said = "".join(lines)
+    if "\r" in said or "\n" in said or "\0" in said:
         raise ValueError("a header field has a line end or a NUL in it")
-    return f"{text}\r\n\r\n".encode()
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def chunk(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ Rand = Callable[[], float]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Destination:
     provider: Provider
     public_model: str
@@ -63,10 +63,11 @@ def any_provider(backend: Backend, rand: Rand) -> Provider:
 
 def find(models: Sequence[Model], name: str) -> tuple[Model, str] | None:
     """The declared model for a name and what its `*` stands for: exact first, then the longest pattern."""
-    found: tuple[Model, str] | None = None
     for model in models:
         if model.name == name:
             return model, ""
+    found: tuple[Model, str] | None = None
+    for model in models:
         star = patterns.matched(model.name, name)
         if star is not None and (found is None or len(model.name) > len(found[0].name)):
             found = model, star
@@ -110,7 +111,9 @@ def unusable(backend: Backend, names: Sequence[str]) -> Refusal:
 
 
 def _weighted(items: Sequence[tuple[T, int]], rand: Rand) -> T:
-    point = rand() * sum(weight for _, weight in items)
+    if len(items) == 1:
+        return items[0][0]
+    point = rand() * sum([weight for _, weight in items])
     for item, weight in items:
         point -= weight
         if point < 0:

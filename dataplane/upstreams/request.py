@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -27,13 +28,19 @@ def address(provider: Provider, path: str, query: str) -> str:
     >>> address(Provider(name="a", kind="openai", url="https://a.example/v1"), "/v1/models", "")
     'https://a.example/v1/models'
     """
-    base = provider.url.rstrip("/")
-    last = urlsplit(base).path.rpartition("/")[2]
-    if _VERSION.fullmatch(last):
-        path = paths.stripped(path, last)
-    if provider.credential.kind != "passthrough":
+    base, version = _base(provider.url)
+    path = paths.stripped(path, version)
+    if query and provider.credential.kind != "passthrough":
         query = queries.without(query, callers.QUERY)
-    return base + path + (f"?{query}" if query else "")
+    return f"{base}{path}?{query}" if query else base + path
+
+
+@lru_cache(1024)
+def _base(url: str) -> tuple[str, str]:
+    """Without a slash at the end, and the version that it ends with, if it does."""
+    base = url.rstrip("/")
+    last = urlsplit(base).path.rpartition("/")[2]
+    return base, last if _VERSION.fullmatch(last) else ""
 
 
 def upstream_headers(
@@ -46,10 +53,12 @@ def upstream_headers(
     provider = destination.provider
     credential = provider.credential
     trace = exchange.type is RouteType.PASSTHROUGH
-    fields = headers.upstream(exchange.headers.items(), credential=credential.kind, trace=trace) + list(extra)
-    resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
-    for change in exchange.transformations(provider.transformations):
-        fields = headers.transformed(fields, change.request, resolve)
+    fields = headers.upstream(exchange.headers.items(), credential=credential.kind, trace=trace)
+    fields += extra
+    if changes := exchange.transformations(provider.transformations):
+        resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
+        for change in changes:
+            fields = headers.transformed(fields, change.request, resolve)
     if credential.kind == "secret":
         fields.append(("authorization", bearer(exchange.snapshot.secrets, credential.secret)))
     return fields
@@ -59,9 +68,11 @@ def response_headers(exchange: Exchange, destination: Destination, fields: Itera
     """The fields that the client sees of an upstream's answer."""
     provider = destination.provider
     result = headers.downstream(fields)
-    resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
-    for change in exchange.transformations(provider.transformations):
-        result = headers.transformed(result, change.response, resolve)
+    if changes := exchange.transformations(provider.transformations):
+        resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
+        for change in changes:
+            result = headers.transformed(result, change.response, resolve)
+        result = headers.unframed(result)
     return result
 
 

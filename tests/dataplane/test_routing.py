@@ -42,6 +42,7 @@ def found(routes: list[Route], path: str, host: str = "a.test", method: str = "G
         ("127.0.0.1:80", "any"),
         ("[::1]:80", "v6"),
         ("[::1]", "v6"),
+        ("x." * 300 + "b.test", "long"),
     ],
 )
 def test_hosts(host: str, expected: str) -> None:

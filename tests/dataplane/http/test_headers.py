@@ -54,6 +54,11 @@ def test_a_provider_sees_the_clients_trace_only_where_all_is_passed_through(name
     assert headers.upstream(sent, credential="none", trace=True) == [(name.lower(), "x"), ("x-many", "1")]
 
 
+def test_what_frames_an_answer_is_nobody_elses_to_say() -> None:
+    written = [("Content-Length", "3"), ("transfer-encoding", "chunked"), ("Connection", "close"), ("x-a", "1")]
+    assert headers.unframed(written) == [("x-a", "1")]
+
+
 def test_what_a_client_sees() -> None:
     sent = [("Connection", "X-Hop"), ("X-Hop", "1"), ("Transfer-Encoding", "chunked"), ("Content-Length", "3")]
     sent += [("Alt-Svc", "h3"), ("X-Odd", "a\x00b"), ("Set-Cookie", "a"), ("Set-Cookie", "b"), ("X-Text", "caf\udce9")]
