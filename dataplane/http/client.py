@@ -155,14 +155,24 @@ class Writer:
         self._keep_alive = False
 
     async def write(self, data: bytes) -> None:
-        """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
-        if framed := self._begun() + self._framed(data):
-            self._request.connection.write(framed)
+        """`put`, as soon as the client has taken most of what was sent before."""
         await self._drained()
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
+        """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
+        framed = self._framed(data)
+        if not self._request.begun:
+            framed = self._begun() + framed
+        if framed:
+            self._request.connection.write(framed)
 
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
-        if framed := self._begun() + self._framed(data) + (wire.LAST_CHUNK if self._chunked else b""):
+        framed = self._framed(data) + (wire.LAST_CHUNK if self._chunked else b"")
+        if not self._request.begun:
+            framed = self._begun() + framed
+        if framed:
             self._request.connection.write(framed)
         self._request.connection.open_ended = False
         await self._drained()
