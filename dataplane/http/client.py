@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from multidict import CIMultiDict
@@ -43,29 +42,30 @@ class Answer:
     code: str = ""
 
 
-@contextmanager
-def while_connected(request: Request) -> Iterator[None]:
+class while_connected:  # noqa: N801  (it is used as a function)
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection = request.connection
-    task = asyncio.current_task()
-    if task is None or connection.gone:
-        raise ClientGone
-    gone = False
 
-    def leave() -> None:
-        nonlocal gone
-        gone = True
-        task.cancel()
+    __slots__ = ("_connection", "_gone", "_task")
 
-    connection.on_lost = leave
-    try:
-        yield
-    except BaseException:
-        if gone and task.uncancel() == 0:
+    def __init__(self, request: Request) -> None:
+        self._connection = request.connection
+        self._gone = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None or self._connection.gone:
+            raise ClientGone
+        self._task = task
+        self._connection.on_lost = self._leave
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._connection.on_lost = None
+        if error is not None and self._gone and self._task.uncancel() == 0:
             raise ClientGone from None
-        raise
-    finally:
-        connection.on_lost = None
+
+    def _leave(self) -> None:
+        self._gone = True
+        self._task.cancel()
 
 
 def check_expectation(request: Request) -> None:
@@ -86,16 +86,16 @@ async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 async def body(request: Request, limits: Limits, room: Room) -> bytes:
     """The whole body. Raises Refusal body_too_large, overloaded, and what `chunks` raises."""
+    if request.body.ended and request.body.held <= limits.body:  # it came with its head, as small ones do
+        _invite(request)
+        return request.body.taken()
     if (request.head.length or 0) > limits.body:
         raise _too_large(limits)
     _invite(request)
-    first = await _piece(request, limits)
-    if request.body.read_whole and len(first) <= limits.body:  # it came with its head, as small ones do
-        return first
-    held = bytearray(first)
+    data = await _piece(request, limits)
+    held = bytearray(data)
     holder = Holder(room, lambda _: held.clear())
     try:
-        data = first
         while data:
             if len(held) > limits.body:
                 raise _too_large(limits)

@@ -97,8 +97,7 @@ class Parser:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head is None:  # trailers are not relayed
-            self._fields.append((name, value))
+        self._fields.append((name, value))  # trailers, too, which are not relayed
 
     def on_headers_complete(self) -> None:
         reader = self._reader
