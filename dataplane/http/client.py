@@ -159,9 +159,9 @@ class Writer:
         await self._drained()
         self.put(data)
 
-    def put(self, data: bytes) -> None:
-        """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
-        framed = self._framed(data)
+    def put(self, data: bytes, end: bytes = b"") -> None:
+        """Send the head, if that is still to do, and a piece of the body, in one write. Raises ClientGone."""
+        framed = self._framed(data) + end
         if not self._request.begun:
             framed = self._begun() + framed
         if framed:
@@ -169,11 +169,7 @@ class Writer:
 
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
-        framed = self._framed(data) + (wire.LAST_CHUNK if self._chunked else b"")
-        if not self._request.begun:
-            framed = self._begun() + framed
-        if framed:
-            self._request.connection.write(framed)
+        self.put(data, wire.LAST_CHUNK if self._chunked else b"")
         self._request.connection.open_ended = False
         await self._drained()
         return Answer(self._status, self._keep_alive)
@@ -192,10 +188,8 @@ class Writer:
         return wire.chunk(data) if self._chunked else data
 
     def _begun(self) -> bytes:
-        """The head, once."""
+        """The head."""
         request = self._request
-        if request.begun:
-            return b""
         self._keep_alive = not self._open_ended and _may_go_on(request)
         if self._length is not None and self._status != 204:
             self._fields["Content-Length"] = str(self._length)

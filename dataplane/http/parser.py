@@ -64,22 +64,15 @@ class Parser:
         self._at_once = not self.in_head and len(data) <= self._limit
         try:
             self._http.feed_data(data)
-            if self._fields:
-                self._check_size()
         except HttpParserUpgrade as upgrade:
             self.close()
             events.append(Rest(data[upgrade.args[0] :]))
         except HttpParserError as error:
             self.close()
-            refused = error.__context__  # what a callback raised
-            invalid = Refusal("invalid_header", "The request is not valid HTTP/1.1.")
-            events.append(refused if isinstance(refused, Refusal) else invalid)
-        except Refusal as refusal:
-            self.close()
-            events.append(refusal)
+            events.append(_refusal(error.__context__))
         else:
             self._fed = self._fed + len(data) if self.in_head and not events else 0
-            if self._fed > self._limit:
+            if self._fed > self._limit or (self._fields and self._too_many()):
                 self.close()
                 events.append(self._too_large())
         self._events = []
@@ -105,8 +98,8 @@ class Parser:
     def on_headers_complete(self) -> None:
         http = self._http
         assert http is not None
-        if not self._at_once or len(self._fields) > FIELDS:
-            self._check_size()
+        if (len(self._fields) > FIELDS or not self._at_once) and self._too_many():
+            raise self._too_large()
         fields = [
             (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
             for name, value in self._fields
@@ -129,17 +122,24 @@ class Parser:
 
     def on_message_complete(self) -> None:
         if self._fields:
-            self._check_size()
+            if self._too_many():
+                raise self._too_large()
             self._fields = []
         self._events.append(END)
 
-    def _check_size(self) -> None:
-        """Raises Refusal head_too_large."""
+    def _too_many(self) -> bool:
+        """Are there more fields, or larger ones, than a head or trailers may have?"""
         size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
-        if size > self._limit or len(self._fields) > FIELDS:
-            raise self._too_large()
+        return size > self._limit or len(self._fields) > FIELDS
 
     def _too_large(self) -> Refusal:
         return Refusal(
             "head_too_large", f"The request head is over {self._limit} bytes or {FIELDS} fields, the limits here."
         )
+
+
+def _refusal(raised: BaseException | None) -> Refusal:
+    """What a callback raised, without the frames that hold it; or what there is to say of llhttp's own errors."""
+    if isinstance(raised, Refusal):
+        return raised.with_traceback(None)
+    return Refusal("invalid_header", "The request is not valid HTTP/1.1.")

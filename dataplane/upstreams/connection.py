@@ -208,13 +208,12 @@ class Connection(asyncio.Protocol):
 
     def _passed_on(self, pass_on: PassOn) -> bool:
         """Whether there is nothing to wake the reader for. It is woken for the end, and with the last piece."""
-        waiter = self._waiter
-        if self._parser.ended or not self._parser.pieces or waiter is None or waiter.done():
+        if self._parser.ended or not self._parser.pieces or self._waiter is None or self._waiter.done():
             return False
         try:
             taken = pass_on(self._taken)
         except Exception as error:  # it is the reader's
-            waiter.set_exception(error)
+            self._waiter.set_exception(error)
             return True
         self._deadline.renew()
         return taken
