@@ -9,11 +9,12 @@ from collections.abc import Callable
 class Deadline:
     """Calls `late` when the seconds that were given last have passed."""
 
-    __slots__ = ("_due", "_late", "_loop", "_timer", "_timer_due")
+    __slots__ = ("_due", "_late", "_loop", "_seconds", "_timer", "_timer_due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
         self._loop = loop
         self._late = late
+        self._seconds = 0.0
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -21,10 +22,14 @@ class Deadline:
 
     def give(self, seconds: float) -> None:
         """From now on."""
-        self._due = self._loop.time() + seconds
+        self._seconds, self._due = seconds, self._loop.time() + seconds
         if self._timer is None or self._due < self._timer_due:
             self._stop_timer()
             self._look_at(self._due)
+
+    def renew(self) -> None:
+        """Once more the seconds that were given last, which are not over."""
+        self._due = self._loop.time() + self._seconds
 
     def lift(self) -> None:
         """There is none, until the next is given."""

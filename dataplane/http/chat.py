@@ -118,17 +118,25 @@ class StreamTap:
         self._scanner = sse.Scanner(limit)
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._scanner.whole(chunk) and self._passes(chunk):
+            return chunk
         return self._kept(self._scanner.feed(chunk))
 
     def end(self) -> bytes:
         return self._kept(self._scanner.end())
 
     def _kept(self, events: list[bytes]) -> bytes:
-        return b"".join(event for event in events if not (self._extra(event) and self._hide))
+        together = b"".join(events)
+        if self._passes(together):
+            return together
+        return b"".join([event for event in events if not (self._extra(event) and self._hide)])
+
+    def _passes(self, events: bytes) -> bool:
+        return bool(self._outcome.model) and _WORTH_READING.search(events) is None
 
     def _extra(self, event: bytes) -> bool:
         """Read an event; whether it is the extra one."""
-        if self._outcome.model and not _WORTH_READING.search(event):
+        if self._passes(event):
             return False
         value = self._outcome.read(sse.data(event))
         return value.get("choices") == [] and isinstance(value.get("usage"), dict)

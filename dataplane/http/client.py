@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from dataplane.errors import Refusal
@@ -41,29 +40,30 @@ class Answer:
     code: str = ""
 
 
-@contextmanager
-def while_connected(request: Request) -> Iterator[None]:
+class while_connected:  # noqa: N801  (it is used as a function)
     """What is inside is cancelled as soon as the client leaves, and ClientGone is raised instead."""
-    connection = request.connection
-    task = asyncio.current_task()
-    if task is None or connection.gone:
-        raise ClientGone
-    gone = False
 
-    def leave() -> None:
-        nonlocal gone
-        gone = True
-        task.cancel()
+    __slots__ = ("_connection", "_gone", "_task")
 
-    connection.on_lost = leave
-    try:
-        yield
-    except BaseException:
-        if gone and task.uncancel() == 0:
+    def __init__(self, request: Request) -> None:
+        self._connection = request.connection
+        self._gone = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None or self._connection.gone:
+            raise ClientGone
+        self._task = task
+        self._connection.on_lost = self._leave
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._connection.on_lost = None
+        if error is not None and self._gone and self._task.uncancel() == 0:
             raise ClientGone from None
-        raise
-    finally:
-        connection.on_lost = None
+
+    def _leave(self) -> None:
+        self._gone = True
+        self._task.cancel()
 
 
 def check_expectation(request: Request) -> None:
@@ -84,16 +84,16 @@ async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 async def body(request: Request, limits: Limits, room: Room) -> bytes:
     """The whole body. Raises Refusal body_too_large, overloaded, and what `chunks` raises."""
+    if request.body.ended and request.body.held <= limits.body:  # it came with its head, as small ones do
+        _invite(request)
+        return request.body.taken()
     if (request.head.length or 0) > limits.body:
         raise _too_large(limits)
     _invite(request)
-    first = await _piece(request, limits)
-    if request.body.read_whole and len(first) <= limits.body:  # it came with its head, as small ones do
-        return first
-    held = bytearray(first)
+    data = await _piece(request, limits)
+    held = bytearray(data)
     holder = Holder(room, lambda _: held.clear())
     try:
-        data = first
         while data:
             if len(held) > limits.body:
                 raise _too_large(limits)
@@ -153,15 +153,21 @@ class Writer:
         self._keep_alive = False
 
     async def write(self, data: bytes) -> None:
-        """Send the head, if that is still to do, and a piece of the body. Raises ClientGone."""
-        if framed := self._begun() + self._framed(data):
-            self._request.connection.write(framed)
+        """`put`, as soon as the client has taken most of what was sent before."""
         await self._drained()
+        self.put(data)
+
+    def put(self, data: bytes, end: bytes = b"") -> None:
+        """Send the head, if that is still to do, and a piece of the body, in one write. Raises ClientGone."""
+        framed = self._framed(data) + end
+        if not self._request.begun:
+            framed = self._begun() + framed
+        if framed:
+            self._request.connection.write(framed)
 
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
-        if framed := self._begun() + self._framed(data) + (wire.LAST_CHUNK if self._chunked else b""):
-            self._request.connection.write(framed)
+        self.put(data, wire.LAST_CHUNK if self._chunked else b"")
         self._request.connection.open_ended = False
         await self._drained()
         return Answer(self._status, self._keep_alive)
@@ -180,10 +186,8 @@ class Writer:
         return wire.chunk(data) if self._chunked else data
 
     def _begun(self) -> bytes:
-        """The head, once."""
+        """The head."""
         request = self._request
-        if request.begun:
-            return b""
         self._keep_alive = not self._open_ended and _may_go_on(request)
         fields = list(self._fields)
         if self._length is not None and self._status != 204:

@@ -315,12 +315,10 @@ class Connection(asyncio.Protocol):
 
     def _balance(self) -> None:
         """Is the client read from, or held back?"""
-        if self._transport is None or self._transport.is_closing():
-            return
         waiting = len(self._behind) + (len(self._tail) if self._tail is not None else 0)
-        full = waiting > HIGH_WATER or (self._arriving is not None and self._arriving.body.full)
+        full = waiting > HIGH_WATER or (self._arriving is not None and self._arriving.body.held > HIGH_WATER)
         wanted = self._deaf or not full
-        if wanted != self._reading:
+        if wanted != self._reading and self._transport is not None and not self._transport.is_closing():
             self._reading = wanted
             if wanted:
                 self._transport.resume_reading()

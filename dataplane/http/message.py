@@ -55,34 +55,28 @@ class Body:
     """The body of one request, in pieces as they come; it has one reader. `changed` is called when so much waits to be
     read that the client should be held back, and when it no longer does."""
 
-    __slots__ = ("_changed", "_error", "_held", "_pieces", "_reader", "ended")
+    __slots__ = ("_changed", "_error", "_pieces", "_reader", "ended", "held")
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.ended = False
         """Has all of it come?"""
         self._changed = changed
         self._pieces: list[bytes] = []
-        self._held = 0
+        self.held = 0
+        """Bytes that wait to be read."""
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
 
-    @property
-    def full(self) -> bool:
-        return self._held > HIGH_WATER
-
-    @property
-    def read_whole(self) -> bool:
-        """Has all of it been read?"""
-        return self.ended and not self._pieces
-
     def feed(self, data: bytes) -> None:
         self._pieces.append(data)
-        self._held += len(data)
-        self._wake()
+        self.held += len(data)
+        if self._reader is not None:
+            self._wake()
 
     def end(self) -> None:
         self.ended = True
-        self._wake()
+        if self._reader is not None:
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         """No more of it will come, and that is what its reader is told, if it is not whole."""
@@ -100,10 +94,13 @@ class Body:
             if self.ended:
                 return b""
             await self._arrival(seconds)
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """All that is there."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        was_full = self.full
-        self._pieces, self._held = [], 0
-        if was_full:
+        held, self._pieces, self.held = self.held, [], 0
+        if held > HIGH_WATER:
             self._changed()
         return data
 

@@ -39,7 +39,7 @@ left out."""
 class Parser:
     """Of one connection. `limit`: bytes of a head, or of one body's trailers."""
 
-    __slots__ = ("_events", "_fed", "_fields", "_http", "_limit", "_refusal", "_size", "_target", "in_head")
+    __slots__ = ("_at_once", "_events", "_fed", "_fields", "_http", "_limit", "_target", "in_head")
 
     def __init__(self, limit: int) -> None:
         self.in_head = False
@@ -48,12 +48,12 @@ class Parser:
         self._http: HttpRequestParser | None = HttpRequestParser(self)
         self._events: list[Event] = []
         self._target = b""
-        self._fields: list[tuple[str, str]] = []
-        self._size = 0
-        """Bytes of the head's complete parts, or of the trailers."""
+        self._fields: list[tuple[bytes, bytes]] = []
+        """Of the head, or of the trailers."""
+        self._at_once = True
+        """Can the head only be one that came in one piece, and is not too large?"""
         self._fed = 0
         """Bytes that came of a head that has not ended."""
-        self._refusal: Refusal | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes complete."""
@@ -61,17 +61,18 @@ class Parser:
         if self._http is None:
             return events
         self._events = events
+        self._at_once = not self.in_head and len(data) <= self._limit
         try:
             self._http.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self.close()
             events.append(Rest(data[upgrade.args[0] :]))
-        except HttpParserError:
+        except HttpParserError as error:
             self.close()
-            events.append(self._refusal or Refusal("invalid_header", "The request is not valid HTTP/1.1."))
+            events.append(_refusal(error.__context__))
         else:
             self._fed = self._fed + len(data) if self.in_head and not events else 0
-            if self._fed > self._limit:
+            if self._fed > self._limit or (self._fields and self._too_many()):
                 self.close()
                 events.append(self._too_large())
         self._events = []
@@ -86,51 +87,59 @@ class Parser:
 
     def on_message_begin(self) -> None:
         self.in_head = True
-        self._target, self._fields, self._size = b"", [], 0
+        self._target, self._fields = b"", []
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        self._size += len(part)
-        if self._size > self._limit:
-            self._refuse_size()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
-        self._size += len(name) + len(value) + 4
-        if self._size > self._limit or len(self._fields) > FIELDS:
-            self._refuse_size()
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         http = self._http
         assert http is not None
+        if (len(self._fields) > FIELDS or not self._at_once) and self._too_many():
+            raise self._too_large()
+        fields = [
+            (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
+            for name, value in self._fields
+        ]
         head = Head(
             method=http.get_method().decode(),
             target=self._target.decode("utf-8", "surrogateescape"),
             version=http.get_http_version(),
-            headers=CIMultiDictProxy(CIMultiDict(self._fields)),
+            headers=CIMultiDictProxy(CIMultiDict(fields)),
             goes_on=http.should_keep_alive(),
             switches=http.should_upgrade(),
         )
-        try:
-            check(head)
-        except Refusal as refusal:
-            self._refusal = refusal
-            raise
+        check(head)
         self.in_head = False
-        self._fields, self._size = [], 0  # trailers may follow
+        self._target, self._fields = b"", []  # trailers may follow
         self._events.append(head)
 
     def on_body(self, data: bytes) -> None:
         self._events.append(data)
 
     def on_message_complete(self) -> None:
+        if self._fields:
+            if self._too_many():
+                raise self._too_large()
+            self._fields = []
         self._events.append(END)
 
-    def _refuse_size(self) -> None:
-        self._refusal = self._too_large()
-        raise self._refusal
+    def _too_many(self) -> bool:
+        """Are there more fields, or larger ones, than a head or trailers may have?"""
+        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+        return size > self._limit or len(self._fields) > FIELDS
 
     def _too_large(self) -> Refusal:
         return Refusal(
             "head_too_large", f"The request head is over {self._limit} bytes or {FIELDS} fields, the limits here."
         )
+
+
+def _refusal(raised: BaseException | None) -> Refusal:
+    """What a callback raised, without the frames that hold it; or what there is to say of llhttp's own errors."""
+    if isinstance(raised, Refusal):
+        return raised.with_traceback(None)
+    return Refusal("invalid_header", "The request is not valid HTTP/1.1.")

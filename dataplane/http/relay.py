@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from dataplane.exchange import Exchange
@@ -53,13 +54,21 @@ async def relay(
         reason=response.reason,
         length=None if resized else response.length,
     )
+
+    def pass_on(taken: Callable[[], bytes]) -> bool:
+        if request.connection.full:
+            return False
+        writer.put(tap.feed(taken()))
+        return True
+
+    response.pass_on = pass_on
+    kept = b""
     try:
-        if not response.arrived:
-            await writer.write(b"")  # the body may take its time; the head need not
-        async for chunk in response:
-            if kept := tap.feed(chunk):
+        while not response.over:
+            if kept or not response.arrived:  # the body may take its time; the head need not
                 await writer.write(kept)
+            kept = tap.feed(await anext(response, b""))
     except Lost:
         writer.cut()
         raise UpstreamLost(response.status) from None
-    return await writer.end(tap.end())
+    return await writer.end(kept + tap.end())

@@ -40,6 +40,15 @@ class Scanner:
             events += self.end()
         return events
 
+    def whole(self, data: bytes) -> bool:
+        """Are these plainly whole events, and is nothing held? Then they need not be split where all of them pass."""
+        return (
+            data.endswith(b"\n\n")
+            and not (self._held or self._may_be_half)
+            and b"\n\n\n" not in data
+            and b"\r" not in data
+        )
+
     def end(self) -> list[bytes]:
         """What is left when the stream ends: an event without its empty line, or nothing."""
         rest, self._held = bytes(self._held), bytearray()

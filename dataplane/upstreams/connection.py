@@ -32,6 +32,10 @@ class Lost(Exception):
         self.crossed = crossed
 
 
+PassOn = Callable[[Callable[[], bytes]], bool]
+"""Takes what came of a body, by calling what it is given, or returns False."""
+
+
 class Request(NamedTuple):
     data: bytes
     """The head, and what is written with it of the body."""
@@ -63,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._busy = self._used = self._sent = self._spoiled = self._paused = False
         self._held = 0
+        self._pass_on: PassOn | None = None
         self._asked_at = 0.0
 
     # What its user does.
@@ -93,30 +98,30 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
 
-    async def read(self, seconds: float) -> bytes:
-        """What came of the body, b"" at its end. Raises Lost where the answer breaks off, or nothing comes for so
-        long; then the connection is closed."""
+    async def read(self, seconds: float, pass_on: PassOn | None = None) -> bytes:
+        """What came of the body, b"" at its end. What comes while it waits goes to `pass_on` first: an event of a
+        stream need not wake a task.
+
+        Raises Lost where the answer breaks off, or nothing comes for so long; then the connection is closed. Raises
+        what `pass_on` raises."""
         parser = self._parser
-        while not parser.pieces:
-            if parser.ended:
-                return b""
+        while not (parser.pieces or parser.ended):
             if self._error is not None:
                 raise Lost("its answer broke off") from self._error
             self._deadline.give(seconds)
-            await self._wait()
+            await self._wait(pass_on)
         self._deadline.lift()
-        data = parser.pieces[0] if len(parser.pieces) == 1 else b"".join(parser.pieces)
-        parser.pieces.clear()
-        self._held = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
+        return self._taken()
 
     @property
     def arrived(self) -> bool:
         """Is some of the body here, or its end?"""
         return bool(self._parser.pieces) or self._parser.ended
+
+    @property
+    def over(self) -> bool:
+        """Has all of the body been read?"""
+        return self._parser.ended and not self._parser.pieces
 
     @property
     def open(self) -> bool:
@@ -165,7 +170,8 @@ class Connection(asyncio.Protocol):
             if self._held > _HELD and not self._paused:
                 self._paused = True
                 self._transport.pause_reading()
-            self._wake()
+            if self._pass_on is None or not self._passed_on(self._pass_on):
+                self._wake()
 
     def eof_received(self) -> None:
         if self._busy and self._parser.eof():
@@ -189,6 +195,29 @@ class Connection(asyncio.Protocol):
 
     # The rest.
 
+    def _taken(self) -> bytes:
+        """What is there of the body."""
+        pieces = self._parser.pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._held = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def _passed_on(self, pass_on: PassOn) -> bool:
+        """Whether there is nothing to wake the reader for. It is woken for the end, and with the last piece."""
+        if self._parser.ended or not self._parser.pieces or self._waiter is None or self._waiter.done():
+            return False
+        try:
+            taken = pass_on(self._taken)
+        except Exception as error:  # it is the reader's
+            self._waiter.set_exception(error)
+            return True
+        self._deadline.renew()
+        return taken
+
     async def _send(self, body: AsyncIterator[bytes], seconds: float, *, chunked: bool) -> None:
         try:
             async for data in body:
@@ -210,13 +239,13 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 await self._drained
 
-    async def _wait(self) -> None:
+    async def _wait(self, pass_on: PassOn | None = None) -> None:
         """Until something happened."""
-        self._waiter = self._loop.create_future()
+        self._waiter, self._pass_on = self._loop.create_future(), pass_on
         try:
             await self._waiter
         finally:
-            self._waiter = None
+            self._waiter = self._pass_on = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -14,6 +14,8 @@ from httptools import HttpParserError, HttpResponseParser
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head with the interim answers before it, of its trailers, and of one chunk's extensions."""
 _NO_BODY = frozenset([204, 304])
+_LENGTHS = frozenset(map(len, ("content-type", "content-length", "transfer-encoding")))
+"""Of the names of what is read here."""
 _VERSIONS = frozenset(["1.1", "1.0"])
 _NOT_HTTP = "answered something that is not HTTP/1.1"
 
@@ -97,8 +99,7 @@ class Parser:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head is None:  # trailers are not relayed
-            self._fields.append((name, value))
+        self._fields.append((name, value))  # trailers, too, which are not relayed
 
     def on_headers_complete(self) -> None:
         reader = self._reader
@@ -128,11 +129,14 @@ class Parser:
         return self._may_last and self._reader.should_keep_alive()
 
     def _read_head(self, status: int) -> Head:
-        fields: list[tuple[str, str]] = []
+        fields = [
+            (name.decode("ascii"), value.decode("utf-8", "surrogateescape").rstrip(" \t"))
+            for name, value in (self._fields[self._interim :] if self._interim else self._fields)
+        ]
         content_type, length, chunked = "", None, False
-        for raw, data in self._fields[self._interim :] if self._interim else self._fields:
-            name, value = raw.decode("ascii"), data.decode("utf-8", "surrogateescape").rstrip(" \t")
-            fields.append((name, value))
+        for name, value in fields:
+            if len(name) not in _LENGTHS:
+                continue
             match name.lower():
                 case "content-type":
                     content_type = value.partition(";")[0].strip().lower()

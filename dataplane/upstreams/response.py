@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dataplane.upstreams.connection import Connection
+from dataplane.upstreams.connection import Connection, PassOn
 from dataplane.upstreams.parser import Head
 
 
@@ -12,7 +12,17 @@ class Response:
     """Iterate over the body's pieces; raises `connection.Lost` where it breaks off. Close it in any case: whoever has
     read it to its end has already given the connection back."""
 
-    __slots__ = ("_connection", "_give_back", "_idle", "content_type", "fields", "length", "reason", "status")
+    __slots__ = (
+        "_connection",
+        "_give_back",
+        "_idle",
+        "content_type",
+        "fields",
+        "length",
+        "pass_on",
+        "reason",
+        "status",
+    )
 
     def __init__(
         self, head: Head, connection: Connection, idle: float, give_back: Callable[[Connection], None]
@@ -20,6 +30,8 @@ class Response:
         """`idle`: seconds that the next piece is waited for."""
         self.status, self.reason, self.fields = head.status, head.reason, head.fields
         self.content_type, self.length = head.content_type, head.length
+        self.pass_on: PassOn | None = None
+        """Gets pieces while the next one is waited for."""
         self._connection: Connection | None = connection
         self._idle, self._give_back = idle, give_back
 
@@ -28,14 +40,22 @@ class Response:
         """Is some of the body here, or its end?"""
         return self._connection is None or self._connection.arrived
 
+    @property
+    def over(self) -> bool:
+        """Has all of the body been read?"""
+        return self._connection is None
+
     def __aiter__(self) -> Response:
         return self
 
     async def __anext__(self) -> bytes:
         connection = self._connection
-        data = await connection.read(self._idle) if connection is not None else b""
-        if not data:
+        if connection is None:
+            raise StopAsyncIteration
+        data = await connection.read(self._idle, self.pass_on)
+        if connection.over:
             self.close()
+        if not data:
             raise StopAsyncIteration
         return data
 

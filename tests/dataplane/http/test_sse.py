@@ -72,3 +72,12 @@ def test_what_is_held_is_bounded() -> None:
     assert scanner.feed(b"data: 1234") == []
     assert scanner.feed(b"5") == [b"data: 12345"]
     assert scanner.feed(b"6\n\n") == [b"6\n\n"]
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\r", b"data: a", b"data: a\n\n"]), max_size=6))
+def test_what_is_plainly_whole_leaves_nothing_behind(pieces: list[bytes]) -> None:
+    scanner = sse.Scanner(1000)
+    for piece in pieces:
+        whole = scanner.whole(piece)
+        found = scanner.feed(piece)
+        assert not whole or (b"".join(found) == piece and all(each.endswith(b"\n\n") for each in found))

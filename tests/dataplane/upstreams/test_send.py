@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -105,6 +105,63 @@ async def test_pieces_come_as_they_are_sent(pool: Pool) -> None:
             assert piece in (b"0", b"1", b"2")
             more.set()
         assert response.arrived
+
+
+async def test_pieces_that_are_waited_for_are_passed_on_first(pool: Pool) -> None:
+    """Until that is refused; the last piece is always the reader's."""
+    more = asyncio.Event()
+
+    async def script(far: Far) -> None:
+        await far.request()
+        await far.says(OK + CHUNKED)
+        for number in range(4):
+            await more.wait()
+            more.clear()
+            await far.says(b"1\r\n%d\r\n" % number)
+        await far.says(b"0\r\n\r\n")
+
+    passed: list[bytes] = []
+
+    def pass_on(taken: Callable[[], bytes]) -> bool:
+        if len(passed) == 2:
+            return False
+        passed.append(taken())
+        more.set()
+        return True
+
+    async with serving(script) as server:
+        response = await asked(pool, server.url)
+        response.pass_on = pass_on
+        more.set()
+        assert await anext(response) == b"2"
+        assert passed == [b"0", b"1"]
+        passed.clear()
+        more.set()
+        rest = [piece async for piece in response]
+        assert b"".join(passed + rest) == b"3"
+        assert response.over
+
+
+async def test_what_passing_on_raises_is_the_readers(pool: Pool) -> None:
+    async def script(far: Far) -> None:
+        await far.request()
+        await far.says(OK + CHUNKED)
+        await asked_for.wait()
+        await far.says(b"1\r\na\r\n")
+        await far.ended()
+
+    asked_for = asyncio.Event()
+
+    def pass_on(taken: Callable[[], bytes]) -> bool:
+        raise ValueError(taken())
+
+    async with serving(script) as server:
+        response = await asked(pool, server.url)
+        response.pass_on = pass_on
+        asyncio.get_running_loop().call_soon(asked_for.set)
+        with pytest.raises(ValueError, match="a"):
+            await anext(response)
+        response.close()
 
 
 # What goes wrong.
