@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl as tls
 import time
-import uuid
 from collections.abc import Callable
 
 from dataplane.errors import Refusal
@@ -169,7 +169,7 @@ class Gateway:
 
     async def _serve(self, request: Request) -> http.Answer:
         """One request, from its head to its last byte."""
-        visit = Visit(uuid.uuid4().hex, asyncio.get_running_loop().time())
+        visit = Visit(os.urandom(16).hex(), asyncio.get_running_loop().time())
         try:
             answer = await self._answered(request, visit)
         except http.ClientGone:

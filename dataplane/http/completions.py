@@ -4,8 +4,8 @@ answer."""
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from http import HTTPStatus
 
 from dataplane.errors import Refusal
@@ -93,7 +93,7 @@ class Turn:
         exchange, destination, outcome = self._exchange, self.destination, self.outcome
         route, backend = exchange.route.name, exchange.backend.name
         usage = Usage(
-            id=uuid.uuid4().hex,
+            id=os.urandom(16).hex(),
             operation="chat",
             status=status,
             tokens=outcome.tokens,

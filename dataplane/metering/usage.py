@@ -62,14 +62,16 @@ class Tokens:
 
     def nonzero(self) -> dict[str, float]:
         """By field name, without what is 0."""
-        return {name: amount for name, amount in zip(_PARTS, _parts(self), strict=True) if amount}
+        return {name: amount for name, amount in zip(_FIELDS, _amounts(self), strict=True) if amount}
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(*map(add, _parts(self), _parts(other)))
+        return Tokens(*map(add, _amounts(self), _amounts(other)))
 
 
-_PARTS = tuple(part.name for part in fields(Tokens))
-_parts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_PARTS)
+_FIELDS = tuple(part.name for part in fields(Tokens))
+_amounts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_FIELDS)
+parts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_FIELDS[:-1])
+"""All that are tokens, in the order of their declaration."""
 NO_TOKENS = Tokens()
 
 
