@@ -112,12 +112,12 @@ def _mended(whole: int | None, parts: list[int | None]) -> Split | None:
 
 def _cached(given: Split, details: Json) -> Split:
     """The cached part of `given`, never more of a modality than there is."""
-    reported = _split(details.get("cached_tokens"), _object(details.get("cached_tokens_details"))) if details else None
-    if reported is None or reported == NO_TOKENS:
+    total, more = details.get("cached_tokens"), details.get("cached_tokens_details")
+    reported = _split(total, _object(more)) if total or more else None
+    if reported is None:
         return NO_TOKENS
     text, audio, image = min(reported[0], given[0]), min(reported[1], given[1]), min(reported[2], given[2])
-    total = min(sum(reported), sum(given))
-    return text, audio, image, max(0, total - text - audio - image)
+    return text, audio, image, max(0, min(sum(reported), sum(given)) - text - audio - image)
 
 
 def _object(value: object) -> Json:
