@@ -101,11 +101,11 @@ def cost(tokens: Tokens, prices: UnitPrices, *, unknown_is_text: bool = False) -
             continue
         if price is None:
             return Cost(None, "unpriced", prices.source)
-        total += price * (amount if isinstance(amount, int) else Decimal(repr(amount)))
+        total += price * amount
     return Cost(total, "priced", prices.source)
 
 
-Item = tuple[int | float, Decimal | None]
+Item = tuple[int | Decimal, Decimal | None]
 
 
 def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> list[Item]:
@@ -113,12 +113,9 @@ def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> list[Item]:
     if t.output_unknown:
         known = unknown_is_text or _same(p.output_text, p.output_audio, p.output_image)
         items.append((t.output_unknown, p.output_text if known else None))
-    items += (
-        (t.output_text, p.output_text),
-        (t.output_audio, p.output_audio),
-        (t.output_image, p.output_image),
-        (t.seconds, p.second),
-    )
+    items += (t.output_text, p.output_text), (t.output_audio, p.output_audio), (t.output_image, p.output_image)
+    if t.seconds:
+        items.append((Decimal(repr(t.seconds)), p.second))
     return items
 
 
