@@ -178,17 +178,15 @@ class PriceBook:
         return known[1] if known else self._looked_up(provider_kind, model, own)
 
     def _looked_up(self, *key: *Key) -> UnitPrices:
-        if max(len(self._known), len(self._recent)) >= CACHE_SIZE:
-            self._forget({})
         prices = self._known.get(key)
         if prices is None:
+            if len(self._known) >= CACHE_SIZE:
+                self._known.clear()
             prices = self._known[key] = self._find(*key)
+        if len(self._recent) >= CACHE_SIZE:
+            self._recent.clear()
         self._recent[key[0], key[1], id(key[2])] = key[2], prices
         return prices
-
-    def _forget(self, known: dict[Key, UnitPrices]) -> None:
-        """Know these from now on, and no others."""
-        self._known, self._recent = known, {}
 
     def warming(self, models: Iterable[Key]) -> Slices[None]:
         """Look models up ahead of their first turn, in slices. What was found on the same day is kept: a look-up takes
@@ -200,8 +198,7 @@ class PriceBook:
             known[key] = kept.get(key) or self._find(*key)
             if key not in kept or count % SLICE == 0:
                 yield
-        self._forget(known)
-        self._day = today
+        self._known, self._recent, self._day = known, {}, today
 
     def _find(self, provider_kind: str, model: str, own: table.Price | None) -> UnitPrices:
         listed = _listed(model, self._now()) if provider_kind == "openai" else NO_PRICES
