@@ -13,7 +13,7 @@ from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Caller, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timing:
     """When a turn went through its stages, in seconds since the epoch."""
 

@@ -124,10 +124,11 @@ def part(value: object, *path: str) -> object:
 def text(value: object, *path: str) -> str:
     """The string at `path`; empty where there is none. Halves of surrogate pairs, which JSON may hold and nothing
     else can, are replaced."""
-    found = part(value, *path)
-    if not isinstance(found, str):
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, str):
         return ""
-    return found if found.isascii() else found.encode(errors="replace").decode()
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def name(value: object, *path: str) -> str:
@@ -139,6 +140,8 @@ def audio_rate(holder: object, side: str) -> float:
     """Bytes per second of the audio of a side (`input`, `output`) of a session or response of either shape; 0 where
     it does not say."""
     found = part(holder, "audio", side, "format") or part(holder, f"{side}_audio_format")
+    if not found:
+        return 0.0
     kind = found if isinstance(found, str) else text(found, "type")
     if kind in _G711:
         return _G711_RATE

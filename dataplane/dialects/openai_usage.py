@@ -16,7 +16,6 @@ nothing comes out negative. The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from dataplane.metering.usage import Tokens
 
@@ -27,31 +26,25 @@ Json = Mapping[object, object]
 NOTHING: Json = {}
 
 
-class Split(NamedTuple):
-    """A direction's tokens by modality."""
-
-    text: int = 0
-    audio: int = 0
-    image: int = 0
-    unknown: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(self)
+Split = tuple[int, int, int, int]
+"""A direction's tokens: text, audio, image, unknown."""
+NO_TOKENS: Split = (0, 0, 0, 0)
+_CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+_REALTIME = ("input_tokens", "input_token_details", "output_tokens", "output_token_details")
 
 
 def chat_usage(usage: object) -> Tokens | None:
     """`usage` of a chat completion, or of the last chunk of a streamed one.
 
     Source: https://platform.openai.com/docs/api-reference/chat/object"""
-    return _read(usage, "prompt_tokens", "completion_tokens", details="_tokens_details")
+    return _read(usage, *_CHAT)
 
 
 def response_usage(usage: object) -> Tokens | None:
     """`response.usage` of a realtime `response.done`.
 
     Source: https://platform.openai.com/docs/api-reference/realtime-server-events/response/done"""
-    return _read(usage, "input_tokens", "output_tokens", details="_token_details")
+    return _read(usage, *_REALTIME)
 
 
 def transcription_usage(usage: object) -> Tokens | None:
@@ -73,57 +66,58 @@ def says_something(usage: object) -> bool:
     return usage is not None and usage not in ([], "")
 
 
-def _read(usage: object, input_name: str, output_name: str, *, details: str) -> Tokens | None:
+def _read(usage: object, input_name: str, input_more: str, output_name: str, output_more: str) -> Tokens | None:
     fields = _object(usage)
-    input_details = _object(fields.get(input_name.removesuffix("_tokens") + details))
-    output_details = _object(fields.get(output_name.removesuffix("_tokens") + details))
+    input_details, output_details = _object(fields.get(input_more)), _object(fields.get(output_more))
     given = _split(fields.get(input_name), input_details)
     answered = _split(fields.get(output_name), output_details)
     if given is None and answered is None:
         return None
-    given, answered = given or Split(), answered or Split()
+    given, answered = given or NO_TOKENS, answered or NO_TOKENS
     cached = _cached(given, input_details)
+    written, reasoning = input_details.get("cache_write_tokens"), output_details.get("reasoning_tokens")
     return Tokens(
-        input_text=given.text,
-        input_audio=given.audio,
-        input_image=given.image,
-        input_unknown=given.unknown,
-        cached_text=cached.text,
-        cached_audio=cached.audio,
-        cached_image=cached.image,
-        cached_unknown=cached.unknown,
-        cache_write=min(_count(input_details.get("cache_write_tokens")) or 0, given.total - cached.total),
-        output_text=answered.text,
-        output_audio=answered.audio,
-        output_image=answered.image,
-        output_unknown=answered.unknown,
-        reasoning=min(_count(output_details.get("reasoning_tokens")) or 0, answered.total),
+        *given,
+        *cached,
+        min(_count(written) or 0, sum(given) - sum(cached)) if written else 0,
+        *answered,
+        min(_count(reasoning) or 0, sum(answered)) if reasoning else 0,
     )
 
 
 def _split(total: object, details: Json) -> Split | None:
-    """None where neither the total nor a modality is a count."""
-    parts = [_count(details.get(name)) for name in ("text_tokens", "audio_tokens", "image_tokens")]
-    whole = _count(total)
-    if whole is None and all(part is None for part in parts):
+    """None where neither the total nor a modality is a count. Most reports are counts that add up."""
+    text, audio, image = details.get("text_tokens", 0), details.get("audio_tokens", 0), details.get("image_tokens", 0)
+    if type(total) is int and type(text) is int and type(audio) is int and type(image) is int:
+        unknown = total - text - audio - image
+        if total <= MAX_COUNT and text >= 0 and audio >= 0 and image >= 0 and unknown >= 0:
+            return text, audio, image, unknown
+    return _mended(
+        _count(total), [_count(details.get(name)) for name in ("text_tokens", "audio_tokens", "image_tokens")]
+    )
+
+
+def _mended(whole: int | None, parts: list[int | None]) -> Split | None:
+    """The same of a report that does not add up."""
+    if whole is None and parts == [None, None, None]:
         return None
     text, audio, image = (part or 0 for part in parts)
     broken_down = text + audio + image
     if whole is None:
-        return Split(text, audio, image)
+        return text, audio, image, 0
     if broken_down > whole:
-        return Split(unknown=whole)
-    return Split(text, audio, image, whole - broken_down)
+        return 0, 0, 0, whole
+    return text, audio, image, whole - broken_down
 
 
 def _cached(given: Split, details: Json) -> Split:
     """The cached part of `given`, never more of a modality than there is."""
-    reported = _split(details.get("cached_tokens"), _object(details.get("cached_tokens_details"))) or Split()
-    total = min(reported.total, given.total)
-    text = min(reported.text, given.text)
-    audio = min(reported.audio, given.audio)
-    image = min(reported.image, given.image)
-    return Split(text, audio, image, max(0, total - text - audio - image))
+    total, more = details.get("cached_tokens"), details.get("cached_tokens_details")
+    reported = _split(total, _object(more)) if total or more else None
+    if reported is None:
+        return NO_TOKENS
+    text, audio, image = min(reported[0], given[0]), min(reported[1], given[1]), min(reported[2], given[2])
+    return text, audio, image, max(0, min(sum(reported), sum(given)) - text - audio - image)
 
 
 def _object(value: object) -> Json:
@@ -134,9 +128,7 @@ def _count(value: object) -> int | None:
     """A number of tokens, or None for anything that is not one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= MAX_COUNT else None
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
 def _seconds(value: object) -> float | None:

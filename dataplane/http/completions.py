@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from http import HTTPStatus
 
 from dataplane.errors import Refusal
@@ -14,6 +13,7 @@ from dataplane.http import chat
 from dataplane.http import client as http
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
+from dataplane.ids import new_id
 from dataplane.metering.usage import Status, Usage
 from dataplane.services import Services
 from dataplane.tracing import Timing
@@ -94,7 +94,7 @@ class Turn:
         exchange, destination, outcome = self._exchange, self.destination, self.outcome
         route, backend = exchange.route.name, exchange.backend.name
         usage = Usage(
-            id=uuid.uuid4().hex,
+            id=new_id(),
             operation="chat",
             status=status,
             tokens=outcome.tokens,

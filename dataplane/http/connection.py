@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 import struct
-import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import cast
@@ -24,6 +23,7 @@ from dataplane.http.client import Answer, refuse
 from dataplane.http.head import Head
 from dataplane.http.message import HIGH_WATER, Body, ClientGone, Request
 from dataplane.http.parser import Event, Parser, Rest
+from dataplane.ids import new_id
 from dataplane.services import Limits
 
 log = logging.getLogger(__name__)
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
         if isinstance(item, Refusal):
             self._front.refused(item)
             request = Request(_UNREADABLE, Body(self._balance), self)
-            answering = refuse(request, self._front.limits, item, uuid.uuid4().hex)
+            answering = refuse(request, self._front.limits, item, new_id())
         else:
             answering = self._front.serve(item)
         self._task = self._loop.create_task(answering)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dataplane.metering.usage import NO_TOKENS, Tokens
+from dataplane.metering.usage import Tokens
 
 HEARD = 10
 """Tokens of a second that the user says."""
@@ -41,8 +41,8 @@ class Conversation:
     __slots__ = ("_base", "_said", "_settled", "_since")
 
     def __init__(self) -> None:
-        self._base = NO_TOKENS
-        """The conversation up to `_since`, as input."""
+        self._base = (0, 0, 0, 0)
+        """The conversation up to `_since`, as input: text, audio, image, unknown."""
         self._since = Mark()
         self._said = Mark()
         self._settled = False
@@ -55,7 +55,7 @@ class Conversation:
     def instruct(self, characters: int) -> None:
         """The session has instructions of this length."""
         if not self._settled:
-            self._base = Tokens(input_text=_text(characters))
+            self._base = (_text(characters), 0, 0, 0)
 
     def hear(self, seconds: float) -> None:
         """The user has said something."""
@@ -67,20 +67,22 @@ class Conversation:
 
     def input(self) -> Tokens:
         """What a turn reads that begins now."""
-        room = max(0, MAX_CONTEXT - self._base.input)
-        text = min(room, _text(self._said.characters - self._since.characters))
-        audio = min(room - text, round((self._said.seconds - self._since.seconds) * HEARD))
-        return self._base + Tokens(input_text=text, input_audio=audio)
+        text, audio, image, unknown = self._base
+        (heard, read), (heard_before, read_before) = self._said, self._since
+        room = max(0, MAX_CONTEXT - text - audio - image - unknown)
+        written = min(room, _text(read - read_before))
+        spoken = min(room - written, round((heard - heard_before) * HEARD))
+        return Tokens(text + written, audio + spoken, image, unknown)
 
     def settle(self, mark: Mark, turn: Tokens) -> None:
         """A turn that began at `mark` has read and said this: the next one reads it."""
         self._settled = True
         self._since = max(self._since, mark)
-        self._base = Tokens(
-            input_text=turn.input_text + turn.output_text,
-            input_audio=turn.input_audio + turn.output_audio,
-            input_image=turn.input_image + turn.output_image,
-            input_unknown=turn.input_unknown + turn.output_unknown,
+        self._base = (
+            turn.input_text + turn.output_text,
+            turn.input_audio + turn.output_audio,
+            turn.input_image + turn.output_image,
+            turn.input_unknown + turn.output_unknown,
         )
 
 

@@ -101,26 +101,32 @@ class Gauge(Counter):
 
 
 @dataclass(slots=True)
+class Series:
+    """The values of one label set: how many fell into each bucket, and their sum."""
+
+    counts: list[int]
+    sum: float = 0
+
+
+@dataclass(slots=True)
 class Histogram:
     """Counts per label set of values up to and including each bound; the last count is of the rest."""
 
     definition: Definition
     bounds: tuple[float, ...]
-    sums: dict[Labels, float] = field(default_factory=dict)
-    counts: dict[Labels, list[int]] = field(default_factory=dict)
+    series: dict[Labels, Series] = field(default_factory=dict)
 
     def observe(self, labels: Labels, value: float) -> None:
-        counts = self.counts.get(labels)
-        if counts is None:
-            labels = _admitted(labels, self.counts)
-            counts = self.counts.setdefault(labels, [0] * (len(self.bounds) + 1))
-            self.sums.setdefault(labels, 0)
-        counts[bisect_left(self.bounds, value)] += 1
-        self.sums[labels] += value
+        series = self.series.get(labels) or self._new(labels)
+        series.counts[bisect_left(self.bounds, value)] += 1
+        series.sum += value
+
+    def _new(self, labels: Labels) -> Series:
+        return self.series.setdefault(_admitted(labels, self.series), Series([0] * (len(self.bounds) + 1)))
 
     def copy(self) -> Histogram:
-        counts = {labels: counts[:] for labels, counts in self.counts.items()}
-        return Histogram(self.definition, self.bounds, dict(self.sums), counts)
+        series = {labels: Series(each.counts[:], each.sum) for labels, each in self.series.items()}
+        return Histogram(self.definition, self.bounds, series)
 
 
 Instrument = Counter | Histogram

@@ -19,7 +19,7 @@ Only `openai` is priced from the catalogue: what a `custom` address charges is k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -41,10 +41,11 @@ PriceSource = Literal["backend", "catalogue", "mixed", ""]
 
 MILLION = Decimal(1_000_000)
 HOUR = Decimal(3600)
+ZERO = Decimal(0)
 CACHE_SIZE = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Cost:
     """USD of one turn. `usd` is None unless all of it has a price."""
 
@@ -54,6 +55,7 @@ class Cost:
 
 
 UNREPORTED = Cost(None, "unreported", "")
+MISSING = Cost(None, "missing", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,55 +94,60 @@ KINDS = tuple(field.name for field in fields(UnitPrices) if field.name not in ("
 def cost(tokens: Tokens, prices: UnitPrices, *, unknown_is_text: bool = False) -> Cost:
     """The price of one turn. `unknown_is_text`: tokens of unknown modality are no audio, as in a chat completion."""
     if not prices.source:
-        return Cost(None, "missing", "")
-    total = Decimal(0)
+        return MISSING
+    total = ZERO
     for amount, price in _items(tokens, prices.at(tokens.input), unknown_is_text):
         if not amount:
             continue
         if price is None:
             return Cost(None, "unpriced", prices.source)
-        total += price * (amount if isinstance(amount, int) else Decimal(repr(amount)))
+        total += price * amount
     return Cost(total, "priced", prices.source)
 
 
-Item = tuple[int | float, Decimal | None]
+Item = tuple[int | Decimal, Decimal | None]
 
 
-def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
-    yield from _input_items(t, p, unknown_is_text)
+def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> list[Item]:
+    items = _input_items(t, p, unknown_is_text)
     if t.output_unknown:
         known = unknown_is_text or _same(p.output_text, p.output_audio, p.output_image)
-        yield t.output_unknown, p.output_text if known else None
-    yield t.output_text, p.output_text
-    yield t.output_audio, p.output_audio
-    yield t.output_image, p.output_image
-    yield t.seconds, p.second
+        items.append((t.output_unknown, p.output_text if known else None))
+    items += (t.output_text, p.output_text), (t.output_audio, p.output_audio), (t.output_image, p.output_image)
+    if t.seconds:
+        items.append((Decimal(repr(t.seconds)), p.second))
+    return items
 
 
-def _input_items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> Iterator[Item]:
+def _input_items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> list[Item]:
     """Cached, written and fresh tokens of each modality; `unknown` first, since it is the first to give up
     cached and written ones that have no modality."""
+    items: list[Item] = []
     known = t.input_unknown and (unknown_is_text or _same(p.input_text, p.input_audio, p.input_image))
     text = (p.input_text, p.cached_text)
     image = text if p.input_image is None else (p.input_image, p.cached_image)
     cached_left, written_left = t.cached_unknown, t.cache_write
-    for amount, cached, price, cached_price in (
-        (t.input_unknown, 0, *(text if known else (None, None))),
-        (t.input_text, t.cached_text, *text),
-        (t.input_audio, t.cached_audio, p.input_audio, p.cached_audio),
-        (t.input_image, t.cached_image, *image),
+    for amount, cached, (price, cached_price) in (
+        (t.input_unknown, 0, text if known else (None, None)),
+        (t.input_text, t.cached_text, text),
+        (t.input_audio, t.cached_audio, (p.input_audio, p.cached_audio)),
+        (t.input_image, t.cached_image, image),
     ):
         if not amount:
             continue
-        cached = min(cached, amount)
-        more = min(cached_left, amount - cached)
-        cached_left -= more
-        fresh = amount - cached - more
-        written = min(written_left, fresh)
-        written_left -= written
-        yield cached + more, price if cached_price is None else cached_price
-        yield written, price if p.cache_write is None or price is None else p.cache_write
-        yield fresh - written, price
+        if cached or cached_left:
+            cached = min(cached, amount)
+            more = min(cached_left, amount - cached)
+            cached_left -= more
+            amount -= cached + more
+            items.append((cached + more, price if cached_price is None else cached_price))
+        if written_left:
+            written = min(written_left, amount)
+            written_left -= written
+            amount -= written
+            items.append((written, price if p.cache_write is None or price is None else p.cache_write))
+        items.append((amount, price))
+    return items
 
 
 def _same(text: Decimal | None, *others: Decimal | None) -> bool:
@@ -160,17 +167,25 @@ class PriceBook:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._known: dict[Key, UnitPrices] = {}
+        self._recent: dict[tuple[str, str, int], tuple[table.Price | None, UnitPrices]] = {}
+        """The same by the identity of the Backend's price, whose hash is slow; it is kept, so that no other has it."""
         self._day: date | None = None
         """Of the last `warming`."""
 
     def unit_prices(self, provider_kind: str, model: str, own: table.Price | None = None) -> UnitPrices:
         """Prices for a model by its upstream's name; `own` is what the Backend says about it."""
-        key = (provider_kind, model, own)
+        known = self._recent.get((provider_kind, model, id(own)))
+        return known[1] if known else self._looked_up(provider_kind, model, own)
+
+    def _looked_up(self, *key: *Key) -> UnitPrices:
         prices = self._known.get(key)
         if prices is None:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
             prices = self._known[key] = self._find(*key)
+        if len(self._recent) >= CACHE_SIZE:
+            self._recent.clear()
+        self._recent[key[0], key[1], id(key[2])] = key[2], prices
         return prices
 
     def warming(self, models: Iterable[Key]) -> Slices[None]:
@@ -183,7 +198,7 @@ class PriceBook:
             known[key] = kept.get(key) or self._find(*key)
             if key not in kept or count % SLICE == 0:
                 yield
-        self._known, self._day = known, today
+        self._known, self._recent, self._day = known, {}, today
 
     def _find(self, provider_kind: str, model: str, own: table.Price | None) -> UnitPrices:
         listed = _listed(model, self._now()) if provider_kind == "openai" else NO_PRICES

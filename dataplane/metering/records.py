@@ -7,18 +7,19 @@ holds what bills and investigations need, and neither content nor keys. docs/usa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol, get_args
-
-import structlog
 
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.names import clean
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
+from dataplane.process import logs
 from dataplane.process.outlet import Lost
 
 Record = Mapping[str, object]
@@ -67,12 +68,12 @@ class Log:
 
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
-        self._log = structlog.get_logger("dataplane.metering", self._count).bind()
+        self._write = logs.writer("dataplane.metering", self._count)
         for lost in (None, *get_args(Lost)):  # there from the beginning, so that `rate` sees the first
             self._count(lost, 0)
 
     def write(self, record: Record) -> None:
-        self._log.info(record["kind"], **record)
+        self._write(str(record["kind"]), record)
 
     def _count(self, lost: Lost | None, lines: int) -> None:
         """From the thread that writes the log, too."""
@@ -157,7 +158,12 @@ def session_record(summary: SessionSummary, ended: datetime) -> Record:
 
 def rfc3339(moment: datetime) -> str:
     """To the millisecond, in UTC: `2026-11-21T12:41:15.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return f"{_second(int(moment.timestamp()))}.{moment.microsecond // 1000:03}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(since_epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_epoch))
 
 
 def _caller(caller: Caller) -> dict[str, str]:

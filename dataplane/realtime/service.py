@@ -254,7 +254,8 @@ def _timing(course: Course | None) -> Timing:
     since, now = epoch(), loop_time()
     if course is None:
         return Timing(began=now + since, ended=now + since)
-    prompted, first_audio = (None if each is None else each + since for each in (course.prompted, course.first_audio))
+    prompted = None if course.prompted is None else course.prompted + since
+    first_audio = None if course.first_audio is None else course.first_audio + since
     by = course.interrupted_by or ""
     return Timing(course.began + since, now + since, prompted, first_audio, course.trigger, by)
 

@@ -312,6 +312,8 @@ class Session:
         self.queue.append(Tell(to, event))
 
     def _log(self, direction: Direction, event: events.Event, size: int) -> None:
+        if not self.terms.log_events:
+            return
         kind = openai.name(event, "type")
         if self.terms.logs(kind):
             response_id = openai.name(event, "response_id") or openai.name(event, "response", "id")

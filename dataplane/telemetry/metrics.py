@@ -105,14 +105,14 @@ def _histogram(histogram: Histogram, start: int, now: int) -> HistogramData:
             attributes=_attributes(histogram.definition, labels),
             start_time_unix_nano=start,
             time_unix_nano=now,
-            count=sum(counts),
-            sum=histogram.sums[labels],
-            bucket_counts=counts,
+            count=sum(series.counts),
+            sum=series.sum,
+            bucket_counts=series.counts,
             explicit_bounds=histogram.bounds,
             min=float("inf"),
             max=float("-inf"),
         )
-        for labels, counts in histogram.counts.items()
+        for labels, series in histogram.series.items()
     ]
     return HistogramData(points, AggregationTemporality.CUMULATIVE)
 

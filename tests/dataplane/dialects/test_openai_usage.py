@@ -192,6 +192,13 @@ def test_consistent_usage_is_read_to_the_token(case: tuple[dict[str, object], To
     assert response_usage(usage) == said
 
 
+def as_floats(usage: object) -> object:
+    """The same numbers, as a server in JavaScript may write them."""
+    if isinstance(usage, dict):
+        return {name: as_floats(value) for name, value in usage.items()}
+    return float(usage) if type(usage) is int else usage
+
+
 KEYS = st.sampled_from(
     [
         "input_tokens",
@@ -229,6 +236,16 @@ def test_anything_is_read_without_harm(usage: object) -> None:
         assert tokens.cached_image <= tokens.input_image
         assert tokens.cached + tokens.cache_write <= tokens.input
         assert tokens.reasoning <= tokens.output
+
+
+COUNTED = st.recursive(st.integers(0, 50), lambda inner: st.dictionaries(KEYS, inner), max_leaves=30)
+
+
+@settings(deadline=None)
+@given(COUNTED)
+def test_counts_are_read_alike_however_they_are_written(usage: object) -> None:
+    for read in READERS:
+        assert read(usage) == read(as_floats(usage))
 
 
 @settings(deadline=None)

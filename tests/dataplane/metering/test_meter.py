@@ -55,6 +55,10 @@ turns = st.builds(
 )
 
 
+def sums(histogram: Histogram) -> dict[Labels, float]:
+    return {labels: series.sum for labels, series in histogram.series.items()}
+
+
 def labels_of(usage: Usage) -> Labels:
     return (
         usage.operation,
@@ -104,9 +108,9 @@ def test_every_metric_is_the_sum_of_the_turns_per_label_set(many: list[Usage]) -
 
     reported = [usage.tokens for usage in many if usage.tokens is not None and not usage.estimated]
     estimated = [usage.tokens for usage in many if usage.tokens is not None and usage.estimated]
-    assert sum(i.operation_input.sums.values()) == sum(t.input for t in reported)
-    assert sum(i.operation_output.sums.values()) == sum(t.output for t in reported)
-    assert sum(i.token_usage.sums.values()) == sum(t.input + t.output for t in reported)
+    assert sum(sums(i.operation_input).values()) == sum(t.input for t in reported)
+    assert sum(sums(i.operation_output).values()) == sum(t.output for t in reported)
+    assert sum(sums(i.token_usage).values()) == sum(t.input + t.output for t in reported)
     assert sum(i.transcription_seconds.values.values()) == sum(t.seconds for t in reported)
     assert sum(i.estimated_seconds.values.values()) == sum(t.seconds for t in estimated)
     assert sum(i.cost_lookups.values.values()) == len(reported)
@@ -127,14 +131,14 @@ def test_a_turn_is_priced_recorded_and_timed() -> None:
     assert cost.usd == Decimal("0.04552")
     assert ledger.turns == [(usage, cost, 1.5)]
     for histogram in (i.operation_duration, i.inference_duration):
-        assert histogram.sums == {(*labels_of(usage), "failed"): 1.5}
+        assert sums(histogram) == {(*labels_of(usage), "failed"): 1.5}
 
 
 def test_success_and_interruption_are_no_errors() -> None:
     meter, i, _ = new_meter()
     for status in ("completed", "cancelled", "incomplete"):
         meter.turn(replace(spoken_turn(), status=status), duration=1.0)
-    assert set(i.inference_duration.counts) == {(*labels_of(spoken_turn()), "")}
+    assert set(i.inference_duration.series) == {(*labels_of(spoken_turn()), "")}
 
 
 def test_the_public_model_s_own_price_wins() -> None:
@@ -153,7 +157,7 @@ def test_without_usage_there_is_a_turn_and_no_cost() -> None:
     cost = meter.turn(replace(spoken_turn(), tokens=None, status="failed"))
     assert (cost.usd, cost.status) == (None, "unreported")
     assert not i.cost_lookups.values
-    assert not i.operation_input.counts
+    assert not i.operation_input.series
     assert list(i.input_tokens.values.values()) == [0]
     assert list(i.turns.values) == [(*labels_of(spoken_turn()), "failed", "unreported")]
 
@@ -184,14 +188,14 @@ def test_an_estimate_confirms_no_model() -> None:
 def test_how_long_a_turn_took_is_known_of_estimated_ones_too() -> None:
     meter, i, _ = new_meter()
     meter.turn(replace(estimated_turn(), operation="chat"), duration=1.5)
-    assert list(i.inference_duration.sums.values()) == [1.5]
+    assert list(sums(i.inference_duration).values()) == [1.5]
 
 
 def test_seconds_alone_do_not_count_as_zero_tokens() -> None:
     meter, i, _ = new_meter()
     heard = replace(spoken_turn(), operation="transcription", tokens=Tokens(seconds=1.5), request_model="whisper-1")
     meter.turn(heard)
-    assert not i.token_usage.counts
+    assert not i.token_usage.series
     assert sum(i.transcription_seconds.values.values()) == 1.5
 
 
@@ -233,7 +237,7 @@ def test_what_users_hear_names_no_model_that_a_client_made_up() -> None:
         meter.first_audio(*where, model, "voice", 0.5, confirmed=confirmed)
         meter.interrupted(*where, model, "voice", confirmed=confirmed)
     names = ["_OTHER", "declared", "confirmed"]
-    assert [labels[2] for labels in i.first_audio.sums] == names
+    assert [labels[2] for labels in sums(i.first_audio)] == names
     assert [labels[2] for labels in i.interruptions.values] == names
 
 
@@ -246,7 +250,7 @@ def test_sessions() -> None:
     meter.session_closed(ended_session())
     assert i.sessions_active.values == {where: 1}
     assert i.sessions.values == {where: 2}
-    assert i.session_duration.sums == {where: 62.5}
+    assert sums(i.session_duration) == {where: 62.5}
     assert i.closes.values == {(*where, "1000", "client_closed", "client"): 1}
     assert ledger.sessions == [ended_session()]
 
@@ -260,8 +264,8 @@ def test_what_goes_on_in_sessions() -> None:
     meter.interrupted(*where, "gpt-realtime", "client", confirmed=True)
     for _ in range(2):
         meter.traffic(*where, "client", 10, 30, 2)
-    assert i.handshake_duration.sums == {(*where, "503"): 0.25}
-    assert i.first_audio.sums == {(*where, "gpt-realtime", "voice"): 0.5, (*where, "_OTHER", "client"): 0.25}
+    assert sums(i.handshake_duration) == {(*where, "503"): 0.25}
+    assert sums(i.first_audio) == {(*where, "gpt-realtime", "voice"): 0.5, (*where, "_OTHER", "client"): 0.25}
     assert i.interruptions.values == {(*where, "gpt-realtime", "client"): 1}
     assert i.io.values == {(*where, "client", "received"): 20, (*where, "client", "sent"): 60}
     assert i.messages.values == {(*where, "client"): 4}
@@ -275,7 +279,7 @@ def test_the_process() -> None:
     meter.loop_lag(0.5)
     meter.draining(draining=True)
     meter.capacity(1000)
-    assert i.loop_lag.sums == {(): 0.75}
+    assert sums(i.loop_lag) == {(): 0.75}
     assert i.draining.values == {(): 1}
     assert i.sessions_capacity.values == {(): 1000}
     meter.draining(draining=False)
@@ -328,7 +332,7 @@ def test_requests_and_what_could_not_be_metered() -> None:
         ("ai/voice", "ai/voice", "401", "invalid_api_key"): 1,
         ("", "", "404", "unknown_host"): 1,
     }
-    assert i.request_duration.sums == {("ai/voice", "ai/voice"): 0.25, ("", ""): 0.001}
+    assert sums(i.request_duration) == {("ai/voice", "ai/voice"): 0.25, ("", ""): 0.001}
     assert i.unmetered.values == {("ai/voice", "ai/voice", "too_large"): 1}
 
 
@@ -339,9 +343,9 @@ def test_label_sets_are_bounded_and_nothing_is_lost() -> None:
         for _ in range(2):
             counter.add((str(number), ""), 3)
             histogram.observe((str(number), ""), 3)
-    assert len(counter.values) == len(histogram.counts) == LABEL_SETS + 1
-    assert counter.values[OVERFLOW] == histogram.sums[OVERFLOW] == 50 * 2 * 3
-    assert histogram.counts[OVERFLOW] == [0, 100]
+    assert len(counter.values) == len(histogram.series) == LABEL_SETS + 1
+    assert counter.values[OVERFLOW] == sums(histogram)[OVERFLOW] == 50 * 2 * 3
+    assert histogram.series[OVERFLOW].counts == [0, 100]
     assert counter.values["7", ""] == 6
 
 
@@ -362,7 +366,7 @@ def test_a_bound_belongs_to_its_bucket() -> None:
     histogram = Histogram(Definition("x", "1", ("a", "b"), ""), (1.0, 4.0))
     for value in (0, 1, 2, 4, 5):
         histogram.observe(("", ""), value)
-    assert histogram.counts["", ""] == [2, 2, 1]
+    assert histogram.series["", ""].counts == [2, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -386,7 +390,7 @@ def test_no_metric_stays_empty_when_everything_happens() -> None:
     """So the golden of /metrics shows every label of every metric."""
     meter, i, _ = new_meter()
     take_everything(meter, i)
-    filled = [each.counts if isinstance(each, Histogram) else each.values for each in i.all()]
+    filled = [each.series if isinstance(each, Histogram) else each.values for each in i.all()]
     assert all(filled)
 
 
@@ -415,6 +419,6 @@ def test_a_snapshot_shows_whole_turns_only() -> None:
         assert isinstance(turns_seen, Counter)
         assert isinstance(usage_seen, Histogram)
         count = sum(turns_seen.values.values())
-        assert sum(usage_seen.sums.values()) == count * (SPOKEN.input + SPOKEN.output)
+        assert sum(sums(usage_seen).values()) == count * (SPOKEN.input + SPOKEN.output)
     worker.join()
     assert count == 500

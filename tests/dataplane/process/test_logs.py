@@ -63,6 +63,17 @@ def test_a_record_is_one_line(capsys: Capture) -> None:
     assert line == {"event": "turn", "level": "info", **expected}
 
 
+def test_a_record_s_line_is_written_as_any_other(capsys: Capture) -> None:
+    logs.configure()
+    record = {"kind": "turn", "id": "t", "caller": {"key": "Bearer S3CRET"}, "tokens": {}, "duration": 0.5}
+    Log(Instruments()).write(record)
+    structlog.get_logger().info("turn", **record)
+    straight, usual = (line.rpartition('"timestamp"') for line in output(capsys).splitlines())
+    assert straight[0] == usual[0]
+    assert len(straight[2]) == len(usual[2])
+    assert "S3CRET" not in straight[0]
+
+
 def test_other_libraries_log_in_the_same_shape(capsys: Capture) -> None:
     logs.configure()
     logging.getLogger("asyncio").warning("slow by %d ms", 7)
@@ -128,6 +139,12 @@ def test_credentials_are_masked_wherever_they_stand(capsys: Capture, format_: lo
 def test_other_words_stay(harmless: str) -> None:
     line = orjson.dumps({"event": harmless})
     assert logs.redact(line) == line
+
+
+@settings(deadline=None)
+@given(st.from_regex(logs.CREDENTIAL))
+def test_whatever_may_be_a_credential_is_looked_at(line: bytes) -> None:
+    assert b"***" in logs.redact(line)
 
 
 @settings(deadline=None)

@@ -193,4 +193,4 @@ def test_names_that_become_one_are_one_series_and_do_not_fill_the_metric() -> No
         instruments.loop_lag.observe((), 0.1)
         instruments.session_duration.observe(("x" * 1000 + str(number), "b"), 1.0)
     assert instruments.sessions.values == {("route?", "b"): LABEL_SETS + 5}
-    assert len(instruments.session_duration.counts) == 1
+    assert len(instruments.session_duration.series) == 1
