@@ -27,10 +27,6 @@ BYTES = 8 * 1024 * 1024
 CHANGE = 2.0
 """Seconds that lines for another stream have."""
 
-GATHER = 0.05
-"""Seconds that the thread waits after it wrote before it writes again: each time that it wakes up it takes the
-interpreter from the event loop, for longer than a line costs."""
-
 _Entry = tuple[bytes, Tally | None]
 
 
@@ -49,8 +45,6 @@ class Outlet:
         self._lines = self._bytes = self._lost = 0
         self._thread: threading.Thread | None = None
         self._torn = False
-        self._hurry = threading.Event()
-        """Set while somebody waits for all to be written."""
 
     def open(self, stream: BinaryIO) -> None:
         """Write to this stream from now on. Below its buffer, if it has one: what a buffer could not get rid of would
@@ -81,11 +75,7 @@ class Outlet:
             return not self._lines
         written = threading.Event()
         self._queue.put((b"", lambda _lost, _lines: written.set()))
-        self._hurry.set()
-        try:
-            return written.wait(seconds)
-        finally:
-            self._hurry.clear()
+        return written.wait(seconds)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -100,7 +90,6 @@ class Outlet:
         while True:
             with suppress(MemoryError):  # of these lines: a thread that ends would lose all that follow
                 self._next()
-            self._hurry.wait(GATHER)
 
     def _next(self) -> None:
         """Write what waits, as soon as anything does."""
