@@ -94,7 +94,7 @@ def exactly_one(*fields: str, example: str) -> Rule:
     def check(value: object) -> bool:
         found = _which(value, fields)
         if len(found) != 1:
-            raise refuse(f"{message}; set here: {', '.join(found) or 'none of them'}")
+            raise refuse(f"{message}; set here: {', '.join(map(to_camel, found)) or 'none of them'}")
         return True
 
     listed = ", ".join(f"has(self.{to_camel(field)})" for field in fields)
@@ -110,4 +110,4 @@ def at_least_one(*fields: str) -> Rule:
 
 
 def _which(value: object, fields: tuple[str, ...]) -> list[str]:
-    return [to_camel(field) for field in fields if getattr(value, field) is not None]
+    return [field for field in fields if getattr(value, field) is not None]

@@ -105,23 +105,26 @@ def resolved(problems: Iterable[Unresolved]) -> Condition:
 def _provider(
     provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects
 ) -> tuple[table.Provider, Credential | None, Unresolved | None]:
+    url = (provider.url or OPENAI_URL).rstrip("/")
+    credential = problem = None
+    try:
+        _check_url(url, f"{field}.url")
+        if provider.auth and provider.auth.secret_ref:
+            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", backend.namespace, objects)
+    except Unresolved as error:
+        problem = error
     entry = table.Provider(
         name=provider.name,
         kind="openai" if provider.openai is not None else "custom",
-        url=(provider.url or OPENAI_URL).rstrip("/"),
-        credential=table.Credential(kind=_credential_kind(provider.auth)),
+        url=url,
+        credential=table.Credential(
+            kind=_credential_kind(provider.auth), secret=credential.id if credential is not None else ""
+        ),
         default_model=provider.default_model or "",
         model_override=provider.model_override or "",
+        error=str(problem) if problem is not None else "",
     )
-    credential = None
-    try:
-        _check_url(entry.url, f"{field}.url")
-        if provider.auth and provider.auth.secret_ref:
-            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", backend.namespace, objects)
-            entry = entry.model_copy(update={"credential": table.Credential(kind="secret", secret=credential.id)})
-    except Unresolved as problem:
-        return entry.model_copy(update={"error": str(problem)}), None, problem
-    return entry, credential, None
+    return entry, credential, problem
 
 
 def _with_policies(provider: table.Provider, backend: Identity, attachments: Attachments) -> table.Provider:

@@ -34,8 +34,14 @@ def comparable(path: str) -> str:
 
 def declared(routes: Mapping[str, RouteType]) -> tuple[table.PathType, ...]:
     """A Backend's `routes`, longest suffix first, so that the first that fits wins; `*` last. Raises `Invalid`."""
+    return _declared(tuple(sorted(routes.items())))
+
+
+@lru_cache(1024)  # thousands of Backends write the same few
+def _declared(routes: tuple[tuple[str, RouteType], ...]) -> tuple[table.PathType, ...]:
+    types = dict(routes)
     written: dict[str, str] = {}
-    for key in sorted(routes):
+    for key in types:
         try:
             suffix = key if key == "*" else comparable(key)
         except ValueError as error:
@@ -45,7 +51,7 @@ def declared(routes: Mapping[str, RouteType]) -> tuple[table.PathType, ...]:
         written[suffix] = key
     ordered = sorted(written, key=lambda suffix: (suffix == "*", -len(suffix), suffix))
     return tuple(
-        table.PathType(suffix=suffix, type=table.RouteType(routes[written[suffix]].value)) for suffix in ordered
+        table.PathType(suffix=suffix, type=table.RouteType(types[written[suffix]].value)) for suffix in ordered
     )
 
 
