@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from dataplane.errors import Refusal
+from dataplane.errors import Refusal, shutting_down
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
@@ -258,8 +258,3 @@ def _timing(course: Course | None) -> Timing:
     first_audio = None if course.first_audio is None else course.first_audio + since
     by = course.interrupted_by or ""
     return Timing(course.began + since, now + since, prompted, first_audio, course.trigger, by)
-
-
-def shutting_down() -> Refusal:
-    """What a request for a session, or for another WebSocket, is answered from then on."""
-    return Refusal("shutting_down", "This gateway is shutting down. Connect again: another takes over.")
