@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from dataplane.http.connection import Connection
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Connections that are accepted in one turn of the loop. What each of them asks for may cost a millisecond."""
 _BACKLOG = 4096
 TO_ASK = 0.5
