@@ -18,6 +18,8 @@ from contextlib import contextmanager
 
 FULL = 2
 """The generation of a full collection."""
+SMALL = 700, 10, 2
+"""Thresholds: a full collection comes after some 20,000 new objects, and takes some milliseconds."""
 MANY = 500
 """Parts of a table: fewer are left to collections as everything else is."""
 
@@ -35,14 +37,17 @@ class Garbage:
         self._now = now
         self._owed_since: float | None = None
         """When something was first set aside of what has not been looked at since."""
+        self._usual = gc.get_threshold()
 
     def start(self) -> None:
         """Set aside from now on what survives a full collection."""
         gc.callbacks.append(self._collected)
+        gc.set_threshold(*SMALL)
 
     def stop(self) -> None:
         if self._collected in gc.callbacks:
             gc.callbacks.remove(self._collected)
+            gc.set_threshold(*self._usual)
 
     def _collected(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "stop" and info["generation"] == FULL:

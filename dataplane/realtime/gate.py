@@ -243,6 +243,14 @@ class Gate:
         if pos < end and not self._stopped and not self._behind:
             self._keep(data[pos:])
 
+    def put_off(self, data: bytes) -> bool:
+        """If a Close begins these bytes, keep them for the next call of `feed`, which may bring nothing; whether it
+        did."""
+        if self._behind or self._held or self._long is not None or data[0] & 0x0F != frames.CLOSE:
+            return False
+        self._behind, self._behind_at = data, 0
+        return True
+
     def _with_rest(self, data: bytes) -> tuple[bytes, int]:
         """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""
         if behind := self._behind:
