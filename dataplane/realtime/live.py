@@ -181,8 +181,8 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
-        if data and self._pace.full and self.relay.put_off(data):
-            self._judge_on()
+        if self.relay.put_off_client(data):
+            self._judge_close()
             return
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
@@ -192,6 +192,9 @@ class LiveSession:
             self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
+        if self.relay.put_off_upstream(data):
+            self._judge_close()
+            return
         sent = self.upstream.sent
         self._perform(lambda: self.relay.from_upstream(data))
         if self.upstream.full and self.upstream.sent != sent:
@@ -207,6 +210,14 @@ class LiveSession:
         if not self._judging and not self._over:
             self._judging = True
             self._pace.later(self._judge_more)
+            self._balance()
+
+    def _judge_close(self) -> None:
+        """Judge what a peer says last, in its turn: it is the end of the session."""
+        if not self._judging:
+            self._judging = True
+            self._pace.do(self._judge_more)
+        if self._judging:
             self._balance()
 
     def _judge_more(self) -> None:
