@@ -22,7 +22,7 @@ class Pace:
         self._share: float = AT_ONCE
         self._waiting: deque[Callable[[], None]] = deque()
         self._done = 0
-        """In this turn."""
+        """In this turn, or since it was last full."""
         self._turning = False
         """Is the end of the turn waited for?"""
 
@@ -37,7 +37,8 @@ class Pace:
             self.later(work)
         else:
             self._done += 1
-            self._turn_later()
+            if self.full:  # while there is room, nobody need know when a turn is over
+                self._turn_later()
             work()
 
     def later(self, work: Callable[[], None]) -> None:

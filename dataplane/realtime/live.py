@@ -217,8 +217,6 @@ class LiveSession:
         if not self._judging:
             self._judging = True
             self._pace.do(self._judge_more)
-        if self._judging:
-            self._balance()
 
     def _judge_more(self) -> None:
         self._judging = False
