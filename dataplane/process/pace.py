@@ -37,7 +37,7 @@ class Pace:
             self.later(work)
         else:
             self._done += 1
-            if self.full:  # while there is room, nobody need know when a turn is over
+            if self._done == self._share:  # while there is room, nobody need know when a turn is over
                 self._turn_later()
             work()
 
