@@ -157,3 +157,8 @@ class Refusal(Exception):
             return self._relayed
         error = {"message": self.message, "type": self.kind.type, "param": self.param, "code": self.code}
         return orjson.dumps({"error": error})
+
+
+def shutting_down() -> Refusal:
+    """What a request for a session, or for another WebSocket, is answered once the gateway takes nothing new."""
+    return Refusal("shutting_down", "This gateway is shutting down. Connect again: another takes over.")

@@ -194,7 +194,7 @@ class Gateway:
         except (http.ClientGone, http.UpstreamLost):
             raise
         except Refusal as refused:
-            refusal = refused
+            refusal = refused.with_traceback(None)  # it would hold this frame, and that holds it
             self._complaints.hear(refusal, visit.backend)
         except Exception:
             log.exception("request %s failed", visit.id)

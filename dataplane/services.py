@@ -12,6 +12,7 @@ from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
 from dataplane.process.files import Files
+from dataplane.process.pace import Pace
 from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
@@ -102,5 +103,7 @@ class Services:
     """A number in [0, 1)."""
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
+    pace: Pace = field(default_factory=Pace)
+    """Of beginnings and ends of sessions."""
     guard: Guard = field(default_factory=Guard)
     """Around tracer and meter, where they only tell."""

@@ -138,6 +138,7 @@ class Standalone:
             raise
         if self._sink:
             self._sink.start()
+        self._garbage.start()
         self._collecting = Every(COLLECTS, lambda _: self._garbage.look())
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -157,6 +158,7 @@ class Standalone:
             self._stopped = True
             if self._collecting:
                 self._collecting.stop()
+            self._garbage.stop()
             await self._source.close()
         await self.admin.linger(phases.linger, hurry)
         await self.admin.stop()

@@ -111,7 +111,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._front.connections.add(self)
         self._deadline.give(self._front.limits.keep_alive if self.welcome else _BRIEFLY)
 

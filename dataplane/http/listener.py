@@ -14,8 +14,9 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from dataplane.http.connection import Connection
+from dataplane.upstreams.connect import keep_alive
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Connections that are accepted in one turn of the loop. What each of them asks for may cost a millisecond."""
 _BACKLOG = 4096
 TO_ASK = 0.5
@@ -144,6 +145,7 @@ def _listening(family: int, address: tuple[object, ...], *, reuse_port: bool) ->
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:  # IPv4 has a socket of its own
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        keep_alive(sock)
         sock.bind(address)
         sock.listen(_BACKLOG)
     except OSError as error:

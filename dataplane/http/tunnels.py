@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from dataplane.errors import shutting_down
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import tunnel
 from dataplane.http.message import Request
 from dataplane.http.splice import Splice
-from dataplane.realtime.service import shutting_down
 from dataplane.services import Services
 
 

@@ -5,6 +5,8 @@
     overload     what is refused when there is no room; `memory` says how much there is
     complaints   what callers are told, and whoever runs the gateway must mend
     pulse        what happens every so often
+    pace         what comes in storms, done a little at a time
+    garbage      collections, kept away from what is there to stay
     logs         the log; `outlet` carries its lines to streams that may be slow, full, or read by nobody
 
 `server.Gateway` drives it.

@@ -31,6 +31,7 @@ _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
 _PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
 """How a whole text message begins that has a 16-bit length."""
+_CLOSE = bytes((frames.FIN | frames.CLOSE,))
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
 
 
@@ -242,6 +243,14 @@ class Gate:
             yield data[run:pos]
         if pos < end and not self._stopped and not self._behind:
             self._keep(data[pos:])
+
+    def put_off(self, data: bytes) -> bool:
+        """If these bytes begin with a Close, keep them for the next call of `feed`, which may bring nothing; whether
+        that is so."""
+        if data[:1] != _CLOSE or self._behind or self._held or self._long is not None or self._stopped:
+            return False
+        self._behind, self._behind_at = data, 0
+        return True
 
     def _with_rest(self, data: bytes) -> tuple[bytes, int]:
         """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Literal, Protocol, cast
 
 from dataplane.realtime import relay
-from dataplane.upstreams.connect import Optionable, keep_alive
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before the other leg is held back: one second of audio."""
@@ -107,7 +106,6 @@ class Leg(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        keep_alive(self._transport.get_extra_info("socket"))
         if self._first:
             self.write(self._first)
             self._first = b""
@@ -281,7 +279,7 @@ class _Pieces(asyncio.BufferedProtocol):
         self._leg.resume_writing()
 
 
-class _Socket(Optionable, Protocol):
+class _Socket(Protocol):
     def getsockopt(self, level: int, name: int, size: int, /) -> bytes: ...
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from dataplane.process.pace import Pace
 from dataplane.process.room import Holder, Room
 from dataplane.realtime import actions, endings
 from dataplane.realtime.actions import Action, Ended
@@ -63,7 +64,7 @@ class LiveSession:
     """A session with its connections. The upstream's is there first; `attach` adds the client's.
 
     `limits`: what the session may take; `patience`: how long peers are waited for; `room`: what it may hold
-    together with the others."""
+    together with the others; `pace`: how many of them end at once."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class LiveSession:
         limits: SessionLimits,
         patience: Limits,
         room: Room,
+        pace: Pace,
         *,
         reads: bool = True,
     ) -> None:
@@ -101,8 +103,9 @@ class LiveSession:
         """The client is sent answers of ours faster than it reads."""
         self._ponging = False
         """The upstream is sent answers of ours faster than it reads."""
-        self._judging: asyncio.Handle | None = None
-        """What judges on, where a peer has sent more than is judged at a time."""
+        self._pace = pace
+        self._judging = False
+        """Is judging to go on, where a peer has sent more than is judged at a time?"""
         self._gone: list[Callable[[], None]] = []
         """What is to be done about peers that left, once all is judged that they have sent."""
         self._timer: asyncio.TimerHandle | None = None
@@ -178,6 +181,9 @@ class LiveSession:
     # -- events of the connections -----------------------------------------------------------------------------
 
     def _from_client(self, data: bytes) -> None:
+        if self.relay.put_off_client(data):
+            self._judge_close()
+            return
         answered = self._perform(lambda: self.relay.from_client(data))
         if answered and self.client is not None and self.client.full:
             self._answering = True
@@ -186,6 +192,9 @@ class LiveSession:
             self._judge_on()
 
     def _from_upstream(self, data: bytes) -> None:
+        if self.relay.put_off_upstream(data):
+            self._judge_close()
+            return
         sent = self.upstream.sent
         self._perform(lambda: self.relay.from_upstream(data))
         if self.upstream.full and self.upstream.sent != sent:
@@ -198,12 +207,19 @@ class LiveSession:
     def _judge_on(self) -> None:
         """Judge what is left of what the peers have sent, a part at a time, so that others have their turn; neither
         is read meanwhile. Whoever does not read our answers to what was judged waits."""
-        if self._judging is None and not self._over:
-            self._judging = asyncio.get_running_loop().call_soon(self._judge_more)
+        if not self._judging and not self._over:
+            self._judging = True
+            self._pace.later(self._judge_more)
             self._balance()
 
+    def _judge_close(self) -> None:
+        """Judge what a peer says last, in its turn: it is the end of the session."""
+        if not self._judging:
+            self._judging = True
+            self._pace.do(self._judge_more)
+
     def _judge_more(self) -> None:
-        self._judging = None
+        self._judging = False
         if self.relay.client_behind and not self._answering:
             self._from_client(b"")
         if self.relay.upstream_behind and not self._held_back:
@@ -217,7 +233,10 @@ class LiveSession:
         if self.relay.client_behind and not self._over:
             self._gone.append(self._client_lost)
             self._judge_on()
-            return
+        else:
+            self._pace.do(self._client_left)
+
+    def _client_left(self) -> None:
         fate = self.client.fate if self.client is not None else "lost"
         self._perform(lambda: self.relay.client_lost(_CLIENT_GONE[fate]))
         self._report()
@@ -226,7 +245,10 @@ class LiveSession:
         if self.relay.upstream_behind and not self._over:
             self._gone.append(self._upstream_lost)
             self._judge_on()
-            return
+        else:
+            self._pace.do(self._upstream_left)
+
+    def _upstream_left(self) -> None:
         self._perform(lambda: self.relay.upstream_lost(_UPSTREAM_GONE[self.upstream.fate]))
         self._announce()
         self._report()

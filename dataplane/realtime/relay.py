@@ -127,6 +127,15 @@ class Relay:
         """The same of the upstream."""
         return self._upstream_gate.behind and not self._upstream_gone
 
+    def put_off_client(self, data: bytes) -> bool:
+        """If the client's Close is what these bytes bring, have it wait: whether it does, for `from_client` to be
+        called again."""
+        return not self._client_gone and self._client_gate.put_off(data)
+
+    def put_off_upstream(self, data: bytes) -> bool:
+        """The same of the upstream."""
+        return not self._upstream_gone and self._upstream_gate.put_off(data)
+
     # -- what happens on the wires -----------------------------------------------------------------------------
 
     def from_client(self, data: bytes) -> list[Action]:

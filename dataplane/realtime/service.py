@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from dataplane.errors import Refusal
+from dataplane.errors import Refusal, shutting_down
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
@@ -54,6 +54,7 @@ class Realtime:
         Raises ClientGone, and Refusal."""
         attempt = Attempt(exchange, self._services)
         try:
+            await self._services.pace.turn()
             admit()
             return await self._serve(request, attempt)
         except Refusal as refusal:
@@ -74,7 +75,8 @@ class Realtime:
         chosen = handshake.route(exchange, services)
         attempt.destination = chosen.destination
         session = Session(handshake.terms(request.head, upgrade, exchange, chosen.destination))
-        live = attempt.live = LiveSession(session, self, exchange.session_limits(), services.limits, services.room)
+        limits = exchange.session_limits()
+        live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
         entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
         try:
@@ -139,6 +141,7 @@ class Realtime:
 
     async def cut(self) -> None:
         """Cut the connections of all sessions, and account for them: that takes some turns of the loop."""
+        self._services.pace.hurry()
         self.end_all(endings.DRAINING, MESSAGE)
         for entry in self._entries.values():
             entry.live.cut()
@@ -258,8 +261,3 @@ def _timing(course: Course | None) -> Timing:
     first_audio = None if course.first_audio is None else course.first_audio + since
     by = course.interrupted_by or ""
     return Timing(course.began + since, now + since, prompted, first_audio, course.trigger, by)
-
-
-def shutting_down() -> Refusal:
-    """What a request for a session, or for another WebSocket, is answered from then on."""
-    return Refusal("shutting_down", "This gateway is shutting down. Connect again: another takes over.")

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from dataplane.errors import Refusal
@@ -16,7 +16,8 @@ from dataplane.upstreams.addresses import AddressPolicy
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # a dead peer is found in two minutes
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A dead peer is found in two minutes."""
 
 
 class AddressRefused(OSError):
@@ -126,14 +127,9 @@ def checked_socket(info: AddressInfo, addresses: AddressPolicy, files: Files) ->
     return sock
 
 
-class Optionable(Protocol):
-    """A socket, or what a transport gives out for one."""
-
-    def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
-
-
-def keep_alive(sock: Optionable) -> None:
-    """Have the kernel find out when the peer has vanished without a word."""
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel find out when the peer has vanished without a word. What a listening socket accepts has it from
+    there."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         if hasattr(socket, option):

@@ -182,6 +182,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.stop()
+        self._parser.close()
         self._fail(self._lost(exc))
         self._ended(self)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head with the interim answers before it, of its trailers, and of one chunk's extensions."""
@@ -45,6 +45,8 @@ class Parser:
     """Is the answer whole?"""
     reusable: bool
     """Once it ended: may another one follow on this connection, and did nothing come behind it?"""
+    rest: bytes
+    """What came behind a 101: no HTTP."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -53,8 +55,8 @@ class Parser:
         self._reader = self._new()
         self.start()
 
-    def start(self, *, head_only: bool = False) -> None:
-        """Expect an answer, to a HEAD request or another."""
+    def start(self, *, head_only: bool = False, switches: bool = False) -> None:
+        """Expect an answer: to a HEAD request, to one that asks for another protocol, or to any other."""
         self.head = None
         self.ended = self.reusable = False
         self.heard = False
@@ -64,6 +66,8 @@ class Parser:
         self._reason = b""
         self._until_eof = self._may_last = False
         self._head_only = head_only
+        self._switches = switches
+        self.rest = b""
         self._overhead = 0  # bytes in a row that are no body
         self._why = _NOT_HTTP
 
@@ -76,6 +80,8 @@ class Parser:
         self._overhead += len(data)
         try:
             self._reader.feed_data(data)
+        except HttpParserUpgrade as switched:
+            self.rest = data[switched.args[0] :]
         except HttpParserError:
             if not self.ended:
                 raise BadAnswer(self._why) from None
@@ -90,6 +96,10 @@ class Parser:
         """The connection ended: whether the answer is whole, which some are by that alone."""
         self.ended = self.ended or self._until_eof
         return self.ended
+
+    def close(self) -> None:
+        """Read no more. The reader and its callbacks hold each other until then."""
+        del self._reader
 
     def on_message_begin(self) -> None:
         if self.ended:
@@ -109,7 +119,7 @@ class Parser:
         self._may_last = version == "1.1"
         if self._overhead > MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in self._fields) > MAX_HEAD:
             self._refuse(_too_long())
-        if status < 200:
+        if status < 200 and not (status == 101 and self._switches and self._may_last):
             if status < 100 or status == 101:
                 self._refuse(f"answered {status}, which ends no request")
             self._interim = len(self._fields)

@@ -10,6 +10,7 @@ import asyncio
 import sys
 
 from dataplane.metering.usage import ANONYMOUS
+from dataplane.process.pace import Pace
 from dataplane.process.room import Room
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.effects import Logged, Metered, Progress, Unmetered
@@ -89,7 +90,7 @@ class Front(Head):
             upstream, answer = await loop.create_connection(Head, "127.0.0.1", self._port)
             upstream.write(_without_extensions(self.taken()[0]))
             await answer.whole
-        live = LiveSession(Session(TERMS), Nobody(), LIMITS, Limits(), Room(), reads=False)
+        live = LiveSession(Session(TERMS), Nobody(), LIMITS, Limits(), Room(), Pace(), reads=False)
         head, first = answer.taken()
         upstream.set_protocol(live.upstream)
         live.upstream.connection_made(upstream)

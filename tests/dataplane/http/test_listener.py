@@ -35,3 +35,18 @@ async def test_who_is_connected_and_says_nothing_is_not_waited_for(rig: Rig) -> 
     with socket.create_connection(("127.0.0.1", rig.gateway.port)):
         async with asyncio.timeout(5):
             await rig.gateway.drain(PHASES, asyncio.Event())
+
+
+async def test_the_kernel_looks_after_whoever_is_accepted(rig: Rig) -> None:
+    """Who vanishes without a word is found out, whatever the connection is used for."""
+    with socket.create_connection(("127.0.0.1", rig.gateway.port)):
+        assert rig.gateway._running is not None
+        front = rig.gateway._running.port._front
+        async with asyncio.timeout(5):
+            while not front.connections:
+                await asyncio.sleep(0)
+        (connection,) = front.connections
+        assert connection._transport is not None
+        sock: socket.socket = connection._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dataplane.process.garbage import MANY, Garbage
+from dataplane.process.garbage import MANY, OVERDUE, Garbage
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,42 @@ def test_what_was_set_aside_and_has_become_garbage_goes_once_nobody_is_served() 
     serving = False
     garbage.look()
     assert alive() is None
+
+
+def test_what_survives_a_full_collection_is_set_aside_and_garbage_of_it_goes_in_the_end() -> None:
+    """Nobody is ever idle here."""
+    now = 0.0
+    garbage = Garbage(lambda: False, lambda: now)
+    garbage.start()
+    try:
+        session = Knot()
+        alive = weakref.ref(session)
+        gc.collect()
+        del session
+        gc.collect()
+        assert alive(), "a full collection looks at what is new"
+        now = OVERDUE - 1
+        garbage.look()
+        assert alive()
+        now = OVERDUE
+        garbage.look()
+        assert alive() is None
+    finally:
+        garbage.stop()
+
+
+def test_new_garbage_is_collected_as_ever() -> None:
+    garbage = Garbage(lambda: False)
+    garbage.start()
+    try:
+        gc.collect()
+        session = Knot()
+        alive = weakref.ref(session)
+        del session
+        gc.collect()
+        assert alive() is None
+    finally:
+        garbage.stop()
 
 
 def test_a_table_that_could_not_be_made_leaves_collections_on() -> None:

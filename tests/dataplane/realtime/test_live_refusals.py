@@ -147,9 +147,9 @@ ANSWERS = {
     "interim only": (b"HTTP/1.1 103 Early Hints\r\n\r\n", 502, "upstream_protocol_error", "without an answer"),
     "nothing": (b"", 502, "upstream_protocol_error", "without an answer"),
     "half a head": (b"HTTP/1.1 429 No\r\nRetry-", 502, "upstream_protocol_error", "without an answer"),
-    "ssh": (b"SSH-2.0-OpenSSH_9.9\r\n", 502, "upstream_protocol_error", "does not speak HTTP"),
-    "bad status": (b"HTTP/1.1 10x OK\r\n\r\n", 502, "upstream_protocol_error", "does not speak HTTP"),
-    "bad field": (b"HTTP/1.1 101 OK\r\nno colon\r\n\r\n", 502, "upstream_protocol_error", "handshake is not valid"),
+    "ssh": (b"SSH-2.0-OpenSSH_9.9\r\n", 502, "upstream_protocol_error", "not HTTP/1.1"),
+    "bad status": (b"HTTP/1.1 10x OK\r\n\r\n", 502, "upstream_protocol_error", "not HTTP/1.1"),
+    "bad field": (b"HTTP/1.1 101 OK\r\nno colon\r\n\r\n", 502, "upstream_protocol_error", "not HTTP/1.1"),
     "no accept": (
         b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         502,
