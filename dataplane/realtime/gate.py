@@ -157,7 +157,14 @@ class Gate:
         """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic
         is whole messages that go on unread and lead to nothing else, of which `feed` would say the same at several
         times the cost."""
-        if self._flows is None or self._opcode or self._behind or self._long is not None or self.stepwise:
+        if self._flows is None or self.stepwise:
+            return b"", data
+        if self._is_alone(data):
+            if self._flows(data, self._payload_at, len(data)):
+                self.messages += 1
+                return data, b""
+            return b"", data
+        if self._opcode or self._behind or self._long is not None:
             return b"", data
         if self._held:
             data, _ = self._with_rest(data)
@@ -203,10 +210,14 @@ class Gate:
     def _is_alone(self, data: bytes) -> bool:
         """Is this one whole text message of one frame, with a 16-bit length and nothing before it? By far the most of
         what is fed is."""
-        length = len(data) - self._payload_at
-        if length <= 0 or not data.startswith(self._begin) or length != data[2] << 8 | data[3] or length > self._max:
-            return False
-        return not (self._opcode or self._held or self._behind or self._stopped or self._long is not None)
+        start = self._payload_at
+        return (
+            len(data) > start
+            and data.startswith(self._begin)
+            and len(data) - start == data[2] << 8 | data[3]
+            and len(data) - start <= self._max
+            and not (self._opcode or self._held or self._behind or self._long is not None or self._stopped)
+        )
 
     def _alone(self, data: bytes) -> Sequence[Step]:
         """The steps that such a message leads to: `_steps` would find the same at thrice the cost."""
@@ -273,10 +284,7 @@ class Gate:
     def _is_audio(self, data: bytes, start: int, end: int) -> bool:
         """Does a client's payload prove to be audio? Then it is counted."""
         assert self._audio is not None, "nobody asks without"
-        return self._proves(self._audio, frames.unmasked(data[start:end], data[start - 4 : start]))
-
-    def _proves(self, audio: CanonicalAudio, payload: bytes) -> bool:
-        length = audio.measure(payload)
+        length = self._audio.measure(frames.unmasked(data[start:end], data[start - 4 : start]))
         if length < 0:
             return False
         self._sent.audio += length
@@ -376,7 +384,8 @@ class Gate:
     def _judged(self, opcode: int, message: bytes, key: bytes | None, *, whole: bool = True) -> Keep | list[bytes]:
         """What becomes of a message: it goes on, or these frames do."""
         assert self._read is not None, "nothing is collected that nobody reads"
-        if whole and self._audio is not None and opcode == frames.TEXT and self._proves(self._audio, message):
+        if whole and self._audio is not None and opcode == frames.TEXT and (audio := self._audio.measure(message)) >= 0:
+            self._sent.audio += audio
             return KEEP
         verdict = self._read(message, binary=opcode == frames.BINARY)
         return KEEP if verdict is KEEP else [frames.frame(opcode, each, key) for each in verdict]
