@@ -30,6 +30,8 @@ GRAIN = 16 * 1024
 """Bytes up to which it is told nobody that they are held: frames are cut by networks, too."""
 _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
+_PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
+"""How a whole text message begins that has a 16-bit length."""
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
 
 
@@ -54,6 +56,7 @@ class Gate:
         "_fragments",
         "_held",
         "_hold",
+        "_lone",
         "_long",
         "_masked",
         "_max",
@@ -64,6 +67,7 @@ class Gate:
         "_parts",
         "_passes",
         "_payload_at",
+        "_quick",
         "_read",
         "_sent",
         "_severed",
@@ -99,18 +103,14 @@ class Gate:
         self._sniffed = b""
         """How the fragmented message began that goes on unread."""
         self._masked = masked
-        self._begin = bytes((frames.FIN | frames.TEXT, (frames.MASKED if masked else 0) | 126))
-        """How a whole text message begins that has a 16-bit length."""
-        self._payload_at = 8 if masked else 4
-        """Where its payload does."""
+        self._begin, self._payload_at = (_MASKED_16, 8) if masked else (_PLAIN_16, 4)
         self._max = max_message
         self._max_fragments = max_fragments
         self.messages = 0
         """That were whole, or of whose last frame the head was there."""
         self._sent = sent or Sent()
         self.stepwise = False
-        """What a message leads to is done before the next is read, even where it goes on as it came. Nothing is
-        usual then."""
+        """What a message leads to is done before the next is read, even where it goes on as it came."""
         self._audio = audio
         self._behind = b""
         """What was read, from `_behind_at` on: more than WORK."""
@@ -130,6 +130,10 @@ class Gate:
         """Frames so far of the message that is open."""
         self._stopped = False
         self._severed = False
+        self._quick = self._flows
+        """The same, while it is certain that nothing is open, held or behind."""
+        self._lone: bytes | None = None
+        """What `flow` found to be one message that does not flow."""
 
     @property
     def behind(self) -> bool:
@@ -146,10 +150,14 @@ class Gate:
         """Is the other side in the middle of a message? Then only control frames may be put in between."""
         return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
 
+    def step(self) -> None:
+        """Be stepwise from now on: nothing flows then."""
+        self.stepwise, self._quick = True, None
+
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
         which may bring nothing, what is held of a long one is let go."""
-        self._read = self._flows = self._parts = None
+        self._read = self._flows = self._quick = self._parts = None
         self._need = 0
         self._tell()
 
@@ -157,21 +165,30 @@ class Gate:
         """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic
         is whole messages that go on unread and lead to nothing else, of which `feed` would say the same at several
         times the cost."""
-        if self._flows is None or self.stepwise:
-            return b"", data
-        if self._is_alone(data):
-            if self._flows(data, self._payload_at, len(data)):
-                self.messages += 1
-                return data, b""
-            return b"", data
-        if self._opcode or self._behind or self._long is not None:
+        quick = self._quick
+        if quick is not None and data.startswith(self._begin):  # most of what is read is one message
+            start, end = self._payload_at, len(data)
+            if start < end and end - start == data[2] << 8 | data[3] and end - start <= self._max:
+                if quick(data, start, end):
+                    self.messages += 1
+                    return data, b""
+                self._lone = data
+                return b"", data
+        return self._flow_on(data)
+
+    def _flow_on(self, data: bytes) -> tuple[bytes, bytes]:
+        """The same of several messages, and of parts."""
+        self._quick = None
+        if self._flows is None or self._opcode or self._behind or self._long is not None or self.stepwise:
             return b"", data
         if self._held:
             data, _ = self._with_rest(data)
         pos = self._usual(data, 0)
-        if pos == len(data):
-            return data, b""
-        return data[:pos], b"" if self._keep_usual(data[pos:]) else data[pos:]
+        rest = data[pos:]
+        if rest and self._keep_usual(rest):
+            rest = b""
+        self._be_quick()
+        return data[:pos], rest
 
     def _usual(self, data: bytes, pos: int) -> int:
         """The position behind what is usual: whole text messages of one frame, with a 16-bit length, that flow."""
@@ -205,19 +222,8 @@ class Gate:
         """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
         is done before the next is judged. Bytes of an unfinished frame are kept for the next call, and so are those
         behind WORK (see `behind`). Nothing comes behind a Close or a Breach."""
-        return self._alone(data) if self._is_alone(data) else self._steps(data)
-
-    def _is_alone(self, data: bytes) -> bool:
-        """Is this one whole text message of one frame, with a 16-bit length and nothing before it? By far the most of
-        what is fed is."""
-        start = self._payload_at
-        return (
-            len(data) > start
-            and data.startswith(self._begin)
-            and len(data) - start == data[2] << 8 | data[3]
-            and len(data) - start <= self._max
-            and not (self._opcode or self._held or self._behind or self._long is not None or self._stopped)
-        )
+        lone, self._lone = self._lone, None
+        return self._alone(data) if data is lone else self._steps(data)
 
     def _alone(self, data: bytes) -> Sequence[Step]:
         """The steps that such a message leads to: `_steps` would find the same at thrice the cost."""
@@ -233,6 +239,7 @@ class Gate:
     def _steps(self, data: bytes) -> Iterator[Step]:
         if self._stopped:
             return
+        self._quick = None
         pos = 0
         if self._behind or self._held:
             data, pos = self._with_rest(data)
@@ -264,6 +271,12 @@ class Gate:
             yield data[run:pos]
         if pos < end and not self._stopped and not self._behind:
             self._keep(data[pos:])
+        self._be_quick()
+
+    def _be_quick(self) -> None:
+        """Let what comes next flow, unless something is open, held or behind."""
+        if not (self._held or self._behind or self._opcode or self._long is not None or self.stepwise):
+            self._quick = self._flows
 
     def _with_rest(self, data: bytes) -> tuple[bytes, int]:
         """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""
