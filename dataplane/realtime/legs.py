@@ -34,6 +34,7 @@ class Leg(asyncio.Protocol):
     __slots__ = (
         "_balance",
         "_cut",
+        "_failed",
         "_first",
         "_idle_looks",
         "_in_pieces",
@@ -42,7 +43,6 @@ class Leg(asyncio.Protocol):
         "_stall",
         "_taken",
         "_transport",
-        "failed",
         "fate",
         "flow",
         "full",
@@ -58,6 +58,7 @@ class Leg(asyncio.Protocol):
         receive: Callable[[bytes], None],
         lost: Callable[[], None],
         balance: Callable[[], None],
+        failed: Callable[[Exception], None],
         *,
         stall: float,
         first: bytes = b"",
@@ -66,7 +67,6 @@ class Leg(asyncio.Protocol):
         self.lost = lost
         self.peer: Leg | None = None
         self.flow: Callable[[bytes], tuple[bytes, bytes]] = _nothing_flows
-        self.failed: Callable[[Exception], None] = _nothing
         self.received = 0
         """Bytes that came. With TLS, what was inside; as for those that are sent."""
         self.sent = 0
@@ -76,6 +76,7 @@ class Leg(asyncio.Protocol):
         self.fate: Fate = "lost"
         self._first = first
         self._balance = balance
+        self._failed = failed
         self._stall = stall
         self._reading = True
         self._resting = False
@@ -122,7 +123,7 @@ class Leg(asyncio.Protocol):
             try:
                 flowing, data = self.flow(data)
             except Exception as error:
-                self.failed(error)
+                self._failed(error)
                 return
             if flowing:
                 peer.write(flowing)
@@ -206,7 +207,7 @@ class Leg(asyncio.Protocol):
 
     def forget(self) -> None:
         """It is over: its session is not kept by it, since whole messages may hang on it until garbage is collected."""
-        self.receive, self.lost, self._balance, self.failed = _nothing, _nothing, _nothing, _nothing
+        self.receive, self.lost, self._balance, self._failed = _nothing, _nothing, _nothing, _nothing
         self.flow, self.peer = _nothing_flows, None
 
     @property
