@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, CanonicalAudio
+from dataplane.realtime.kept import Kept
 from dataplane.realtime.long import LongFrame, Proof
 from dataplane.realtime.steps import KEEP, Breach, Control, Keep, Read, Sent, Step
 
@@ -26,8 +27,6 @@ WORK = 32
 """What is done at a time, so that whoever sends much that must be decided does not keep all others waiting. A frame is
 one, and one more for each PIECE bytes of it. What goes on unread in the usual way costs little, and does not count."""
 PIECE = 512
-GRAIN = 16 * 1024
-"""Bytes up to which it is told nobody that they are held: frames are cut by networks, too."""
 _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
 _PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
@@ -50,21 +49,16 @@ class Gate:
     __slots__ = (
         "_audio",
         "_begin",
-        "_behind",
-        "_behind_at",
         "_flows",
         "_fragments",
-        "_held",
-        "_hold",
+        "_kept",
         "_lone",
         "_long",
         "_masked",
         "_max",
         "_max_fragments",
-        "_need",
         "_opaque",
         "_opcode",
-        "_parts",
         "_passes",
         "_payload_at",
         "_quick",
@@ -74,7 +68,6 @@ class Gate:
         "_size",
         "_sniffed",
         "_stopped",
-        "_told",
         "_wants",
         "messages",
         "stepwise",
@@ -112,17 +105,8 @@ class Gate:
         self.stepwise = False
         """What a message leads to is done before the next is read, even where it goes on as it came."""
         self._audio = audio
-        self._behind = b""
-        """What was read, from `_behind_at` on: more than WORK."""
-        self._behind_at = 0
-        self._held = bytearray()
-        self._hold = hold
-        self._told = 0
-        """What `hold` knows of."""
-        self._need = 0
+        self._kept = Kept(hold)
         self._long: LongFrame | None = None
-        self._parts: bytearray | None = None
-        """Payload so far of a fragmented message that is collected."""
         self._opcode = frames.CONTINUATION
         """Opcode of the message that is open; CONTINUATION where none is."""
         self._size = 0
@@ -138,7 +122,7 @@ class Gate:
     @property
     def behind(self) -> bool:
         """Is there more to decide than is done at a time? Then `feed` is to be called again, with nothing."""
-        return bool(self._behind)
+        return bool(self._kept.behind)
 
     @property
     def mid_frame(self) -> bool:
@@ -148,7 +132,7 @@ class Gate:
     @property
     def mid_message(self) -> bool:
         """Is the other side in the middle of a message? Then only control frames may be put in between."""
-        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
+        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._kept.parts is None)
 
     def step(self) -> None:
         """Be stepwise from now on: nothing flows then."""
@@ -157,9 +141,9 @@ class Gate:
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
         which may bring nothing, what is held of a long one is let go."""
-        self._read = self._flows = self._quick = self._parts = None
-        self._need = 0
-        self._tell()
+        self._read = self._flows = self._quick = self._kept.parts = None
+        self._kept.need = 0
+        self._kept.tell()
 
     def flow(self, data: bytes) -> tuple[bytes, bytes]:
         """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic
@@ -179,10 +163,10 @@ class Gate:
     def _flow_on(self, data: bytes) -> tuple[bytes, bytes]:
         """The same of several messages, and of parts."""
         self._quick = None
-        if self._flows is None or self._opcode or self._behind or self._long is not None or self.stepwise:
+        if self._flows is None or self._opcode or self._kept.behind or self._long is not None or self.stepwise:
             return b"", data
-        if self._held:
-            data, _ = self._with_rest(data)
+        if self._kept.held:
+            data, _ = self._kept.with_rest(data)
         pos = self._usual(data, 0)
         rest = data[pos:]
         if rest and self._keep_usual(rest):
@@ -214,8 +198,8 @@ class Gate:
         length = data[2] << 8 | data[3]
         if len(data) >= size + length or length > self._max:
             return False
-        self._need = size + length
-        self._keep(data)
+        self._kept.need = size + length
+        self._kept.keep(data)
         return True
 
     def feed(self, data: bytes) -> Iterable[Step]:
@@ -241,16 +225,15 @@ class Gate:
             return
         self._quick = None
         pos = 0
-        if self._behind or self._held:
-            data, pos = self._with_rest(data)
+        if self._kept.behind or self._kept.held:
+            data, pos = self._kept.with_rest(data)
         if self._long is not None:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
         run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
         while not self._stopped and (pos := self._usual(data, pos)) < end:
             if left <= 0:
-                self._behind, self._behind_at = data, pos
-                self._tell()
+                self._kept.leave(data, pos)
                 break
             head = frames.parse_head(data, pos)
             instead = self._decide(head, data, pos)
@@ -269,30 +252,14 @@ class Gate:
             pos = after
         if run < pos:
             yield data[run:pos]
-        if pos < end and not self._stopped and not self._behind:
-            self._keep(data[pos:])
+        if pos < end and not self._stopped and not self._kept.behind:
+            self._kept.keep(data[pos:])
         self._be_quick()
 
     def _be_quick(self) -> None:
         """Let what comes next flow, unless something is open, held or behind."""
-        if not (self._held or self._behind or self._opcode or self._long is not None or self.stepwise):
+        if not (self._kept.held or self._kept.behind or self._opcode or self._long is not None or self.stepwise):
             self._quick = self._flows
-
-    def _with_rest(self, data: bytes) -> tuple[bytes, int]:
-        """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""
-        if behind := self._behind:
-            self._behind = b""
-            if self._told:
-                self._tell()
-            return (behind[self._behind_at :] + data, 0) if data else (behind, self._behind_at)
-        self._keep(data)
-        if len(self._held) < self._need:
-            return b"", 0
-        data = bytes(self._held)
-        self._held.clear()
-        if self._told:
-            self._tell()
-        return data, 0
 
     def _is_audio(self, data: bytes, start: int, end: int) -> bool:
         """Does a client's payload prove to be audio? Then it is counted."""
@@ -303,30 +270,16 @@ class Gate:
         self._sent.audio += length
         return True
 
-    def _keep(self, data: bytes) -> None:
-        """Hold these bytes of an unfinished frame."""
-        self._held += data
-        if len(self._held) > GRAIN:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell how much is held, if it is more than GRAIN."""
-        kept = len(self._held) + len(self._behind) + (len(self._parts) if self._parts is not None else 0)
-        kept = kept if kept > GRAIN else 0
-        if self._hold is not None and kept != self._told:
-            more, self._told = kept - self._told, kept
-            self._hold(more)
-
     def _stop(self) -> None:
         self._stopped, self._flows = True, None
-        if self._parts is not None:  # nothing of it went on
-            self._opcode, self._parts = frames.CONTINUATION, None
-            self._tell()
+        if self._kept.parts is not None:  # nothing of it went on
+            self._opcode, self._kept.parts = frames.CONTINUATION, None
+            self._kept.tell()
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
         """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
         if head is None:
-            self._need = len(data) - pos + 1
+            self._kept.need = len(data) - pos + 1
             return None
         if (breach := self._breach(head)) is not None:
             self._stop()
@@ -378,19 +331,15 @@ class Gate:
         key = data[start - 4 : start] if self._masked else None
         if head.fin and head.opcode != frames.CONTINUATION:
             return self._judged(head.opcode, payload, key)
-        if self._parts is None:
-            self._opcode, self._size, self._fragments, self._parts = head.opcode, 0, 0, bytearray()
+        if self._kept.parts is None:
+            self._opcode, self._size, self._fragments = head.opcode, 0, 0
         self._size += head.length
         self._fragments += 1
-        self._parts += payload
+        self._kept.collect(payload)
         if not head.fin:
-            if len(self._parts) > GRAIN:
-                self._tell()
             return []
-        opcode, message = self._opcode, bytes(self._parts)
-        self._opcode, self._parts = frames.CONTINUATION, None
-        if self._told:
-            self._tell()
+        opcode, message = self._opcode, self._kept.collected()
+        self._opcode = frames.CONTINUATION
         instead = self._judged(opcode, message, key, whole=False)
         return [frames.frame(opcode, message, key)] if instead is KEEP else instead  # its fragments are gone
 
@@ -410,7 +359,7 @@ class Gate:
         if self._wants is None:
             return True
         if head.opcode == frames.CONTINUATION:
-            return self._parts is not None
+            return self._kept.parts is not None
         start = pos + head.size
         sniffed = data[start : start + min(SNIFF, head.length)]
         if head.opcode == frames.BINARY and _OBJECT.match(sniffed) is None:
@@ -437,12 +386,12 @@ class Gate:
     # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
 
     def _streams(self, head: frames.Head, data: bytes, pos: int) -> bool:
-        """May this frame begin to go on before it is whole? Otherwise says in `_need` how many bytes to wait for."""
-        self._need = head.size + head.length
+        """May this frame begin to go on before it is whole? Otherwise says in `need` how many bytes to wait for."""
+        self._kept.need = head.size + head.length
         if head.length <= HOLD:
             return False
         if len(data) - pos < head.size + HEAD:
-            self._need = head.size + HEAD
+            self._kept.need = head.size + HEAD
             return False
         return not self._collects(head, data, pos) or self._audio_begins(head, data, pos) is not None
 
