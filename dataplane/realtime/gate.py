@@ -97,6 +97,7 @@ class Gate:
         """How the fragmented message began that goes on unread."""
         self._masked = masked
         self._begin, self._payload_at = (_MASKED_16, 8) if masked else (_PLAIN_16, 4)
+        """How a message begins that may flow, and where its payload does."""
         self._max = max_message
         self._max_fragments = max_fragments
         self.messages = 0
@@ -115,7 +116,7 @@ class Gate:
         self._stopped = False
         self._severed = False
         self._quick = self._flows
-        """The same, while it is certain that nothing is open, held or behind."""
+        """`flows`, while it is certain that nothing is open, held or behind."""
         self._lone: bytes | None = None
         """What `flow` found to be one message that does not flow."""
 
