@@ -11,10 +11,12 @@ always be put behind it; longer ones stream. A long client frame streams only wh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dataplane.realtime import frames
-from dataplane.realtime.audio import HEAD, TAIL, CanonicalAudio, plain
+from dataplane.realtime.audio import HEAD, CanonicalAudio
+from dataplane.realtime.kept import Kept
+from dataplane.realtime.long import LongFrame, Proof
 from dataplane.realtime.steps import KEEP, Breach, Control, Keep, Read, Sent, Step
 
 HOLD = 64 * 1024
@@ -25,30 +27,12 @@ WORK = 32
 """What is done at a time, so that whoever sends much that must be decided does not keep all others waiting. A frame is
 one, and one more for each PIECE bytes of it. What goes on unread in the usual way costs little, and does not count."""
 PIECE = 512
-GRAIN = 16 * 1024
-"""Bytes up to which it is told nobody that they are held: frames are cut by networks, too."""
 _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 """How a binary message begins that may be a JSON object, as far as one can see."""
 _PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
 """How a whole text message begins that has a 16-bit length."""
 _CLOSE = bytes((frames.FIN | frames.CLOSE,))
 _OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
-
-
-class _Long:
-    """A frame over HOLD that is being forwarded before it is whole."""
-
-    __slots__ = ("has_id", "key", "offset", "remaining", "tail")
-
-    def __init__(self, remaining: int, *, key: bytes = b"", offset: int = 0, has_id: bool = False) -> None:
-        self.remaining = remaining
-        self.key = key
-        """Mask of an audio frame under proof; empty where the frame needs none."""
-        self.offset = offset
-        """Payload bytes of an audio frame that are proven and forwarded."""
-        self.has_id = has_id
-        self.tail = b""
-        """Bytes (masked) that are not proven yet."""
 
 
 class Gate:
@@ -65,28 +49,26 @@ class Gate:
 
     __slots__ = (
         "_audio",
-        "_behind",
-        "_behind_at",
+        "_begin",
         "_flows",
         "_fragments",
-        "_held",
-        "_hold",
+        "_kept",
+        "_lone",
         "_long",
         "_masked",
         "_max",
         "_max_fragments",
-        "_need",
         "_opaque",
         "_opcode",
-        "_parts",
         "_passes",
+        "_payload_at",
+        "_quick",
         "_read",
         "_sent",
         "_severed",
         "_size",
         "_sniffed",
         "_stopped",
-        "_told",
         "_wants",
         "messages",
         "stepwise",
@@ -115,26 +97,18 @@ class Gate:
         self._sniffed = b""
         """How the fragmented message began that goes on unread."""
         self._masked = masked
+        self._begin, self._payload_at = (_MASKED_16, 8) if masked else (_PLAIN_16, 4)
+        """How a message begins that may flow, and where its payload does."""
         self._max = max_message
         self._max_fragments = max_fragments
         self.messages = 0
         """That were whole, or of whose last frame the head was there."""
         self._sent = sent or Sent()
         self.stepwise = False
-        """What a message leads to is done before the next is read, even where it goes on as it came. Nothing is
-        usual then."""
+        """What a message leads to is done before the next is read, even where it goes on as it came."""
         self._audio = audio
-        self._behind = b""
-        """What was read, from `_behind_at` on: more than WORK."""
-        self._behind_at = 0
-        self._held = bytearray()
-        self._hold = hold
-        self._told = 0
-        """What `hold` knows of."""
-        self._need = 0
-        self._long: _Long | None = None
-        self._parts: bytearray | None = None
-        """Payload so far of a fragmented message that is collected."""
+        self._kept = Kept(hold)
+        self._long: LongFrame | None = None
         self._opcode = frames.CONTINUATION
         """Opcode of the message that is open; CONTINUATION where none is."""
         self._size = 0
@@ -142,11 +116,15 @@ class Gate:
         """Frames so far of the message that is open."""
         self._stopped = False
         self._severed = False
+        self._quick = self._flows
+        """`flows`, while it is certain that nothing is open, held or behind."""
+        self._lone: bytes | None = None
+        """What `flow` found to be one message that does not flow."""
 
     @property
     def behind(self) -> bool:
         """Is there more to decide than is done at a time? Then `feed` is to be called again, with nothing."""
-        return bool(self._behind)
+        return bool(self._kept.behind)
 
     @property
     def mid_frame(self) -> bool:
@@ -156,27 +134,47 @@ class Gate:
     @property
     def mid_message(self) -> bool:
         """Is the other side in the middle of a message? Then only control frames may be put in between."""
-        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._parts is None)
+        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._kept.parts is None)
+
+    def step(self) -> None:
+        """Be stepwise from now on: nothing flows then."""
+        self.stepwise, self._quick = True, None
 
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
         which may bring nothing, what is held of a long one is let go."""
-        self._read = self._flows = self._parts = None
-        self._need = 0
-        self._tell()
+        self._read = self._flows = self._quick = self._kept.parts = None
+        self._kept.need = 0
+        self._kept.tell()
 
     def flow(self, data: bytes) -> tuple[bytes, bytes]:
         """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic
         is whole messages that go on unread and lead to nothing else, of which `feed` would say the same at several
         times the cost."""
-        if self._flows is None or self._opcode or self._behind or self._long is not None or self.stepwise:
+        quick = self._quick
+        if quick is not None and data.startswith(self._begin):  # most of what is read is one message
+            start, end = self._payload_at, len(data)
+            if start < end and end - start == data[2] << 8 | data[3] and end - start <= self._max:
+                if quick(data, start, end):
+                    self.messages += 1
+                    return data, b""
+                self._lone = data
+                return b"", data
+        return self._flow_on(data)
+
+    def _flow_on(self, data: bytes) -> tuple[bytes, bytes]:
+        """The same of several messages, and of parts."""
+        self._quick = None
+        if self._flows is None or self._opcode or self._kept.behind or self._long is not None or self.stepwise:
             return b"", data
-        if self._held:
-            data, _ = self._with_rest(data)
+        if self._kept.held:
+            data, _ = self._kept.with_rest(data)
         pos = self._usual(data, 0)
-        if pos == len(data):
-            return data, b""
-        return data[:pos], b"" if self._keep_usual(data[pos:]) else data[pos:]
+        rest = data[pos:]
+        if rest and self._keep_usual(rest):
+            rest = b""
+        self._be_quick()
+        return data[:pos], rest
 
     def _usual(self, data: bytes, pos: int) -> int:
         """The position behind what is usual: whole text messages of one frame, with a 16-bit length, that flow."""
@@ -184,7 +182,7 @@ class Gate:
         if flows is None or self._opcode or self.stepwise:
             return pos
         end = len(data)
-        begin, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
+        begin, size = self._begin, self._payload_at
         while end - pos > size and data.startswith(begin, pos):
             start = pos + size
             after = start + (data[pos + 2] << 8 | data[pos + 3])
@@ -196,33 +194,48 @@ class Gate:
 
     def _keep_usual(self, data: bytes) -> bool:
         """Keep these bytes, if they are the beginning of a message that may be usual."""
-        begin, size = (_MASKED_16, 8) if self._masked else (_PLAIN_16, 4)
-        if len(data) <= size or not data.startswith(begin):
+        size = self._payload_at
+        if len(data) <= size or not data.startswith(self._begin):
             return False
         length = data[2] << 8 | data[3]
         if len(data) >= size + length or length > self._max:
             return False
-        self._need = size + length
-        self._keep(data)
+        self._kept.need = size + length
+        self._kept.keep(data)
         return True
 
-    def feed(self, data: bytes) -> Iterator[Step]:
+    def feed(self, data: bytes) -> Iterable[Step]:
         """The steps that these bytes lead to, to be taken one by one, and all of them: what follows from a message
         is done before the next is judged. Bytes of an unfinished frame are kept for the next call, and so are those
         behind WORK (see `behind`). Nothing comes behind a Close or a Breach."""
+        lone, self._lone = self._lone, None
+        return self._alone(data) if data is lone else self._steps(data)
+
+    def _alone(self, data: bytes) -> Sequence[Step]:
+        """The steps that such a message leads to: `_steps` would find the same at thrice the cost."""
+        self.messages += 1
+        start = self._payload_at
+        payload = data[start:]
+        if self._read is None or (self._wants is not None and not self._wants(payload[:SNIFF], len(payload))):
+            return (data,)
+        key = data[start - 4 : start] if self._masked else None
+        instead = self._judged(frames.TEXT, payload if key is None else frames.unmasked(payload, key), key)
+        return (data,) if instead is KEEP else instead or (b"",)
+
+    def _steps(self, data: bytes) -> Iterator[Step]:
         if self._stopped:
             return
+        self._quick = None
         pos = 0
-        if self._behind or self._held:
-            data, pos = self._with_rest(data)
+        if self._kept.behind or self._kept.held:
+            data, pos = self._kept.with_rest(data)
         if self._long is not None:
             pos = min(len(data), self._long.remaining)
             yield from self._go_on(self._long, data[:pos])
         run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
         while not self._stopped and (pos := self._usual(data, pos)) < end:
             if left <= 0:
-                self._behind, self._behind_at = data, pos
-                self._tell()
+                self._kept.leave(data, pos)
                 break
             head = frames.parse_head(data, pos)
             instead = self._decide(head, data, pos)
@@ -241,32 +254,24 @@ class Gate:
             pos = after
         if run < pos:
             yield data[run:pos]
-        if pos < end and not self._stopped and not self._behind:
-            self._keep(data[pos:])
+        if pos < end and not self._stopped and not self._kept.behind:
+            self._kept.keep(data[pos:])
+        self._be_quick()
 
     def put_off(self, data: bytes) -> bool:
         """If these bytes begin with a Close, keep them for the next call of `feed`, which may bring nothing; whether
         that is so."""
-        if data[:1] != _CLOSE or self._behind or self._held or self._long is not None or self._stopped:
+        kept = self._kept
+        if data[:1] != _CLOSE or kept.behind or kept.held or self._long is not None or self._stopped:
             return False
-        self._behind, self._behind_at = data, 0
+        self._quick = None
+        kept.leave(data, 0)
         return True
 
-    def _with_rest(self, data: bytes) -> tuple[bytes, int]:
-        """What was left the last time and these bytes, from the position on; nothing where more bytes are needed."""
-        if behind := self._behind:
-            self._behind = b""
-            if self._told:
-                self._tell()
-            return (behind[self._behind_at :] + data, 0) if data else (behind, self._behind_at)
-        self._keep(data)
-        if len(self._held) < self._need:
-            return b"", 0
-        data = bytes(self._held)
-        self._held.clear()
-        if self._told:
-            self._tell()
-        return data, 0
+    def _be_quick(self) -> None:
+        """Let what comes next flow, unless something is open, held or behind."""
+        if not (self._kept.held or self._kept.behind or self._opcode or self._long is not None or self.stepwise):
+            self._quick = self._flows
 
     def _is_audio(self, data: bytes, start: int, end: int) -> bool:
         """Does a client's payload prove to be audio? Then it is counted."""
@@ -277,36 +282,22 @@ class Gate:
         self._sent.audio += length
         return True
 
-    def _keep(self, data: bytes) -> None:
-        """Hold these bytes of an unfinished frame."""
-        self._held += data
-        if len(self._held) > GRAIN:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell how much is held, if it is more than GRAIN."""
-        kept = len(self._held) + len(self._behind) + (len(self._parts) if self._parts is not None else 0)
-        kept = kept if kept > GRAIN else 0
-        if self._hold is not None and kept != self._told:
-            more, self._told = kept - self._told, kept
-            self._hold(more)
-
     def _stop(self) -> None:
         self._stopped, self._flows = True, None
-        if self._parts is not None:  # nothing of it went on
-            self._opcode, self._parts = frames.CONTINUATION, None
-            self._tell()
+        if self._kept.parts is not None:  # nothing of it went on
+            self._opcode, self._kept.parts = frames.CONTINUATION, None
+            self._kept.tell()
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
         """What becomes of the frame at `pos`: it goes on, or these steps do; None where more bytes are needed."""
         if head is None:
-            self._need = len(data) - pos + 1
+            self._kept.need = len(data) - pos + 1
             return None
         if (breach := self._breach(head)) is not None:
             self._stop()
             return [breach]
         if self._streams(head, data, pos):
-            return self._begin(head, data, pos)
+            return self._start(head, data, pos)
         if pos + head.size + head.length > len(data):
             return None
         if head.opcode >= frames.CLOSE:
@@ -348,37 +339,30 @@ class Gate:
             self._pass(head)
             return KEEP
         payload = self._payload(head, data, pos)
-        opcode = head.opcode
-        if head.fin and opcode != frames.CONTINUATION:
-            if self._audio is not None and opcode == frames.TEXT and (length := self._audio.measure(payload)) >= 0:
-                self._sent.audio += length
-                return KEEP
-            return self._judged(opcode, payload, head, data, pos, whole=True)
-        if self._parts is None:
-            self._opcode, self._size, self._fragments, self._parts = opcode, 0, 0, bytearray()
-        self._size += head.length
-        self._fragments += 1
-        self._parts += payload
-        if not head.fin:
-            if len(self._parts) > GRAIN:
-                self._tell()
-            return []
-        opcode, message = self._opcode, bytes(self._parts)
-        self._opcode, self._parts = frames.CONTINUATION, None
-        if self._told:
-            self._tell()
-        return self._judged(opcode, message, head, data, pos, whole=False)
-
-    def _judged(
-        self, opcode: int, message: bytes, head: frames.Head, data: bytes, pos: int, *, whole: bool
-    ) -> Keep | list[bytes]:
-        assert self._read is not None, "nothing is collected that nobody reads"
-        verdict = self._read(message, binary=opcode == frames.BINARY)
         start = pos + head.size
         key = data[start - 4 : start] if self._masked else None
-        if verdict is not KEEP:
-            return [frames.frame(opcode, each, key) for each in verdict]
-        return KEEP if whole else [frames.frame(opcode, message, key)]  # its fragments are gone: it goes on in one
+        if head.fin and head.opcode != frames.CONTINUATION:
+            return self._judged(head.opcode, payload, key)
+        if self._kept.parts is None:
+            self._opcode, self._size, self._fragments = head.opcode, 0, 0
+        self._size += head.length
+        self._fragments += 1
+        self._kept.collect(payload)
+        if not head.fin:
+            return []
+        opcode, message = self._opcode, self._kept.collected()
+        self._opcode = frames.CONTINUATION
+        instead = self._judged(opcode, message, key, whole=False)
+        return [frames.frame(opcode, message, key)] if instead is KEEP else instead  # its fragments are gone
+
+    def _judged(self, opcode: int, message: bytes, key: bytes | None, *, whole: bool = True) -> Keep | list[bytes]:
+        """What becomes of a message: it goes on, or these frames do."""
+        assert self._read is not None, "nothing is collected that nobody reads"
+        if whole and self._audio is not None and opcode == frames.TEXT and (audio := self._audio.measure(message)) >= 0:
+            self._sent.audio += audio
+            return KEEP
+        verdict = self._read(message, binary=opcode == frames.BINARY)
+        return KEEP if verdict is KEEP else [frames.frame(opcode, each, key) for each in verdict]
 
     def _collects(self, head: frames.Head, data: bytes, pos: int) -> bool:
         """Must this frame's message be read? One whose first fragment is too short to tell by is, to be sure."""
@@ -387,7 +371,7 @@ class Gate:
         if self._wants is None:
             return True
         if head.opcode == frames.CONTINUATION:
-            return self._parts is not None
+            return self._kept.parts is not None
         start = pos + head.size
         sniffed = data[start : start + min(SNIFF, head.length)]
         if head.opcode == frames.BINARY and _OBJECT.match(sniffed) is None:
@@ -414,12 +398,12 @@ class Gate:
     # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
 
     def _streams(self, head: frames.Head, data: bytes, pos: int) -> bool:
-        """May this frame begin to go on before it is whole? Otherwise says in `_need` how many bytes to wait for."""
-        self._need = head.size + head.length
+        """May this frame begin to go on before it is whole? Otherwise says in `need` how many bytes to wait for."""
+        self._kept.need = head.size + head.length
         if head.length <= HOLD:
             return False
         if len(data) - pos < head.size + HEAD:
-            self._need = head.size + HEAD
+            self._kept.need = head.size + HEAD
             return False
         return not self._collects(head, data, pos) or self._audio_begins(head, data, pos) is not None
 
@@ -429,51 +413,32 @@ class Gate:
         start = pos + head.size
         return self._audio.start(frames.unmasked(data[start : start + HEAD], data[start - 4 : start]))
 
-    def _begin(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
+    def _start(self, head: frames.Head, data: bytes, pos: int) -> list[Step]:
         """Forward the head of a long frame and what may go of its payload."""
         self.messages += head.fin
         start, end = pos + head.size, pos + head.size + head.length
         found = self._audio_begins(head, data, pos)
-        if found is not None:
+        if self._audio is not None and found is not None:
             offset, has_id = found
             self._sent.audio += head.length - offset
-            key = data[start - 4 : start]
+            proof = Proof(self._audio, data[start - 4 : start], offset, has_id=has_id)
             start += offset
-            self._long = _Long(head.length - offset, offset=offset, key=key, has_id=has_id)
+            self._long = LongFrame(head.length - offset, proof)
         else:
             self._pass(head)
-            self._long = _Long(head.length)
+            self._long = LongFrame(head.length)
         match self._go_on(self._long, data[start:end]):
             case [bytes(piece)]:  # in one step, since the frame may end with it
                 return [data[pos:start] + piece]
             case steps:
                 return [data[pos:start], *steps]
 
-    def _go_on(self, long: _Long, piece: bytes) -> list[Step]:
+    def _go_on(self, long: LongFrame, piece: bytes) -> list[Step]:
         """Take more of a long frame."""
-        long.remaining -= len(piece)
+        steps = long.take(piece)
         if long.remaining == 0:
             self._long = None
-        if long.key:
-            return self._prove(long, piece)
-        return [piece] if piece else []
-
-    def _prove(self, long: _Long, piece: bytes) -> list[Step]:
-        """Forward what is proven to be audio; end the direction where it is not."""
-        assert self._audio is not None, "only audio is under proof"
-        masked = long.tail + piece
-        turn = long.offset % 4
-        clear = frames.unmasked(masked, long.key[turn:] + long.key[:turn])
-        if long.remaining == 0:
-            proven, cut = self._audio.ends(clear, 0, has_id=long.has_id), len(clear)
-        else:
-            cut = max(0, len(clear) - TAIL)
-            cut -= clear[cut - 1 : cut] == b"\\"  # an escape is judged together with what it escapes
-            proven = plain(clear[:cut])
-        if not proven:
+        if long.broken:
             self._severed = True
             self._stop()
-            return [Breach("audio", "a long audio event holds more than audio")]
-        long.offset += cut
-        long.tail = masked[cut:]
-        return [masked[:cut]] if cut else []
+        return steps

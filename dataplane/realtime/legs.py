@@ -33,6 +33,7 @@ class Leg(asyncio.Protocol):
     __slots__ = (
         "_balance",
         "_cut",
+        "_failed",
         "_first",
         "_idle_looks",
         "_in_pieces",
@@ -41,7 +42,6 @@ class Leg(asyncio.Protocol):
         "_stall",
         "_taken",
         "_transport",
-        "failed",
         "fate",
         "flow",
         "full",
@@ -57,6 +57,7 @@ class Leg(asyncio.Protocol):
         receive: Callable[[bytes], None],
         lost: Callable[[], None],
         balance: Callable[[], None],
+        failed: Callable[[Exception], None] | None = None,
         *,
         stall: float,
         first: bytes = b"",
@@ -65,7 +66,6 @@ class Leg(asyncio.Protocol):
         self.lost = lost
         self.peer: Leg | None = None
         self.flow: Callable[[bytes], tuple[bytes, bytes]] = _nothing_flows
-        self.failed: Callable[[Exception], None] = _nothing
         self.received = 0
         """Bytes that came. With TLS, what was inside; as for those that are sent."""
         self.sent = 0
@@ -75,6 +75,7 @@ class Leg(asyncio.Protocol):
         self.fate: Fate = "lost"
         self._first = first
         self._balance = balance
+        self._failed = failed or _nothing
         self._stall = stall
         self._reading = True
         self._resting = False
@@ -120,7 +121,7 @@ class Leg(asyncio.Protocol):
             try:
                 flowing, data = self.flow(data)
             except Exception as error:
-                self.failed(error)
+                self._failed(error)
                 return
             if flowing:
                 peer.write(flowing)
@@ -204,7 +205,7 @@ class Leg(asyncio.Protocol):
 
     def forget(self) -> None:
         """It is over: its session is not kept by it, since whole messages may hang on it until garbage is collected."""
-        self.receive, self.lost, self._balance, self.failed = _nothing, _nothing, _nothing, _nothing
+        self.receive, self.lost, self._balance, self._failed = _nothing, _nothing, _nothing, _nothing
         self.flow, self.peer = _nothing_flows, None
 
     @property

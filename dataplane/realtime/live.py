@@ -143,9 +143,7 @@ class LiveSession:
         return self.client
 
     def _leg(self, receive: Callable[[bytes], None], lost: Callable[[], None], first: bytes = b"") -> Leg:
-        leg = Leg(receive, lost, self._balance, stall=self._patience.stall, first=first)
-        leg.failed = self._faulted
-        return leg
+        return Leg(receive, lost, self._balance, self._faulted, stall=self._patience.stall, first=first)
 
     def end(self, ending: Ending, message: str) -> None:
         """End the session for a reason of the gateway's."""

@@ -233,7 +233,7 @@ class Relay:
     def end_between_turns(self, ending: Ending, message: str) -> list[Action]:
         """The gateway ends the session: now if it is between turns, else as soon as it is."""
         self._pending = ending, message
-        self._upstream_gate.stepwise = True
+        self._upstream_gate.step()
         return self._settled([])
 
     def expired(self) -> list[Action]:
@@ -288,7 +288,7 @@ class Relay:
             return False
         self.ending, self.close = ending, close
         self._client_gate.mute()
-        self._upstream_gate.stepwise = True
+        self._upstream_gate.step()
         return True
 
     def _finish(self, ending: Ending, message: str, actions: list[Action]) -> None:

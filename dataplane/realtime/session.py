@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from dataplane.dialects import openai, openai_beta
@@ -129,7 +130,7 @@ class Session:
 
     def _heads(self, kinds: frozenset[str]) -> tuple[bytes, ...]:
         """How the events of these types begin, if they need not be read, in compact JSON, as vendors write it."""
-        return tuple(b'{"type":"%b"' % kind.encode() for kind in sorted(kinds) if not self._reads(kind))
+        return _begun(frozenset(kind for kind in kinds if not self._reads(kind)))
 
     def passes(self, head: bytes, size: int) -> None:
         """So many bytes more, in another frame, of the unread message that begins so."""
@@ -318,6 +319,12 @@ class Session:
         if self.terms.logs(kind):
             response_id = openai.name(event, "response_id") or openai.name(event, "response", "id")
             self.queue.append(Logged(direction, kind, openai.name(event, "event_id"), response_id, size))
+
+
+@cache
+def _begun(kinds: frozenset[str]) -> tuple[bytes, ...]:
+    """One for all sessions, since they are compared with every message: so they stay in the processor's cache."""
+    return tuple(b'{"type":"%b"' % kind.encode() for kind in sorted(kinds))
 
 
 def _misspelt(event: events.Event) -> str:

@@ -87,6 +87,22 @@ def test_what_is_proven_is_audio_to_every_reader(tokens: list[bytes]) -> None:
                 assert reading.keys() <= {"type", "audio", "event_id"}
 
 
+HEADS = st.sampled_from(
+    [b'{"type":"input_audio_buffer.append","audio":"', b'{"type": "input_audio_buffer.append", "audio": "',
+     b'{"event_id":"a","type":"input_audio_buffer.append","audio":"', b'{"type":"input_audio_buffer.append",',
+     b'{"type":"input_audio_buffer.append","event_id":"a","audio":"', b'{"event_id": "a", "type": ', b""]
+)  # fmt: skip
+
+
+@given(HEADS, st.lists(TOKENS, max_size=6), st.sampled_from([b"", b'"}', b'"} ', b'","event_id":"b"}']))
+def test_what_is_proven_at_a_glance_is_what_is_proven_part_by_part(
+    head: bytes, tokens: list[bytes], end: bytes
+) -> None:
+    message = head + b"".join(tokens) + end
+    found = AUDIO.start(message)
+    assert (AUDIO.measure(message) >= 0) == (found is not None and AUDIO.ends(message, found[0], has_id=found[1]))
+
+
 @given(st.binary(max_size=300), st.sampled_from(["", "first", "second", "last"]), st.sampled_from([(",", ":"), None]))
 def test_any_audio_is_proven(sound: bytes, where: str, separators: tuple[str, str] | None) -> None:
     event = {"type": KIND, "audio": base64.b64encode(sound).decode()}

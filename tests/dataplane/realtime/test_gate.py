@@ -73,6 +73,14 @@ def upstream_gate(judge: Judge) -> Gate:
     return Gate(judge, masked=False, max_message=MAX, max_fragments=FRAGMENTS, flows=flows, wants=wants)
 
 
+KEY = {True: b"mask", False: None}
+
+
+def flowing(*, masked: bool) -> Piece:
+    """A message that goes on unread."""
+    return Piece(TEXT, APPEND + b"A" * 200 + b'"}' if masked else b"." * 200, key=KEY[masked])
+
+
 def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
     return joined(step for part in cut(data) for step in fed(gate, part))
 
@@ -212,6 +220,10 @@ def by(size: int) -> Cut:
     return lambda data: [data[at : at + size] for at in range(0, len(data), size)]
 
 
+def cut_at(*places: int) -> Cut:
+    return lambda data: [data[start:end] for start, end in pairwise((0, *places, len(data)))]
+
+
 @st.composite
 def cuts(draw: st.DrawFn) -> Cut:
     sizes = draw(st.lists(st.integers(1, 50) | st.integers(1, HOLD * 2), min_size=1, max_size=20))
@@ -284,6 +296,27 @@ def test_a_short_stream_comes_out_the_same_in_every_cut(masked: bool) -> None:
         _compare(stream, lambda data, at=first: [data[:at], data[at : at + 3], data[at + 3 :]], masked=masked)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("first", [b"want", b"----"])
+@pytest.mark.parametrize("shape", ["whole", "fragment", "binary", "long", "control"])
+def test_what_looks_like_a_message_within_another_is_none(masked: bool, first: bytes, shape: str) -> None:
+    """Though it would flow, and comes in a read of its own."""
+    key, usual = KEY[masked], flowing(masked=masked)
+    inner = usual.wire() if shape != "control" else usual.wire()[:100]
+    hidden = inner if key is None else frames.unmasked(inner, key)
+    payload = first + b"." * (HOLD if shape == "long" else 0) + hidden + b"xx"
+    stream = {
+        "fragment": [Piece(TEXT, first, False, key), Piece(CONTINUATION, payload, key=key)],
+        "binary": [Piece(BINARY, b"{" + first[1:] + hidden, key=key)],
+        "control": [Piece(PING, payload, key=key)],
+    }.get(shape, [Piece(TEXT, payload, key=key)])
+    stream = [usual, *stream, Piece(TEXT, b"want", key=key)]
+    before = len(usual.wire())
+    start = b"".join(piece.wire() for piece in stream).index(inner, before)
+    for places in ((start, start + len(inner)), (before, start, start + len(inner)), (start, start + len(inner) + 1)):
+        _compare(stream, cut_at(*places), masked=masked)
+
+
 @pytest.mark.parametrize("encoding", [126, 127])
 def test_a_length_that_is_written_too_long_goes_on_as_it_came(encoding: int) -> None:
     data = bytes((0x81, encoding)) + (3).to_bytes(2 if encoding == 126 else 8, "big") + b"abc"
@@ -298,7 +331,7 @@ def test_what_follows_from_a_message_can_be_done_before_the_next_is_judged() -> 
     judge = Judge()
     gate = client_gate(judge)
     stream = b"".join(Piece(TEXT, text, key=b"mask").wire() for text in (b"keep", b"drop", b"late"))
-    steps = gate.feed(stream)
+    steps = iter(gate.feed(stream))
     assert next(steps) == Piece(TEXT, b"keep", key=b"mask").wire()
     assert next(steps) == b""
     assert [payload for payload, _ in judge.asked] == [b"keep", b"drop"]
@@ -394,6 +427,20 @@ def test_a_breach_is_found_in_the_head_and_nothing_comes_behind_it(
     assert judge.asked == []
 
 
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("first", [b"want", b"----", b"." * (SNIFF + 1)])
+def test_what_would_flow_is_a_breach_in_the_middle_of_a_message(masked: bool, first: bytes) -> None:
+    """Though it comes in a read of its own."""
+    gate = client_gate(Judge()) if masked else upstream_gate(Judge())
+    wires = [
+        piece.wire()
+        for piece in (flowing(masked=masked), Piece(TEXT, first, False, KEY[masked]), flowing(masked=masked))
+    ]
+    steps = taken(gate, b"".join(wires), cut_at(len(wires[0]), len(wires[0]) + len(wires[1])))
+    assert isinstance(steps[-1], Breach)
+    assert b"".join(step for step in steps if isinstance(step, bytes)) in (wires[0], wires[0] + wires[1])
+
+
 def test_the_limit_counts_what_was_collected_and_what_was_passed() -> None:
     for first in (b"want", b"." * SNIFF):
         gate = Gate(Judge(), masked=False, max_message=SNIFF + 10, max_fragments=FRAGMENTS, wants=wants)
@@ -478,10 +525,28 @@ def test_what_more_comes_of_a_message_that_goes_on_unread_is_said(size: int) -> 
 def test_step_by_step_what_follows_from_a_message_is_done_before_the_next_is_read() -> None:
     judge = Judge()
     gate = upstream_gate(judge)
-    gate.stepwise = True
+    gate.step()
     wires = [Piece(TEXT, text).wire() for text in (b"want 1", b"want 2", b"." * 200, b"want 3", b"." * 200)]
     seen = [(step, len(judge.asked)) for step in gate.feed(b"".join(wires))]
     assert seen == [(wires[0], 1), (wires[1], 2), (wires[2], 2), (wires[3], 3), (wires[4], 3)]
+
+
+@pytest.mark.parametrize("change", [Gate.step, Gate.mute])
+@pytest.mark.parametrize("masked", [True, False])
+def test_nothing_flows_of_a_gate_that_is_stepwise_or_muted(masked: bool, change: Callable[[Gate], None]) -> None:
+    gate = client_gate(Judge()) if masked else upstream_gate(Judge())
+    usual = flowing(masked=masked).wire()
+    assert gate.flow(usual) == (usual, b"")
+    change(gate)
+    for _ in range(2):
+        assert gate.flow(usual) == (b"", usual)
+        assert list(gate.feed(usual)) == [usual]
+
+
+def test_what_is_over_the_limit_does_not_flow() -> None:
+    usual = flowing(masked=False)
+    gate = Gate(Judge(), masked=False, max_message=len(usual.payload) - 1, max_fragments=1, flows=flows, wants=wants)
+    assert [type(step) for step in fed(gate, usual.wire()) if step] == [Breach]
 
 
 # -- long client frames ------------------------------------------------------------------------------------------
@@ -612,6 +677,27 @@ def test_small_frames_are_decided_some_at_a_time() -> None:
         sizes.append((len(judge.asked), gate.behind))
     assert sizes == [(WORK, True), (2 * WORK, True), (2 * WORK + 3, False)]
     assert [payload for payload, _ in judge.asked] == payloads
+
+
+def test_nothing_flows_past_what_is_still_to_be_decided() -> None:
+    gate, usual = upstream_gate(Judge()), flowing(masked=False).wire()
+    assert gate.flow(usual) == (usual, b"")
+    list(gate.feed(Piece(TEXT, b"want").wire() * (WORK + 1)))
+    assert gate.behind
+    assert gate.flow(usual) == (b"", usual)
+    list(gate.feed(usual))
+    assert gate.flow(usual) == (usual, b"")
+
+
+def test_nothing_flows_past_a_close_that_is_put_off() -> None:
+    gate, usual, close = upstream_gate(Judge()), flowing(masked=False).wire(), Piece(CLOSE, b"").wire()
+    assert gate.flow(usual) == (usual, b"")
+    assert not gate.put_off(usual)
+    assert gate.flow(close) == (b"", close)
+    assert gate.put_off(close)
+    assert gate.behind
+    assert gate.flow(usual) == (b"", usual)
+    assert list(gate.feed(usual)) == [Control(CLOSE, b"")]
 
 
 def test_large_frames_count_for_more() -> None:

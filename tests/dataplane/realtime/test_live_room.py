@@ -98,7 +98,7 @@ async def test_an_upstream_that_holds_most() -> None:
         assert room(it).held == 0
         far.write(b"A" * MIB)
         await until(lambda: it.live().upstream.received >= 3 * MIB, "there is more")
-        assert len(gate._held) < 1024
+        assert len(gate._kept.held) < 1024
         client.reset()
         far.reset()
 
