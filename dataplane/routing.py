@@ -117,7 +117,7 @@ class Router:
     def match(self, host: str, path: str, method: str, headers: Mapping[str, str], query: str) -> Route | None:
         """The route that serves a request, or None.
 
-        `host` may have a port, `path` is raw, `headers` find names in any case, `query` is raw.
+        `host` may have a port, `path` is raw, `query` is raw, `headers` are the first of each name (in lower case).
         Raises Refusal invalid_path."""
         path = paths.normalised(path)
         for key in _known_keys(host) if len(host) < _LONG else _host_keys(host):
@@ -181,7 +181,7 @@ def _candidate(route: Route, match: Match, order: int) -> Candidate:
             route,
             order,
             match.method.upper(),
-            tuple((test.name, _test(test)) for test in match.headers),
+            tuple((test.name.lower(), _test(test)) for test in match.headers),
             tuple((test.name, _test(test)) for test in match.query),
             re.compile(match.path) if match.path_kind == "regex" else None,
         )

@@ -68,7 +68,7 @@ class while_connected:  # noqa: N801  (it is used as a function)
 
 def check_expectation(request: Request) -> None:
     """Raises Refusal expectation_failed for an Expect header that is not `100-continue`."""
-    expected = request.head.headers.get("Expect", "")
+    expected = request.head.headers.first.get("expect", "")
     if expected and expected.lower() != "100-continue":
         raise Refusal("expectation_failed", "Only `Expect: 100-continue` is known here.")
 
@@ -112,7 +112,7 @@ async def body(request: Request, limits: Limits, room: Room) -> bytes:
 def _invite(request: Request) -> None:
     """Send the `100 Continue` that the client waits for, if it does. Raises ClientGone."""
     head = request.head
-    if "Expect" in head.headers and head.has_body and head.version != _TEN:
+    if "expect" in head.headers.first and head.has_body and head.version != _TEN:
         request.connection.write(_CONTINUE)
 
 
@@ -208,7 +208,7 @@ def _may_go_on(request: Request) -> bool:
     it sent its body may send it or not; what follows an upgrade or CONNECT may be no HTTP at all."""
     head = request.head
     goes_on = head.goes_on and request.connection.lasting()
-    return goes_on and request.body.ended and not head.switches and "Upgrade" not in head.headers
+    return goes_on and request.body.ended and not head.switches and "upgrade" not in head.headers.first
 
 
 async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
