@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from dataplane import callers
 from dataplane.errors import Refusal
-from dataplane.http.names import Known
+from dataplane.known import Known
 from dataplane.table import HeaderOps, Template, Variable
 
 Fields = list[tuple[str, str]]

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from dataplane.errors import Refusal
 from dataplane.http.head import Head, Headers, check
-from dataplane.http.names import Known
+from dataplane.known import Known
 
 _NAMES: Known[bytes, str] = Known(lambda name: name.decode("latin-1").lower())
 FIELDS = 128

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from httptools import HttpParserError, HttpResponseParser
 
-from dataplane.http.names import Known
+from dataplane.known import Known
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head with the interim answers before it, of its trailers, and of one chunk's extensions."""

@@ -1,4 +1,4 @@
-"""Names of header fields: few, which come again with every message. What one means is found out once."""
+"""Names (of header fields, models, routes) come again with every request. What one means is found out once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 _MOST = 1024
-_LONGEST = 64
+_LONGEST = 128
 """Names, and characters of one, that are remembered: anybody may make some up."""
 Name = TypeVar("Name", bound=str | bytes)
 Meaning = TypeVar("Meaning")
