@@ -67,7 +67,7 @@ class Outcome:
     unmetered: str = ""
     """Why usage could not be looked for, or read; empty if it could."""
 
-    def read(self, payload: bytes) -> Json:
+    def read(self, payload: bytes | bytearray) -> Json:
         """Take what a reply or a chunk says; returns it, empty if it is no JSON object."""
         try:
             value: object = orjson.loads(payload)
@@ -103,7 +103,7 @@ class JsonTap:
         return chunk
 
     def end(self) -> bytes:
-        if not self._outcome.unmetered and not self._outcome.read(bytes(self._held)):
+        if not self._outcome.unmetered and not self._outcome.read(self._held):
             self._outcome.unmetered = "reply_not_json"
         return b""
 

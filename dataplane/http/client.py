@@ -154,7 +154,8 @@ class Writer:
 
     async def write(self, data: bytes) -> None:
         """`put`, as soon as the client has taken most of what was sent before."""
-        await self._drained()
+        if self._request.connection.full:
+            await self._drained()
         self.put(data)
 
     def put(self, data: bytes, end: bytes = b"") -> None:
@@ -168,8 +169,10 @@ class Writer:
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
         self.put(data, wire.LAST_CHUNK if self._chunked else b"")
-        self._request.connection.open_ended = False
-        await self._drained()
+        connection = self._request.connection
+        connection.open_ended = False
+        if connection.full:
+            await self._drained()
         return Answer(self._status, self._keep_alive)
 
     def cut(self) -> None:
@@ -177,8 +180,7 @@ class Writer:
         self._request.connection.cut()
 
     async def _drained(self) -> None:
-        if self._request.connection.full:
-            await self._request.connection.drained(self._limits.client_idle)
+        await self._request.connection.drained(self._limits.client_idle)
 
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:

@@ -80,7 +80,7 @@ class Turn:
         self.destination = destination
         self.outcome = chat.Outcome()
         self._services, self._exchange = services, exchange
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.monotonic()
         self._began_at = time.time()
 
     def broke_off(self, error: BaseException) -> None:
@@ -108,7 +108,7 @@ class Turn:
             response_id=outcome.id,
             public_model=destination.public_model,
         )
-        seconds = asyncio.get_running_loop().time() - self._began
+        seconds = time.monotonic() - self._began
         cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)
         timing = Timing(self._began_at, self._began_at + seconds)
         with self._services.guard:

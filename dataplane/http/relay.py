@@ -55,6 +55,9 @@ async def relay(
         length=None if resized else response.length,
     )
 
+    if (whole := response.whole()) is not None:
+        return await writer.end(tap.feed(whole) + tap.end())
+
     def pass_on(taken: Callable[[], bytes]) -> bool:
         if request.connection.full:
             return False
