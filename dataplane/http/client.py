@@ -160,11 +160,16 @@ class Writer:
 
     def put(self, data: bytes, end: bytes = b"") -> None:
         """Send the head, if that is still to do, and a piece of the body, in one write. Raises ClientGone."""
-        framed = self._framed(data) + end
-        if not self._request.begun:
-            framed = self._begun() + framed
-        if framed:
-            self._request.connection.write(framed)
+        request = self._request
+        if self._bodiless:
+            data = b""
+        elif self._chunked and data:
+            data = wire.chunk(data)
+        data += end
+        if not request.begun:
+            data = self._begun() + data
+        if data:
+            request.connection.write(data)
 
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
@@ -181,11 +186,6 @@ class Writer:
 
     async def _drained(self) -> None:
         await self._request.connection.drained(self._limits.client_idle)
-
-    def _framed(self, data: bytes) -> bytes:
-        if self._bodiless or not data:
-            return b""
-        return wire.chunk(data) if self._chunked else data
 
     def _begun(self) -> bytes:
         """The head."""

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 
 MANY = 500
 """Parts of a table: fewer are left to collections as everything else is."""
+YOUNG = 10_000
+"""Objects that are new when the new ones are looked through. By Python's 700 that is every second request, to find
+nothing: what a request leaves is not cyclic."""
 
 
 class Garbage:
@@ -51,7 +54,9 @@ class Garbage:
 
 
 def set_aside() -> None:
-    """Collect all garbage, and set aside what is left: when a process has started, it is there to stay."""
+    """Collect all garbage, and set aside what is left: when a process has started, it is there to stay. From now on
+    collections are rarer."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)
