@@ -118,8 +118,8 @@ class StreamTap:
         self._scanner = sse.Scanner(limit)
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._scanner.whole(chunk) and self._passes(chunk):
-            return chunk
+        if self._scanner.whole(chunk):
+            return chunk if self._passes(chunk) else self._sifted(chunk)
         return self._kept(self._scanner.feed(chunk))
 
     def end(self) -> bytes:
@@ -130,6 +130,27 @@ class StreamTap:
         if self._passes(together):
             return together
         return b"".join([event for event in events if not (self._extra(event) and self._hide)])
+
+    def _sifted(self, events: bytes) -> bytes:
+        """The same for plainly whole events, of which only those are looked at that are worth it."""
+        kept, start = [], 0
+        while (worth := self._worth_reading(events, start)) < len(events):
+            kept.append(events[start:worth])
+            start = events.index(b"\n\n", worth) + 2
+            if not (self._extra(event := events[worth:start]) and self._hide):
+                kept.append(event)
+        kept.append(events[start:])
+        return b"".join(kept)
+
+    def _worth_reading(self, events: bytes, start: int) -> int:
+        """Where the next event begins that does not pass; behind all of them if there is none."""
+        if not self._outcome.model:
+            return start
+        found = _WORTH_READING.search(events, start)
+        if found is None:
+            return len(events)
+        end = events.rfind(b"\n\n", start, found.start())
+        return start if end < 0 else end + 2
 
     def _passes(self, events: bytes) -> bool:
         return bool(self._outcome.model) and _WORTH_READING.search(events) is None
