@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from dataplane.errors import Refusal
@@ -130,17 +130,30 @@ def _too_large(limits: Limits) -> Refusal:
 class Writer:
     """One answer on its way to a client."""
 
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_fields",
+        "_keep_alive",
+        "_length",
+        "_limits",
+        "_line",
+        "_open_ended",
+        "_request",
+        "_status",
+    )
+
     def __init__(
         self,
         request: Request,
         limits: Limits,
         status: int,
-        fields: Iterable[tuple[str, str]],
+        fields: list[tuple[str, str]],
         *,
         reason: str = "",
         length: int | None = None,
     ) -> None:
-        """`length` of the body in bytes; None where it is not known. `fields` have no framing."""
+        """`length` of the body in bytes; None where it is not known. `fields` have no framing, which is added."""
         self._request, self._limits, self._status = request, limits, status
         # An upstream may say anything there, and nobody needs it.
         self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
@@ -191,7 +204,7 @@ class Writer:
         """The head."""
         request = self._request
         self._keep_alive = not self._open_ended and _may_go_on(request)
-        fields = list(self._fields)
+        fields = self._fields
         if self._length is not None and self._status != 204:
             fields.append(("Content-Length", str(self._length)))
         if self._chunked:
@@ -222,7 +235,7 @@ async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id:
         **{name.lower(): value for name, value in refusal.headers.items()},
         REQUEST_ID: request_id,
     }
-    writer = Writer(request, limits, refusal.status, fields.items(), reason=_reason(refusal), length=len(payload))
+    writer = Writer(request, limits, refusal.status, list(fields.items()), reason=_reason(refusal), length=len(payload))
     answer = await writer.end(payload)
     answer.code = refusal.code
     return answer

@@ -101,9 +101,7 @@ class Parser:
         assert http is not None
         if (len(self._fields) > FIELDS or not self._at_once) and self._too_many():
             raise self._too_large()
-        fields = [
-            (_NAMES[name], value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, value in self._fields
-        ]
+        fields = [(_NAMES[name], value.decode("utf-8", "surrogateescape").strip(" \t")) for name, value in self._fields]
         head = Head(
             method=http.get_method().decode(),
             target=self._target.decode("utf-8", "surrogateescape"),
