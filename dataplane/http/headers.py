@@ -36,8 +36,12 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PREFIXES = ("x-forwarded-", "sec-websocket-")
 
 
-def _not_there(credential: str, *, trace: bool) -> frozenset[str]:
-    """What a provider with such a credential does not see."""
+_KEPT, _DROPPED, _NAMES_OTHERS = range(3)
+"""What becomes of a field. `Connection` names others, which are dropped with it."""
+
+
+def _there(credential: str, *, trace: bool) -> Known[str, int]:
+    """What becomes of a field on its way to a provider with such a credential, by its name in lower case."""
     dropped = _HOP_BY_HOP | _OURS | _WAY_HERE
     if not trace:
         dropped |= _TRACE
@@ -45,19 +49,6 @@ def _not_there(credential: str, *, trace: bool) -> frozenset[str]:
         dropped |= _CREDENTIALS
     if credential == "secret":
         dropped |= _ACCOUNT
-    return dropped
-
-
-_NOT_THERE = {
-    (credential, trace): _not_there(credential, trace=trace)
-    for credential in ("secret", "passthrough", "none")
-    for trace in (False, True)
-}
-_KEPT, _DROPPED, _NAMES_OTHERS = range(3)
-
-
-def _there(dropped: frozenset[str]) -> Known[str, int]:
-    """What becomes of a field that goes upstream. Its name is in lower case."""
 
     def verdict(name: str) -> int:
         if name == "connection":
@@ -68,19 +59,24 @@ def _there(dropped: frozenset[str]) -> Known[str, int]:
 
 
 def _back(name: str) -> int:
-    """What becomes of a field that goes back."""
-    if name.lower() == "connection":
+    """What becomes of a field on its way to the client."""
+    lower = name.lower()
+    if lower == "connection":
         return _NAMES_OTHERS
-    return _DROPPED if name.lower() in _NOT_BACK else _KEPT
+    return _DROPPED if lower in _NOT_BACK else _KEPT
 
 
-_THERE = {which: _there(dropped) for which, dropped in _NOT_THERE.items()}
+_THERE = {
+    (credential, trace): _there(credential, trace=trace)
+    for credential in ("secret", "passthrough", "none")
+    for trace in (False, True)
+}
 _BACK = Known(_back)
 
 
 def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
-    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
-    whether the provider is to know the client's."""
+    """The client's fields (names in lower case) that a provider sees. `credential`: kind of the provider's, as in the
+    table; `trace`: whether the provider is to know the client's."""
     return _crossing(fields, _THERE[credential, trace])
 
 
