@@ -34,15 +34,15 @@ class Credentials:
 
 
 def credentials(headers: Iterable[tuple[str, str]], query: str) -> Credentials:
-    """The keys in a request's headers (all fields, names in any case) and raw query."""
+    """The keys in a request's headers (all fields, names in lower case) and raw query."""
     found: list[str] = []
     for name, value in headers:
-        if (lower := name.lower()) not in _CARRIERS:
+        if name not in _CARRIERS:
             continue
-        if lower == "authorization":
+        if name == "authorization":
             scheme, _, key = value.strip().partition(" ")
             found.append(key if scheme.lower() in _SCHEMES else "")
-        elif lower == "sec-websocket-protocol":
+        elif name == "sec-websocket-protocol":
             found += [key_in(protocol) for protocol in value.split(",")]
         else:
             found.append(value)

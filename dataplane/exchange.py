@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from multidict import CIMultiDictProxy
-
 from dataplane import patterns
 from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import query as queries
+from dataplane.http.head import Headers
 from dataplane.metering.usage import Caller
 from dataplane.snapshot import Snapshot
 from dataplane.table import (
@@ -42,7 +41,7 @@ class Exchange:
     """Raw, with the route's prefix stripped."""
     query: str = field(repr=False)
     """Raw, without the client's credentials unless a provider of the Backend is to see them."""
-    headers: CIMultiDictProxy[str] = field(repr=False)
+    headers: Headers = field(repr=False)
     """The client's, as it sent them (credentials included: use `headers.upstream`)."""
 
     @property
@@ -89,7 +88,7 @@ class Exchange:
         def resolve(variable: Variable) -> str:
             match variable.source:
                 case "request.header":
-                    return ", ".join(self.headers.getall(variable.name, []))
+                    return ", ".join(self.headers.all(variable.name.lower()))
                 case "request.query":
                     return queries.get(self.query, variable.name) or ""
                 case "request.path":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import count
 from urllib.parse import unquote
 
@@ -22,7 +21,8 @@ from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
 _LONG = 256
-"""Characters of a Host that is no name (RFC 1035 §2.3.4), and not worth remembering."""
+_FOUND = 1024
+"""Characters of a host and a path, and pairs of them, that are remembered."""
 Test = Callable[[str | None], bool]
 
 
@@ -90,6 +90,8 @@ class Router:
     def __init__(self, routes: Sequence[Route] = ()) -> None:
         self._hosts: dict[str, Paths] = {}
         """By exact host, by `.suffix` for a wildcard, by the empty string for any host."""
+        self._found: dict[tuple[str, str], list[Candidate]] = {}
+        """By host and path as clients wrote them."""
         at_once(self._take(routes))
 
     @classmethod
@@ -117,18 +119,29 @@ class Router:
     def match(self, host: str, path: str, method: str, headers: Mapping[str, str], query: str) -> Route | None:
         """The route that serves a request, or None.
 
-        `host` may have a port, `path` is raw, `headers` find names in any case, `query` is raw.
+        `host` may have a port, `path` is raw, `query` is raw, `headers` are the first of each name (in lower case).
         Raises Refusal invalid_path."""
-        path = paths.normalised(path)
-        for key in _known_keys(host) if len(host) < _LONG else _host_keys(host):
-            by_path = self._hosts.get(key)
-            if by_path is None:
-                continue
-            for group in by_path.groups(path):
-                for candidate in group:
-                    if candidate.holds(method, headers, query):
-                        return candidate.route
+        for candidate in self._candidates(host, path):
+            if candidate.holds(method, headers, query):
+                return candidate.route
         return None
+
+    def _candidates(self, host: str, path: str) -> Sequence[Candidate]:
+        """Those for a host and a raw path, the best first; what is asked for again and again is looked up once."""
+        found = self._found.get((host, path))
+        if found is None:
+            found = list(self._looked_up(host, paths.normalised(path)))
+            if len(host) + len(path) < _LONG:
+                if len(self._found) >= _FOUND:
+                    self._found.clear()
+                self._found[host, path] = found
+        return found
+
+    def _looked_up(self, host: str, path: str) -> Iterator[Candidate]:
+        for key in _host_keys(host):
+            if by_path := self._hosts.get(key):
+                for group in by_path.groups(path):
+                    yield from group
 
 
 def path_type(backend: Backend, path: str) -> RouteType:
@@ -181,7 +194,7 @@ def _candidate(route: Route, match: Match, order: int) -> Candidate:
             route,
             order,
             match.method.upper(),
-            tuple((test.name, _test(test)) for test in match.headers),
+            tuple((test.name.lower(), _test(test)) for test in match.headers),
             tuple((test.name, _test(test)) for test in match.query),
             re.compile(match.path) if match.path_kind == "regex" else None,
         )
@@ -207,8 +220,3 @@ def _host_keys(host: str) -> Iterator[str]:
         name = name.partition(".")[2]
         yield "." + name
     yield ""
-
-
-@lru_cache(256)
-def _known_keys(host: str) -> tuple[str, ...]:
-    return tuple(_host_keys(host))

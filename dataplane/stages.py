@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from multidict import CIMultiDictProxy
-
 from dataplane import callers, routing
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import paths
 from dataplane.http import query as queries
 from dataplane.http.accept import Target
+from dataplane.http.head import Headers
 from dataplane.snapshot import Snapshot
 from dataplane.table import Backend, Forward, Route
 
@@ -31,9 +30,9 @@ class Visit:
     backend: str = ""
 
 
-def matched(snapshot: Snapshot, visit: Visit, target: Target, method: str, headers: CIMultiDictProxy[str]) -> Route:
+def matched(snapshot: Snapshot, visit: Visit, target: Target, method: str, headers: Headers) -> Route:
     """The route that serves the request. Raises Refusal unknown_host, configuration_error, invalid_path."""
-    route = snapshot.router.match(target.host, target.path, method, headers, target.query)
+    route = snapshot.router.match(target.host, target.path, method, headers.first, target.query)
     if route is None:
         asked = (target.host + paths.normalised(target.path))[:_SHOWN]
         raise Refusal("unknown_host", f"No route serves {asked}. Check the URL, or expose a Backend there.")
@@ -61,7 +60,7 @@ def authenticated(
     visit: Visit,
     target: Target,
     method: str,
-    headers: CIMultiDictProxy[str],
+    headers: Headers,
     *,
     rand: Callable[[], float],
     now: float,
@@ -73,7 +72,7 @@ def authenticated(
     forward, backend = forwarded(snapshot, visit, route, rand)
     path = paths.stripped(target.path, route.strip_prefix)
     kind = routing.path_type(backend, path)
-    presented = callers.credentials(headers.items(), target.query)
+    presented = callers.credentials(headers.fields, target.query)
     return Exchange(
         id=visit.id,
         snapshot=snapshot,

@@ -67,10 +67,11 @@ def says_something(usage: object) -> bool:
 
 
 def _read(usage: object, input_name: str, input_more: str, output_name: str, output_more: str) -> Tokens | None:
-    fields = _object(usage)
-    input_details, output_details = _object(fields.get(input_more)), _object(fields.get(output_more))
-    given = _split(fields.get(input_name), input_details)
-    answered = _split(fields.get(output_name), output_details)
+    if not isinstance(usage, dict):
+        return None
+    input_details, output_details = _object(usage.get(input_more)), _object(usage.get(output_more))
+    given = _split(usage.get(input_name), input_details)
+    answered = _split(usage.get(output_name), output_details)
     if given is None and answered is None:
         return None
     given, answered = given or NO_TOKENS, answered or NO_TOKENS

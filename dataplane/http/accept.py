@@ -24,7 +24,7 @@ class Target:
 
 def accept(head: Head) -> Target:
     """Raises Refusal invalid_path, method_not_allowed."""
-    target = _target(head.target, head.headers.get("Host", ""))
+    target = _target(head.target, head.headers.first.get("host", ""))
     if head.method in _NOT_RELAYED:  # a server that knows TRACE sends back what it got: the credential too
         methods = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
         raise Refusal("method_not_allowed", f"{head.method} is not relayed.", headers=methods)

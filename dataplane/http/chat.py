@@ -67,7 +67,7 @@ class Outcome:
     unmetered: str = ""
     """Why usage could not be looked for, or read; empty if it could."""
 
-    def read(self, payload: bytes) -> Json:
+    def read(self, payload: bytes | bytearray) -> Json:
         """Take what a reply or a chunk says; returns it, empty if it is no JSON object."""
         try:
             value: object = orjson.loads(payload)
@@ -103,7 +103,7 @@ class JsonTap:
         return chunk
 
     def end(self) -> bytes:
-        if not self._outcome.unmetered and not self._outcome.read(bytes(self._held)):
+        if not self._outcome.unmetered and not self._outcome.read(self._held):
             self._outcome.unmetered = "reply_not_json"
         return b""
 
@@ -118,8 +118,8 @@ class StreamTap:
         self._scanner = sse.Scanner(limit)
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._scanner.whole(chunk) and self._passes(chunk):
-            return chunk
+        if self._scanner.whole(chunk):
+            return chunk if self._passes(chunk) else self._sifted(chunk)
         return self._kept(self._scanner.feed(chunk))
 
     def end(self) -> bytes:
@@ -130,6 +130,27 @@ class StreamTap:
         if self._passes(together):
             return together
         return b"".join([event for event in events if not (self._extra(event) and self._hide)])
+
+    def _sifted(self, events: bytes) -> bytes:
+        """The same for plainly whole events, of which only those are looked at that are worth it."""
+        kept, start = [], 0
+        while (worth := self._worth_reading(events, start)) < len(events):
+            kept.append(events[start:worth])
+            start = events.index(b"\n\n", worth) + 2
+            if not (self._extra(event := events[worth:start]) and self._hide):
+                kept.append(event)
+        kept.append(events[start:])
+        return b"".join(kept)
+
+    def _worth_reading(self, events: bytes, start: int) -> int:
+        """Where the next event begins that does not pass; behind all of them if there is none."""
+        if not self._outcome.model:
+            return start
+        found = _WORTH_READING.search(events, start)
+        if found is None:
+            return len(events)
+        end = events.rfind(b"\n\n", start, found.start())
+        return start if end < 0 else end + 2
 
     def _passes(self, events: bytes) -> bool:
         return bool(self._outcome.model) and _WORTH_READING.search(events) is None

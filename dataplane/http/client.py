@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from dataplane.errors import Refusal
@@ -68,7 +68,7 @@ class while_connected:  # noqa: N801  (it is used as a function)
 
 def check_expectation(request: Request) -> None:
     """Raises Refusal expectation_failed for an Expect header that is not `100-continue`."""
-    expected = request.head.headers.get("Expect", "")
+    expected = request.head.headers.first.get("expect", "")
     if expected and expected.lower() != "100-continue":
         raise Refusal("expectation_failed", "Only `Expect: 100-continue` is known here.")
 
@@ -112,7 +112,7 @@ async def body(request: Request, limits: Limits, room: Room) -> bytes:
 def _invite(request: Request) -> None:
     """Send the `100 Continue` that the client waits for, if it does. Raises ClientGone."""
     head = request.head
-    if "Expect" in head.headers and head.has_body and head.version != _TEN:
+    if "expect" in head.headers.first and head.has_body and head.version != _TEN:
         request.connection.write(_CONTINUE)
 
 
@@ -130,17 +130,30 @@ def _too_large(limits: Limits) -> Refusal:
 class Writer:
     """One answer on its way to a client."""
 
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_fields",
+        "_keep_alive",
+        "_length",
+        "_limits",
+        "_line",
+        "_open_ended",
+        "_request",
+        "_status",
+    )
+
     def __init__(
         self,
         request: Request,
         limits: Limits,
         status: int,
-        fields: Iterable[tuple[str, str]],
+        fields: list[tuple[str, str]],
         *,
         reason: str = "",
         length: int | None = None,
     ) -> None:
-        """`length` of the body in bytes; None where it is not known. `fields` have no framing."""
+        """`length` of the body in bytes; None where it is not known. `fields` have no framing, which is added."""
         self._request, self._limits, self._status = request, limits, status
         # An upstream may say anything there, and nobody needs it.
         self._line = f"HTTP/1.1 {status} {reason if reason.isascii() and reason.isprintable() else ''}"
@@ -154,22 +167,30 @@ class Writer:
 
     async def write(self, data: bytes) -> None:
         """`put`, as soon as the client has taken most of what was sent before."""
-        await self._drained()
+        if self._request.connection.full:
+            await self._drained()
         self.put(data)
 
     def put(self, data: bytes, end: bytes = b"") -> None:
         """Send the head, if that is still to do, and a piece of the body, in one write. Raises ClientGone."""
-        framed = self._framed(data) + end
-        if not self._request.begun:
-            framed = self._begun() + framed
-        if framed:
-            self._request.connection.write(framed)
+        request = self._request
+        if self._bodiless:
+            data = b""
+        elif self._chunked and data:
+            data = wire.chunk(data)
+        data += end
+        if not request.begun:
+            data = self._begun() + data
+        if data:
+            request.connection.write(data)
 
     async def end(self, data: bytes = b"") -> Answer:
         """Send the rest, and wait until the client has taken most of it. Raises ClientGone."""
         self.put(data, wire.LAST_CHUNK if self._chunked else b"")
-        self._request.connection.open_ended = False
-        await self._drained()
+        connection = self._request.connection
+        connection.open_ended = False
+        if connection.full:
+            await self._drained()
         return Answer(self._status, self._keep_alive)
 
     def cut(self) -> None:
@@ -177,19 +198,13 @@ class Writer:
         self._request.connection.cut()
 
     async def _drained(self) -> None:
-        if self._request.connection.full:
-            await self._request.connection.drained(self._limits.client_idle)
-
-    def _framed(self, data: bytes) -> bytes:
-        if self._bodiless or not data:
-            return b""
-        return wire.chunk(data) if self._chunked else data
+        await self._request.connection.drained(self._limits.client_idle)
 
     def _begun(self) -> bytes:
         """The head."""
         request = self._request
         self._keep_alive = not self._open_ended and _may_go_on(request)
-        fields = list(self._fields)
+        fields = self._fields
         if self._length is not None and self._status != 204:
             fields.append(("Content-Length", str(self._length)))
         if self._chunked:
@@ -208,7 +223,7 @@ def _may_go_on(request: Request) -> bool:
     it sent its body may send it or not; what follows an upgrade or CONNECT may be no HTTP at all."""
     head = request.head
     goes_on = head.goes_on and request.connection.lasting()
-    return goes_on and request.body.ended and not head.switches and "Upgrade" not in head.headers
+    return goes_on and request.body.ended and not head.switches and "upgrade" not in head.headers.first
 
 
 async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id: str) -> Answer:
@@ -220,7 +235,7 @@ async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id:
         **{name.lower(): value for name, value in refusal.headers.items()},
         REQUEST_ID: request_id,
     }
-    writer = Writer(request, limits, refusal.status, fields.items(), reason=_reason(refusal), length=len(payload))
+    writer = Writer(request, limits, refusal.status, list(fields.items()), reason=_reason(refusal), length=len(payload))
     answer = await writer.end(payload)
     answer.code = refusal.code
     return answer

@@ -80,7 +80,7 @@ class Turn:
         self.destination = destination
         self.outcome = chat.Outcome()
         self._services, self._exchange = services, exchange
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.monotonic()
         self._began_at = time.time()
 
     def broke_off(self, error: BaseException) -> None:
@@ -108,11 +108,11 @@ class Turn:
             response_id=outcome.id,
             public_model=destination.public_model,
         )
-        seconds = asyncio.get_running_loop().time() - self._began
+        seconds = time.monotonic() - self._began
         cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)
         timing = Timing(self._began_at, self._began_at + seconds)
         with self._services.guard:
-            self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.get("traceparent", ""))
+            self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.first.get("traceparent", ""))
         if outcome.unmetered:
             self._services.meter.unmetered(outcome.unmetered, route, backend)
 
@@ -121,5 +121,5 @@ def _check(exchange: Exchange) -> None:
     """Raises Refusal method_not_allowed, unsupported_encoding."""
     if exchange.method != "POST":
         raise Refusal("method_not_allowed", "Chat completions take POST.", headers={"Allow": "POST"})
-    if exchange.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if exchange.headers.first.get("content-encoding", "identity").lower() != "identity":
         raise Refusal("unsupported_encoding", "The body must be read here: send it without Content-Encoding.")

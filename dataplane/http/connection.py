@@ -15,12 +15,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import cast
 
-from multidict import CIMultiDict, CIMultiDictProxy
-
 from dataplane.deadline import Deadline
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, refuse
-from dataplane.http.head import Head
+from dataplane.http.head import Head, Headers
 from dataplane.http.message import HIGH_WATER, Body, ClientGone, Request
 from dataplane.http.parser import Event, Parser, Rest
 from dataplane.ids import new_id
@@ -33,7 +31,7 @@ _BRIEFLY = 1.0
 """Seconds that a client has for the first bytes, where there is no room for it."""
 _RESET = struct.pack("ii", 1, 0)
 """What makes the end of a socket a reset, by SO_LINGER."""
-_UNREADABLE = Head("GET", "", "1.1", CIMultiDictProxy(CIMultiDict()), goes_on=False, switches=False)
+_UNREADABLE = Head("GET", "", "1.1", Headers([]), goes_on=False, switches=False)
 """Stands for the head of what is no request."""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from dataplane import callers
 from dataplane.errors import Refusal
+from dataplane.known import Known
 from dataplane.table import HeaderOps, Template, Variable
 
 Fields = list[tuple[str, str]]
@@ -35,8 +36,12 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PREFIXES = ("x-forwarded-", "sec-websocket-")
 
 
-def _not_there(credential: str, *, trace: bool) -> frozenset[str]:
-    """What a provider with such a credential does not see."""
+_KEPT, _DROPPED, _NAMES_OTHERS = range(3)
+"""What becomes of a field. `Connection` names others, which are dropped with it."""
+
+
+def _there(credential: str, *, trace: bool) -> Known[str, int]:
+    """What becomes of a field on its way to a provider with such a credential, by its name in lower case."""
     dropped = _HOP_BY_HOP | _OURS | _WAY_HERE
     if not trace:
         dropped |= _TRACE
@@ -44,25 +49,40 @@ def _not_there(credential: str, *, trace: bool) -> frozenset[str]:
         dropped |= _CREDENTIALS
     if credential == "secret":
         dropped |= _ACCOUNT
-    return dropped
+
+    def verdict(name: str) -> int:
+        if name == "connection":
+            return _NAMES_OTHERS
+        return _DROPPED if name in dropped or "_" in name or name.startswith(_PREFIXES) else _KEPT
+
+    return Known(verdict)
 
 
-_NOT_THERE = {
-    (credential, trace): _not_there(credential, trace=trace)
+def _back(name: str) -> int:
+    """What becomes of a field on its way to the client."""
+    lower = name.lower()
+    if lower == "connection":
+        return _NAMES_OTHERS
+    return _DROPPED if lower in _NOT_BACK else _KEPT
+
+
+_THERE = {
+    (credential, trace): _there(credential, trace=trace)
     for credential in ("secret", "passthrough", "none")
     for trace in (False, True)
 }
+_BACK = Known(_back)
 
 
 def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool) -> Fields:
-    """The client's fields that a provider sees. `credential`: kind of the provider's, as in the table; `trace`:
-    whether the provider is to know the client's."""
-    return _crossing(fields, _NOT_THERE[credential, trace], up=True)
+    """The client's fields (names in lower case) that a provider sees. `credential`: kind of the provider's, as in the
+    table; `trace`: whether the provider is to know the client's."""
+    return _crossing(fields, _THERE[credential, trace])
 
 
 def downstream(fields: Iterable[tuple[str, str]]) -> Fields:
     """The provider's fields that the client sees, without framing."""
-    return _crossing(fields, _NOT_BACK, up=False)
+    return _crossing(fields, _BACK)
 
 
 def unframed(fields: Fields) -> Fields:
@@ -70,23 +90,25 @@ def unframed(fields: Fields) -> Fields:
     return [field for field in fields if field[0].lower() not in _FRAMING]
 
 
-def _crossing(fields: Iterable[tuple[str, str]], dropped: frozenset[str], *, up: bool) -> Fields:
-    """The fields without those that are `dropped` (`connection` is), that `Connection` names, that cannot be sent."""
+def _crossing(fields: Iterable[tuple[str, str]], verdicts: Known[str, int]) -> Fields:
+    """The fields without those that are dropped, that `Connection` names, that cannot be sent."""
     kept: Fields = []
     named: set[str] = set()
-    for name, value in fields:
-        lower = name.lower()
-        if lower in dropped:
-            if lower == "connection":
-                named.update(map(str.strip, value.lower().split(",")))
-        elif up and ("_" in lower or lower.startswith(_PREFIXES)):
-            continue
-        elif value.isascii() and value.isprintable():
-            kept.append((lower if up else name, value))
-        elif not _FORBIDDEN.search(value):
-            kept.append((lower if up else name, _utf8(value)))
-    named -= dropped
-    return [field for field in kept if field[0].lower() not in named] if named else kept
+    for field in fields:
+        verdict = verdicts[field[0]]
+        if verdict == _KEPT:
+            kept.append(field)
+        elif verdict == _NAMES_OTHERS:
+            named.update(map(str.strip, field[1].lower().split(",")))
+    if named - _HOP_BY_HOP:
+        kept = [field for field in kept if field[0].lower() not in named]
+    values = "".join([value for _, value in kept])
+    return kept if values.isascii() and values.isprintable() else _sendable(kept)
+
+
+def _sendable(fields: Fields) -> Fields:
+    """Those whose value can be sent, as it can be."""
+    return [(name, _utf8(value)) for name, value in fields if not _FORBIDDEN.search(value)]
 
 
 def transformed(fields: Fields, ops: HeaderOps, resolve: Callable[[Variable], str]) -> Fields:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from dataplane.errors import Refusal
-from dataplane.http.head import Head, check
+from dataplane.http.head import Head, Headers, check
+from dataplane.known import Known
 
+_NAMES: Known[bytes, str] = Known(lambda name: name.decode("latin-1").lower())
 FIELDS = 128
 """Of one head, or of one body's trailers."""
 
@@ -100,15 +101,12 @@ class Parser:
         assert http is not None
         if (len(self._fields) > FIELDS or not self._at_once) and self._too_many():
             raise self._too_large()
-        fields = [
-            (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
-            for name, value in self._fields
-        ]
+        fields = [(_NAMES[name], value.decode("utf-8", "surrogateescape").strip(" \t")) for name, value in self._fields]
         head = Head(
             method=http.get_method().decode(),
             target=self._target.decode("utf-8", "surrogateescape"),
             version=http.get_http_version(),
-            headers=CIMultiDictProxy(CIMultiDict(fields)),
+            headers=Headers(fields),
             goes_on=http.should_keep_alive(),
             switches=http.should_upgrade(),
         )

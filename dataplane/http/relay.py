@@ -46,14 +46,13 @@ async def relay(
     """Send the answer on. `resized`: the tap may change its length.
 
     Raises ClientGone; UpstreamLost, after which the client's connection is closed."""
-    writer = Writer(
-        request,
-        services.limits,
-        response.status,
-        [*response_headers(exchange, destination, response.fields), (REQUEST_ID, exchange.id)],
-        reason=response.reason,
-        length=None if resized else response.length,
-    )
+    fields = response_headers(exchange, destination, response.fields)
+    fields.append((REQUEST_ID, exchange.id))
+    length = None if resized else response.length
+    writer = Writer(request, services.limits, response.status, fields, reason=response.reason, length=length)
+
+    if (whole := response.whole()) is not None:
+        return await writer.end(tap.feed(whole) + tap.end())
 
     def pass_on(taken: Callable[[], bytes]) -> bool:
         if request.connection.full:

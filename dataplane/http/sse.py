@@ -6,6 +6,7 @@ import re
 
 # Lines end in CRLF, LF or CR; an event ends with an empty line. "\r(?!\n)": CRLF is one line end, never two.
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_CR, _LF = b"\r\n"
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 
@@ -45,8 +46,8 @@ class Scanner:
         return (
             data.endswith(b"\n\n")
             and not (self._held or self._may_be_half)
-            and b"\n\n\n" not in data
-            and b"\r" not in data
+            and _CR not in data
+            and (data.find(_LF) == len(data) - 2 or b"\n\n\n" not in data)  # most often it is one event of one line
         )
 
     def end(self) -> list[bytes]:

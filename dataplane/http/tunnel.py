@@ -129,9 +129,9 @@ def _handshake(exchange: Exchange, destination: Destination) -> Iterator[tuple[s
     yield "connection", "Upgrade"
     yield "upgrade", "websocket"
     for name in _HANDSHAKE:
-        for value in exchange.headers.getall(name, []):
+        for value in exchange.headers.all(name):
             yield name, value
-    offered = ", ".join(exchange.headers.getall("sec-websocket-protocol", []))
+    offered = ", ".join(exchange.headers.all("sec-websocket-protocol"))
     if kept := subprotocols(offered, credential=destination.provider.credential.kind):
         yield "sec-websocket-protocol", kept
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol, get_args
 
+from dataplane.known import Known
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.names import clean
 from dataplane.metering.prices import Cost
@@ -24,6 +25,7 @@ from dataplane.process.outlet import Lost
 
 Record = Mapping[str, object]
 """Ready for JSON. It is shared: nobody changes it."""
+_CLEAN: Known[str, str] = Known(clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,13 @@ def turn_record(usage: Usage, cost: Cost, duration: float | None, ended: datetim
         "response_id": clean(usage.response_id),
         "operation": usage.operation,
         "status": usage.status,
-        "route": clean(usage.route),
-        "backend": clean(usage.backend),
-        "provider": clean(usage.provider),
+        "route": _CLEAN[usage.route],
+        "backend": _CLEAN[usage.backend],
+        "provider": _CLEAN[usage.provider],
         "provider_kind": usage.provider_kind,
-        "public_model": clean(usage.public_model),
-        "request_model": clean(usage.request_model),
-        "response_model": clean(usage.response_model),
+        "public_model": _CLEAN[usage.public_model],
+        "request_model": _CLEAN[usage.request_model],
+        "response_model": _CLEAN[usage.response_model],
         "caller": _caller(usage.caller),
         "estimated": usage.estimated,
         "tokens": None if usage.tokens is None else usage.tokens.nonzero(),
@@ -167,7 +169,7 @@ def _second(since_epoch: int) -> str:
 
 
 def _caller(caller: Caller) -> dict[str, str]:
-    return {"namespace": clean(caller.namespace), "key": clean(caller.key), "team": clean(caller.team)}
+    return {"namespace": _CLEAN[caller.namespace], "key": _CLEAN[caller.key], "team": _CLEAN[caller.team]}
 
 
 def usd(amount: Decimal | None) -> str | None:

@@ -67,7 +67,7 @@ class Attempt:
             model=self.destination.upstream_model if self.destination else "",
             upstream=_address(provider.url) if provider else "",
             dialled=None if dialled is None else dialled + since,
-            traceparent=exchange.headers.get("traceparent", ""),
+            traceparent=exchange.headers.first.get("traceparent", ""),
         )
 
 

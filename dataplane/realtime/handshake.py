@@ -61,16 +61,16 @@ class Upgrade:
                 "This path takes WebSocket connections. Connect with ws:// or wss://, or an SDK's realtime client.",
                 headers={"upgrade": "websocket", "connection": "upgrade"},
             )
-        if fields.getall("sec-websocket-version", []) != ["13"]:
+        if fields.all("sec-websocket-version") != ["13"]:
             raise Refusal(
                 "upgrade_required",
                 "Only version 13 of the WebSocket protocol is spoken here.",
                 headers={"sec-websocket-version": "13"},
             )
-        key = fields.get("sec-websocket-key", "").strip()
-        if len(fields.getall("sec-websocket-key", [])) != 1 or not _is_key(key):
+        key = fields.first.get("sec-websocket-key", "").strip()
+        if len(fields.all("sec-websocket-key")) != 1 or not _is_key(key):
             raise Refusal("invalid_header", "Sec-WebSocket-Key must be one base64 value of 16 bytes.")
-        offered = ",".join(fields.getall("sec-websocket-protocol", []))
+        offered = ",".join(fields.all("sec-websocket-protocol"))
         return cls(accept_key(key), tuple(name.strip() for name in offered.split(",") if name.strip()))
 
     def head(self, fields: headers.Fields) -> bytes:
@@ -133,7 +133,7 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
 
 
 def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
-    beta_header = "realtime=v1" in head.headers.get(openai.BETA_HEADER, "")
+    beta_header = "realtime=v1" in head.headers.first.get(openai.BETA_HEADER, "")
     logged = next((log.types for log in exchange.policies.log_events if applies(log.subjects, exchange.caller)), ())
     return Terms(
         id=exchange.id,
@@ -158,7 +158,7 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
     destination = chosen.destination
     credential = destination.provider.credential.kind
     url = address(destination.provider, exchange.path, chosen.query)
-    offered = exchange.headers.getall("sec-websocket-protocol", []) if credential == "passthrough" else []
+    offered = exchange.headers.all("sec-websocket-protocol") if credential == "passthrough" else []
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
     fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
     try:

@@ -111,12 +111,28 @@ class Connection(asyncio.Protocol):
             self._deadline.give(seconds)
             await self._wait(pass_on)
         self._deadline.lift()
-        return self._taken()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What is there of the body, which is not kept any longer."""
+        pieces = self._parser.pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._held = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
 
     @property
     def arrived(self) -> bool:
         """Is some of the body here, or its end?"""
         return bool(self._parser.pieces) or self._parser.ended
+
+    @property
+    def ended(self) -> bool:
+        """Is all of the answer here?"""
+        return self._parser.ended
 
     @property
     def over(self) -> bool:
@@ -196,23 +212,12 @@ class Connection(asyncio.Protocol):
 
     # The rest.
 
-    def _taken(self) -> bytes:
-        """What is there of the body."""
-        pieces = self._parser.pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._held = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
-
     def _passed_on(self, pass_on: PassOn) -> bool:
         """Whether there is nothing to wake the reader for. It is woken for the end, and with the last piece."""
         if self._parser.ended or not self._parser.pieces or self._waiter is None or self._waiter.done():
             return False
         try:
-            taken = pass_on(self._taken)
+            taken = pass_on(self.taken)
         except Exception as error:  # it is the reader's
             self._waiter.set_exception(error)
             return True

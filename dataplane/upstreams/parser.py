@@ -11,11 +11,14 @@ from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from dataplane.known import Known
+
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head with the interim answers before it, of its trailers, and of one chunk's extensions."""
 _NO_BODY = frozenset([204, 304])
 _LENGTHS = frozenset(map(len, ("content-type", "content-length", "transfer-encoding")))
 """Of the names of what is read here."""
+_NAMES: Known[bytes, str] = Known(lambda name: name.decode("ascii"))
 _VERSIONS = frozenset(["1.1", "1.0"])
 _NOT_HTTP = "answered something that is not HTTP/1.1"
 
@@ -140,7 +143,7 @@ class Parser:
 
     def _read_head(self, status: int) -> Head:
         fields = [
-            (name.decode("ascii"), value.decode("utf-8", "surrogateescape").rstrip(" \t"))
+            (_NAMES[name], value.decode("utf-8", "surrogateescape").rstrip(" \t"))
             for name, value in (self._fields[self._interim :] if self._interim else self._fields)
         ]
         content_type, length, chunked = "", None, False

@@ -53,7 +53,7 @@ def upstream_headers(
     provider = destination.provider
     credential = provider.credential
     trace = exchange.type is RouteType.PASSTHROUGH
-    fields = headers.upstream(exchange.headers.items(), credential=credential.kind, trace=trace)
+    fields = headers.upstream(exchange.headers.fields, credential=credential.kind, trace=trace)
     fields += extra
     if changes := exchange.transformations(provider.transformations):
         resolve = exchange.resolver(model=destination.public_model, provider=provider.name)

@@ -45,6 +45,15 @@ class Response:
         """Has all of the body been read?"""
         return self._connection is None
 
+    def whole(self) -> bytes | None:
+        """The body, if all of it came with its head, as most answers do that are no stream; it is read then."""
+        connection = self._connection
+        if connection is None or not connection.ended:
+            return None
+        data = connection.taken()
+        self.close()
+        return data
+
     def __aiter__(self) -> Response:
         return self
 

@@ -53,7 +53,7 @@ def authentication(*sets: str, mode: AuthenticationMode = AuthenticationMode.REQ
     ],
 )
 def test_one_key_however_it_is_sent(headers: list[tuple[str, str]], query: str) -> None:
-    assert credentials(headers, query).keys == ("k",)
+    assert credentials([(name.lower(), value) for name, value in headers], query).keys == ("k",)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_one_key_however_it_is_sent(headers: list[tuple[str, str]], query: str) 
     ],
 )
 def test_no_key(headers: list[tuple[str, str]]) -> None:
-    assert credentials(headers, "model=x").keys == ()
+    assert credentials([(name.lower(), value) for name, value in headers], "model=x").keys == ()
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def _of(head: Head) -> Asked:
     def raw(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
 
-    fields = tuple((raw(name.lower()), raw(value)) for name, value in head.headers.items())
+    fields = tuple((raw(name), raw(value)) for name, value in head.headers.fields)
     return Asked(raw(head.method), raw(head.target), fields, b"")
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from dataplane.errors import Refusal
 from dataplane.http.accept import Target, accept
-from dataplane.http.head import Head
+from dataplane.http.head import Head, Headers
 
 
 def head(target: str, method: str = "GET") -> Head:
-    fields = CIMultiDictProxy(CIMultiDict([("Host", "gateway.example")]))
+    fields = Headers([("host", "gateway.example")])
     return Head(method, target, "1.1", fields, goes_on=True, switches=False)
 
 

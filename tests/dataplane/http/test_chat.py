@@ -60,6 +60,21 @@ def test_any_cut(events: list[bytes], data: st.DataObject) -> None:
     assert (outcome.tokens is not None) == (EXTRA in events)
 
 
+ODD = [
+    b": ping\n\n",
+    b'data: "usage"\n\n',
+    b": {\n\n",
+    b"\n\n",
+    event(error={"message": "x"}),
+    event(model="m2", choices=[]),
+]
+
+
+@given(st.lists(st.sampled_from([PIECE, EXTRA, DONE, *ODD]), max_size=8), st.booleans())
+def test_events_that_come_together_are_read_as_one_by_one(events: list[bytes], hide: bool) -> None:
+    assert through(b"".join(events), hide=hide) == through(*events, hide=hide)
+
+
 def test_a_stream_that_ends_with_the_usage_and_no_empty_line() -> None:
     assert through(PIECE + EXTRA.rstrip())[0] == PIECE
 

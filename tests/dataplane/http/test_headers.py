@@ -42,16 +42,16 @@ KEPT = [("accept", "x"), ("x-many", "1"), ("cookie", "a=b"), ("x-many", "2"), ("
     ("credential", "also"), [("secret", []), ("none", ACCOUNT), ("passthrough", [*KEYS, *ACCOUNT])]
 )
 def test_what_a_provider_sees(credential: str, also: list[tuple[str, str]]) -> None:
-    sent = [*DROPPED, *KEYS, *ACCOUNT, *KEPT]
+    sent = [(name.lower(), value) for name, value in [*DROPPED, *KEYS, *ACCOUNT, *KEPT]]
     expected = [(name.lower(), value) for name, value in [*also, *KEPT]]
     assert headers.upstream(sent, credential=credential, trace=False) == expected
 
 
-@pytest.mark.parametrize("name", ["traceparent", "Tracestate", "BAGGAGE"])
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "baggage"])
 def test_a_provider_sees_the_clients_trace_only_where_all_is_passed_through(name: str) -> None:
     sent = [(name, "x"), ("x-many", "1")]
     assert headers.upstream(sent, credential="none", trace=False) == [("x-many", "1")]
-    assert headers.upstream(sent, credential="none", trace=True) == [(name.lower(), "x"), ("x-many", "1")]
+    assert headers.upstream(sent, credential="none", trace=True) == [(name, "x"), ("x-many", "1")]
 
 
 def test_what_frames_an_answer_is_nobody_elses_to_say() -> None:
