@@ -22,7 +22,8 @@ from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
 _LONG = 256
 _FOUND = 1024
-"""Characters of a host and a path, and pairs of them, that are remembered."""
+_FEW = 16
+"""Characters of a host and a path, pairs of them, and candidates of a pair, that are remembered."""
 Test = Callable[[str | None], bool]
 
 
@@ -131,7 +132,7 @@ class Router:
         found = self._found.get((host, path))
         if found is None:
             found = list(self._looked_up(host, paths.normalised(path)))
-            if len(host) + len(path) < _LONG:
+            if len(host) + len(path) < _LONG and len(found) <= _FEW:
                 if len(self._found) >= _FOUND:
                     self._found.clear()
                 self._found[host, path] = found

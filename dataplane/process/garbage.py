@@ -18,15 +18,11 @@ from contextlib import contextmanager
 
 FULL = 2
 """The generation of a full collection."""
-SMALL = 700, 10, 2
-"""Thresholds: a full collection comes after some 20,000 new objects, and takes some milliseconds."""
+SMALL = 5000, 2, 2
+"""Thresholds: a full collection comes after some 20,000 new objects, and takes some milliseconds. The new ones are
+looked through at 5,000; by Python's 700 that would be with every second request, to find nothing."""
 MANY = 500
 """Parts of a table: fewer are left to collections as everything else is."""
-YOUNG = 10_000
-"""Objects that are new when the new ones are looked through. By Python's 700 that is every second request, to find
-nothing: what a request leaves is not cyclic."""
-
-
 OVERDUE = 3600.0
 """Seconds."""
 
@@ -88,9 +84,7 @@ class Garbage:
 
 
 def set_aside() -> None:
-    """Collect all garbage, and set aside what is left: when a process has started, it is there to stay. From now on
-    collections are rarer."""
+    """Collect all garbage, and set aside what is left: when a process has started, it is there to stay."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG)
