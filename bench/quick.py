@@ -42,13 +42,14 @@ def main() -> None:
     known, beside = loads(QUICK), {key: (*others, TIDEGATE) for key, _, others in SHOWN}
     rounds: dict[str, list[Round]] = {key: [] for key in beside}
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        bench = Bench(stack, Path(folder))
+        bench, here = Bench(stack, Path(folder)), made()
         for number in range(options.rounds):
             for key, names in beside.items():
                 there = bench.contenders(known[key], frozenset(names))
                 rounds[key].append(round_of(bench, known[key], there, tries=1))
             print(f"round {number + 1} of {options.rounds}", flush=True)
-    here = made()
+    for name, why in bench.left_out.items():
+        print(f"{name} was left out: {why}.")
     results = {key: Series(load=key, made=here, rounds=each) for key, each in rounds.items()}
     sys.exit("\n".join(wrong) if (wrong := report(results)) else 0)
 

@@ -138,11 +138,11 @@ def _between(median: str, least: str, most: str) -> str:
 def _rounds(load: Load, series: Series) -> str:
     count, of = len(worth(series)), len(series.rounds)
     disturbed = [each.disturbed for each in series.rounds if each.disturbed]
-    lines = [f"Medians of {count} round{'s' if count > 1 else ''}, with the least and the most."]
+    lines = [f"Medians of {count} rounds, with the least and the most." if count > 1 else "One round."]
     if disturbed and count < of:
-        lines.append(f"{of - count} more were disturbed, and do not count.")
+        lines.append(f"Disturbed, and not counted: {of - count} more.")
     elif disturbed:
-        lines.append(f"**{len(disturbed)} of them were disturbed**, the last because {disturbed[-1]}.")
+        lines.append(f"**Disturbed: {len(disturbed)} of {count}**, the last because {disturbed[-1]}.")
     lines += _direct(load, series)
     for name in [*_names(load, series), DIRECT]:
         lines += [f"{name} has no figures in some rounds: {why}." for why in problems(series, name)]

@@ -300,6 +300,9 @@ def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -
     if code == "upstream_credential_rejected":
         if own:
             return Refusal(code, f"Provider {name} refused the gateway's credential. Renew the Secret that it uses.")
+        if destination.provider.credential.kind == "none":
+            why = f"Provider {name} wants a key, and gets none: its `auth` in the Backend says neither secretRef nor"
+            return Refusal("invalid_api_key", f"{why} passthrough. Whoever runs the gateway must set it.")
         return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent, if any. Send a valid one.")
     message = _quoted(refused.message, exchange, destination) or f"Provider {name} ended the session before it began."
     return Refusal(code, message)

@@ -61,11 +61,9 @@ def test_a_small_ratio_is_a_fraction() -> None:
 def test_disturbed_rounds_are_told_of() -> None:
     quiet, loud = one_round(PACED), one_round(PACED, disturbed="others used 50 % of a core")
     load = loads()["paced"]
-    assert "1 more were disturbed, and do not count." in report.section(
-        load, series("paced", quiet, quiet, quiet, loud)
-    )
+    assert "Disturbed, and not counted: 1 more." in report.section(load, series("paced", quiet, quiet, quiet, loud))
     said = report.section(load, series("paced", quiet, loud))
-    assert "**1 of them were disturbed**, the last because others used 50 % of a core." in said
+    assert "**Disturbed: 1 of 2**, the last because others used 50 % of a core." in said
     page = report.page({"paced": series("paced", quiet, loud), "text": series("text", quiet)})
     assert "**Disturbed, so not to be relied on**: paced." in page
 

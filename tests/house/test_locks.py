@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.machine import LIBRARIES
+
 ROOT = Path(__file__).parents[2]
 LOCKS = {path.name: path for path in (ROOT / "requirements").glob("*.txt")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -40,6 +42,11 @@ def test_direct_dependencies_have_a_lower_bound(requirement: str) -> None:
 def test_what_runs_is_tested_in_the_same_version() -> None:
     run, dev = _pins("run.txt"), _pins("dev.txt")
     assert run.items() <= dev.items()
+
+
+def test_what_benchmarks_tell_the_version_of_is_locked() -> None:
+    """They stop where it is not installed."""
+    assert set(LIBRARIES) <= _pins("run.txt").keys()
 
 
 @pytest.mark.parametrize("name", LOCKS)

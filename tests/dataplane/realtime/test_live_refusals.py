@@ -68,6 +68,13 @@ async def test_a_wrong_key_of_the_clients_is_its_own(upstream: Simulator) -> Non
         refused(await ask(rig, headers={"Authorization": None}), 401, "invalid_api_key", "if any")
 
 
+async def test_a_key_that_the_backend_does_not_send_is_not_asked_of_the_client(upstream: Simulator) -> None:
+    served = table(backend(provider(upstream.url + "/v1", credential=Credential())), OPEN)
+    async with running(served) as rig, calm(rig):
+        answer = await ask(rig, headers={"Authorization": "Bearer sk-simulator"})
+        refused(answer, 401, "invalid_api_key", "neither secretRef nor passthrough")
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [("/v1/realtime?model=missing-1", 404, "model_not_found"), ("/v1/realtime", 400, "missing_model")],
