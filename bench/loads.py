@@ -31,6 +31,11 @@ class Figure:
     added: bool = False
     more_is_better: bool = False
 
+    @property
+    def heading(self) -> str:
+        """With its unit, if it has one."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
 
 CPU_MESSAGE = Figure("cpu_us_msg", "CPU per message", "µs")
 CPU_REQUEST = Figure("cpu_us_req", "CPU per request", "µs")
@@ -41,9 +46,9 @@ CHAT_P50 = Figure("lat_us.p50", "added latency, p50", "µs", 0, added=True)
 CHAT_P99 = Figure("lat_us.p99", "added latency, p99", "µs", 0, added=True)
 MEMORY = Figure("rss_kb_session", "memory per idle session", "KB")
 SETUP_CPU = Figure("setup_cpu_ms", "set-up CPU", "ms", 2)
-MESSAGES = Figure("msgs_s", "messages a second", "/s", 0, more_is_better=True)
-REQUESTS = Figure("rps", "requests a second", "/s", 0, more_is_better=True)
-SETUPS = Figure("setups_s", "set-ups a second", "/s", 0, more_is_better=True)
+MESSAGES = Figure("msgs_s", "messages a second", "", 0, more_is_better=True)
+REQUESTS = Figure("rps", "requests a second", "", 0, more_is_better=True)
+SETUPS = Figure("setups_s", "set-ups a second", "", 0, more_is_better=True)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _goal(goal: Goal, results: Mapping[str, Series]) -> str:
         measured = _between(f"1/{1 / found.median:.0f}", f"1/{1 / found.most:.0f}", f"1/{1 / found.least:.0f}")
     else:
         measured = _ratio(found)
-    against = goal.against
+    against = goal.against or "itself"
     return f"| {goal.work} | {against} | {goal.shown} | {measured} | {goal.verdict(results)} |"
 
 
@@ -111,7 +111,7 @@ def section(load: Load, series: Series) -> str:
 
 
 def _table(load: Load, series: Series) -> str:
-    titles = [f"{figure.title}, {figure.unit}" for figure in load.figures]
+    titles = [figure.heading for figure in load.figures]
     rows = [f"| | {' | '.join(titles)} | Tidegate ÷ this |", "|---" * (len(titles) + 2) + "|"]
     for name in _names(load, series):
         cells = [_spread(absolute(series, name, figure), figure) for figure in load.figures]
@@ -195,6 +195,6 @@ def pictures(results: Mapping[str, Series]) -> dict[str, str]:
     for key, load in loads().items():
         if key in results and (rows := bars(load, results[key])):
             figure = load.figures[0]
-            note = f"{figure.title}, {figure.unit}; {'longer' if figure.more_is_better else 'shorter'} is better"
+            note = f"{figure.heading}; {'longer' if figure.more_is_better else 'shorter'} is better"
             found[key] = chart(load.title, note, rows)
     return found
