@@ -14,7 +14,7 @@ from bench.processes import HERE
 from bench.relays import NGINX, nginx_binary, nginx_version
 from bench.series import Made
 
-LIBRARIES = ("uvloop", "aiohttp", "httptools", "aiofastnet")
+LIBRARIES = ("uvloop", "httptools", "websockets")
 
 
 def made() -> Made:
