@@ -80,7 +80,11 @@ CATALOGUE: dict[str, Kind] = {
     "expectation_failed": Kind(
         417, INVALID, "The Expect header asks for something else than 100-continue. Leave it out."
     ),
-    "head_too_large": Kind(431, INVALID, "The request head is over 32 KiB. Send fewer or shorter header fields."),
+    "head_too_large": Kind(
+        431,
+        INVALID,
+        "The request head is over 32 KiB, or has more than 128 fields. Send fewer or shorter header fields.",
+    ),
     "internal_error": Kind(500, "server_error", "The gateway failed. Its log has the details under the request's id."),
     "configuration_error": Kind(
         500, "server_error", "An object behind this route is invalid. The message names it; see its conditions."

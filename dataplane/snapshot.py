@@ -79,7 +79,7 @@ def _hashes(table: Table) -> list[object]:
 
 
 def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:
-    """By name. An unchanged one stays the same object, so that what hangs on it (pools, health) stays too."""
+    """By name. An unchanged one stays the same object, so that whatever hangs on it stays too."""
     old = previous.backends if previous else {}
     return {
         backend.name: known

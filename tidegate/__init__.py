@@ -3,6 +3,8 @@
 cli                  the commands and their options; each loads its module when it is called
 commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
                      `watching` tells when, `banner` says what is served
+loading              where its table comes from: `compiling` reads and compiles files, after the first time in a process
+                     of its own (`worker`)
 commands/simulate    the provider's double
 commands/demo        both in one process and a session through them; its parts are in demo/
 commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage

@@ -2,10 +2,11 @@
 
     lifecycle    what there is from start to stop: port, sessions, upstream connections, timers
     drain        how it is emptied before it stops, in phases
-    overload     what is refused when there is no room; `memory` says how much there is
+    overload     what is refused when there is no room; `memory` says how much there is, `files` how many descriptors
+    room         the share of it that unfinished messages and bodies may take
     complaints   what callers are told, and whoever runs the gateway must mend
     pulse        what happens every so often
-    pace         what comes in storms, done a little at a time
+    pace         what comes in storms, done a little at a time; `gently` does what is long beside the loop, in slices
     garbage      collections, kept away from what is there to stay
     logs         the log; `outlet` carries its lines to streams that may be slow, full, or read by nobody
 
