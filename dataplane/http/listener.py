@@ -78,8 +78,9 @@ class Listener:
         if self._looking is None:
             self._unwatch()
             for sock in self._sockets:
-                while (accepted := _accepted(sock)) is not None:
-                    self._own(self._late, self._asked(accepted))
+                with suppress(OSError):
+                    while (accepted := _accepted(sock)) is not None:
+                        self._own(self._late, self._asked(accepted))
         else:
             self._looking.cancel()
             self._looking = None
@@ -92,7 +93,14 @@ class Listener:
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(AT_ONCE):
-            if self._looking is not None or (accepted := _accepted(sock)) is None:
+            if self._looking is not None:
+                return
+            try:
+                accepted = _accepted(sock)
+            except OSError:  # whole systems run out of descriptors, too
+                self.rest(lambda: True)
+                return
+            if accepted is None:
                 return
             self._own(self._making, self._made(accepted))
 
@@ -155,13 +163,13 @@ def _listening(family: int, address: tuple[object, ...], *, reuse_port: bool) ->
 
 
 def _accepted(sock: socket.socket) -> socket.socket | None:
-    """The next of those who wait; None where nobody does, or the system has no descriptor left."""
+    """The next of those who wait; None where nobody does. Raises OSError where the system has no descriptor left."""
     while True:
         try:
             accepted, _ = sock.accept()
         except ConnectionAbortedError:  # it has left already
             continue
-        except OSError:  # BlockingIOError among them
+        except BlockingIOError:
             return None
         accepted.setblocking(False)
         return accepted

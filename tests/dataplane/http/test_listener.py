@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 
 import pytest
 
+from dataplane.http.listener import TICK, Listener
 from dataplane.process.drain import Drain
 from tests.dataplane.rig import ASK, BEARER, Rig
 
@@ -50,3 +52,36 @@ async def test_the_kernel_looks_after_whoever_is_accepted(rig: Rig) -> None:
         sock: socket.socket = connection._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+async def test_without_descriptors_it_rests_and_does_not_spin() -> None:
+    """Whoever waits stays readable: a loop that is told so again and again does nothing else."""
+    loop, said = asyncio.get_running_loop(), asyncio.Event()
+
+    class Counting(Listener):
+        tries = 0
+
+        def _accept(self, sock: socket.socket) -> None:
+            self.tries += 1
+            super()._accept(sock)
+
+    class Greeted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            said.set()
+
+    listener = Counting(lambda _descriptor: Greeted(), None, 1.0)  # type: ignore[arg-type, return-value]
+    port = await listener.start("127.0.0.1", 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", port)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            until = loop.time() + 4 * TICK
+            while loop.time() < until:
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert 1 <= listener.tries <= 5
+        async with asyncio.timeout(5):
+            await said.wait()
+    listener.close()
+    await listener.closed()
