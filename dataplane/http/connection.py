@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "full",
+        "new",
         "on_lost",
         "open_ended",
         "welcome",
@@ -82,6 +83,8 @@ class Connection(asyncio.Protocol):
         self.open_ended = False
         self.welcome = welcome
         self.full = False
+        self.new = True
+        """Has nothing been asked for yet?"""
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -272,7 +275,7 @@ class Connection(asyncio.Protocol):
         self._balance()
 
     def _serve(self, item: Request | Refusal) -> None:
-        self._awaits_head = False
+        self._awaits_head = self.new = False
         self._deadline.lift()
         if isinstance(item, Refusal):
             self._front.refused(item)
