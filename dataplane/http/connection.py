@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "full",
+        "new",
         "on_lost",
         "open_ended",
         "welcome",
@@ -80,6 +81,8 @@ class Connection(asyncio.Protocol):
         self.open_ended = False
         self.welcome = welcome
         self.full = False
+        self.new = True
+        """Has nothing been asked for yet?"""
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -89,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._arriving: Request | None = None
         """The last request whose head has come, until it is answered."""
         self._behind = bytearray()
-        """What came behind it, once it is complete."""
+        """What came behind it, once it is complete; or of its body, while it waits for its turn."""
         self._tail: bytearray | None = None
         """What came behind a head that asks for another protocol."""
         self._task: asyncio.Task[Answer] | None = None
@@ -214,16 +217,24 @@ class Connection(asyncio.Protocol):
                 self._take_slice(data[start : start + _SLICE])
 
     def _take_slice(self, data: bytes) -> None:
-        """Parse these bytes, or keep them until it is their turn."""
+        """Parse these bytes, or keep them until it is their turn. Of the requests that wait for theirs, the last may be
+        there in part; nothing behind it is parsed."""
+        waits = len(self._queue) > (self._task is None)  # the first in the queue may be the one whose turn it is
         if self._deaf:
             return
         if self._tail is not None:
             self._tail += data
-        elif self._behind or (self._arriving is not None and self._arriving.body.ended):
+        elif self._behind or waits or (self._arriving is not None and self._arriving.body.ended):
             self._behind += data
         else:
             for event in self._parser.feed(data):
                 self._heed(event)
+
+    def _take_behind(self) -> None:
+        """Parse what was kept."""
+        if self._behind:
+            behind, self._behind = bytes(self._behind), bytearray()
+            self._take(behind)
 
     def _heed(self, event: Event) -> None:
         if isinstance(event, Head):
@@ -254,13 +265,15 @@ class Connection(asyncio.Protocol):
         if self._task is None and self._transport is not None:
             if self._queue:
                 self._serve(self._queue.pop(0))
+                if not self._queue and self._arriving is not None and not self._arriving.body.ended:
+                    self._take_behind()  # the rest of its body may be there
             elif self._parser.in_head and not (self._awaits_head or self._deaf):
                 self._awaits_head = True
                 self._deadline.give(self._front.limits.head_time)
         self._balance()
 
     def _serve(self, item: Request | Refusal) -> None:
-        self._awaits_head = False
+        self._awaits_head = self.new = False
         self._deadline.lift()
         if isinstance(item, Refusal):
             self._front.refused(item)
@@ -283,9 +296,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._queue:
             self._arriving = None
-            if self._behind:
-                behind, self._behind = bytes(self._behind), bytearray()
-                self._take(behind)
+            self._take_behind()
         if self._half_closed and not self._queue:
             self.close()
             return

@@ -20,7 +20,7 @@ AT_ONCE = 4
 """Connections that are accepted in one turn of the loop. What each of them asks for may cost a millisecond."""
 _BACKLOG = 4096
 TO_ASK = 0.5
-"""Seconds for who was accepted last to say what for."""
+"""Seconds for who was accepted last, when it was closed or just before, to say what for."""
 TICK = 0.05
 """Seconds between two looks at whether the rest may end."""
 
@@ -40,6 +40,8 @@ class Listener:
         """Connections whose TLS handshake is under way, or that are just being made."""
         self._late: set[asyncio.Task[None]] = set()
         """Of those that were accepted when it was closed: until they had time to ask for something."""
+        self._newest = -TO_ASK
+        """When a connection was last accepted."""
 
     @property
     def open(self) -> bool:
@@ -48,8 +50,14 @@ class Listener:
 
     @property
     def late(self) -> int:
-        """How many were accepted only when it was closed, and may be about to ask for something."""
-        return len(self._late)
+        """How many were accepted only when it was closed, or are just being made since, and may be about to ask for
+        something."""
+        return 0 if self._sockets else len(self._late) + len(self._making)
+
+    @property
+    def just_closed(self) -> bool:
+        """Had who was accepted last no time to ask for something before it was closed, nor since?"""
+        return not self._sockets and asyncio.get_running_loop().time() - self._newest < TO_ASK
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; port 0 takes a free one: the port. Raises OSError if the address is taken, which with `reuse_port` it
@@ -102,6 +110,7 @@ class Listener:
                 return
             if accepted is None:
                 return
+            self._newest = asyncio.get_running_loop().time()
             self._own(self._making, self._made(accepted))
 
     def _own(self, tasks: set[asyncio.Task[None]], making: Coroutine[None, None, None]) -> None:

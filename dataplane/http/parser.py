@@ -40,7 +40,7 @@ left out."""
 class Parser:
     """Of one connection. `limit`: bytes of a head, or of one body's trailers."""
 
-    __slots__ = ("_at_once", "_events", "_fed", "_fields", "_http", "_limit", "_target", "in_head")
+    __slots__ = ("_at_once", "_events", "_fed", "_fields", "_http", "_in_trailers", "_limit", "_target", "in_head")
 
     def __init__(self, limit: int) -> None:
         self.in_head = False
@@ -54,7 +54,9 @@ class Parser:
         self._at_once = True
         """Can the head only be one that came in one piece, and is not too large?"""
         self._fed = 0
-        """Bytes that came of a head that has not ended."""
+        """Bytes that came of a head, or of trailers, that have not ended."""
+        self._in_trailers = False
+        """Is a chunk's size there, and nothing of the chunk? Then it is the last one."""
 
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes complete."""
@@ -72,7 +74,7 @@ class Parser:
             self.close()
             events.append(_refusal(error.__context__))
         else:
-            self._fed = self._fed + len(data) if self.in_head and not events else 0
+            self._fed = self._fed + len(data) if (self.in_head or self._in_trailers) and not events else 0
             if self._fed > self._limit or (self._fields and self._too_many()):
                 self.close()
                 events.append(self._too_large())
@@ -115,10 +117,15 @@ class Parser:
         self._target, self._fields = b"", []  # trailers may follow
         self._events.append(head)
 
+    def on_chunk_header(self) -> None:
+        self._in_trailers = True
+
     def on_body(self, data: bytes) -> None:
+        self._in_trailers = False
         self._events.append(data)
 
     def on_message_complete(self) -> None:
+        self._in_trailers = False
         if self._fields:
             if self._too_many():
                 raise self._too_large()

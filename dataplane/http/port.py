@@ -46,8 +46,12 @@ class Port:
 
     @property
     def requests(self) -> int:
-        """How many are under way, or about to be: of who was accepted when the port was closed."""
-        return len(self._front.tasks) + (self._listener.late if self._listener else 0)
+        """How many are under way, or about to be: of who was accepted when the port was closed, or just before."""
+        about_to_be = 0
+        if self._listener:
+            new = sum(connection.new for connection in self._front.connections) if self._listener.just_closed else 0
+            about_to_be = max(new, self._listener.late)
+        return len(self._front.tasks) + about_to_be
 
     @property
     def connections(self) -> int:

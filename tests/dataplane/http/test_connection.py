@@ -15,6 +15,7 @@ import uvloop
 
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, ClientGone, Writer, body, chunks, refuse, while_connected
+from dataplane.http.connection import Connection, Front
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.process.files import Files
@@ -158,6 +159,48 @@ async def test_who_asks_too_much_ahead_is_held_back(kind: str) -> None:
         assert (await one(reader))[1] == b"/"
         for _ in range(MUCH // large):
             assert len((await one(reader))[1]) == (MIB + 1 if kind == "bodies" else 1)
+
+
+class Wire(asyncio.Transport):
+    """Of a client whose every write is one read."""
+
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+
+async def test_who_asks_ahead_in_parts_is_held_back() -> None:
+    """Every read ends in the middle of a body, so that none of them ends with a whole request."""
+    go_on, said = asyncio.Event(), list[bytes]()
+
+    async def serve(request: Request) -> Answer:
+        await go_on.wait()
+        said.append(await body(request, Limits(), Room()))
+        return Answer(200, keep_alive=True)
+
+    front = Front(serve, Limits(), lambda _: None, lambda: True)
+    connection, wire = Connection(front), Wire()
+    connection.connection_made(wire)
+    connection.data_received(POST % 0 + POST % 4)
+    count = 1
+    while wire.reading and count < 10_000:
+        connection.data_received(b"%04d" % count + POST % 4)
+        count += 1
+    assert 100 < count < 10_000
+    connection.data_received(b"last")
+    go_on.set()
+    await until(lambda: len(said) == count + 1, "all are served")
+    assert said == [b"", *(b"%04d" % number for number in range(1, count)), b"last"]
+    connection.connection_lost(None)
 
 
 async def settled(size: Callable[[], int]) -> int:

@@ -218,6 +218,14 @@ def test_the_size_of_a_head_is_limited_whole() -> None:
     assert codes(9000, line + b"X: y\r\n" * (FIELDS - 1) + b"\r\n") == []
 
 
+def test_the_size_of_trailers_is_limited_before_they_end() -> None:
+    body = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    assert codes(100, body, b"X: " + b"x" * 90, b"\r\n\r\n") == []
+    assert codes(100, body, b"X: ", *[b"x"] * 99) == ["head_too_large"]
+    assert codes(100, body, b"X", *[b"x"] * 100) == ["head_too_large"]
+    assert codes(100, body.removesuffix(b"0\r\n"), *[b"5\r\n", b"hello\r\n"] * 50, b"0\r\n\r\n") == []
+
+
 def test_nothing_is_read_behind_a_refusal() -> None:
     parser = Parser(100)
     assert len(parser.feed(b"\0")) == 1

@@ -70,6 +70,25 @@ async def test_an_answer_of_the_last_moment_closes_its_connection() -> None:
     assert b'"shutting_down"' in body
 
 
+async def test_who_came_just_before_the_port_was_closed_may_ask() -> None:
+    async def serve(request: Request) -> Answer:
+        return await Writer(request, Limits(), 200, [], length=2).end(b"ok")
+
+    port = Port(serve, Limits(), Files(), lambda _: None)
+    await port.start("127.0.0.1", 0, None)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    await until(lambda: port.connections, "it is accepted")
+    before = port.requests
+    port.close()
+    assert (before, port.requests) == (0, 1)
+    writer.write(GET.replace(b"a\r\n", b"a\r\nConnection: close\r\n"))
+    assert (await reader.read()).endswith(b"ok")
+    await until(lambda: not port.requests, "it has asked")
+    writer.close()
+    await port.stop(0.01)
+    await port.closed()
+
+
 async def test_what_was_answered_is_sent_before_the_port_is_closed() -> None:
     """The client is slow to take it: the end of the process would cut it off."""
     said, answered = b"x" * 32_000_000, asyncio.Event()
