@@ -345,6 +345,8 @@ class Run:
     reads: bool = True
     late: bool = False
     """Is what one read brings judged no further than at once?"""
+    quick: bool = False
+    """Does what flows go past the relay, and wait a Close, as with the legs of a live session?"""
     relay: Relay = field(init=False)
     others: list[object] = field(default_factory=list)
     """All actions but bytes."""
@@ -378,7 +380,16 @@ class Run:
             self._take(side, b"")
 
     def _take(self, side: str, data: bytes) -> None:
-        self.take(self.relay.from_client(data) if side == "client" else self.relay.from_upstream(data))
+        relay = self.relay
+        by_client = side == "client"
+        if self.quick and data:
+            flowing, data = relay.client_flow(data) if by_client else relay.upstream_flow(data)
+            if flowing:
+                assert not self.ended, "something came behind the end"
+                self.peers["upstream" if by_client else "client"].hear(flowing, self.said[side])
+            if not data or (relay.put_off_client(data) if by_client else relay.put_off_upstream(data)):
+                return
+        self.take(relay.from_client(data) if by_client else relay.from_upstream(data))
 
     def act(self, act: Do) -> None:
         if act is Relay.expired:
@@ -448,22 +459,31 @@ def cut(data: bytes, rand: random.Random) -> Iterator[bytes]:
 
 
 def fuzz_relay(data: bytes) -> None:
-    """A script for both peers, the gateway and the timer. Whole and in pieces, it must come to the same. Where what a
-    peer says is judged late, if ever, it comes to an end as well."""
+    """A script for both peers, the gateway and the timer. Whole and in pieces, and whether or not the usual takes the
+    quick path, it must come to the same. Where what a peer says is judged late, if ever, it comes to an end as well."""
     script = Script(data)
     terms, reads, at_once = script.terms(), bool(script.byte() % 8), 1 + script.byte() % 3
     todo, rand = list(steps(script)), random.Random(zlib.crc32(data))
-    whole, pieces, late = Run(terms, reads), Run(terms, reads), Run(terms, reads, late=True)
+    whole, pieces = Run(terms, reads), Run(terms, reads)
+    quick, quick_pieces, late = (
+        Run(terms, reads, quick=True),
+        Run(terms, reads, quick=True),
+        Run(terms, reads, late=True),
+    )
     for step in todo:
-        whole.do(step, [step.data] if isinstance(step, Say) else [])
+        for run in (whole, quick):
+            run.do(step, [step.data] if isinstance(step, Say) else [])
     with patch.object(gate, "WORK", at_once):
         for step in todo:
-            pieces.do(step, cut(step.data, rand) if isinstance(step, Say) else [])
+            for run in (pieces, quick_pieces):
+                run.do(step, cut(step.data, rand) if isinstance(step, Say) else [])
             late.do(step, [step.data] if isinstance(step, Say) else [])
         late.finish()
-    whole.finish()
-    pieces.finish()
+    for run in (whole, pieces, quick, quick_pieces):
+        run.finish()
     assert whole.outcome() == pieces.outcome(), "it makes a difference how the bytes were cut"
+    assert whole.outcome() == quick.outcome(), "the quick path makes a difference"
+    assert whole.outcome() == quick_pieces.outcome(), "it makes a difference how the bytes of the quick path were cut"
 
 
 # -- the session ---------------------------------------------------------------------------------------------------
