@@ -27,7 +27,7 @@ def main() -> None:
     sizes = loads(QUICK if options.quick else FULL)
     chosen = [sizes[key] for key in options.only or sizes]
     prepare()
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:  # gateways end before their files
         bench, here = Bench(stack, Path(folder)), made()
         rounds: dict[str, list[Round]] = {load.key: [] for load in chosen}
         for number in range(options.rounds):

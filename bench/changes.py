@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of one run; there are as many as it takes")
     options = parser.parse_args()
     generator, upstream, port = build(), free_port(), free_port()
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:  # gateways end before their files
         folder = Path(name)
         write(folder, upstream, options.routes)
         stack.enter_context(running([generator, "upstream", "--port", str(upstream), "--cpu", "1"], upstream))

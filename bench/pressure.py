@@ -221,7 +221,7 @@ def main() -> None:
     if options.press:
         asyncio.run(press(PRESSURES[options.press[0]], int(options.press[1])))
     generator, upstream, simulator, port = build(), free_port(), free_port(), free_port()
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:  # gateways end before their files
         config = Path(folder, "bench.yaml")
         config.write_text(CONFIG.format(port=upstream, simulator=simulator))
         tidegate = [sys.executable, "-m", "tidegate"]

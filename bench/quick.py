@@ -41,7 +41,7 @@ def main() -> None:
     prepare()
     known, beside = loads(QUICK), {key: (*others, TIDEGATE) for key, _, others in SHOWN}
     rounds: dict[str, list[Round]] = {key: [] for key in beside}
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:  # gateways end before their files
         bench, here = Bench(stack, Path(folder)), made()
         for number in range(options.rounds):
             for key, names in beside.items():

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of the live sessions' measurement")
     options = parser.parse_args()
     generator, upstreams, port = build(), [free_port(), free_port()], free_port()
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:  # gateways end before their files
         folder = Path(name)
         folder.joinpath("live.yaml").write_text(LIVE.format(port=upstreams[0]))
         folder.joinpath("storm.yaml").write_text(STORM.format(port=upstreams[1]))
