@@ -36,6 +36,7 @@ _.on_url
 _.on_header
 _.on_headers_complete
 _.on_body
+_.on_chunk_header
 _.on_message_complete
 
 # OpenTelemetry calls its exporter; PyYAML its dumper; logging a logger.
