@@ -88,7 +88,7 @@ class Exchange:
         def resolve(variable: Variable) -> str:
             match variable.source:
                 case "request.header":
-                    return ", ".join(self.headers.all(variable.name.lower()))
+                    return ", ".join(self.headers.all(variable.name))
                 case "request.query":
                     return queries.get(self.query, variable.name) or ""
                 case "request.path":

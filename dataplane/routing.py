@@ -195,7 +195,7 @@ def _candidate(route: Route, match: Match, order: int) -> Candidate:
             route,
             order,
             match.method.upper(),
-            tuple((test.name.lower(), _test(test)) for test in match.headers),
+            tuple((test.name, _test(test)) for test in match.headers),
             tuple((test.name, _test(test)) for test in match.query),
             re.compile(match.path) if match.path_kind == "regex" else None,
         )

@@ -12,12 +12,11 @@ SWITCHED = 101
 
 
 class Receiver(Protocol):
-    """What gets the connection: an asyncio protocol that can also be fed."""
+    """What gets the connection: the part of an asyncio protocol that is used here."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
-    def feed(self, data: bytes) -> None:
-        """Bytes that the client sent before it was answered."""
+    def data_received(self, data: bytes) -> None: ...
 
 
 def take_over(request: Request, head: bytes, protocol: Receiver) -> Answer:
@@ -30,5 +29,5 @@ def take_over(request: Request, head: bytes, protocol: Receiver) -> Answer:
     transport.write(head)
     protocol.connection_made(transport)
     if behind:
-        protocol.feed(behind)
+        protocol.data_received(behind)
     return Answer(SWITCHED)

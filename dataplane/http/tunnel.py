@@ -192,7 +192,7 @@ def _join(
     if not splice.client.full:
         transport.resume_reading()
     if rest:  # last: the client may be slow to take it, and have the upstream held back again
-        splice.upstream.feed(rest)
+        splice.upstream.data_received(rest)
     return answer
 
 

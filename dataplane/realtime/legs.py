@@ -129,8 +129,6 @@ class Leg(asyncio.Protocol):
                 return
         self.receive(data)
 
-    feed = data_received
-
     def count_from(self, received: int) -> None:
         """The handshake is over: what it took does not count, but for bytes behind it."""
         self.received, self.sent = received, 0

@@ -37,8 +37,6 @@ class Echo(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
-    feed = data_received
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
 
