@@ -7,18 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from crds.base import (
-    ApiModel,
-    HeaderName,
-    HeaderText,
-    Metadata,
-    ModelPattern,
-    ObjectName,
-    SecretKey,
-    Team,
-)
-from crds.quantities import Duration, Size, lasting, sized
+from crds.authentication import Authentication
+from crds.base import ApiModel, Metadata, ModelPattern, ObjectName, SecretKey, Team
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
+from crds.session import SessionLimits
+from crds.transformation import Transformation
 
 
 class Precedence(StrEnum):
@@ -26,14 +19,6 @@ class Precedence(StrEnum):
 
     DEFAULT = "Default"
     OVERRIDE = "Override"
-
-
-class AuthenticationMode(StrEnum):
-    """Whether callers must show a key."""
-
-    REQUIRED = "Required"
-    OPTIONAL = "Optional"
-    NONE = "None"
 
 
 GROUP_OF_KIND = {"HTTPRoute": "gateway.networking.k8s.io", "Backend": "tidegate.dev"}
@@ -79,120 +64,6 @@ class Subject(ApiModel):
     team: Team | None = Field(default=None, description="Team that the callers' keys belong to.")
 
 
-class HeaderValue(ApiModel):
-    """A header and its value."""
-
-    name: HeaderName = Field(description="Name of the header. Case does not matter.")
-    value: HeaderText = Field(
-        repr=False,  # people write credentials here
-        description='Value of the header, on one line. It may hold variables, such as "${caller.team}".',
-    )
-
-
-def _set_once(headers: HeaderOps) -> bool:
-    seen: set[str] = set()
-    for index, header in enumerate(headers.set):
-        if header.name.lower() in seen:
-            raise refuse(f'"{header.name}" is set twice; keep one, or use add for a second value', "set", index)
-        seen.add(header.name.lower())
-    return True
-
-
-def _removed_only(headers: HeaderOps) -> bool:
-    written = {header.name.lower() for header in (*headers.set, *headers.add)}
-    for index, name in enumerate(headers.remove):
-        if name.lower() in written:
-            raise refuse(f'"{name}" is also in set or add; set alone replaces a header', "remove", index)
-    return True
-
-
-class HeaderOps(ApiModel):
-    """Changes to headers. A header that is removed is neither set nor added."""
-
-    rules: ClassVar = (
-        Rule(
-            "!has(self.set) || self.set.all(h, self.set.exists_one(o, o.name.lowerAscii() == h.name.lowerAscii()))",
-            "a header is set twice; keep one, or use add for a second value (case does not matter)",
-            _set_once,
-        ),
-        Rule(
-            "!has(self.remove) || self.remove.all(r, "
-            "(!has(self.set) || !self.set.exists(h, h.name.lowerAscii() == r.lowerAscii())) && "
-            "(!has(self.add) || !self.add.exists(h, h.name.lowerAscii() == r.lowerAscii())))",
-            "a header in remove is also in set or add; set alone replaces a header (case does not matter)",
-            _removed_only,
-        ),
-    )
-
-    set: tuple[HeaderValue, ...] = Field(
-        default=(), max_length=32, description="Headers to set. A value that the message already has is replaced."
-    )
-    add: tuple[HeaderValue, ...] = Field(
-        default=(), max_length=32, description="Headers to add. Values that the message already has are kept."
-    )
-    remove: Annotated[tuple[HeaderName, ...], Unique()] = Field(
-        default=(), max_length=32, description="Names of headers to remove."
-    )
-
-
-class Transformation(ApiModel):
-    """Changes to the headers of requests and responses. At least one of the two."""
-
-    rules: ClassVar = (at_least_one("request", "response"),)
-
-    request: HeaderOps | None = Field(
-        default=None, description="Changes to the headers of requests, before they go on to the provider."
-    )
-    response: HeaderOps | None = Field(
-        default=None, description="Changes to the headers of responses, before they go back to the client."
-    )
-
-
-class SecretRef(ApiModel):
-    """A Secret in the Policy's own namespace."""
-
-    name: ObjectName = Field(description="Name of the Secret.")
-
-
-class KeySource(ApiModel):
-    """Keys that callers may use."""
-
-    secret_ref: SecretRef = Field(
-        description="Secret with the keys. The name of an entry is the caller's name, its value is the key."
-    )
-    team: Team | None = Field(default=None, description="Team that these callers belong to.")
-
-
-class Authentication(ApiModel):
-    """How callers prove who they are."""
-
-    rules: ClassVar = (
-        Rule(
-            "self.mode == 'None' || (has(self.keys) && size(self.keys) > 0)",
-            "modes Required and Optional need keys: add keys: [{secretRef: {name: NAME}}], or write mode: None",
-            lambda auth: auth.mode is AuthenticationMode.NONE or bool(auth.keys),
-        ),
-        Rule(
-            "self.mode != 'None' || !has(self.keys) || size(self.keys) == 0",
-            "mode None lets everybody in and takes no keys: remove keys, or write mode: Required",
-            lambda auth: auth.mode is not AuthenticationMode.NONE or not auth.keys,
-        ),
-    )
-
-    mode: AuthenticationMode = Field(
-        default=AuthenticationMode.REQUIRED,
-        description=(
-            "Required: callers without a valid key get 401. Optional: callers without a key are let in as nobody, "
-            "a wrong key gets 401. None: everybody is let in."
-        ),
-    )
-    keys: tuple[KeySource, ...] = Field(
-        default=(),
-        max_length=32,
-        description="Where valid keys are. Needed with the modes Required and Optional, not allowed with None.",
-    )
-
-
 class ModelAccess(ApiModel):
     """Which models may be asked for."""
 
@@ -202,48 +73,6 @@ class ModelAccess(ApiModel):
         description=(
             "Names of allowed models; one '*' in a name stands for any text. Where several Policies say so, a model "
             "must be allowed by all of them. Other models get 403."
-        ),
-    )
-
-
-class SessionLimits(ApiModel):
-    """What one realtime session may take. At least one; what is not said has its default, whatever a broader Policy
-    says: the narrowest Policy with this block wins whole."""
-
-    rules: ClassVar = (at_least_one("idle", "duration", "max_message", "max_fragments"),)
-
-    idle: Annotated[Duration, lasting("1s", "24h", such_as="30m")] | None = Field(
-        default=None,
-        description=(
-            "How long a session may go without a message in either direction, Pings aside. Then it ends with "
-            "idle_timeout and close code 1001. From 1s to 24h; default 30m."
-        ),
-    )
-    duration: Annotated[Duration, lasting("1s", "24h", such_as="1h")] | None = Field(
-        default=None,
-        description=(
-            "How long a session may last. Then it ends with session_expired and close code 1001, be it in mid-turn. "
-            "Providers have limits of their own: OpenAI ends a session after an hour, xAI after two. "
-            "From 1s to 24h; default 3h."
-        ),
-    )
-    max_message: Annotated[Size, sized("1Ki", "64Mi", such_as="24Mi")] | None = Field(
-        default=None,
-        description=(
-            "Size of one message in either direction, in bytes or with a unit (k, M, Ki, Mi). A larger one of the "
-            "client's ends the session with message_too_big and close code 1009, one of the provider's with "
-            "upstream_protocol_error and 1011. From 1Ki to 64Mi; default 24Mi."
-        ),
-    )
-    max_fragments: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        strict=True,
-        json_schema_extra={"format": "int32"},
-        description=(
-            "WebSocket frames that one message may come in, in either direction. More end the session, as a message "
-            "that is too large does: the client's with too_many_fragments. From 1 to 1000000; default 65536."
         ),
     )
 

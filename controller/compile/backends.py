@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import crds.backend
-from controller.compile.limits import timeouts
+from controller.compile.bounds import timeouts
 from controller.compile.objects import Identity, Objects, Read
 from controller.compile.paths import declared
 from controller.compile.policies import Attachments

@@ -8,7 +8,7 @@ from typing import cast
 
 import crds
 from controller.compile import headers
-from controller.compile.limits import session_limits
+from controller.compile.bounds import session_limits
 from crds import FieldError, Invalid
 from crds.policy import PolicySpec
 from dataplane import table

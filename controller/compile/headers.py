@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import crds.policy
+import crds.transformation
 from controller.compile import templates
 from crds import FieldError
 from dataplane.table import HeaderOps, HeaderValue
@@ -34,7 +34,7 @@ _KEYS = frozenset(["authorization", "api-key", "x-api-key", "x-goog-api-key"])
 _EXTENSIONS = "sec-websocket-extensions"
 
 
-def compiled(written: crds.policy.HeaderOps | None, path: str) -> tuple[HeaderOps, list[FieldError]]:
+def compiled(written: crds.transformation.HeaderOps | None, path: str) -> tuple[HeaderOps, list[FieldError]]:
     """The changes that may be made, and what is wrong with the rest. `path` leads to `written`."""
     if written is None:
         return HeaderOps(), []
@@ -50,7 +50,9 @@ def compiled(written: crds.policy.HeaderOps | None, path: str) -> tuple[HeaderOp
     return ops, errors
 
 
-def _values(written: Iterable[crds.policy.HeaderValue], path: str, errors: list[FieldError]) -> Iterable[HeaderValue]:
+def _values(
+    written: Iterable[crds.transformation.HeaderValue], path: str, errors: list[FieldError]
+) -> Iterable[HeaderValue]:
     for index, header in enumerate(written):
         name = header.name.lower()
         if problem := _not_settable(name):

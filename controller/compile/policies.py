@@ -11,7 +11,8 @@ from controller.compile.names import what_exists
 from controller.compile.objects import Age, Document, Identity, Objects, Read
 from controller.compile.secrets import caller_set, missing_secret
 from controller.compile.statuses import Condition, Target, false
-from crds.policy import Authentication, Precedence, TargetRef
+from crds.authentication import Authentication
+from crds.policy import Precedence, TargetRef
 from dataplane import table
 
 # What the absence of a Policy with nothing else can do no harm to. Any other block, also one that this version does

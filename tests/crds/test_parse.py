@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crds
+from crds.authentication import AuthenticationMode
 from crds.backend import Backend, BackendSpec, OpenAIProvider, Provider, RouteType
 from crds.base import Metadata
 from crds.errors import explain, path_of
-from crds.policy import AuthenticationMode, Policy
+from crds.policy import Policy
 from crds.reference import EXAMPLES
 
 BACKEND: dict[str, object] = {

@@ -9,8 +9,8 @@ import pytest
 from controller import compile as compiler
 from crds.backend import Timeouts
 from crds.base import ApiModel
-from crds.policy import SessionLimits
 from crds.quantities import seconds, size
+from crds.session import SessionLimits
 from crds.structural import as_mapping, structural
 from dataplane import table
 from tests.controller.test_compile import backend

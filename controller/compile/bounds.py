@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import crds.backend
-import crds.policy
+import crds.session
 from crds.quantities import seconds, size
 from dataplane import table
 
@@ -15,7 +15,7 @@ def timeouts(written: crds.backend.Timeouts | None) -> table.Timeouts:
 
 
 def session_limits(
-    written: crds.policy.SessionLimits | None, policy: str, subjects: tuple[table.Subject, ...]
+    written: crds.session.SessionLimits | None, policy: str, subjects: tuple[table.Subject, ...]
 ) -> table.SessionLimits | None:
     """What a session may take. One block holds whole, so the rest are defaults, and no other Policy's."""
     if written is None:
