@@ -219,7 +219,9 @@ class Figures:
             self.changes += changes
         latest = (f"{worst([run], 'max') / 1000:.1f}" for run in (without, under))
         mark = f"; does not count: the host took {stolen:.1f} % of a core" if stolen > STOLEN else ""
-        print(f"{self.changes} changes; latest message, ms: {' without, '.join(latest)} under changes{mark}", flush=True)
+        print(
+            f"{self.changes} changes; latest message, ms: {' without, '.join(latest)} under changes{mark}", flush=True
+        )
 
     def report(self, took: list[float]) -> None:
         print("\n| sessions | p50 ms | p99 ms | p99.9 ms | max ms |\n|---|---|---|---|---|")
