@@ -2,8 +2,9 @@
 
 The same paced load of realtime sessions (the neighbours) is measured in turn with nobody else there, beside clients
 that hardly read while their upstream sends as fast as it can, and beside clients that take a second for each byte of a
-request's head. The figures are the time that the neighbours' messages are on their way, as a ratio within a round, and
-how much the gateway's memory grows. It has core 0; all the others have core 1. See docs/benchmarks.md.
+request's head. Slow readers are also measured at the upstream itself, past the gateway: what they cost there, they cost
+the machine. The figures are the time that the neighbours' messages are on their way, as a ratio within a round, and how
+much the gateway's memory grows. It has core 0; all the others have core 1. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -69,15 +70,16 @@ stringData: {{Authorization: sk-simulator}}
 # -- the pressure, in a process of its own -------------------------------------------------------------------------
 
 
-async def slow_reader(port: int) -> None:
+async def slow_reader(port: int, prefix: str = "/flood") -> None:
     """Ask for a flood, and take a little of it now and then."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(raw, ("127.0.0.1", port))
-    head = f"GET /flood{quick.QUERY} HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    head = f"GET {prefix}{quick.QUERY} HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    head += "Authorization: Bearer sk-simulator\r\n\r\n"  # the provider wants one, too
     await loop.sock_sendall(raw, head.encode() + masked(json.dumps(FLOOD).encode()))
     answer = await loop.sock_recv(raw, READ)
     if not answer.startswith(b"HTTP/1.1 101"):
@@ -119,10 +121,15 @@ class Pressure:
     title: str
     many: int
     one: Callable[[int], Awaitable[None]] | None = None
+    past: bool = False
+    """Do they go past the gateway?"""
 
 
 PRESSURES = {
     "none": Pressure("nobody else", 0),
+    "direct": Pressure(
+        f"{READERS} slow readers of a flood, past the gateway", READERS, lambda port: slow_reader(port, ""), past=True
+    ),
     "readers": Pressure(f"{READERS} slow readers of a flood", READERS, slow_reader),
     "heads": Pressure(f"{HEADS:,} slow senders of a head", HEADS, slow_head),
 }
@@ -138,16 +145,17 @@ async def press(pressure: Pressure, port: int) -> None:
 
 
 @contextmanager
-def under(name: str, port: int, pid: int) -> Iterator[None]:
-    """Run a process that presses the one that has the port."""
+def under(name: str, pid: int, ports: tuple[int, int]) -> Iterator[None]:
+    """Run a process that presses the gateway, or goes past it: `ports` are its and the simulator's."""
     if PRESSURES[name].one is None:
         yield
         return
-    before = open_files(pid)
+    before, port = open_files(pid), ports[PRESSURES[name].past]
     command = ["taskset", "-c", "1", *IDLE, sys.executable, "-m", "bench.pressure", "--press", name, str(port)]
     with subprocess.Popen(command) as process:
         try:
-            wait_until_there(lambda: open_files(pid) - before, PRESSURES[name].many)
+            if not PRESSURES[name].past:
+                wait_until_there(lambda: open_files(pid) - before, PRESSURES[name].many)
             time.sleep(SETTLES_S)
             yield
             if process.poll() is not None:
@@ -235,7 +243,9 @@ def main() -> None:
         rounds = []
         for number in range(options.rounds):
             results = {
-                name: measure(name, generator, port, pid, upstream, options.sessions, options.seconds, idle)
+                name: measure(
+                    name, generator, (port, simulator), pid, upstream, options.sessions, options.seconds, idle
+                )
                 for name in PRESSURES
             }
             rounds.append(results)
@@ -245,11 +255,11 @@ def main() -> None:
 
 
 def measure(
-    name: str, generator: str, port: int, pid: int, upstream: int, sessions: int, seconds: float, idle: int
+    name: str, generator: str, ports: tuple[int, int], pid: int, upstream: int, sessions: int, seconds: float, idle: int
 ) -> Figures:
     wait_until_idle(pid, idle)
-    with Memory(pid) as memory, under(name, port, pid):
-        result = load(generator, port, pid, upstream, sessions, seconds)
+    with Memory(pid) as memory, under(name, pid, ports):
+        result = load(generator, ports[0], pid, upstream, sessions, seconds)
     return Figures(result["p50"], result["p99"], memory.grown_mb)
 
 
