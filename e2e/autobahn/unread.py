@@ -99,7 +99,7 @@ class Front(Head):
         client.set_protocol(leg)
         leg.connection_made(client)
         if first:
-            live.upstream.feed(first)
+            live.upstream.data_received(first)
 
 
 def _without_extensions(head: bytes) -> bytes:
