@@ -15,12 +15,15 @@ from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import (
+    Admit,
     Began,
     Finish,
+    Forward,
     Interrupted,
     Logged,
     Metered,
     Prompted,
+    Released,
     Spoke,
     Tell,
     Unmetered,
@@ -127,6 +130,11 @@ class Relay:
         """The same of the upstream."""
         return self._upstream_gate.behind and not self._upstream_gone
 
+    @property
+    def client_waits(self) -> bool:
+        """Is a message of the client's kept, and everything behind it, until a turn is admitted or refused?"""
+        return self._client_gate.halted and not self._client_gone
+
     def put_off_client(self, data: bytes) -> bool:
         """If the client's Close is what these bytes bring, have it wait: whether it does, for `from_client` to be
         called again."""
@@ -158,6 +166,8 @@ class Relay:
                 self._flush_pong(actions)
             if queue:
                 self._apply_effects(actions)
+                if self.session.holds:
+                    self._client_gate.halt()
             if self._goodbye is not None:
                 self._go_on(actions)
         return self._settled(actions)
@@ -236,6 +246,28 @@ class Relay:
         self._upstream_gate.step()
         return self._settled([])
 
+    def admit(self, ticket: int) -> list[Action]:
+        """A turn that was asked about (`Admit`) may begin."""
+        return self._answer(lambda: self.session.admit(ticket))
+
+    def refuse(self, ticket: int, code: str, message: str) -> list[Action]:
+        """It may not: the client is told."""
+        return self._answer(lambda: self.session.refuse(ticket, code, message))
+
+    def refuse_and_end(self, ticket: int, ending: Ending, message: str) -> list[Action]:
+        """It may not, and the session ends: once nobody is in the middle of a turn."""
+        actions = self._answer(lambda: self.session.refuse(ticket))
+        return [*actions, *self.end_between_turns(ending, message)]
+
+    def _answer(self, answer: Callable[[], None]) -> list[Action]:
+        actions: list[Action] = []
+        self.decided = actions
+        answer()
+        self._apply_effects(actions)
+        if not self.session.holds:
+            self._client_gate.go_on()
+        return self._settled(actions)
+
     def expired(self) -> list[Action]:
         """The time of the newest `Wait` is over."""
         actions: list[Action] = []
@@ -287,6 +319,7 @@ class Relay:
         if self.ending is not None:
             return False
         self.ending, self.close = ending, close
+        self.session.close()
         self._client_gate.mute()
         self._upstream_gate.step()
         return True
@@ -386,7 +419,19 @@ class Relay:
                     self._to_upstream(frames.TEXT, events.dump(event), actions)
                 case Finish(ending=ending, message=message):
                     self._finish(ending, message, actions)
-                case Metered() | Unmetered() | Logged() | Prompted() | Began() | Spoke() | Interrupted():
+                case Forward(payload=payload):
+                    self._to_upstream(frames.TEXT, payload, actions)
+                case (
+                    Admit()
+                    | Released()
+                    | Metered()
+                    | Unmetered()
+                    | Logged()
+                    | Prompted()
+                    | Began()
+                    | Spoke()
+                    | Interrupted()
+                ):
                     actions.append(effect)
 
     # -- frames of ours ----------------------------------------------------------------------------------------
