@@ -39,7 +39,7 @@ SETTLE = 2.0
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
 MAX_LATE = 64
-"""Events of ours that may wait for the end of an upstream's message; a client that provokes more goes without."""
+"""Events of ours that may wait for the end of a peer's message; who provokes more goes without."""
 
 
 class Relay:
@@ -101,8 +101,8 @@ class Relay:
         """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
         self._closing_client = False
         """Close is among them, or was sent: nothing more is begun."""
-        self._pong: bytes | None = None
-        """What the upstream's newest Ping said, while the answer waits for the end of the client's frame."""
+        self._unsaid: list[tuple[int, bytes]] = []
+        """Frames for the upstream (opcode, payload) that wait for the end of the client's."""
         self._client_said_close = False
         self._muted = False
         """The client is not listened to any more, but for its Close."""
@@ -162,8 +162,8 @@ class Relay:
                     self._client_control(step, actions)
                 case Breach():
                     self._finish(_BREACHES[step.kind], step.message, actions)
-            if self._pong is not None:
-                self._flush_pong(actions)
+            if self._unsaid:
+                self._flush_unsaid(actions)
             if queue:
                 self._apply_effects(actions)
                 if self.session.holds:
@@ -472,19 +472,23 @@ class Relay:
             actions.append(Wait(LINGER))
 
     def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        """Send the upstream a frame of ours, unless it is in the middle of a client's; then only a Pong is made up
-        for."""
+        """Send the upstream a frame of ours, behind a client's that is under way: but for Ping and Close, which are of
+        no use then."""
         if not self._upstream_hears or self._cut_off:
             return
         if self._muted or not self._client_gate.mid_frame:
             actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
-        elif opcode == frames.PONG:
-            self._pong = payload
+            return
+        if opcode == frames.PONG:  # of several Pings the newest is answered
+            self._unsaid = [unsaid for unsaid in self._unsaid if unsaid[0] != frames.PONG]
+        if opcode in (frames.PONG, frames.TEXT) and len(self._unsaid) < MAX_LATE:
+            self._unsaid.append((opcode, payload))
 
-    def _flush_pong(self, actions: list[Action]) -> None:
-        if self._pong is not None and not self._client_gate.mid_frame:
-            pong, self._pong = self._pong, None
-            self._to_upstream(frames.PONG, pong, actions)
+    def _flush_unsaid(self, actions: list[Action]) -> None:
+        if not self._client_gate.mid_frame:
+            unsaid, self._unsaid = self._unsaid, []
+            for opcode, payload in unsaid:
+                self._to_upstream(opcode, payload, actions)
 
 
 _BREACHES = {

@@ -28,7 +28,7 @@ from tests.dataplane.realtime.play import (
     upstream,
     wire,
 )
-from tests.dataplane.realtime.sayings import begun, done
+from tests.dataplane.realtime.sayings import HALF, LONG_AUDIO, begun, done
 
 LIMITED = replace(TERMS, admits=True)
 ITEM = {"type": "conversation.item.create", "item": {"type": "message", "role": "user"}}
@@ -226,6 +226,12 @@ def test_the_answer_may_come_late() -> None:
     dialogue = voiced() >> upstream(*STOPPED, COMMITTED) << client(*STOPPED, COMMITTED) << Admit(1)
     dialogue.over()
     (dialogue >> Admitted(1) << upstream(OWN_CREATE)).over()
+
+
+def test_it_is_asked_for_once_the_client_is_in_the_middle_of_no_frame() -> None:
+    dialogue = voiced().feed("client", LONG_AUDIO[:HALF]) >> upstream(*STOPPED, COMMITTED) << Admit(1) >> Admitted(1)
+    assert not dialogue.heard["upstream"]
+    dialogue.feed("client", LONG_AUDIO[HALF:]) << upstream({"type": "input_audio_buffer.append"}, OWN_CREATE)
 
 
 def test_a_turn_of_the_voice_that_is_refused_never_begins() -> None:
