@@ -123,7 +123,6 @@ LIMIT = Ending(
     1008,
     ("rate_limit_error", "limit_exceeded"),
     "A limit of a Policy was reached. The message says which, and when to come back.",
-    reserved=True,
 )
 REVOKED = Ending(
     "revoked",

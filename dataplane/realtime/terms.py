@@ -28,6 +28,9 @@ class Terms:
     log_events: frozenset[str] = frozenset()
     """Event types to log, or `*`."""
 
+    admits: bool = False
+    """Do turns begin only once somebody says that they may?"""
+
     def logs(self, kind: str) -> bool:
         """Are events of this type to be logged?"""
         return kind in self.log_events or "*" in self.log_events
