@@ -19,6 +19,7 @@ HOLDERS: Final = ("session", "response")
 """Fields of an event that describe a session, or one response of it."""
 _TRANSCRIPTION: Final = (("audio", "input", "transcription"), ("input_audio_transcription",))
 """Where those say what transcribes, in GA and in beta. Some beta clients leave out the `session` around it."""
+_UNNAMED: Final = "(unnamed)"
 _GIVEN: Final = 64
 """Names that are remembered."""
 
@@ -42,7 +43,7 @@ class Names:
         self._given: dict[str, str] = {}
         """What the client calls the models that it named, by the upstream's names, where these differ."""
         self._default: str | None = None
-        """What transcribed when the session began; None: the upstream has not said."""
+        """What transcribed when the session began; None: the upstream has not said how it is."""
         self._transcribes = ""
         """What does now."""
 
@@ -171,23 +172,28 @@ class Names:
 
     # -- what the upstream chooses -----------------------------------------------------------------------------
 
+    @property
+    def watches(self) -> bool:
+        """Is the upstream held to what the caller may use? Where the client named no model, it chooses one by itself:
+        to transcribe with, or even, where it knows no `intent`, to answer with."""
+        return bool(self._terms.allow) and not self._terms.upstream_model
+
     def told(self, session: object) -> None:
         """The upstream says how the session is."""
-        if self._terms.allow:
-            self._transcribes = openai.transcription_model(session)
-            if self._default is None:
-                self._default = self._transcribes
+        self._transcribes = openai.transcription_model(session)
+        if self._default is None:
+            self._default = self._transcribes
 
     def unasked_transcription(self) -> str:
-        """Why the upstream may not transcribe as it does: with a model of its own choice, which the caller may not use;
-        empty if it may."""
+        """Why the upstream may not transcribe as it does; empty if it may. What the client named was judged then, and
+        the upstream may call it something else."""
         name = self._transcribes
         return self._unasked(name) if name and name == self._default else ""
 
     def unasked_answer(self, model: str) -> str:
-        """Why it may not answer with this model (empty: it has not said which) in a session that began without one."""
-        return "" if self._terms.upstream_model else self._unasked(model)
+        """Why it may not answer with this model (empty: it has not said which)."""
+        return self._unasked(model or _UNNAMED)
 
     def _unasked(self, model: str) -> str:
-        why = models.refused(self._terms.allow, self.public(model))
+        why = models.refused(self._terms.allow, self.public(model)) if self.watches else ""
         return f"The provider chose a model by itself. {why} Name one before the first audio." if why else ""

@@ -85,6 +85,11 @@ class Session:
             yield self.queue.popleft()
 
     @property
+    def may_end(self) -> bool:
+        """May it end by what the upstream does? Then nothing of what comes behind that goes on."""
+        return self._names.watches
+
+    @property
     def unsettled(self) -> bool:
         """Is there usage that the upstream has yet to report?"""
         return self._turns.outstanding or self._speech.outstanding

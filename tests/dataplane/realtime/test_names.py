@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings
 from dataplane.realtime.effects import Finish
 from dataplane.realtime.names import _GIVEN
 from dataplane.realtime.steps import KEEP, Verdict
 from dataplane.table import Model, ModelAllow, Target
+from tests.dataplane.realtime.fuzzing import models_named
 from tests.dataplane.realtime.line import Line
-from tests.dataplane.realtime.play import TERMS, client, play, upstream
+from tests.dataplane.realtime.play import TERMS, Close, Gone, Over, Turn, client, play, upstream
 from tests.dataplane.realtime.sayings import CREATED
 
 FEW = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", "whisper-*", "hear")),)
@@ -262,7 +264,7 @@ def ended(line: Line) -> bool:
 def test_a_default_that_is_not_allowed_ends_the_session_when_it_is_used(
     kind: str, created: str, updated: str | None, ends: bool
 ) -> None:
-    for terms in (NAMELESS, TERMS):
+    for terms in (NAMELESS, LIMITED, TERMS):
         line = Line(terms)
         line.upstream("session.created", session=listening(created))
         if updated is not None:
@@ -285,6 +287,29 @@ def test_a_session_without_a_model_gets_no_answer_from_one_that_is_not_allowed(m
     assert not ended(Line(replace(NAMELESS, allow=())).begun("r1"))
 
 
+def test_a_dialogue_in_which_the_provider_chooses() -> None:
+    created = {"type": "session.created", "session": listening("gpt-4o-transcribe")}
+    heard = {"type": "input_audio_buffer.committed", "item_id": "i1"}
+    late = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i1", "usage": {"seconds": 1}}
+    dialogue = (
+        play(NAMELESS) >> upstream(created) << client(created) >> upstream(heard, {"type": "conversation.item.added"})
+    )
+    dialogue << client(heard)
+    error = dialogue.heard["client"].popleft()
+    assert isinstance(error, dict)
+    assert error["error"]["code"] == "model_not_allowed"
+    assert "Policy ai/few does not allow the model 'gpt-4o-transcribe'" in error["error"]["message"]
+    close = dialogue.heard["client"].popleft()
+    assert isinstance(close, Close)
+    assert close.code == 1008
+    dialogue >> client(Close(1008)) << client(Gone()) >> upstream(late)
+    turn = Turn("i1", tokens=Tokens(seconds=1.0), operation="transcription", model="gpt-4o-transcribe")
+    (dialogue << turn << upstream(Close(1000)) >> upstream(Close(1000)) << upstream(Gone())) << Over(
+        endings.MODEL_NOT_ALLOWED, 1008
+    )
+    dialogue.over()
+
+
 # -- any name, any place -------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["gpt-realtime", "whisper-1", "hear", "gpt-4o-transcribe", "", "whisper-eu", "x"]) | st.text()
@@ -302,19 +327,11 @@ def test_nothing_goes_on_that_names_a_model_which_is_not_allowed(sent: dict[str,
     line = Line(replace(NAMELESS if nameless else LIMITED, models=DECLARED))
     verdict = line.client(sent)
     payload = json.dumps(sent).encode() if verdict is KEEP else verdict[0] if verdict else b"{}"
-    session = json.loads(payload).get("session")
-    named = []
-    for holder, path in ((session, ()), (session, ("audio", "input", "transcription")), (session, (BETA[8:],))):
-        for name in path:
-            holder = holder.get(name) if isinstance(holder, dict) else None
-        if isinstance(holder, dict) and (path or "model" in holder):
-            named.append(holder.get("model"))
-    assert set(map(str, named)) <= {"gpt-realtime", "gpt-4o-transcribe"} | {
-        n for n in map(str, named) if n[:8] == "whisper-"
-    }
+    named = set(models_named(json.loads(payload)))
+    assert named <= {"gpt-realtime", "gpt-4o-transcribe"} | {name for name in named if str(name).startswith("whisper-")}
+    assert "whisper-eu" not in named
     if "gpt-4o-transcribe" in named:
         assert '"hear"' in json.dumps(sent)
-    assert "whisper-eu" not in named
 
 
 def test_a_dialogue_with_a_limited_session() -> None:
