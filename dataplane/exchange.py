@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataplane import patterns
 from dataplane.callers import applies
-from dataplane.errors import Refusal
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
 from dataplane.metering.usage import Caller
@@ -15,6 +13,7 @@ from dataplane.snapshot import Snapshot
 from dataplane.table import (
     Backend,
     Forward,
+    ModelAllow,
     PolicySet,
     Route,
     RouteType,
@@ -48,30 +47,10 @@ class Exchange:
     def policies(self) -> PolicySet:
         return self.forward.policies
 
-    def allow_model(self, name: str) -> None:
-        """Raises Refusal model_not_allowed unless every Policy that applies to the caller allows the name."""
-        for allow in self.policies.models:
-            if not applies(allow.subjects, self.caller):
-                continue
-            if all(patterns.matched(pattern, name) is None for pattern in allow.patterns):
-                raise Refusal(
-                    "model_not_allowed",
-                    f"Policy {allow.policy} does not allow the model {name[:256]!r} to this caller. "
-                    f"It allows: {', '.join(allow.patterns)}.",
-                    param="model",
-                )
-
-    def allow_any_model(self) -> None:
-        """Raises Refusal model_not_allowed where a Policy limits the caller's models: for a session that names its
-        models only later, where nothing would hold them to it."""
-        for allow in self.policies.models:
-            if applies(allow.subjects, self.caller):
-                raise Refusal(
-                    "model_not_allowed",
-                    f"Policy {allow.policy} limits this caller to {', '.join(allow.patterns)}, and this session "
-                    "names no model. Open one with ?model=.",
-                    param="model",
-                )
+    def allowed(self) -> tuple[ModelAllow, ...]:
+        """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""
+        found = self.policies.models
+        return tuple([allow for allow in found if applies(allow.subjects, self.caller)]) if found else ()
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""

@@ -3,7 +3,7 @@
     accept ─ match route ─ authenticate ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
 The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
-Realtime, Passthrough.
+Realtime, Models, Passthrough.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
-from dataplane.http import completions, passthrough
+from dataplane.http import completions, models, passthrough
 from dataplane.http.accept import accept
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
@@ -46,6 +46,12 @@ from dataplane.upstreams.pool import Pool
 __all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
 
 log = logging.getLogger(__name__)
+
+_SERVE = {
+    RouteType.COMPLETIONS: completions.serve,
+    RouteType.MODELS: models.serve,
+    RouteType.PASSTHROUGH: passthrough.serve,
+}
 
 
 class Gateway:
@@ -219,8 +225,7 @@ class Gateway:
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
-        serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
-        return await serve(running.services, request, exchange)
+        return await _SERVE[exchange.type](running.services, request, exchange)
 
     def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""

@@ -71,7 +71,7 @@ def authenticated(
     route = matched(snapshot, visit, target, method, headers)
     forward, backend = forwarded(snapshot, visit, route, rand)
     path = paths.stripped(target.path, route.strip_prefix)
-    kind = routing.path_type(backend, path)
+    kind = routing.path_type(backend, path, method)
     presented = callers.credentials(headers.fields, target.query)
     return Exchange(
         id=visit.id,

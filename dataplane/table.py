@@ -42,6 +42,8 @@ class RouteType(StrEnum):
     COMPLETIONS = "Completions"
     REALTIME = "Realtime"
     PASSTHROUGH = "Passthrough"
+    MODELS = "Models"
+    """Lists the models that a caller may use. No Backend declares it: `/v1/models` has it by itself."""
 
 
 class Variable(Frozen):

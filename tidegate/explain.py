@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
-from dataplane import patterns
+from dataplane import models
 from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.routing import Router, path_type
+from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
     Forward,
     Match,
+    Model,
+    ModelAllow,
     PolicySet,
     Provider,
     Route,
@@ -32,7 +34,7 @@ from dataplane.table import (
     Timeouts,
     Transformation,
 )
-from dataplane.upstreams.choose import find, unusable
+from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
 from tidegate.wording import changes, duration, joined, limit_words, match_words
 
@@ -144,13 +146,16 @@ class _Share:
         if self._forward.error:
             raise Refusal("configuration_error", self._forward.error)
         backend = next(each for each in self._compiled.table.backends if each.name == self._forward.backend)
-        kind = path_type(backend, self._path)
+        kind = path_type(backend, self._path, self._request.method)
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
+        if kind is RouteType.MODELS:
+            self._listed(backend)
+            return
         self._cap(backend, kind)
+        if kind is not RouteType.PASSTHROUGH:
+            self._allowed(self._model)
         candidates = self._candidates(backend, kind)
-        for public in dict.fromkeys(candidate.public for candidate in candidates):
-            self._allowed(public)
         self._providers(candidates, kind, backend)
         self._timeouts(backend, kind)
         self._transformations(self._policies.transformations, "")
@@ -199,29 +204,55 @@ class _Share:
         who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])
         return f"Policy {policy}" + (f", for {who}" if who else "")
 
+    @property
+    def _allow(self) -> tuple[ModelAllow, ...]:
+        return tuple(allow for allow in self._policies.models if self._concerns(allow.subjects))
+
     def _allowed(self, model: str) -> None:
-        for allow in self._policies.models if model else ():
-            if not self._concerns(allow.subjects):
-                continue
-            said_by = self._said_by(allow.policy, allow.subjects)
-            self._say("Allowed models", f"{joined(allow.patterns)} ({said_by})")
-            if all(patterns.matched(each, model) is None for each in allow.patterns):
+        """What may be asked for, and inside a session named; whether `model` may, if one is named."""
+        for allow in self._allow:
+            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow.policy, allow.subjects)})")
+        for allow in self._allow if model else ():
+            if models.refused([allow], model):
+                said_by = self._said_by(allow.policy, allow.subjects)
                 raise Refusal("model_not_allowed", f"{said_by} does not allow the model {model}.")
+
+    def _listed(self, backend: Backend) -> None:
+        """What a request for the list of models is answered."""
+        if self._request.method not in ("GET", "HEAD"):
+            raise Refusal("method_not_allowed", "Models are listed by GET.")
+        name = model_of(paths.normalised(self._path)) or ""
+        self._allowed(name)
+        others = "; fewer for a caller whom a Policy above limits" if self._unsure else ""
+        if backend.models and name:
+            self._declared(backend, name)
+            self._say("Answer", f"that there is {name}")
+        elif backend.models:
+            allow = [each for each in self._allow if not (self._unsure and each.subjects)]
+            self._say("Answer", f"{joined(models.names(backend.models, allow)) or 'no model'}{others}")
+        else:
+            self._providers([_Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
+            whole = (
+                "as the provider says it" if name or not self._allow else "what is allowed of what the provider says"
+            )
+            self._say("Answer", whole)
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether nobody was named, and it matters who asks."""
+        return self._caller is None and any(allow.subjects for allow in self._policies.models)
 
     def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
         """Who may be asked."""
-        if kind is RouteType.PASSTHROUGH or queries.get(self._query, "intent") == "transcription":
+        transcribes = queries.get(self._query, "intent") == "transcription" and not self._model
+        if kind is RouteType.PASSTHROUGH or (kind is RouteType.REALTIME and transcribes):
             return [_Candidate(provider) for provider in backend.providers]
         if not self._model:
             return self._defaults(backend)
         if not backend.models:
             self._say("Model", f"{self._model}; the Backend declares no models, so every name goes on as it is")
             return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
-        found = find(backend.models, self._model)
-        if found is None:
-            names = joined([model.name for model in backend.models])
-            raise Refusal("model_not_found", f"Backend {backend.name} does not know {self._model}; it has: {names}.")
-        model, star = found
+        model, star = self._declared(backend, self._model)
         self._say("Model", f"{self._model}, declared as {model.name}")
         providers = {provider.name: provider for provider in backend.providers}
         return [
@@ -231,15 +262,22 @@ class _Share:
             for name in [provider.model_override or target.model.replace("*", star) or self._model]
         ]
 
+    def _declared(self, backend: Backend, name: str) -> tuple[Model, str]:
+        found = models.find(backend.models, name)
+        if found is None:
+            names = joined([model.name for model in backend.models])
+            raise Refusal("model_not_found", f"Backend {backend.name} does not know {name}; it has: {names}.")
+        return found
+
     def _defaults(self, backend: Backend) -> list[_Candidate]:
-        willing = [each for each in backend.providers if each.default_model or each.model_override]
+        willing = [each for each in backend.providers if default_of(each)]
         if not willing:
             raise Refusal("missing_model", f"No model is named, and no provider of {backend.name} has a defaultModel.")
+        permitted = [each for each in willing if not models.refused(self._allow, default_of(each))]
+        if not permitted:
+            raise default_not_allowed(self._allow)
         self._say("Model", "none is named, so a provider's own default is asked for")
-        return [
-            _Candidate(each, each.default_model or each.model_override, each.model_override or each.default_model)
-            for each in willing
-        ]
+        return [_Candidate(each, default_of(each), each.model_override or default_of(each)) for each in permitted]
 
     def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
         total = sum(each.weight for each in candidates if not each.provider.error)

@@ -31,8 +31,9 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
     _check(exchange)
     asked = chat.parsed(await http.body(request, services.limits, services.room))
-    destination = choose(exchange.backend, chat.model_of(asked), services.rand)
-    exchange.allow_model(destination.public_model)
+    if allow := exchange.allowed():
+        chat.check_one_model(asked)
+    destination = choose(exchange.backend, chat.model_of(asked), services.rand, allow)
     fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
     fields.append(("accept-encoding", "identity"))  # the answer is read here
     url = address(destination.provider, exchange.path, exchange.query)

@@ -98,6 +98,14 @@ DURATION = Ending(
     ("session_error", "session_expired"),
     "The session was as long as `session.duration` says.",
 )
+MODEL_NOT_ALLOWED = Ending(
+    "model_not_allowed",
+    "gateway",
+    1008,
+    ("permission_error", "model_not_allowed"),
+    "The provider used a model of its own choice that `models.allow` of a Policy does not allow, since the client had "
+    "named none: to transcribe with, or to answer with in a session that began without a model.",
+)
 OPERATOR = Ending("operator", "gateway", 1001, ("session_error", "ended_by_operator"), "An operator ended the session.")
 DRAINING = Ending(
     "draining",
@@ -166,6 +174,7 @@ ENDINGS = (
     TOO_MANY_FRAGMENTS,
     IDLE,
     DURATION,
+    MODEL_NOT_ALLOWED,
     OPERATOR,
     DRAINING,
     INTERNAL,

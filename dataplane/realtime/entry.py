@@ -8,13 +8,13 @@ from decimal import Decimal
 
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
+from dataplane.models import find
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.timing import Timings
 from dataplane.services import Meter
 from dataplane.table import Model, Price
-from dataplane.upstreams.choose import find
 
 Carried = tuple[int, int, int]
 """Of one leg: bytes received, bytes sent, messages received."""
@@ -47,7 +47,7 @@ class Entry:
         """The Backend's own price of what was used."""
         if usage.operation == "realtime_inference":
             return self.price
-        found = find(self.models, usage.request_model)
+        found = find(self.models, usage.public_model)
         return found[0].price if found else None
 
     def charge(self, amount: Decimal | None, *, estimated: bool) -> None:

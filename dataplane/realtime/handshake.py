@@ -103,7 +103,7 @@ class Route:
 
 
 def route(exchange: Exchange, services: Services) -> Route:
-    """Raises Refusal call_id_not_allowed, invalid_value, and those of `choose`, `allow_model`, `allow_any_model`."""
+    """Raises Refusal call_id_not_allowed, model_not_allowed, invalid_value, and those of `choose`."""
     query = exchange.query
     models = queries.getall(query, "model")
     if len(models) > 1:
@@ -111,10 +111,8 @@ def route(exchange: Exchange, services: Services) -> Route:
     if queries.get(query, "call_id") is not None:
         return Route(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
-        exchange.allow_any_model()
         return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
-    destination = choose(exchange.backend, models[0] if models else "", services.rand)
-    exchange.allow_model(destination.public_model)
+    destination = choose(exchange.backend, models[0] if models else "", services.rand, exchange.allowed())
     if not models or models[0] != destination.upstream_model:
         query = queries.replaced(query, "model", destination.upstream_model)
     return Route(destination, query)
@@ -127,6 +125,13 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
             "call_id_not_allowed",
             "Attaching to a call by call_id is refused here: the gateway's credential would open every call of its "
             "account, whoever made it. Connect to the provider yourself, or use a Backend with auth.passthrough.",
+            param="call_id",
+        )
+    if allowed := exchange.allowed():
+        raise Refusal(
+            "model_not_allowed",
+            f"Policy {allowed[0].policy} limits this caller's models, and nobody here knows that of a call. Open a "
+            "session with ?model=.",
             param="call_id",
         )
     return Destination(provider, "", "")
@@ -147,6 +152,8 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         any_model=bool(destination.provider.model_override),
         beta=beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered,
         log_events=frozenset(logged),
+        allow=exchange.allowed(),
+        models=exchange.backend.models,
     )
 
 

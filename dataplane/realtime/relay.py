@@ -83,6 +83,8 @@ class Relay:
             opaque=session.opaque,
             hold=hold,
         )
+        if session.may_end:
+            self._upstream_gate.step()
         self.client_flow = self._client_gate.flow
         """Of bytes that the client sent: those that go on to the upstream at once, with nothing else to do, and those
         that are for `from_client`. To be asked first."""

@@ -20,6 +20,7 @@ from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
+from dataplane.realtime.names import HOLDERS, Misnamed, Names
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, Sent, Verdict
 from dataplane.realtime.terms import Terms
@@ -46,7 +47,8 @@ class Session:
         """What the client has sent; its gate counts it."""
         self.queue: deque[Effect] = deque()
         """Effects that are to be handed out."""
-        self._account = Account(terms, self.queue)
+        self._names = Names(terms)
+        self._account = Account(terms, self.queue, self._names)
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
         self._turns.unread(self._heads(openai.AUDIO_DELTAS), self._heads(openai.TEXT_DELTAS))
@@ -83,6 +85,11 @@ class Session:
         """What has become due, oldest first; handed out once. What becomes due meanwhile is among it."""
         while self.queue:
             yield self.queue.popleft()
+
+    @property
+    def may_end(self) -> bool:
+        """May it end by what the upstream does? Then nothing of what comes behind that goes on."""
+        return self._names.watches
 
     @property
     def unsettled(self) -> bool:
@@ -189,9 +196,10 @@ class Session:
         event_id = event.get("event_id")
         if name := _misspelt(event):
             return self._decline("invalid_event", f"Write the field {name!r} in lower case.", event_id=event_id)
-        named = self._with_own_model(openai_beta.mended(event))
-        if isinstance(named, str):
-            return self._decline("model_not_allowed", named, event_id=event_id, param="session.model")
+        try:
+            named = openai_beta.mended(self._names.upstream(event))
+        except Misnamed as error:
+            return self._decline(error.code, error.message, event_id=event_id, param=error.param)
         if self._admission is not None and named.get("type") == "session.update":
             changed = self._admission.update(named)
             if isinstance(changed, str):
@@ -220,21 +228,6 @@ class Session:
                 item = event.get("item")
                 self._conversation.read(openai.written(item))
                 self._speech.add(openai.spoken(item))
-
-    def _with_own_model(self, event: events.Event) -> events.Event | str:
-        """The event with the upstream's model name; a message where it names another than this session's."""
-        if not self.terms.upstream_model:  # a session that began without a model
-            return event
-        for holder in ("session", "response"):
-            inner = event.get(holder)
-            if not isinstance(inner, dict) or "model" not in inner:
-                continue
-            name = inner["model"]
-            if not (self.terms.any_model or name in (self.terms.public_model, self.terms.upstream_model)):
-                return f"This session's model is {self.terms.public_model!r}. Open another session for another model."
-            if name != self.terms.upstream_model:
-                event = {**event, holder: {**inner, "model": self.terms.upstream_model}}
-        return event
 
     def _decline(self, code: str, message: str, *, event_id: object = None, param: str = "") -> Verdict:
         if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
@@ -280,6 +273,7 @@ class Session:
                 self._configure(event.get("session"))
             case "response.created":
                 self._turns.begin(event.get("response"))
+                self._end_unless_allowed(self._names.unasked_answer(self.model))
             case "response.done":
                 self._turns.done(event)
             case "error":
@@ -303,6 +297,7 @@ class Session:
         admission.settle()
 
     def _configure(self, session: object) -> None:
+        self._names.told(session)
         self._account.model = openai.name(session, "model") or self.model
         self._turns.rate = openai.audio_rate(session, "output") or self._turns.rate
         self._conversation.instruct(len(openai.text(session, "instructions")))
@@ -318,6 +313,7 @@ class Session:
             case "input_audio_buffer.committed":
                 if self._speech.committed(openai.name(event, "item_id")):
                     self._prompt(spoken=True)
+                self._end_unless_allowed(self._names.unasked_transcription())
             case "input_audio_buffer.timeout_triggered":
                 if self._speech.time_out(event):
                     self._prompt(spoken=False)
@@ -334,6 +330,7 @@ class Session:
         match kind.rpartition(".")[2]:
             case "completed":
                 self._speech.transcribed(event)
+                self._end_unless_allowed(self._names.unasked_transcription())
             case "failed":
                 self._speech.failed(openai.name(event, "item_id"))
             case "delta":
@@ -348,14 +345,17 @@ class Session:
         else:
             self._turns.refuse(certain=openai.refuses_response(code, openai.text(event, "error", "param")))
 
+    def _end_unless_allowed(self, why: str) -> None:
+        if why:
+            self.queue.append(Finish(endings.MODEL_NOT_ALLOWED, why))
+
     def _for_client(self, event: events.Event, shown: events.Event) -> Verdict:
-        """The event as the client knows it: by its own model name, and in the shape that it declared. `shown` is what
-        it has become so far."""
+        """The event as the client knows it: by its own names of models, and in the shape that it declared. `shown` is
+        what it has become so far."""
         session = shown.get("session")
-        terms = self.terms
-        if isinstance(session, dict) and terms.public_model != terms.upstream_model == session.get("model"):
-            shown = {**shown, "session": {**session, "model": terms.public_model}}
-        if terms.beta:
+        if isinstance(session, dict) and (named := self._names.client(session)) is not session:
+            shown = {**shown, "session": named}
+        if self.terms.beta:
             old = openai_beta.renamed(shown)
             if old is None:
                 return ()
@@ -391,7 +391,7 @@ def _misspelt(event: events.Event) -> str:
     for name in event:
         if name not in _JUDGED and name.casefold() in _JUDGED:
             return name.casefold()
-    for holder in ("session", "response"):
+    for holder in HOLDERS:
         if isinstance(inner := event.get(holder), dict):
             for name in inner:
                 if name not in _JUDGED_INSIDE and name.casefold() in _JUDGED_INSIDE:
@@ -399,7 +399,7 @@ def _misspelt(event: events.Event) -> str:
     return ""
 
 
-_JUDGED = frozenset({"type", "session", "response"})
+_JUDGED = frozenset({"type", *HOLDERS})
 _JUDGED_INSIDE = frozenset({"model"})
 
 

@@ -30,8 +30,8 @@ Backend ai/voice
   Replaced        telemetry of Policy ai/route by Policy ai/backend-new (on the narrower Backend ai/voice)
   Path            /v1/realtime is Realtime
   Callers         everybody (no Policy asks for a key)
-  Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Allowed models  gpt-* (Policy ai/route)
+  Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Timeouts        connect 5s, handshake 10s, firstEvent 1s (the defaults)

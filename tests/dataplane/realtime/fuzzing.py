@@ -30,6 +30,7 @@ from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
 from dataplane.realtime.steps import KEEP, Verdict
 from dataplane.realtime.terms import Terms
+from dataplane.table import Model, ModelAllow, Target
 from tests.dataplane.realtime.play import KEY, TERMS, Close, Frame, wire
 from tests.dataplane.realtime.readers import first_wins, readings
 from tests.dataplane.realtime.sayings import CREATE, CREATED, LONG_AUDIO, LONG_EVENT, begun, done
@@ -50,6 +51,9 @@ _CONFIGURED = {
         },
     },
 }
+_ALLOW = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", "voice", "whisper-1", "hear")),)
+_DECLARED = (Model(name="hear", targets=(Target(provider="openai", model="gpt-4o-transcribe"),)),)
+_TRANSCRIBES = {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
 _VAD = {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": True}}}}
 
 UPSTREAM_EVENTS: Sequence[object] = (
@@ -92,6 +96,7 @@ UPSTREAM_EVENTS: Sequence[object] = (
     {"type": "who.knows", "response": [], "session": 5},
     {"type": f"{_BUFFER}.speech_stopped", "audio_end_ms": 10**400, "x": "\ud83d"},
     {"type": f"{_HEARD}.completed", "item_id": "i1", "usage": {"seconds": 10**400}, "x": "\ud83d"},
+    {"type": "session.updated", "session": _TRANSCRIBES},
 )  # fmt: skip
 CLIENT_EVENTS: Sequence[object] = (
     CREATE,
@@ -111,7 +116,11 @@ CLIENT_EVENTS: Sequence[object] = (
     "nonsense",
     b"binary",
     Frame(frames.TEXT, b'{"type":"\xff"}'),
-)
+    *({"type": kind, "session": {"input_audio_transcription": {"model": name}}}
+      for kind in ("session.update", "transcription_session.update") for name in ("hear", "gpt-secret")),
+    {"type": "session.update", "session": _TRANSCRIBES},
+    {"type": "session.update", "session": {"audio": {"Input": {"transcription": {}}}}},
+)  # fmt: skip
 _CONTROLS: Sequence[object] = (
     Frame(frames.PING, b"x"),
     Frame(frames.PONG),
@@ -150,13 +159,17 @@ class Script:
 
     def terms(self) -> Terms:
         flags = self.byte()
+        nameless = flags & 0xC0 == 0x40
         return replace(
             TERMS,
-            public_model="voice" if flags & 1 else TERMS.public_model,
+            public_model="" if nameless else "voice" if flags & 1 else TERMS.public_model,
+            upstream_model="" if nameless else TERMS.upstream_model,
             any_model=bool(flags & 2),
             beta=bool(flags & 4),
             log_events=frozenset({"*"} if flags & 8 else ()),
-            admits=bool(flags & 16),
+            allow=_ALLOW if flags & 16 else (),
+            models=_DECLARED if flags & 32 else (),
+            admits=bool(flags & 64),
         )
 
 
@@ -542,7 +555,9 @@ def fuzz_session(data: bytes) -> None:
         from_client, binary = bool(op & 1), op & 6 == 6
         payload = _message(script, op >> 3, CLIENT_EVENTS if from_client else UPSTREAM_EVENTS)
         if from_client:
-            _valid(session.read_client(payload, binary=binary))
+            verdict = session.read_client(payload, binary=binary)
+            _valid(verdict)
+            _allowed(session.terms, payload, verdict)
         elif binary or session.wants(payload[:SNIFF], len(payload)):
             _valid(session.read_upstream(payload, binary=binary))
         if op >> 3 == 31:
@@ -577,6 +592,25 @@ def _message(script: Script, how: int, among: Sequence[object]) -> bytes:
 
 def _valid(verdict: Verdict) -> None:
     assert verdict is KEEP or (isinstance(verdict, tuple) and all(json.loads(each) for each in verdict))
+
+
+def _allowed(terms: Terms, payload: bytes, verdict: Verdict) -> None:
+    """Does what goes upstream name only models that the caller may use?"""
+    for sent in ((payload,) if verdict is KEEP else verdict) if terms.allow else ():
+        allowed = {"gpt-realtime", "gpt-4o-transcribe" if terms.models else "hear", "whisper-1"}
+        allowed |= {"voice"} if terms.public_model != "voice" else set()
+        assert set(models_named(json.loads(sent))) <= allowed
+
+
+def models_named(event: object) -> Iterator[object]:
+    """The models of a client's event, wherever one may stand; None for one that the upstream is to choose."""
+    for holder in (openai.part(event, "session"), openai.part(event, "response"), event):
+        if isinstance(holder, dict) and "model" in holder and holder is not event:
+            yield str(holder["model"])
+        for place in (("audio", "input", "transcription"), ("input_audio_transcription",)):
+            found = openai.part(holder, *place)
+            if found is not None:
+                yield openai.part(found, "model")
 
 
 def _note(session: Session, book: Book) -> list[int]:

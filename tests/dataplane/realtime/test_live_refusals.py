@@ -95,11 +95,12 @@ async def test_a_spent_budget_of_the_provider_is_429(code: str) -> None:
         client.reset()
 
 
-async def test_a_session_without_a_model_is_refused_where_models_are_limited(upstream: Simulator) -> None:
+async def test_a_call_is_refused_where_models_are_limited(upstream: Simulator) -> None:
     limited = OPEN.model_copy(update={"models": (ModelAllow(policy="ai/few", patterns=("gpt-realtime",)),)})
-    async with running(table(backend(provider(upstream.url + "/v1")), limited)) as rig, calm(rig):
-        refused(await ask(rig, "/v1/realtime?intent=transcription"), 403, "model_not_allowed", "ai/few")
-        assert not [request for request in upstream.requests if "transcription" in request.path]
+    served = table(backend(provider(upstream.url + "/v1", credential=PASSTHROUGH)), limited)
+    async with running(served) as rig, calm(rig):
+        refused(await ask(rig, "/v1/realtime?call_id=rtc_1"), 403, "model_not_allowed", "ai/few")
+    assert not upstream.requests
 
 
 async def test_beta_never_goes_upstream(rig: Rig, upstream: Simulator) -> None:
@@ -419,6 +420,7 @@ async def test_another_method_or_version(rig: Rig, request_: bytes, status: int)
         ("call_id=rtc_1", 403, "call_id_not_allowed"),
         ("model=gpt-realtime&call%5Fid=rtc_1", 403, "call_id_not_allowed"),
         ("model=o1", 403, "model_not_allowed"),
+        ("model=o1&intent=transcription", 403, "model_not_allowed"),
     ],
 )
 async def test_a_query_that_is_refused(upstream: Simulator, query: str, status: int, code: str) -> None:
