@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dataplane import patterns
-from dataplane.callers import applies
+from dataplane.callers import Proof, applies
 from dataplane.errors import Refusal
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
@@ -35,6 +35,8 @@ class Exchange:
     forward: Forward
     backend: Backend
     caller: Caller
+    proof: Proof
+    """How the caller was let in; ask a newer snapshot's `callers.holds` whether it still would be."""
     type: RouteType
     method: str
     path: str
