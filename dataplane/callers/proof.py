@@ -1,4 +1,4 @@
-"""What remains of a credential once it was accepted: enough to ask later whether it still would be. It opens nothing."""
+"""What remains of a credential that was accepted: enough to ask later whether it still would be. It opens nothing."""
 
 from __future__ import annotations
 
