@@ -81,6 +81,22 @@ Hostname = Annotated[
     ),
 ]
 
+Origin = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=300),
+    matching(
+        rf"[a-z][a-z0-9+.-]*://((\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:{_PORT})?",
+        "write the origin of a page in lower case, such as https://app.example.com, https://*.example.com or "
+        "http://localhost:3000; no path, no '/' at the end",
+    ),
+    Rule(
+        "!self.startsWith('ws:') && !self.startsWith('wss:')",
+        "write the origin of the page, which begins with https:// or http://, and not the address of the WebSocket",
+        lambda origin: not origin.startswith(("ws:", "wss:")),
+    ),
+]
+"""Scheme, host and port of a page (RFC 6454), as a browser sends them in `Origin`; "*." stands for any subdomain."""
+
 Url = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2048),

@@ -149,8 +149,8 @@ class PolicySpec(ApiModel):
     session: SessionLimits | None = Field(
         default=None,
         description=(
-            "What one realtime session may take. WebSockets on paths of type Passthrough are relayed unread, and have "
-            "no such limits."
+            "What one realtime session may take, and who may hold one. WebSockets on paths of type Passthrough are "
+            "relayed unread: for them origins and onRevoke hold, and no limit does."
         ),
     )
     telemetry: Telemetry | None = Field(

@@ -47,6 +47,11 @@ CATALOGUE: dict[str, Kind] = {
     "ambiguous_credentials": Kind(
         401, "authentication_error", "Several different keys were sent in one request. Send one."
     ),
+    "access_revoked": Kind(
+        401,
+        "authentication_error",
+        "What the caller showed was revoked while the session was being opened. Ask whoever runs the gateway.",
+    ),
     "authentication_not_configured": Kind(
         401,
         "authentication_error",
@@ -54,6 +59,12 @@ CATALOGUE: dict[str, Kind] = {
         "The message holds the YAML to apply.",
     ),
     "model_not_allowed": Kind(403, "permission_error", "A Policy does not allow this model to this caller."),
+    "origin_not_allowed": Kind(
+        403,
+        "permission_error",
+        "A Policy lists the origins of pages that may open WebSockets, and this page's is not among them. Add it to "
+        "`session.origins`.",
+    ),
     "path_not_allowed": Kind(
         403,
         "permission_error",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataplane.callers import applies
+from dataplane.callers import Proof, applies
+from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
 from dataplane.metering.usage import Caller
+from dataplane.revocation import Access
 from dataplane.snapshot import Snapshot
 from dataplane.table import (
     Backend,
     Forward,
     ModelAllow,
+    OnRevoke,
     PolicySet,
     Route,
     RouteType,
@@ -34,6 +37,8 @@ class Exchange:
     forward: Forward
     backend: Backend
     caller: Caller
+    proof: Proof
+    """How the caller was let in; ask a newer snapshot's `callers.holds` whether it still would be."""
     type: RouteType
     method: str
     path: str
@@ -55,6 +60,17 @@ class Exchange:
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""
         return next((each for each in self.policies.session if applies(each.subjects, self.caller)), SessionLimits())
+
+    def revocable(self) -> Access | None:
+        """What the caller's connection rests on, where it is to end with that."""
+        ends = self.session_limits().on_revoke is OnRevoke.END
+        return Access(self.route.name, self.backend.name, self.proof) if ends else None
+
+    def check_origin(self) -> None:
+        """Raises Refusal origin_not_allowed where a page is not to open WebSockets here."""
+        limits = self.session_limits()
+        if limits.origins and (why := origins.refused(self.headers.all("origin"), limits.origins, limits.policy)):
+            raise Refusal("origin_not_allowed", why)
 
     def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
         """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""

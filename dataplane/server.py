@@ -32,6 +32,8 @@ from dataplane.process.gently import gently
 from dataplane.process.lifecycle import Running
 from dataplane.process.memory import Memory, of_this_process
 from dataplane.process.overload import Overload, check_caps
+from dataplane.process.pace import Pace
+from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
@@ -94,13 +96,17 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        self._snapshot = Snapshot.build(table, secrets, self._snapshot)
-        self._loaded = True
+        self._serve_by(Snapshot.build(table, secrets, self._snapshot))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        self._snapshot = await gently(Snapshot.building(table, secrets, self._snapshot))
+        self._serve_by(await gently(Snapshot.building(table, secrets, self._snapshot)))
+
+    def _serve_by(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         self._loaded = True
+        if self._running:
+            self._running.services.revocations.changed()
 
     def table(self) -> Table:
         """The table that is served (it holds no secrets)."""
@@ -129,6 +135,7 @@ class Gateway:
         """Listen; port 0 takes a free one, `self.port` says which. `reuse_port`: share it with other processes that say
         so, too. Raises OSError if the address is taken."""
         context = self._tls or tls.create_default_context()
+        pace = Pace()
         services = Services(
             limits=self._limits,
             meter=self._meter,
@@ -138,7 +145,9 @@ class Gateway:
             tls=context,
             pool=Pool(self._addresses, files=self._files, tls=context),
             rand=self._rand,
+            revocations=Revocations(lambda: self._snapshot, self._now, pace),
             room=self._room,
+            pace=pace,
         )
         self._sessions = Realtime(services)
         listener = Port(self._serve, self._limits, self._files, self._refused_unread)

@@ -13,6 +13,7 @@ from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Usage
 from dataplane.process.files import Files
 from dataplane.process.pace import Pace
+from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
@@ -101,6 +102,7 @@ class Services:
     pool: Pool
     rand: Callable[[], float]
     """A number in [0, 1)."""
+    revocations: Revocations
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)

@@ -73,13 +73,15 @@ def authenticated(
     path = paths.stripped(target.path, route.strip_prefix)
     kind = routing.path_type(backend, path, method)
     presented = callers.credentials(headers.fields, target.query)
+    admitted = snapshot.callers.authenticate(forward.policies.authentication, presented, now, backend.name)
     return Exchange(
         id=visit.id,
         snapshot=snapshot,
         route=route,
         forward=forward,
         backend=backend,
-        caller=snapshot.callers.authenticate(forward.policies.authentication, presented, now, backend.name),
+        caller=admitted.caller,
+        proof=admitted.proof,
         type=kind,
         method=method,
         path=path,

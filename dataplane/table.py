@@ -127,9 +127,16 @@ class Authentication(Frozen):
     """Ids of `CallerSet`s."""
 
 
+class OnRevoke(StrEnum):
+    """What becomes of a live session whose caller would not be let in any more."""
+
+    KEEP = "KeepSession"
+    END = "EndSession"
+
+
 class SessionLimits(Frozen):
-    """What one realtime session may take. The defaults are above what real providers allow, so that a session ends
-    by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
+    """What one realtime session may take, and who may hold one. The defaults are above what real providers allow, so
+    that a session ends by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
 
     policy: str = ""
     """Empty: no Policy says anything, and these are the defaults."""
@@ -142,6 +149,10 @@ class SessionLimits(Frozen):
     """Bytes of one message. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
     max_fragments: int = Field(65_536, gt=0)
     """Frames that one message may come in."""
+    origins: tuple[str, ...] = ()
+    """Of the pages that may open one: `scheme://host`, with the port where it is not the scheme's own; the host may
+    begin with `*.`. Empty: any page."""
+    on_revoke: OnRevoke = OnRevoke.KEEP
 
 
 class PolicySet(Frozen):
@@ -347,6 +358,9 @@ class Table(Frozen):
     callers: tuple[CallerSet, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
+    unreadable: tuple[str, ...] = ()
+    """HTTPRoutes (`namespace/name`) of which something cannot be read, sorted: that a rule of theirs is not here does
+    not mean that it was taken away, so it ends no session."""
 
     def versions(self) -> dict[str, str]:
         """Content hash of each section; equal on every replica that compiled the same objects."""
@@ -361,7 +375,8 @@ class Table(Frozen):
             if count % SLICE == 0:
                 yield
         first = len(self.backends) + len(self.routes)
-        sections = {"routes": hashes[:first], "callers": hashes[first:], "secrets": self.secrets}
+        routes = [*hashes[:first], *self.unreadable]
+        sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
         return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
 
 

@@ -36,7 +36,7 @@ from dataplane.table import (
 )
 from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
-from tidegate.wording import changes, duration, joined, limit_words, match_words
+from tidegate.wording import changes, duration, joined, limit_words, match_words, socket_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,8 @@ class _Share:
             self._transformations(candidate.provider.transformations, f"{candidate.provider.name}: ")
         if kind is RouteType.REALTIME:
             self._session_limits()
+        elif kind is RouteType.PASSTHROUGH:
+            self._sockets()
         self._events()
 
     def _say(self, label: str, text: str) -> None:
@@ -339,6 +341,15 @@ class _Share:
         self._say(
             "Session limits", f"{limit_words(SessionLimits())} (the defaults{', for the others' if told else ''})"
         )
+
+    def _sockets(self) -> None:
+        """What holds for a WebSocket that is relayed as it is."""
+        for limits in self._policies.session:
+            if self._concerns(limits.subjects):
+                if words := socket_words(limits):
+                    self._say("WebSockets", f"{words} ({self._said_by(limits.policy, limits.subjects)})")
+                if self._caller or not limits.subjects:
+                    return
 
     def _events(self) -> None:
         for events in self._policies.log_events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from dataplane.table import HeaderOps, Match, NameMatch, SessionLimits, Template
+from dataplane.table import HeaderOps, Match, NameMatch, OnRevoke, SessionLimits, Template
 
 _PATHS = {"exact": "the path", "prefix": "paths that begin with", "regex": "paths that match"}
 _SHOWN = 10
@@ -38,10 +38,17 @@ def changes(ops: HeaderOps) -> Iterator[str]:
 
 def limit_words(limits: SessionLimits) -> str:
     """What a session may take, each limit by its name in a Policy."""
-    return (
-        f"idle {duration(limits.idle)}, duration {duration(limits.duration)}, "
-        f"maxMessage {amount(limits.max_message)}, maxFragments {limits.max_fragments}"
-    )
+    bounds = [
+        f"idle {duration(limits.idle)}, duration {duration(limits.duration)}",
+        f"maxMessage {amount(limits.max_message)}, maxFragments {limits.max_fragments}",
+    ]
+    return ", ".join([*bounds, *filter(None, [socket_words(limits)])])
+
+
+def socket_words(limits: SessionLimits) -> str:
+    """What of it holds for any WebSocket, if it is not as usual."""
+    said = [f"origins {joined(limits.origins)}"] if limits.origins else []
+    return ", ".join([*said, *([f"onRevoke {limits.on_revoke}"] if limits.on_revoke is OnRevoke.END else [])])
 
 
 def duration(seconds: float) -> str:

@@ -101,6 +101,7 @@ def compile(  # noqa: A001  (the field's own word)
             routes=tuple(built.entries),
             callers=_used(attachments, built.entries),
             secrets=tuple(sorted(secrets)),
+            unreadable=tuple(httproutes.unreadable(found)),
         ),
         secrets,
         tuple(sorted(statuses, key=lambda each: (each.kind, each.namespace, each.name))),

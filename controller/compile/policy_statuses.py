@@ -9,6 +9,7 @@ from controller.compile.objects import Identity, Objects
 from controller.compile.policies import Attached, Attachments
 from controller.compile.routes import Link
 from controller.compile.statuses import Ancestor, Condition, Status, Target, false, not_accepted, status, true
+from dataplane.table import OnRevoke
 
 Place = tuple[Identity, Target]
 
@@ -39,7 +40,8 @@ class Record:
             place = (attached.policy, attached.target)
             self.held[place].add(block)
             if block in _OF_SESSIONS and not _logs_nothing(attached, block):
-                self.sessions[place][block] = link.has_sessions or self.sessions[place].get(block, False)
+                reached = link.has_sockets if _is_for_sockets(attached, block) else link.has_sessions
+                self.sessions[place][block] = reached or self.sessions[place].get(block, False)
         for loss in link.combined.lost:
             self.lost[loss.loser.policy, loss.loser.target][loss.block, loss.why].append(link.route)
         for each in link.unenforced:
@@ -50,6 +52,12 @@ def _logs_nothing(attached: Attached, block: str) -> bool:
     """Telemetry with an empty list holds everywhere."""
     telemetry = attached.blocks.telemetry
     return block == "telemetry" and telemetry is not None and not telemetry.types
+
+
+def _is_for_sockets(attached: Attached, block: str) -> bool:
+    """Origins and revocation hold for WebSockets of Passthrough paths, too."""
+    session = attached.blocks.session
+    return block == "session" and session is not None and bool(session.origins or session.on_revoke is OnRevoke.END)
 
 
 def policy_statuses(objects: Objects, attachments: Attachments, links: Sequence[Link]) -> list[Status]:

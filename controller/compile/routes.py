@@ -38,6 +38,8 @@ class Link:
     """A credential is injected and no Policy says how callers authenticate."""
     has_sessions: bool = True
     """Realtime sessions can come this way."""
+    has_sockets: bool = True
+    """So can WebSockets of Passthrough paths, or both."""
     closed: str = ""
     """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
 
@@ -102,7 +104,9 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         policies=table.PolicySet() if conflict else policies,
         error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
     )
-    return forward, Link(rule.route.name, name, combined, unenforced, undecided, backend.has_sessions)
+    return forward, Link(
+        rule.route.name, name, combined, unenforced, undecided, backend.has_sessions, backend.has_sockets
+    )
 
 
 def _unserved(name: str, around: Surroundings) -> Link:
@@ -111,8 +115,15 @@ def _unserved(name: str, around: Surroundings) -> Link:
     combined = combine((Target("Backend", namespace, short),), around.attachments)
     backend = around.backends[name]
     _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
-    has_sessions = backend.has_sessions or bool(backend.entry.error)
-    return Link("", name, combined, undecided=undecided, has_sessions=has_sessions)
+    unknown = bool(backend.entry.error)
+    return Link(
+        "",
+        name,
+        combined,
+        undecided=undecided,
+        has_sessions=backend.has_sessions or unknown,
+        has_sockets=backend.has_sockets or unknown,
+    )
 
 
 def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:

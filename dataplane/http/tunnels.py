@@ -30,11 +30,13 @@ class Tunnels:
         """Serve one connection, until it is joined. `admit` raises Refusal where there is no room.
 
         Raises Refusal, ClientGone."""
+        exchange.check_origin()
         admit()
         if self._refusing:
             raise shutting_down()
         route, backend = exchange.route.name, exchange.backend.name
-        splice = Splice(self._services, exchange.id, route, backend, lambda: self._remove(splice))
+        access = exchange.revocable()
+        splice = Splice(self._services, exchange.id, route, backend, lambda: self._remove(splice), access)
         self._splices.add(splice)
         self._by_backend[backend] += 1
         try:

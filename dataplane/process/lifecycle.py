@@ -41,6 +41,7 @@ class Running:
         meter = self.services.meter
         meter.capacity(self.services.limits.sessions)
         self.overload.look()
+        self.services.revocations.start()
         self._timers = [Every(LAG_EVERY, meter.loop_lag), Every(LOOK, lambda _: self._look())]
 
     def _look(self) -> None:
@@ -81,6 +82,7 @@ class Running:
         await self.port.stop(0)
         await self.sessions.cut()
         self.tunnels.cut()
+        await self.services.revocations.stop()
         for timer in self._timers:
             timer.stop()
         with suppress(TimeoutError):

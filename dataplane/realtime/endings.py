@@ -137,8 +137,8 @@ REVOKED = Ending(
     "gateway",
     1008,
     ("authentication_error", "access_revoked"),
-    "The caller's key was removed or has expired, or the Backend was deleted.",
-    reserved=True,
+    "What the caller had shown (a key, a token) is not admitted any more, or the Backend was deleted, and "
+    "`session.onRevoke` is EndSession.",
 )
 CREDENTIALS_NOT_CONFIGURED = Ending(
     "credentials_not_configured",

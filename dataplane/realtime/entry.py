@@ -9,10 +9,12 @@ from decimal import Decimal
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
 from dataplane.models import find
+from dataplane.realtime import endings
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.timing import Timings
+from dataplane.revocation import Access
 from dataplane.services import Meter
 from dataplane.table import Model, Price
 
@@ -31,6 +33,8 @@ class Entry:
     """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
     """Who opens it."""
+    access: Access | None = None
+    """What it rests on, if it is to end with that."""
     refused: bool = False
     """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False
@@ -42,6 +46,10 @@ class Entry:
     estimated_cost: Decimal | None = None
     _told: dict[str, Carried] = field(default_factory=dict)
     """What the meter knows of each leg's traffic."""
+
+    def revoke(self, why: str) -> None:
+        """End it, since its access is revoked."""
+        self.live.end(endings.REVOKED, why)
 
     def price_of(self, usage: Usage) -> Price | None:
         """The Backend's own price of what was used."""

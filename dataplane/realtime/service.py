@@ -72,19 +72,22 @@ class Realtime:
             raise shutting_down()
         exchange, services = attempt.exchange, self._services
         upgrade = handshake.Upgrade.of(request.head)
+        exchange.check_origin()
         chosen = handshake.route(exchange, services)
         attempt.destination = chosen.destination
         session = Session(handshake.terms(request.head, upgrade, exchange, chosen.destination))
         limits = exchange.session_limits()
         live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
+        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, exchange.revocable()))
         try:
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)
                 first_event = exchange.backend.timeouts.first_event
                 await handshake.first_event(live, exchange, chosen.destination, first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
+            if entry.access is not None:  # it may have been revoked meanwhile
+                services.revocations.check(entry.access)
             self._begin(entry, attempt)  # before the client's first bytes, which may end the session
             answered = handshake.answer_client(request, head, live)
             if self._closing is not None:
@@ -192,6 +195,8 @@ class Realtime:
         entry.counted, entry.request = True, None
         self._services.meter.session_opened(terms.route, terms.backend)
         entry.span = attempt.answered(SWITCHED)
+        if entry.access is not None:
+            self._services.revocations.watch(entry.access, entry.revoke)
 
     # -- what sessions report ----------------------------------------------------------------------------------
 
@@ -245,6 +250,8 @@ class Realtime:
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
         entry = self._remove(live.session.terms.id)
+        if entry.access is not None:
+            self._services.revocations.forget(entry.access, entry.revoke)
         if entry.counted:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)

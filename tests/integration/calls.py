@@ -13,6 +13,7 @@ import socket as sockets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -58,7 +59,8 @@ class Objects:
     """Fields of the HTTPRoute's spec that are not as usual."""
 
     def documents(self, url: str, hole: str = "") -> list[Json]:
-        """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers."""
+        """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers, `$SOON`
+        is in two seconds."""
         backend = {
             "providers": [provider("one")],
             "routes": {PATHS["chat"]: "Completions", PATHS["realtime"]: "Realtime", "*": "Passthrough"},
@@ -77,7 +79,12 @@ class Objects:
         for number, policy in enumerate(self.policies):
             spec = {"targetRefs": [at("Backend", "voice")], **policy}
             documents.append(_document("tidegate.dev/v1alpha1", "Policy", f"p{number}", spec=spec))
-        return [json.loads(json.dumps(each).replace("$URL", url).replace("$HOLE", hole)) for each in documents]
+        meant = {"$URL": url, "$HOLE": hole, "$SOON": (datetime.now(UTC) + timedelta(seconds=2)).isoformat()}
+        text = json.dumps(documents)
+        for name, value in meant.items():
+            text = text.replace(name, value)
+        filled: list[Json] = json.loads(text)
+        return filled
 
 
 def provider(name: str, **fields: object) -> Json:

@@ -7,7 +7,7 @@ import pytest
 from controller import compile as compiler
 from controller.compile import Compiled
 from crds.structural import as_mapping
-from dataplane.table import HeaderOps, HeaderValue, Variable
+from dataplane.table import HeaderOps, HeaderValue, OnRevoke, SessionLimits, Variable
 from tests.controller.test_compile_goldens import OPTIONS, documents
 from tidegate import wording
 from tidegate.explain import Request, explain
@@ -179,3 +179,25 @@ def test_long_lists_are_cut() -> None:
 )
 def test_served_means_that_some_provider_would_be_asked(case: str, request_: Request, *, served: bool) -> None:
     assert explain(compiled(case), request_).served is served
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "/ai/relayed/v1/files",
+            ["  WebSockets      origins https://app.example.com, http://localhost:3000, onRevoke "],
+        ),
+        ("/calls/v1/realtime?model=x", []),
+    ],
+)
+def test_who_may_open_a_websocket_is_told(path: str, told: list[str]) -> None:
+    lines = explain(compiled("session-limits"), Request(path)).text.splitlines()
+    found = [line for line in lines if line.startswith("  WebSockets")]
+    assert [line.removesuffix("EndSession (Policy ai/pages)") for line in found] == told
+
+
+def test_limits_that_are_not_as_usual_are_told() -> None:
+    limits = SessionLimits(origins=("https://a.test",), on_revoke=OnRevoke.END)
+    assert wording.limit_words(limits).endswith("maxFragments 65536, origins https://a.test, onRevoke EndSession")
+    assert wording.socket_words(SessionLimits()) == ""

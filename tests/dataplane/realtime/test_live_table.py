@@ -13,14 +13,17 @@ import pytest
 
 from dataplane.realtime import endings, frames
 from dataplane.realtime.endings import ENDINGS, Ending
+from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import Limits
-from dataplane.table import SessionLimits
+from dataplane.table import OnRevoke, SessionLimits
 from tests.dataplane.realtime.wires import MASK, PATIENCE, Pair, Peer, Tls, calm, pair
+from tests.dataplane.rig import CALLERS, SECRETS
 
 PINGS = Limits(ping=0.1)
 SILENT, STALLED = Limits(ping=0.1, silence=0.3), Limits(stall=0.3)
 Told = tuple[int, str | None]
 """A Close: code and reason; None is any."""
+NO_KEYS = CALLERS.model_copy(update={"keys": ()})
 AWAY: Told = (1001, "client went away")
 DONE: Told = (1000, "")
 
@@ -66,6 +69,10 @@ def fragments(count: int) -> bytes:
 def operated(it: Pair, client: Peer, far: Peer) -> None:
     (session,) = it.rig.gateway.sessions()
     assert it.rig.gateway.end_session(str(session["id"]))
+
+
+def revoked(it: Pair, client: Peer, far: Peer) -> None:
+    it.rig.gateway.load(it.rig.gateway.table().model_copy(update={"callers": (NO_KEYS,)}), SECRETS)
 
 
 def fails(it: Pair, client: Peer, far: Peer) -> None:
@@ -120,6 +127,7 @@ ROWS = [
     ),
     Row(endings.OPERATOR, operated, (1001, "An operator ended the session."), DONE),
     Row(endings.DRAINING, lambda it, client, far: it.rig.gateway.stop(), (1001, "The gateway is shutting down."), DONE),
+    Row(endings.REVOKED, revoked, (1008, NOT_ADMITTED), DONE, session=SessionLimits(on_revoke=OnRevoke.END)),
     Row(endings.INTERNAL, fails, (1011, None), DONE),
 ]
 

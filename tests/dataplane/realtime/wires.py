@@ -10,7 +10,8 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,6 +266,7 @@ async def gateway(
     tls: ssl.SSLContext | None = None,
     upstream_tls: ssl.SSLContext | None = None,
     tracer: Tracer | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
     it = Gateway(
@@ -274,6 +276,7 @@ async def gateway(
         addresses=AddressPolicy(allow_loopback=True),
         upstream_tls=upstream_tls,
         rand=lambda: 0.0,
+        now=now,
     )
     it.load(served, SECRETS)
     await it.start("127.0.0.1", 0, ssl=tls)
