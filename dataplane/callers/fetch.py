@@ -34,7 +34,7 @@ async def fetch(pool: Pool, url: str) -> jwks.KeysRead:
     except Refusal as refusal:
         raise NotFetched(refusal.message.rstrip(".")) from None
     except (BadAnswer, Lost) as error:
-        raise NotFetched(f"{origin.host} {error}") from None
+        raise NotFetched(f"{origin.host}: {error}") from None
     except jwks.NoKeySet as error:
         raise NotFetched(f"what {origin.host} answers at {target.partition('?')[0]} {error}") from None
 

@@ -36,7 +36,7 @@ def private(kind: str, number: int) -> PrivateKeyTypes:
         "P-521": ec.SECP521R1,
         "secp256k1": ec.SECP256K1,
     }
-    return ec.generate_private_key(curves[kind]())  # type: ignore[abstract]
+    return ec.generate_private_key(curves[kind]())
 
 
 def jwk(kind: str, number: int = 0, secret: bool = False, /, **members: object) -> Json:
@@ -62,7 +62,7 @@ def pem(kind: str, number: int = 0) -> bytes:
     return private(kind, number).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def claims(now: float | None = None, **changes: object) -> Json:
+def claims(now: float | None = None, /, **changes: object) -> Json:
     """Good ones, for an hour; a change to None leaves one out."""
     now = time.time() if now is None else now
     usual = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now + 3600, "nbf": now - 3600}
