@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dataplane.callers import Proof, applies
+from dataplane.errors import Refusal
 from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
@@ -44,9 +45,11 @@ class Exchange:
     path: str
     """Raw, with the route's prefix stripped."""
     query: str = field(repr=False)
-    """Raw, without the client's credentials unless a provider of the Backend is to see them."""
+    """Raw, without the client's credentials unless a provider of the Backend is to see them, and without what was in
+    `Authentication.location`."""
     headers: Headers = field(repr=False)
-    """The client's, as it sent them (credentials included: use `headers.upstream`)."""
+    """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
+    `headers.upstream`)."""
 
     @property
     def policies(self) -> PolicySet:
