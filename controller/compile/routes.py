@@ -138,6 +138,13 @@ def _asks_for_keys(combined: Combined) -> bool:
     return authentication is not None and authentication.mode is not table.AuthenticationMode.NONE
 
 
+def _uncounted(attached: Attached) -> str:
+    """What a Policy limits that only metered paths can count."""
+    written = attached.blocks.limits
+    kinds = {limit.kind for limit in written.limits} if written else set()
+    return " and ".join(kind for kind in ("tokens", "spend") if kind in kinds)
+
+
 def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
     authenticator = combined.authenticator
     if authenticator and backend.passthrough and _asks_for_keys(combined):
@@ -155,6 +162,13 @@ def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
                 "authentication.keys"
             )
             yield Unenforced(attached, "NoSuchCallers", message)
+        if block == "limits" and backend.uninspected and (missed := _uncounted(attached)):
+            message = (
+                f"spec.limits: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
+                f"{backend.entry.name} are relayed without reading what is used, so {missed} there count for nothing: "
+                "remove those paths from spec.routes, or give them a type that is read"
+            )
+            yield Unenforced(attached, "PassthroughNotRead", message)
         if block == "models" and backend.uninspected:
             message = (
                 f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
