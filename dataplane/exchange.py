@@ -10,6 +10,7 @@ from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
+from dataplane.limits.budget import Budget
 from dataplane.metering.usage import Caller
 from dataplane.snapshot import Snapshot
 from dataplane.table import (
@@ -43,6 +44,8 @@ class Exchange:
     """Raw, without the client's credentials unless a provider of the Backend is to see them."""
     headers: Headers = field(repr=False)
     """The client's, as it sent them (credentials included: use `headers.upstream`)."""
+    budget: Budget | None = None
+    """What limits the caller here."""
 
     @property
     def policies(self) -> PolicySet:

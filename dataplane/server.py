@@ -1,6 +1,6 @@
 """The data port. A request goes through its stages in order; each may refuse:
 
-    accept ─ match route ─ authenticate ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
+    accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
 The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
 Realtime, Passthrough.
@@ -25,6 +25,8 @@ from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
+from dataplane.limits.limiter import Limiter
+from dataplane.metering.prices import PriceBook
 from dataplane.process.complaints import Complaints
 from dataplane.process.drain import Drain, Emptying
 from dataplane.process.files import Files, none_left
@@ -52,7 +54,8 @@ class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be."""
+    much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
+    own by default, which counts alone."""
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Gateway:
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
         files: Files | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -80,6 +84,7 @@ class Gateway:
         self._room = Room()
         self._overload = Overload(memory or of_this_process(), self._room)
         self._files = files or Files()
+        self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -89,11 +94,13 @@ class Gateway:
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
         self._snapshot = Snapshot.build(table, secrets, self._snapshot)
+        self.limiter.load(table)
         self._loaded = True
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
         self._snapshot = await gently(Snapshot.building(table, secrets, self._snapshot))
+        await gently(self.limiter.loading(table))
         self._loaded = True
 
     def table(self) -> Table:
@@ -136,7 +143,7 @@ class Gateway:
         )
         self._sessions = Realtime(services)
         listener = Port(self._serve, self._limits, self._files, self._refused_unread)
-        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
+        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
@@ -210,6 +217,7 @@ class Gateway:
         exchange = authenticated(
             self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now()
         )
+        exchange.budget = self.limiter.budget(exchange)
         http.check_expectation(request)
         running = self._running
         if running is None:
@@ -219,8 +227,11 @@ class Gateway:
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
-        serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
-        return await serve(running.services, request, exchange)
+        if exchange.type is RouteType.COMPLETIONS:
+            return await completions.serve(running.services, request, exchange)
+        if exchange.budget is not None:
+            await exchange.budget.admit_request()
+        return await passthrough.serve(running.services, request, exchange)
 
     def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""

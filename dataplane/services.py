@@ -88,6 +88,8 @@ class Meter(Protocol):
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None: ...
 
+    def limited(self, policy: str, limit: str, outcome: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
+from dataplane.limits.limiter import Limiter
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
 from dataplane.process.overload import LOOK, Overload
 from dataplane.process.pulse import Every
@@ -29,6 +30,7 @@ class Running:
     sessions: Realtime
     tunnels: Tunnels
     overload: Overload
+    limiter: Limiter
     _timers: list[Every] = field(default_factory=list)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
@@ -38,6 +40,7 @@ class Running:
         except OSError:
             await self.services.pool.close()
             raise
+        self.limiter.start()
         meter = self.services.meter
         meter.capacity(self.services.limits.sessions)
         self.overload.look()
@@ -83,6 +86,7 @@ class Running:
         self.tunnels.cut()
         for timer in self._timers:
             timer.stop()
+        await self.limiter.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(SOCKETS):
                 await self.services.pool.close()

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from dataplane.limits.budget import Budget
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
 from dataplane.realtime.actions import Ended
@@ -31,6 +32,8 @@ class Entry:
     """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
     """Who opens it."""
+    budget: Budget | None = None
+    """What limits its caller."""
     refused: bool = False
     """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False

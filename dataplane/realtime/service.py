@@ -78,8 +78,11 @@ class Realtime:
         limits = exchange.session_limits()
         live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
+        budget = exchange.budget
+        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, budget))
         try:
+            if budget is not None:
+                await budget.admit_session()
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)
                 first_event = exchange.backend.timeouts.first_event
@@ -198,6 +201,8 @@ class Realtime:
     def metered(self, live: LiveSession, effect: Metered) -> None:
         usage, entry = effect.usage, self._entries[live.session.terms.id]
         cost = self._services.meter.turn(usage, entry.price_of(usage))
+        if entry.budget is not None:
+            entry.budget.used(usage, cost)
         entry.charge(cost.usd, estimated=usage.estimated)
         course = entry.timings.ended(usage.response_id)
         with self._services.guard:
@@ -245,6 +250,8 @@ class Realtime:
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
         entry = self._remove(live.session.terms.id)
+        if entry.budget is not None:
+            entry.budget.leave()
         if entry.counted:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)

@@ -83,6 +83,8 @@ class Remembering:
     opened: int = 0
     closed: list[SessionSummary] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    limits: list[tuple[str, str, str]] = field(default_factory=list)
+    """Policy, limit and outcome of each decision."""
     handshakes: list[int] = field(default_factory=list)
     first_audios: list[tuple[str, float]] = field(default_factory=list)
     interruptions: list[str] = field(default_factory=list)
@@ -139,6 +141,9 @@ class Remembering:
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None:
         self.lost.append(reason)
+
+    def limited(self, policy: str, limit: str, outcome: str) -> None:
+        self.limits.append((policy, limit, outcome))
 
 
 @dataclass
