@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from crds.authentication import Authentication
 from crds.base import ApiModel, CallerName, Metadata, ModelPattern, ObjectName, Team
+from crds.limits import Limits
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 from crds.session import SessionLimits
 from crds.transformation import Transformation
@@ -110,7 +111,7 @@ class PolicySpec(ApiModel):
     """What the Policy says, and of what."""
 
     rules: ClassVar = (
-        at_least_one("transformation", "authentication", "models", "session", "telemetry"),
+        at_least_one("transformation", "authentication", "models", "limits", "session", "telemetry"),
         Rule(
             "!has(self.authentication) || !has(self.subjects)",
             "authentication decides who the callers are, so it takes no subjects: "
@@ -147,6 +148,9 @@ class PolicySpec(ApiModel):
     )
     authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
     models: ModelAccess | None = Field(default=None, description="Which models may be asked for.")
+    limits: Limits | None = Field(
+        default=None, description="How much callers may take. Where several Policies say so, all of it holds."
+    )
     session: SessionLimits | None = Field(
         default=None,
         description=(

@@ -71,6 +71,11 @@ CATALOGUE: dict[str, Kind] = {
         "A Policy lists the origins of pages that may open WebSockets, and this page's is not among them. Add it to "
         "`session.origins`.",
     ),
+    "model_not_priced": Kind(
+        403,
+        "permission_error",
+        "A Policy limits what may be spent, and the price of this model is not known. The message says what to write.",
+    ),
     "path_not_allowed": Kind(
         403,
         "permission_error",
@@ -123,6 +128,18 @@ CATALOGUE: dict[str, Kind] = {
     ),
     "upstream_protocol_error": Kind(
         502, "upstream_error", "The provider answered something that is not the protocol expected."
+    ),
+    "limit_exceeded": Kind(
+        429,
+        "rate_limit_error",
+        "A limit of a Policy is reached. The message says which, how much is left, and when it begins anew; so do the "
+        "headers Retry-After, RateLimit-Policy and RateLimit.",
+    ),
+    "limits_unavailable": Kind(
+        503,
+        "server_error",
+        "A Policy limits what callers may take, and its store cannot be asked. Try again soon.",
+        2,
     ),
     "shutting_down": Kind(
         503, "server_error", "This gateway takes no new sessions, since it is shutting down. Connect again.", 1

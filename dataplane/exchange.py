@@ -10,6 +10,7 @@ from dataplane.errors import Refusal
 from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
+from dataplane.limits.budget import Budget
 from dataplane.metering.usage import Caller
 from dataplane.revocation import Access
 from dataplane.snapshot import Snapshot
@@ -50,6 +51,8 @@ class Exchange:
     headers: Headers = field(repr=False)
     """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
     `headers.upstream`)."""
+    budget: Budget | None = None
+    """What limits the caller here."""
 
     @property
     def policies(self) -> PolicySet:

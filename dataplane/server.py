@@ -1,6 +1,6 @@
 """The data port. A request goes through its stages in order; each may refuse:
 
-    accept ─ match route ─ authenticate ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
+    accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
 The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
 Realtime, Models, Passthrough.
@@ -29,6 +29,8 @@ from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
+from dataplane.limits.limiter import Limiter
+from dataplane.metering.prices import PriceBook
 from dataplane.process.complaints import Complaints
 from dataplane.process.drain import Drain, Emptying
 from dataplane.process.files import Files, none_left
@@ -64,7 +66,8 @@ class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be."""
+    much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
+    own by default, which counts alone."""
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Gateway:
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
         files: Files | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -92,6 +96,7 @@ class Gateway:
         self._room = Room()
         self._overload = Overload(memory or of_this_process(), self._room)
         self._files = files or Files()
+        self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -100,14 +105,16 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        self._serve_by(Snapshot.build(table, secrets, self._snapshot))
+        at_once(self._serving_by(Snapshot.build(table, secrets, self._snapshot)))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        self._serve_by(await gently(Snapshot.building(table, secrets, self._snapshot)))
+        await gently(self._serving_by(await gently(Snapshot.building(table, secrets, self._snapshot))))
 
-    def _serve_by(self, snapshot: Snapshot) -> None:
+    def _serving_by(self, snapshot: Snapshot) -> Slices[None]:
+        """Use this snapshot from now on."""
         self._snapshot = snapshot
+        yield from self.limiter.loading(snapshot.table)
         self._loaded = True
         if self._running:
             self._running.services.revocations.changed()
@@ -157,7 +164,8 @@ class Gateway:
         self._sessions = Realtime(services)
         listener = Port(self._serve, self._limits, self._files, self._refused_unread)
         keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
-        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload, keys)
+        tunnels = Tunnels(services)
+        self._running = Running(listener, services, self._sessions, tunnels, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
         keys.follow(self._snapshot.callers.sources)
 
@@ -242,12 +250,17 @@ class Gateway:
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
+        if exchange.budget is not None and exchange.type is not RouteType.COMPLETIONS:
+            await exchange.budget.admit_request()
         return await _SERVE[exchange.type](running.services, request, exchange)
 
     def _exchange(self, request: Request, visit: Visit) -> Exchange:
         head = request.head
         target = accept(head)
-        return authenticated(self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now())
+        snapshot, now = self._snapshot, self._now()
+        exchange = authenticated(snapshot, visit, target, head.method, head.headers, rand=self._rand, now=now)
+        exchange.budget = self.limiter.budget(exchange)
+        return exchange
 
     def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""

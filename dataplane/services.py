@@ -91,6 +91,8 @@ class Meter(Protocol):
 
     def keys_fetched(self, url: str, result: str) -> None: ...
 
+    def limited(self, policy: str, limit: str, outcome: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 import orjson
@@ -165,6 +166,45 @@ class SessionLimits(Frozen):
     on_revoke: OnRevoke = OnRevoke.KEEP
 
 
+Per = Literal["Second", "Minute", "Hour", "Day", "Month"]
+"""Windows by the UTC calendar."""
+
+
+class Limit(Frozen):
+    """One thing that is counted, and how much of it there may be."""
+
+    kind: Literal["requests", "tokens", "spend", "sessions"]
+    max: int = Field(gt=0)
+    """In one window, or at a time. Of `spend` in nano-USD, which are exact."""
+    per: Per | None = None
+    """None: at a time (`sessions`)."""
+    count: Literal["Total", "Input", "Output"] = "Total"
+    """Which `tokens`."""
+
+    @cached_property
+    def name(self) -> str:
+        """What is counted, among all that one Policy counts: it does not hold `max`, so that no edit begins anew."""
+        return "/".join(filter(None, (self.kind, self.per, self.count if self.count != "Total" else "")))
+
+
+class CallerLimits(Frozen):
+    """How much callers may take: the block `limits` of one Policy."""
+
+    policy: str
+    subjects: tuple[Subject, ...] = ()
+    fleet: bool = False
+    """Do all processes count together?"""
+    counted_by: Literal["Caller", "Team", "Backend", "Policy"] = "Caller"
+    limits: tuple[Limit, ...]
+    reserve: int = Field(gt=0)
+    """Tokens that are set aside for a turn."""
+    refuse_unpriced: bool = True
+    end_session: bool = False
+    """Does a session end when a turn is refused?"""
+    refuse_without_store: bool = False
+    """Is everything refused while the fleet's counters cannot be asked?"""
+
+
 class PolicySet(Frozen):
     """What holds for one Backend on one route."""
 
@@ -175,6 +215,8 @@ class PolicySet(Frozen):
     """From broad to narrow; all that apply to the caller are applied, in order."""
     models: tuple[ModelAllow, ...] = ()
     """All that apply to the caller must allow the name."""
+    limits: tuple[CallerLimits, ...] = ()
+    """All that apply to the caller hold."""
     log_events: tuple[LogEvents, ...] = ()
     """The first that applies to the caller holds."""
     session: tuple[SessionLimits, ...] = ()

@@ -9,6 +9,7 @@ from typing import cast
 import crds
 from controller.compile import headers
 from controller.compile.bounds import session_limits
+from controller.compile.limits import caller_limits
 from crds import FieldError, Invalid
 from crds.policy import PolicySpec
 from dataplane import table
@@ -21,6 +22,7 @@ class Blocks:
     spec: PolicySpec
     transformation: table.Transformation | None
     models: table.ModelAllow | None
+    limits: table.CallerLimits | None
     session: table.SessionLimits | None
     telemetry: table.LogEvents | None
 
@@ -37,6 +39,7 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
         spec,
         _transformation(spec, name, subjects),
         table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
+        caller_limits(spec.limits, name, subjects),
         session_limits(spec.session, name, subjects),
         table.LogEvents(policy=name, subjects=subjects, types=spec.telemetry.log_events) if spec.telemetry else None,
     )

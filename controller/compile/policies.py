@@ -39,7 +39,7 @@ class Attached:
         return bool(self.blocks.spec.subjects)
 
     def has(self, block: str) -> bool:
-        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `session` or
+        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `limits`, `session` or
         `telemetry`."""
         return getattr(self.blocks.spec, block) is not None
 
@@ -97,7 +97,7 @@ def _attach_one(
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
-            if blocks.spec.authentication or blocks.models or blocks.session:
+            if blocks.spec.authentication or blocks.models or blocks.limits or blocks.session:
                 attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold here: {message}"
         else:
             override = blocks.spec.precedence is Precedence.OVERRIDE
@@ -158,7 +158,7 @@ def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | N
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
     if target.kind != "Backend" or not target.section:
         return ""
-    blocks_ = ("authentication", "models", "session", "telemetry")
+    blocks_ = ("authentication", "models", "limits", "session", "telemetry")
     others = [name for name in blocks_ if getattr(blocks.spec, name) is not None]
     if not others:
         return ""

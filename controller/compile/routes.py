@@ -168,6 +168,13 @@ def _no_place(backend: Compiled, combined: Combined) -> str:
     )
 
 
+def _uncounted(attached: Attached) -> str:
+    """What a Policy limits that only metered paths can count."""
+    written = attached.blocks.limits
+    kinds = {limit.kind for limit in written.limits} if written else set()
+    return " and ".join(kind for kind in ("tokens", "spend") if kind in kinds)
+
+
 def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
     if combined.authenticator and (message := _no_place(backend, combined)):
         yield Unenforced(combined.authenticator, LOCATION_NEEDED, message)
@@ -179,6 +186,13 @@ def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
                 "authentication.keys"
             )
             yield Unenforced(attached, "NoSuchCallers", message)
+        if block == "limits" and backend.uninspected and (missed := _uncounted(attached)):
+            message = (
+                f"spec.limits: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
+                f"{backend.entry.name} are relayed without reading what is used, so {missed} there count for nothing: "
+                "remove those paths from spec.routes, or give them a type that is read"
+            )
+            yield Unenforced(attached, "PassthroughNotRead", message)
         if block == "models" and backend.uninspected:
             message = (
                 f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "

@@ -54,6 +54,7 @@ HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5,
 FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Finer than the conventions' powers of two, which misstate the 95th percentile of a voice by a third."""
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+STORE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 5400.0, 7200.0, 10_800.0)
 """Up to the default of `session.duration`; providers end theirs after 60 and 120 minutes."""
 
@@ -160,6 +161,7 @@ class Instruments:
         self._declare_sessions()
         self._declare_process()
         self._declare_requests()
+        self._declare_limits()
         self._declare_records()
 
     def _declare_legacy(self) -> None:
@@ -362,6 +364,28 @@ class Instruments:
             ("url", "result"),
             "Fetches of the keys that callers' tokens are verified with, by where they are published, and by what "
             "became of it (fetched, failed). While they fail, the keys that are known stay in use.",
+        )
+
+    def _declare_limits(self) -> None:
+        self.limit_decisions = _counter(
+            "tidegate.limit.decisions",
+            "{decision}",
+            ("policy", "limit", "outcome"),
+            "What limits of Policies decided about requests, sessions and turns: admitted, refused (no room), unpriced "
+            "(the model's price is not known), unavailable (the store does not answer). The limit is named as in "
+            "RateLimit-Policy: tokens/Day.",
+        )
+        name = "tidegate.limit.store"
+        self.limit_store_up = Gauge(
+            Definition(
+                f"{name}.up", "1", (), "1 while the store of limits answers, else 0; absent where there is none."
+            )
+        )
+        self.limit_store_errors = _counter(
+            f"{name}.errors", "{request}", (), "Requests to the store of limits that failed, heartbeats included."
+        )
+        self.limit_store_duration = _histogram(
+            f"{name}.duration", "s", (), "Seconds that the store of limits took to answer.", STORE_BUCKETS
         )
 
     def _declare_records(self) -> None:

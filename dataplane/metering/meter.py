@@ -167,6 +167,21 @@ class Meter:
         with self._instruments.lock:
             self._instruments.key_fetches.add((url, result))
 
+    def limited(self, policy: str, limit: str, outcome: str) -> None:
+        """Count a decision of a limit."""
+        with self._instruments.lock:
+            self._instruments.limit_decisions.add((policy, limit, outcome))
+
+    def limit_store(self, seconds: float | None) -> None:
+        """Count a request to the store of limits, by the seconds that it took; None: it failed."""
+        i = self._instruments
+        with i.lock:
+            i.limit_store_up.set((), int(seconds is not None))
+            if seconds is None:
+                i.limit_store_errors.add(())
+            else:
+                i.limit_store_duration.observe((), seconds)
+
     def _price(self, usage: Usage, own: table.Price | None) -> Cost:
         """By the model that the upstream says it used; where nobody knows that, by the one that was asked for."""
         if usage.tokens is None:

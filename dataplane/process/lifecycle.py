@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from dataplane.callers.refresh import Refresher
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
+from dataplane.limits.limiter import Limiter
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
 from dataplane.process.overload import LOOK, Overload
 from dataplane.process.pulse import Every
@@ -32,6 +33,7 @@ class Running:
     overload: Overload
     keys: Refresher
     """Of issuers of tokens."""
+    limiter: Limiter
     _timers: list[Every] = field(default_factory=list)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
@@ -41,6 +43,7 @@ class Running:
         except OSError:
             await self.services.pool.close()
             raise
+        self.limiter.start()
         meter = self.services.meter
         meter.capacity(self.services.limits.sessions)
         self.overload.look()
@@ -89,6 +92,7 @@ class Running:
         await self.services.revocations.stop()
         for timer in self._timers:
             timer.stop()
+        await self.limiter.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(SOCKETS):
                 await self.services.pool.close()

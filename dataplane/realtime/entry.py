@@ -14,6 +14,7 @@ from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.timing import Timings
+from dataplane.realtime.turnstile import Turnstile
 from dataplane.revocation import Access
 from dataplane.services import Meter
 from dataplane.table import Model, Price
@@ -35,6 +36,8 @@ class Entry:
     """Who opens it."""
     access: Access | None = None
     """What it rests on, if it is to end with that."""
+    turnstile: Turnstile | None = None
+    """Where its caller is limited."""
     refused: bool = False
     """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False

@@ -154,6 +154,7 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         log_events=frozenset(logged),
         allow=exchange.allowed(),
         models=exchange.backend.models,
+        admits=exchange.budget is not None and exchange.budget.limits_turns,
     )
 
 

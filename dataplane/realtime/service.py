@@ -13,17 +13,30 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
+from dataplane.limits.spending import Model
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.attempt import Attempt, epoch, loop_time
-from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.effects import (
+    Admit,
+    Began,
+    Interrupted,
+    Logged,
+    Metered,
+    Progress,
+    Prompted,
+    Released,
+    Spoke,
+    Unmetered,
+)
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Session
 from dataplane.realtime.timing import Course
+from dataplane.realtime.turnstile import Turnstile
 from dataplane.services import Services
 from dataplane.slices import SLICE, Slices
 from dataplane.tracing import Timing
@@ -79,8 +92,13 @@ class Realtime:
         limits = exchange.session_limits()
         live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, exchange.revocable()))
+        access, budget = exchange.revocable(), exchange.budget
+        model = Model.of(chosen.destination, speaks=True)
+        turnstile = Turnstile(budget, model) if budget is not None else None
+        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, access, turnstile))
         try:
+            if budget is not None:
+                await budget.admit_session(model)
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)
                 first_event = exchange.backend.timeouts.first_event
@@ -203,6 +221,8 @@ class Realtime:
     def metered(self, live: LiveSession, effect: Metered) -> None:
         usage, entry = effect.usage, self._entries[live.session.terms.id]
         cost = self._services.meter.turn(usage, entry.price_of(usage))
+        if entry.turnstile is not None:
+            entry.turnstile.used(live, usage, cost)
         entry.charge(cost.usd, estimated=usage.estimated)
         course = entry.timings.ended(usage.response_id)
         with self._services.guard:
@@ -244,6 +264,16 @@ class Realtime:
                 timings.interrupted(response_id, by)
                 meter.interrupted(*where, by, confirmed=confirmed)
 
+    def asked(self, live: LiveSession, effect: Admit) -> None:
+        turnstile = self._entries[live.session.terms.id].turnstile
+        assert turnstile is not None, "nobody is asked about sessions without limits"
+        turnstile.ask(live, effect.ticket)
+
+    def released(self, live: LiveSession, effect: Released) -> None:
+        turnstile = self._entries[live.session.terms.id].turnstile
+        assert turnstile is not None, "nothing was set aside for sessions without limits"
+        turnstile.release(effect.count)
+
     def carried(self, live: LiveSession) -> None:
         with self._services.guard:
             self._entries[live.session.terms.id].tell_traffic(self._services.meter)
@@ -252,6 +282,8 @@ class Realtime:
         entry = self._remove(live.session.terms.id)
         if entry.access is not None:
             self._services.revocations.forget(entry.access, entry.revoke)
+        if entry.turnstile is not None:
+            entry.turnstile.close()
         if entry.counted:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)

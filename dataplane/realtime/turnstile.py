@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 import structlog
 
 from dataplane.errors import Refusal
+from dataplane.limits.budget import Budget
+from dataplane.limits.spending import Model
+from dataplane.metering.prices import Cost
+from dataplane.metering.usage import Usage
 from dataplane.realtime import endings
 from dataplane.realtime.live import LiveSession
 
@@ -16,28 +19,13 @@ _FAILED = "The gateway failed; its log has the details under this session's id."
 log = structlog.get_logger("tidegate.session")
 
 
-class Budget(Protocol):
-    """What limits a caller."""
-
-    @property
-    def ends(self) -> bool:
-        """Does the session end where a turn is refused?"""
-
-    async def admit_turn(self) -> None:
-        """A turn is to begin. Within about a second it returns, or raises Refusal."""
-
-    def release_turn(self) -> None:
-        """A turn that was admitted is over, or never began."""
-
-
 class Turnstile:
-    """Of one session. A question that is under way is waited for, whatever becomes of the session: what it is granted
-    must be given back."""
+    """Of one session, with a model. A question that is under way is waited for, whatever becomes of the session: what
+    it is granted must be given back."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, model: Model) -> None:
         self._budget = budget
-        self._admitted = 0
-        """Turns that were admitted, and are not over."""
+        self._model = model
         self._asking: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -49,7 +37,7 @@ class Turnstile:
 
     async def _ask(self, live: LiveSession, ticket: int) -> None:
         try:
-            await self._budget.admit_turn()
+            await self._budget.admit_turn(self._model)
         except Refusal as refusal:
             if self._budget.ends:
                 live.refuse_and_end(ticket, endings.LIMIT, refusal.message)
@@ -60,19 +48,25 @@ class Turnstile:
             log.exception("a turn was not admitted", session=live.session.terms.id)
             live.refuse(ticket, "internal_error", _FAILED)
             return
-        self._admitted += 1
         if self._closed:
-            self.release(1)
+            self._budget.release_turn()
         else:
             live.admit(ticket)
 
     def release(self, turns: int) -> None:
         """So many turns that were admitted are over, or never began."""
         for _ in range(turns):
-            self._admitted -= 1
             self._budget.release_turn()
 
+    def used(self, live: LiveSession, usage: Usage, cost: Cost) -> None:
+        """Count what a turn used, or a transcription. A session that only transcribes has no turns that could be
+        refused: it ends as soon as there is no room."""
+        self._budget.used(usage, cost)
+        if not self._model.upstream_model and (refusal := self._budget.spent()):
+            soon = asyncio.get_running_loop().call_soon  # it is in the middle of carrying out what was decided
+            soon(live.end_between_turns, endings.LIMIT, refusal.message)
+
     def close(self) -> None:
-        """The session is over: all that was set aside for it is given back."""
+        """The session is over: its seat, and all that was set aside for its turns, are given back."""
         self._closed = True
-        self.release(self._admitted)
+        self._budget.leave()

@@ -83,6 +83,8 @@ class Remembering:
     opened: int = 0
     closed: list[SessionSummary] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    limits: list[tuple[str, str, str]] = field(default_factory=list)
+    """Policy, limit and outcome of each decision."""
     handshakes: list[int] = field(default_factory=list)
     first_audios: list[tuple[str, float]] = field(default_factory=list)
     interruptions: list[str] = field(default_factory=list)
@@ -144,6 +146,9 @@ class Remembering:
 
     def keys_fetched(self, url: str, result: str) -> None:
         self.fetches.append(result)
+
+    def limited(self, policy: str, limit: str, outcome: str) -> None:
+        self.limits.append((policy, limit, outcome))
 
 
 @dataclass
