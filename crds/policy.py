@@ -73,8 +73,12 @@ class ModelAccess(ApiModel):
         min_length=1,
         max_length=64,
         description=(
-            "Names of allowed models; one '*' in a name stands for any text. Where several Policies say so, a model "
-            "must be allowed by all of them. Other models get 403."
+            "Public names of allowed models; one '*' in a name stands for any text. A name is compared with these and "
+            "with nothing else, so a model that is new needs no change. It holds for the model of a request or of a "
+            "session, for every model that a client names inside a session (above all the one that transcribes: allow "
+            "it too), and for what /v1/models lists. Where several Policies say so, a model must be allowed by all of "
+            "them. Other models get 403, be there such models or not; inside a session, an error event with the code "
+            "model_not_allowed."
         ),
     )
 

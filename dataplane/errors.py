@@ -64,7 +64,12 @@ CATALOGUE: dict[str, Kind] = {
         "The Backend injects a credential and no Policy says how callers authenticate. "
         "The message holds the YAML to apply.",
     ),
-    "model_not_allowed": Kind(403, "permission_error", "A Policy does not allow this model to this caller."),
+    "model_not_allowed": Kind(
+        403,
+        "permission_error",
+        "A Policy does not allow this model to this caller, be there such a model or not; or the request could get it "
+        "another one than it names. The message says what is allowed.",
+    ),
     "origin_not_allowed": Kind(
         403,
         "permission_error",

@@ -72,7 +72,7 @@ async def test_turns_go_on_until_the_tokens_are_used_up() -> None:
         assert await far.closed() == (1000, "")
         far.reset()
         client.reset()
-    assert [usage.tokens.input for usage, _ in it.rig.meter.turns if usage.tokens] == [169]
+    assert [usage.tokens.input for usage in it.rig.meter.turns if usage.tokens] == [169]
 
 
 async def test_a_turn_of_the_voice_is_asked_for_by_the_gateway() -> None:
