@@ -12,6 +12,7 @@ tokens push out a neighbour's. Nothing is remembered of those that are refused.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -69,15 +70,16 @@ def opened(text: str) -> Token:
         raise invalid(f"It is longer than {LONGEST} characters.")
     if not _TOKEN.fullmatch(text):
         raise invalid("It is no signed JWT: three parts of base64url, with dots between them.")
+    written, said, _ = text.split(".")
     try:
-        parts = _JWS.decode_complete(text, options={"verify_signature": False})
-        claims = orjson.loads(parts["payload"])
-    except (jwt.PyJWTError, orjson.JSONDecodeError):
+        header, claims = _decoded(written), _decoded(said)
+    except ValueError:
         raise invalid("Its header or its claims cannot be read.") from None
-    header = parts["header"]
-    kid, algorithm = header.get("kid", ""), header.get("alg")
-    if not isinstance(claims, dict) or not isinstance(algorithm, str) or "crit" in header:
+    if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
         raise invalid("Its header or its claims are not those of a JWT.")
+    kid, algorithm = header.get("kid", ""), header.get("alg")
+    if not isinstance(kid, str) or not isinstance(algorithm, str):
+        raise invalid("Its header says no algorithm (alg), or a kid that is no text.")
     return Token(text, kid, algorithm, claims)
 
 
@@ -97,7 +99,7 @@ class Verifier:
         found = self._remembered.get(digest)
         if found is None:
             return None
-        if self.holds(found.proof, now):
+        if now < (found.proof.expires or 0.0) and self.source.has(found.proof.signer):
             return found
         del self._remembered[digest]
         return None
@@ -196,6 +198,11 @@ def invalid(why: str) -> Refusal:
         f"The token is not accepted. {why}",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},  # RFC 6750 §3
     )
+
+
+def _decoded(part: str) -> object:
+    """Raises ValueError. Whether it was encoded to the letter is checked with the signature."""
+    return orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def _in_time(claims: Mapping[str, object], now: float) -> float:
