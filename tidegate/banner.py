@@ -24,6 +24,7 @@ from tidegate.standalone import Options
 
 NAMES: Final = {
     "usage_sink": "usage records go to",
+    "state": "limits of scope Fleet are counted in",
     "otlp": "OTLP",
     "admin_token": "admin token",
     "max_sessions": "sessions at most",
@@ -50,6 +51,7 @@ def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | 
     """What was set of `NAMES`, options and environment, without anything that is secret."""
     found: dict[str, str | int] = {
         "usage_sink": _bare(options.usage_sink),
+        "state": _bare(options.state),
         "otlp": _otlp(variables),
         "admin_token": "set" if options.admin_token else "",
         "max_sessions": options.max_sessions,
