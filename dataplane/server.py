@@ -198,6 +198,10 @@ class Gateway:
         """The same, with pauses, for whoever must hold nobody up."""
         return (yield from self._sessions.sessions()) if self._sessions else []
 
+    def limits(self) -> Slices[list[dict[str, object]]]:
+        """What is counted of callers under each limit, with pauses."""
+        return (yield from self.limiter.listing())
+
     def end_session(self, session_id: str) -> bool:
         """End one realtime session; False where there is none by that id."""
         return self._sessions is not None and self._sessions.end(session_id)

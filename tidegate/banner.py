@@ -25,6 +25,7 @@ from tidegate.wording import credential_words
 
 NAMES: Final = {
     "usage_sink": "usage records go to",
+    "state": "limits of scope Fleet are counted in",
     "otlp": "OTLP",
     "admin_token": "admin token",
     "max_sessions": "sessions at most",
@@ -52,6 +53,7 @@ def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | 
     """What was set of `NAMES`, options and environment, without anything that is secret."""
     found: dict[str, str | int] = {
         "usage_sink": _bare(options.usage_sink),
+        "state": _bare(options.state),
         "otlp": _otlp(variables),
         "admin_token": "set" if options.admin_token else "",
         "max_sessions": options.max_sessions,

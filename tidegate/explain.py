@@ -16,11 +16,13 @@ from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.limits.subjects import subject
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
+    CallerLimits,
     CallerSet,
     Forward,
     Match,
@@ -37,7 +39,17 @@ from dataplane.table import (
 )
 from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
-from tidegate.wording import changes, credential_words, duration, joined, limit_words, match_words, socket_words
+from tidegate.wording import (
+    budget_words,
+    changes,
+    credential_words,
+    duration,
+    joined,
+    left_words,
+    limit_words,
+    match_words,
+    socket_words,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +72,12 @@ class Explanation:
     served: bool
 
 
-def explain(compiled: Compiled, request: Request) -> Explanation:
-    """What would be done with a request, in the order in which it is done."""
+Counted = Sequence[Mapping[str, object]]
+"""What a gateway says that it has counted: `/limits` of its admin port."""
+
+
+def explain(compiled: Compiled, request: Request, counted: Counted | None = None) -> Explanation:
+    """What would be done with a request, in the order in which it is done. `counted`: of a gateway that was asked."""
     lines = [f"{request.method} {request.path}" + (f" on {request.host}" if request.host else "")]
     try:
         route = _route(compiled, request, lines)
@@ -69,7 +85,7 @@ def explain(compiled: Compiled, request: Request) -> Explanation:
         return Explanation("\n".join([*lines, _answered(refusal)]), served=False)
     served = False
     for forward in route.forwards:
-        share = _Share(compiled, request, route, forward)
+        share = _Share(compiled, request, route, forward, counted)
         try:
             lines += ["", f"Backend {forward.backend}{_share_of(forward, route)}"]
             share.explain()
@@ -128,6 +144,10 @@ def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str]:
     raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
 
 
+def _is_of(counted: Mapping[str, object], policy: str, whose: str) -> bool:
+    return counted.get("policy") == policy and counted.get("subject") == whose
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """A provider that may be asked, and what the model is called on both sides."""
@@ -141,12 +161,15 @@ class _Candidate:
 class _Share:
     """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
 
-    def __init__(self, compiled: Compiled, request: Request, route: Route, forward: Forward) -> None:
+    def __init__(
+        self, compiled: Compiled, request: Request, route: Route, forward: Forward, counted: Counted | None
+    ) -> None:
         self.lines: list[str] = []
         self._compiled = compiled
         self._request = request
         self._route = route
         self._forward = forward
+        self._counted = counted
         raw, _, self._query = request.path.partition("?")
         self._path = paths.stripped(raw, route.strip_prefix)
         self._caller: Caller | None = None
@@ -164,6 +187,7 @@ class _Share:
         kind = path_type(backend, self._path, self._request.method)
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
+        self._limits()
         if kind is RouteType.MODELS:
             self._listed(backend)
             return
@@ -254,6 +278,22 @@ class _Share:
     def _unsure(self) -> bool:
         """Whether nobody was named, and it matters who asks."""
         return self._caller is None and any(allow.subjects for allow in self._policies.models)
+
+    def _limits(self) -> None:
+        for limits in self._policies.limits:
+            if self._concerns(limits.subjects):
+                self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
+                self._left(limits)
+
+    def _left(self, limits: CallerLimits) -> None:
+        """What the caller has left, where a gateway was asked and it is known whose use counts."""
+        named = self._caller is not None or limits.counted_by in ("Backend", "Policy")
+        if self._counted is None or not named:
+            return
+        whose = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        counted = {each.get("limit"): each for each in self._counted if _is_of(each, limits.policy, whose)}
+        for limit in limits.limits:
+            self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
 
     def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
         """Who may be asked."""

@@ -17,6 +17,8 @@ import structlog
 from pydantic import SecretStr
 
 from dataplane.admin import Admin
+from dataplane.limits.fleet import Fleet
+from dataplane.limits.limiter import Limiter
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
@@ -64,6 +66,9 @@ class Options:
     usage_sink: str = ""
     """Where usage records are sent beside the log; empty: nowhere."""
     usage_sink_token: SecretStr | None = None
+    state: str = field(default="", repr=False)
+    """Address of the store that all gateways count limits in, perhaps with a password; empty: each counts alone."""
+    state_password: SecretStr | None = None
     admin_token: SecretStr | None = None
     """Opens `/table` and `/sessions` to those who are not on this machine; None: nothing does."""
 
@@ -95,13 +100,21 @@ class Standalone:
         self._telemetry = Telemetry(instruments, __version__)
         self._sink = self._usage_sink(instruments)
         sinks = [self._sink] if self._sink else []
-        self._meter = Meter(instruments, PriceBook(), FanOut(Log(instruments), *self._telemetry.records, *sinks))
+        prices = PriceBook()
+        self._meter = Meter(instruments, prices, FanOut(Log(instruments), *self._telemetry.records, *sinks))
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
         limits = Limits(sessions=self.options.max_sessions)
-        self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
+        self.gateway = Gateway(
+            meter=self._meter,
+            tracer=self._telemetry.tracer,
+            limits=limits,
+            addresses=addresses,
+            limiter=Limiter(prices.unit_prices, self._meter.limited, fleet=self._fleet()),
+        )
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
         self._garbage = Garbage(lambda: self.gateway.idle)
-        self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents())
+        has_store = bool(self.options.state)
+        self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents(), has_store)
 
     def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
         if not self.options.usage_sink:
@@ -110,6 +123,17 @@ class Standalone:
             return HttpSink(self.options.usage_sink, instruments, token=self.options.usage_sink_token)
         except ValueError as error:
             raise Stop(Exit.USAGE, f"--usage-sink: {error}") from None
+
+    def _fleet(self) -> Fleet | None:
+        if not self.options.state:
+            return None
+        from dataplane.limits.store import ValkeyStore  # it imports a client that most do without
+
+        try:
+            store = ValkeyStore(self.options.state, self.options.state_password)
+        except ValueError as error:
+            raise Stop(Exit.USAGE, f"--state {error}.") from None
+        return Fleet(store, self._meter.limit_store)
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded and Failed, and what is served stays."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from dataplane.callers.credentials import words
+from dataplane.limits import subjects
+from dataplane.limits.windows import written
+from dataplane.limits.wording import figure, quantity
 from dataplane.table import (
     Authentication,
     AuthenticationMode,
+    CallerLimits,
     CallerSet,
     HeaderOps,
+    Limit,
     Match,
     NameMatch,
     OnRevoke,
@@ -70,6 +75,37 @@ def socket_words(limits: SessionLimits) -> str:
     """What of it holds for any WebSocket, if it is not as usual."""
     said = [f"origins {joined(limits.origins)}"] if limits.origins else []
     return ", ".join([*said, *([f"onRevoke {limits.on_revoke}"] if limits.on_revoke is OnRevoke.END else [])])
+
+
+def budget_words(limits: CallerLimits) -> str:
+    """How much callers may take, and whose use is added up."""
+    told = []
+    for limit in limits.limits:
+        when = f"per {limit.per}" if limit.per else "at a time"
+        told.append(f"{quantity(limit, limit.max)} {when}")
+    if any(limit.kind in ("tokens", "spend") for limit in limits.limits):
+        told.append(f"{limits.reserve} tokens set aside for each turn")
+    scope = "all processes together" if limits.fleet else "each process"
+    return f"{', '.join(told)}; of each {limits.counted_by}, counted by {scope}"
+
+
+def left_words(limit: Limit, whose: str, counted: Mapping[str, object]) -> str:
+    """How much a subject has left, by what a gateway has counted of it; nothing, where it has counted nothing."""
+    used, reserved = (_number(counted.get(name)) for name in ("used", "reserved"))
+    most = _number(counted.get("max")) or limit.max
+    end = _number(counted.get("window_end"))
+    left = f"{figure(limit, max(0, most - used - reserved))} of {quantity(limit, most)}"
+    taken = [f"{figure(limit, used)} used"] if limit.per else []
+    taken.append(f"{figure(limit, reserved)} {'set aside' if limit.per else 'open'}")
+    anew = [f"anew at {written(end)}"] if end else []
+    when = f" per {limit.per}" if limit.per else ""
+    return (
+        f"{left}{when}, for {subjects.words(whose)}: {', '.join([*taken, *anew])} ({counted.get('source') or 'local'})"
+    )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def duration(seconds: float) -> str:

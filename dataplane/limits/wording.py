@@ -101,10 +101,13 @@ def not_priced(limits: CallerLimits, model: str, kinds: Sequence[str], backend: 
 
 def quantity(limit: Limit, amount: int) -> str:
     """So much of what is limited, for people."""
-    if limit.kind == "spend":
-        return f"{Decimal(amount) / NANO:f} USD"
     count = f" ({limit.count})" if limit.count != "Total" else ""
-    return f"{amount} {limit.kind}{count}"
+    return f"{figure(limit, amount)} {'USD' if limit.kind == 'spend' else limit.kind}{count}"
+
+
+def figure(limit: Limit, amount: int) -> str:
+    """The same without what it is of."""
+    return f"{Decimal(amount) / NANO:f}" if limit.kind == "spend" else str(amount)
 
 
 def _seconds(window: Window, now: float) -> int:

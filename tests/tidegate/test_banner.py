@@ -131,14 +131,22 @@ def test_settings_that_were_not_set_are_not_shown() -> None:
 
 def test_settings_are_shown_without_secrets() -> None:
     options = Options(
-        [], HERE, HERE, usage_sink="https://u/hook?token=SECRET", admin_token=SecretStr("SECRET"), max_sessions=5
+        [],
+        HERE,
+        HERE,
+        usage_sink="https://u/hook?token=SECRET",
+        admin_token=SecretStr("SECRET"),
+        max_sessions=5,
+        state="redis://:SECRET@redis.example:6379/1",
     )
+    assert "redis" not in repr(options)
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:SECRET@c:4318",
         "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4318/v1/logs",
     }
     assert settings(options, variables) == {
         "usage_sink": "https://u/hook",
+        "state": "redis://redis.example:6379/1",
         "otlp": "metrics, traces to http://c:4318; logs to http://l:4318/v1/logs",
         "admin_token": "set",
         "max_sessions": 5,

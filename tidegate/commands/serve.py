@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Options:
     drain_closing: str
     drain_linger: str
     usage_sink: str
+    state: str = field(repr=False)
     log_format: logs.Format | None
     semconv: Generations
 
@@ -76,6 +77,8 @@ def _understood(options: Options) -> standalone.Options:
         drain=_drain(options, listen),
         usage_sink=options.usage_sink,
         usage_sink_token=environment.secret("TIDEGATE_USAGE_SINK_TOKEN"),
+        state=options.state.strip(),
+        state_password=environment.secret("TIDEGATE_STATE_PASSWORD"),
         admin_token=environment.admin_token(),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
     )
@@ -169,5 +172,5 @@ async def _announce(served: Standalone, log_format: logs.Format) -> None:
         for name, setting in settings.items():
             logs.say(f"{banner.NAMES[name]}: {setting}")
     if environment.has_blank(environment.ADMIN_TOKEN):
-        log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table and /sessions answer this machine alone")
+        log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table, /sessions and /limits answer this machine alone")
     await served.report()

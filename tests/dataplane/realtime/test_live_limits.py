@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -100,7 +101,8 @@ async def test_a_turn_of_the_voice_is_asked_for_by_the_gateway() -> None:
 
 async def test_what_was_set_aside_is_given_back_however_the_session_ends() -> None:
     async with pair(policies=limited("tokens", 10_000)) as it, calm(it.rig):
-        for number, leave in enumerate((Peer.reset, lambda peer: peer.close(1000)), 1):
+        ways: tuple[Callable[[Peer], None], ...] = (Peer.reset, lambda peer: peer.close(1000))
+        for number, leave in enumerate(ways, 1):
             for leaver in ("client", "far"):
                 client, far = await it.session()
                 say(client, CREATE, CREATE)
