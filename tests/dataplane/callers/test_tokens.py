@@ -382,6 +382,17 @@ def _built(sets: list[CallerSet], previous: CallerIndex) -> CallerIndex:
     return at_once(CallerIndex.building(sets, previous))
 
 
+def test_keys_that_stand_in_the_policy_are_read_once() -> None:
+    first = CallerIndex([USUAL])
+    shown(token(claims(NOW)), index=first)
+    second = _built([USUAL, KEYS], first)
+    assert second.verifiers[USUAL.id] is first.verifiers[USUAL.id]
+    changed = callers(jwk("P-256", 1, kid="a"))
+    third = _built([changed], second)
+    with pytest.raises(Refusal, match="signature"):
+        shown(token(claims(NOW)), changed, index=third)
+
+
 # -- what is remembered
 
 
