@@ -64,6 +64,7 @@ class CallerIndex:
                 count += 1
                 if count % SLICE == 0:
                     yield
+        tokens.share(self.verifiers.values())
 
     def _verifier(self, callers: CallerSet, issuer: Issuer, previous: CallerIndex | None) -> Verifier:
         before = previous.verifiers.get(callers.id) if previous else None

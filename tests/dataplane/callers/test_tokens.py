@@ -15,7 +15,7 @@ from contextlib import suppress
 import pytest
 
 from dataplane.callers import CallerIndex, Credentials, Proof
-from dataplane.callers.tokens import LEEWAY, LONGEST, REMEMBERED, KeyUnknown
+from dataplane.callers.tokens import FEW, IN_ALL, LEEWAY, LONGEST, REMEMBERED, KeyUnknown
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.slices import at_once
@@ -415,11 +415,24 @@ def test_it_is_remembered_by_whom_it_was_verified() -> None:
 
 
 def test_a_bounded_number_is_remembered() -> None:
-    index = CallerIndex([callers(jwk("Ed25519", kid="a"))])
-    sets = (callers(jwk("Ed25519", kid="a")),)
+    trusted = callers(jwk("Ed25519", kid="a"))
+    index = CallerIndex([trusted])
     for number in range(REMEMBERED + 50):
-        shown(token(claims(NOW, jti=number), "EdDSA", "Ed25519"), *sets, index=index)
-    assert len(index.verifiers[sets[0].id]._remembered) == REMEMBERED
+        shown(token(claims(NOW, jti=number), "EdDSA", "Ed25519"), trusted, index=index)
+    assert len(index.verifiers[trusted.id]._remembered) == REMEMBERED
+
+
+def test_the_more_issuers_there_are_the_less_is_remembered_of_each() -> None:
+    many = [callers(EC, name=f"https://idp-{number}.example.com") for number in range(2 * IN_ALL // REMEMBERED)]
+    index = CallerIndex(many)
+    assert {each.room for each in index.verifiers.values()} == {REMEMBERED // 2}
+    first = CallerIndex([USUAL])
+    for number in range(FEW + 5):
+        shown(token(claims(NOW, jti=number)), index=first)
+    crowd = [USUAL, *(callers(EC, name=f"https://idp-{number}.example.com") for number in range(IN_ALL // FEW))]
+    second = _built(crowd, first)
+    shown(token(claims(NOW, jti="last")), index=second)
+    assert len(second.verifiers[USUAL.id]._remembered) == FEW
 
 
 def test_a_hundred_thousand_guesses_leave_nothing() -> None:
