@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataplane.callers import CallerIndex, Credentials, Proof
 from dataplane.callers.tokens import FEW, IN_ALL, LEEWAY, LONGEST, REMEMBERED, KeyUnknown
@@ -257,6 +259,27 @@ def test_tokens_without_a_kid() -> None:
 
 def test_one_kid_twice_is_nobodys() -> None:
     assert "Its key" in refused(token(claims(NOW)), callers(EC, jwk("P-256", 1, kid="a")))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+_CLAIMS = st.dictionaries(st.sampled_from(["iss", "aud", "exp", "nbf", "sub", "team"]), _JSON)
+_HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), _JSON)
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_=.-]*", fullmatch=True) | st.builds(unsigned, _HEADERS, _CLAIMS))
+def test_whatever_is_shown_is_refused_in_good_order(text: str) -> None:
+    with pytest.raises(Refusal):
+        shown(text.encode("utf-8", "replace").decode(), USUAL, KEYS)
+
+
+@given(_CLAIMS)
+def test_whatever_an_issuer_signs_is_refused_in_good_order(said: Json) -> None:
+    with suppress(Refusal):
+        assert shown(token({**claims(NOW), **said})).namespace == "ai"
 
 
 # -- who it is
