@@ -64,6 +64,7 @@ class CallerIndex:
                 count += 1
                 if count % SLICE == 0:
                     yield
+        tokens.share(self.verifiers.values())
 
     def _verifier(self, callers: CallerSet, issuer: Issuer, previous: CallerIndex | None) -> Verifier:
         before = previous.verifiers.get(callers.id) if previous else None
@@ -99,7 +100,9 @@ class CallerIndex:
                 "ambiguous_credentials",
                 "Several different API keys were sent (headers, query and subprotocols count). Send one.",
             )
-        return self._admitted(authentication, presented.keys[0], now)
+        key = presented.keys[0]
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        return self._found(authentication, digest, now) or self._vouched_for(authentication, key, digest, now)
 
     def holds(self, authentication: Authentication | None, proof: Proof, now: float) -> bool:
         """Whether somebody who was let in by `proof`, maybe under an older table, would be at `now` too: as a caller of
@@ -117,10 +120,8 @@ class CallerIndex:
         found = self._found(authentication, proof.digest, now)
         return found is not None and found.caller.namespace == proof.namespace
 
-    def _admitted(self, authentication: Authentication, key: str, now: float) -> Admitted:
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        if found := self._found(authentication, digest, now):
-            return found
+    def _vouched_for(self, authentication: Authentication, key: str, digest: bytes, now: float) -> Admitted:
+        """Who shows what is no key."""
         if tokens.looks_like_one(key) and (trusted := self._trusted(authentication)):
             return tokens.admitted(trusted, key, digest, now)
         raise _refused(

@@ -23,6 +23,8 @@ SOONEST = 10.0
 """Seconds between two fetches that unknown keys ask for: anybody can make one up."""
 PATIENCE = 3.0
 """Seconds that one request waits for newer keys."""
+AT_ONCE = 32
+"""Fetches at a time: a table may name any number of URLs."""
 _RETRIES = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 """Seconds until it is tried again, after each failure in a row; the last ones again and again."""
 
@@ -38,6 +40,7 @@ class Refresher:
 
     def __init__(self, fetch: Fetch, tell: Tell, rand: Callable[[], float]) -> None:
         self._fetch, self._tell, self._rand = fetch, tell, rand
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._followed: dict[str, _Follower] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -51,7 +54,7 @@ class Refresher:
                 self._end(self._followed.pop(url))
         for url, source in sources.items():
             if url not in self._followed:
-                self._followed[url] = _Follower(source, self._fetch, self._tell, self._rand)
+                self._followed[url] = _Follower(source, self._in_turn, self._tell, self._rand)
 
     async def refreshed(self, url: str) -> None:
         """Wait for newer keys, if there may be any by now: not longer than `PATIENCE`."""
@@ -65,6 +68,10 @@ class Refresher:
             self._end(self._followed.popitem()[1])
         if self._ending:
             await asyncio.wait(self._ending)
+
+    async def _in_turn(self, url: str) -> KeysRead:
+        async with self._room:
+            return await self._fetch(url)
 
     def _end(self, follower: _Follower) -> None:
         task = follower.task

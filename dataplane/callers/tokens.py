@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jwt
@@ -31,7 +31,10 @@ LEEWAY = 30.0
 LONGEST = 8192
 """Characters of a token."""
 REMEMBERED = 1024
-"""Tokens of one issuer under one Policy."""
+"""Tokens of one issuer under one Policy, at most."""
+IN_ALL = 32_768
+"""Of all of them together, as long as each may remember `FEW`: some 20 MiB."""
+FEW = 64
 _LATEST = 2.0**43
 """Seconds: no clock gets so far, and no date beyond is one."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -91,6 +94,8 @@ class Verifier:
         self.issuer = issuer
         self.source = source
         self._namespace, self._team = callers.namespace, callers.team
+        self.room = REMEMBERED
+        """How many tokens are remembered."""
         self._audiences = frozenset(issuer.audiences)
         self._remembered: dict[bytes, Admitted] = {}
 
@@ -131,7 +136,7 @@ class Verifier:
         return self._remember(Admitted(caller, proof))
 
     def _remember(self, admitted: Admitted) -> Admitted:
-        if len(self._remembered) >= REMEMBERED:
+        while len(self._remembered) >= self.room:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[admitted.proof.digest] = admitted
         return admitted
@@ -177,6 +182,12 @@ class Verifier:
                 "letter or digit at both ends."
             )
         return said
+
+
+def share(verifiers: Collection[Verifier]) -> None:
+    """Give each its part of what may be remembered in all."""
+    for each in verifiers:
+        each.room = max(FEW, min(REMEMBERED, IN_ALL // len(verifiers)))
 
 
 def admitted(verifiers: Sequence[Verifier], text: str, digest: bytes, now: float) -> Admitted:

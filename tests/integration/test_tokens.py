@@ -282,3 +282,28 @@ async def test_a_token_does_not_reach_a_provider_under_our_credential(way: str, 
         assert seen.sent("authorization") == ["Bearer sk-simulator"]
         assert shown not in str([(got.path, got.headers) for got in seen.received])
         assert shown not in json.dumps(seen.lines, default=str)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ({"api-key": CLIENT_KEY}, ""),
+        ({"X-Goog-Api-Key": CLIENT_KEY}, ""),
+        ({}, f"key={CLIENT_KEY}"),
+        ({}, f"api-key={CLIENT_KEY}"),
+    ],
+)
+async def test_the_clients_own_credential_goes_on_from_wherever_it_is(
+    headers: dict[str, str], query: str, tmp_path: Path
+) -> None:
+    authentication = {"keys": [{"secretRef": {"name": "callers"}}], "location": {"header": "x-gateway-key"}}
+    objects = Objects(
+        {"providers": [BYOK]}, policies=[{"authentication": authentication}], keys={"alice": "the-gateways-own-key"}
+    )
+    call = Call(headers={"X-Gateway-Key": "the-gateways-own-key", **headers}, query=query)
+    async with standing(tmp_path, objects) as stand:
+        seen = await stand.call("passthrough", call)
+    for name, value in headers.items():
+        assert seen.sent(name.lower()) == [value]
+    assert seen.received[-1].path.endswith(f"?{query}" if query else "/v1/echo")
+    assert "the-gateways-own-key" not in str(seen.received)

@@ -180,6 +180,18 @@ async def test_keys_that_cannot_be_used_are_told_once(idp: Idp, monkeypatch: pyt
     assert [line["error"] for line in lines] == ["keys[0] is bad (skipped)", "keys[1] is bad (skipped)"]
 
 
+async def test_of_many_a_few_are_fetched_at_a_time(idp: Idp) -> None:
+    idp.free.clear()
+    urls = [f"https://idp-{number}.example.com/" for number in range(3 * refresh.AT_ONCE)]
+    async with following(idp, *urls) as (_, sources):
+        await idp.heard(1, urls[refresh.AT_ONCE - 1])
+        await asyncio.sleep(0)
+        assert idp.asked.total() == refresh.AT_ONCE
+        idp.free.set()
+        await idp.heard_back(len(urls))
+        assert all(source.known for source in sources.values())
+
+
 async def test_nothing_is_left_when_it_is_closed(idp: Idp) -> None:
     idp.free.clear()
     async with following(idp, URL, OTHER) as (refresher, _):

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataplane.callers import CallerIndex, Credentials, Proof
-from dataplane.callers.tokens import LEEWAY, LONGEST, REMEMBERED, KeyUnknown
+from dataplane.callers.tokens import FEW, IN_ALL, LEEWAY, LONGEST, REMEMBERED, KeyUnknown
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.slices import at_once
@@ -259,6 +261,27 @@ def test_one_kid_twice_is_nobodys() -> None:
     assert "Its key" in refused(token(claims(NOW)), callers(EC, jwk("P-256", 1, kid="a")))
 
 
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+_CLAIMS = st.dictionaries(st.sampled_from(["iss", "aud", "exp", "nbf", "sub", "team"]), _JSON)
+_HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), _JSON)
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_=.-]*", fullmatch=True) | st.builds(unsigned, _HEADERS, _CLAIMS))
+def test_whatever_is_shown_is_refused_in_good_order(text: str) -> None:
+    with pytest.raises(Refusal):
+        shown(text.encode("utf-8", "replace").decode(), USUAL, KEYS)
+
+
+@given(_CLAIMS)
+def test_whatever_an_issuer_signs_is_refused_in_good_order(said: Json) -> None:
+    with suppress(Refusal):
+        assert shown(token({**claims(NOW), **said})).namespace == "ai"
+
+
 # -- who it is
 
 
@@ -382,6 +405,17 @@ def _built(sets: list[CallerSet], previous: CallerIndex) -> CallerIndex:
     return at_once(CallerIndex.building(sets, previous))
 
 
+def test_keys_that_stand_in_the_policy_are_read_once() -> None:
+    first = CallerIndex([USUAL])
+    shown(token(claims(NOW)), index=first)
+    second = _built([USUAL, KEYS], first)
+    assert second.verifiers[USUAL.id] is first.verifiers[USUAL.id]
+    changed = callers(jwk("P-256", 1, kid="a"))
+    third = _built([changed], second)
+    with pytest.raises(Refusal, match="signature"):
+        shown(token(claims(NOW)), changed, index=third)
+
+
 # -- what is remembered
 
 
@@ -404,11 +438,24 @@ def test_it_is_remembered_by_whom_it_was_verified() -> None:
 
 
 def test_a_bounded_number_is_remembered() -> None:
-    index = CallerIndex([callers(jwk("Ed25519", kid="a"))])
-    sets = (callers(jwk("Ed25519", kid="a")),)
+    trusted = callers(jwk("Ed25519", kid="a"))
+    index = CallerIndex([trusted])
     for number in range(REMEMBERED + 50):
-        shown(token(claims(NOW, jti=number), "EdDSA", "Ed25519"), *sets, index=index)
-    assert len(index.verifiers[sets[0].id]._remembered) == REMEMBERED
+        shown(token(claims(NOW, jti=number), "EdDSA", "Ed25519"), trusted, index=index)
+    assert len(index.verifiers[trusted.id]._remembered) == REMEMBERED
+
+
+def test_the_more_issuers_there_are_the_less_is_remembered_of_each() -> None:
+    many = [callers(EC, name=f"https://idp-{number}.example.com") for number in range(2 * IN_ALL // REMEMBERED)]
+    index = CallerIndex(many)
+    assert {each.room for each in index.verifiers.values()} == {REMEMBERED // 2}
+    first = CallerIndex([USUAL])
+    for number in range(FEW + 5):
+        shown(token(claims(NOW, jti=number)), index=first)
+    crowd = [USUAL, *(callers(EC, name=f"https://idp-{number}.example.com") for number in range(IN_ALL // FEW))]
+    second = _built(crowd, first)
+    shown(token(claims(NOW, jti="last")), index=second)
+    assert len(second.verifiers[USUAL.id]._remembered) == FEW
 
 
 def test_a_hundred_thousand_guesses_leave_nothing() -> None:
