@@ -30,8 +30,9 @@ BATCH = 64
 """Asks of one script."""
 AT_ONCE = 16
 """Scripts at a time; the store's connections are as many."""
-HEARTBEAT, PROBE = 5.0, 1.0
-"""Seconds between two heartbeats while the store answers, and while it does not."""
+PROBE = 1.0
+HEARTBEATS = 5
+"""Seconds between two heartbeats while the store does not answer, and how many times that while it does."""
 CAUTION = 2.0
 """Seconds in which the others tell the store their totals anew, once it is back."""
 FAREWELL = 1.0
@@ -166,7 +167,8 @@ class Fleet:
         try:
             while self.up and (line.waiting or line.dirty):
                 async with self._slots:
-                    await self._script(tally, line)
+                    if self.up:  # it may have been a long wait
+                        await self._script(tally, line)
         finally:
             line.busy = None
             self._refuse(line)
@@ -235,7 +237,7 @@ class Fleet:
         except (ValueError, TypeError) as error:
             raise StoreFailed(str(error)) from None
         ahead = reply.now - self._now()
-        if abs(ahead - self.ahead) > AHEAD:
+        if reply.status == "stale" or abs(ahead - self.ahead) > AHEAD:
             self.ahead = ahead
         self._tell(time.monotonic() - began)
         return reply
@@ -252,18 +254,26 @@ class Fleet:
         """For as long as there is a gateway: see whether the store is there, and remembers."""
         while True:
             try:
-                arguments = (self._process, next(self._seq), int(HEARTBEAT * 4000), script.KEEP_MS, 0, 0)
-                reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
+                await self._look()
             except StoreFailed as error:
                 self._failed(error)
+            except Exception as error:  # of ours: without heartbeats the store would be given up for good
+                log.exception("a heartbeat of the limits' store failed")
+                self._failed(StoreFailed(type(error).__name__))
+            for _ in range(HEARTBEATS):
                 await asyncio.sleep(PROBE)
-                continue
-            if not self.up or (self._beaten and not reply.found):
-                await self._tell_all()
-            self._beaten = True
-            for tally in [each for each in self._lines if each.reserves]:
-                self.changed(tally)
-            await asyncio.sleep(HEARTBEAT)
+                if not self.up:
+                    break
+
+    async def _look(self) -> None:
+        """Raises StoreFailed."""
+        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
+        reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
+        if not self.up or (self._beaten and not reply.found):
+            await self._tell_all()
+        self._beaten = True
+        for tally in [each for each in self._lines if each.reserves]:
+            self.changed(tally)
 
     async def _tell_all(self) -> None:
         """The store is back, or has lost its memory: it is told everything anew."""

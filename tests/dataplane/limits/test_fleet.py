@@ -54,7 +54,7 @@ class World:
             while any(line.busy for each in self.fleets for line in each._lines.values()):
                 await asyncio.sleep(0)
 
-    async def beat(self, after: float = fleets.HEARTBEAT) -> None:
+    async def beat(self, after: float = fleets.HEARTBEATS) -> None:
         """Let so many seconds pass, and each process look for the store."""
         self.clock += after
         for each in self.fleets:
@@ -203,6 +203,26 @@ async def test_a_window_ends_by_the_store_s_clock() -> None:
         await here.budget(0, part).admit_request()
     for each in here.processes:
         await each.stop()
+
+
+@pytest.mark.parametrize("behind", [0.001, 0.01, 0.019, 0.03])
+async def test_a_process_that_is_hardly_behind_goes_on_at_the_end_of_a_window(behind: float) -> None:
+    part = limits(REQUESTS, fleet=True)
+    here = World(clock=DAWN + 59)
+    here.process(behind=behind)
+    await asyncio.sleep(0.01)
+    here.clock = DAWN + 60
+    await here.budget(0, part).admit_request()
+    assert all(each.up for each in here.fleets)
+    await here.processes[0].stop()
+
+
+async def test_nobody_waits_in_line_for_a_store_that_is_away() -> None:
+    async with world(1) as here:
+        here.store.away = True
+        callers = [Caller("ai", f"c{number}") for number in range(100)]
+        await admitted([here.budget(0, caller=each) for each in callers])
+        assert len(here.told) <= 1 + fleets.AT_ONCE + 1
 
 
 # -- the store is away -----------------------------------------------------------------------------------------
