@@ -48,14 +48,14 @@ def arguments(rand: random.Random, now: int, seq: int) -> list[str | int]:
         len(asks),
     ]
     for name in names:
-        kind, floors = "u" if name.startswith("requests") else "r", (rand.choice([0, 0, 200]), rand.choice([0, 0, 30]))
+        kind, known = "u" if name.startswith("requests") else "r", rand.choice([0, 0, 200])
         said += (
             name,
             ends[name] * 1000,
             kind,
             rand.randint(0, 10 ** rand.randint(0, 13)),
             rand.randint(0, 50),
-            *floors,
+            known,
         )
     for ask in asks:
         said.append(len(ask))

@@ -33,8 +33,9 @@ AT_ONCE = 16
 PROBE = 1.0
 HEARTBEATS = 5
 """Seconds between two heartbeats while the store does not answer, and how many times that while it does."""
-CAUTION = 2.0
-"""Seconds in which the others tell the store their totals anew, once it is back."""
+REFILL = 2.0
+"""Seconds in which the others tell a store that has lost its memory their totals anew, after they saw it go; until then
+it is not asked."""
 FAREWELL = 1.0
 """Seconds for the last totals."""
 AHEAD = 0.02
@@ -99,7 +100,8 @@ class Fleet:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tallies: Callable[[], Iterable[Tally]] = tuple
         self._beating: asyncio.Task[None] | None = None
-        self._cautious_until = 0.0
+        self._refilled = 0.0
+        """When a store that had lost its memory has heard everybody."""
         self._beaten = False
 
     def start(self, tallies: Callable[[], Iterable[Tally]]) -> None:
@@ -125,7 +127,7 @@ class Fleet:
 
     async def take(self, tally: Tally, ask: Ask) -> Taken:
         """Take it, if there is room among all. Raises Exceeded, Unavailable."""
-        if not self.up:
+        if not self.up or self._now() < self._refilled:
             raise Unavailable
         answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         line = self._line(tally)
@@ -220,9 +222,7 @@ class Fleet:
             for ask in asks:
                 for want in ask:
                     tally.count(want.limit, now + self.ahead)
-            sent = script.told(
-                self._process, next(self._seq), tally, asks, now + self.ahead, cautious=now < self._cautious_until
-            )
+            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead)
             reply = await self._ask(script.key(tally.policy, tally.subject), sent.arguments)
             if reply.status == "ok":
                 script.heard(sent, reply)
@@ -270,16 +270,18 @@ class Fleet:
         arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
         reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
         if not self.up or (self._beaten and not reply.found):
-            await self._tell_all()
+            await self._tell_all(forgotten=self._beaten and not reply.found)
         self._beaten = True
         for tally in [each for each in self._lines if each.reserves]:
             self.changed(tally)
 
-    async def _tell_all(self) -> None:
-        """The store is back, or has lost its memory: it is told everything anew."""
-        log.info("the store of limits answers" if not self.up else "the store of limits has lost its memory")
+    async def _tell_all(self, *, forgotten: bool) -> None:
+        """The store is back, or has lost its memory: it is told everything anew. Those who saw it go tell it at once,
+        the others with their next heartbeat."""
+        if forgotten:
+            self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
+        log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
         self.up = True
-        self._cautious_until = self._now() + CAUTION
         for number, tally in enumerate(self._tallies()):
             self.changed(tally)
             if number % AT_ONCE == AT_ONCE - 1:

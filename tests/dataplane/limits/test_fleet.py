@@ -301,6 +301,28 @@ async def test_a_store_that_has_forgotten_everything_is_told_again() -> None:
         assert here.known() == (400, 600)
 
 
+async def test_a_store_that_was_started_anew_is_asked_when_it_has_heard_everybody() -> None:
+    """Until then what is declared for its absence holds: here, that everything is refused."""
+    part = limits(TOKENS, fleet=True, refuse_without_store=True)
+    async with world(2) as here:
+        first, second = here.processes
+        turns = [here.budget(0, part) for _ in range(9)]
+        assert all(await admitted(turns))
+        here.store.away = True
+        await admitted([here.budget(0, part), here.budget(1, part)])
+        here.store.forget()
+        here.store.away = False
+        here.processes = [second]
+        await here.beat(fleets.PROBE)
+        assert here.known() == (0, 0)
+        assert not any(await admitted([here.budget(0, part) for _ in range(20)]))
+        here.processes = [first]
+        await here.beat(fleets.PROBE)
+        here.processes = [first, second]
+        here.clock += fleets.REFILL
+        assert sum(await admitted([here.budget(1, part) for _ in range(20)])) == 1
+
+
 async def test_the_last_totals_are_told_before_the_end() -> None:
     async with world(2) as here:
         turn = here.budget(0)
@@ -320,7 +342,7 @@ async def test_the_last_totals_are_told_before_the_end() -> None:
 
 async def test_a_store_that_answers_nonsense_is_one_that_fails() -> None:
     async with world(1) as here:
-        here.store.script = lambda *_: [b"what"]  # type: ignore[assignment, method-assign]
+        here.store.script = lambda *_: [b"what"]  # type: ignore[method-assign]
         await here.budget(0).admit_turn(PRICED)
         assert not here.processes[0]._fleet.up  # type: ignore[union-attr]
 
