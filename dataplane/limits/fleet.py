@@ -269,8 +269,9 @@ class Fleet:
         """Raises StoreFailed."""
         arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
         reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
-        if not self.up or (self._beaten and not reply.found):
-            await self._tell_all(forgotten=self._beaten and not reply.found)
+        forgotten = not reply.found and (self._beaten or not self.up)
+        if forgotten or not self.up:
+            await self._tell_all(forgotten=forgotten)
         self._beaten = True
         for tally in [each for each in self._lines if each.reserves]:
             self.changed(tally)
