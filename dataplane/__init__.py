@@ -9,6 +9,7 @@
     callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
     http/        HTTP, from the client's connection to the answer: completions and passthrough
+    limits/      how much callers may take, and have taken: in this process, or in all that share a store
     realtime/    realtime sessions
     upstreams/   which provider, what it is sent, and the connections to it
     dialects/    how providers speak (pure)

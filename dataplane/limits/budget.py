@@ -190,28 +190,33 @@ class Budget:
         return nano(part.reserve * self._price) if self._price is not None else 0
 
     async def _take(self, part: CallerLimits, whose: str, ask: Ask) -> Taken:
+        """Raises Refusal."""
         books = self._books
         tally = books.tally(part, whose)
         try:
-            if part.fleet:
-                try:
-                    return await books.take_together(tally, ask)
-                except Unavailable:
-                    if part.refuse_without_store:
-                        self.ends = part.end_session
-                        books.tell(part.policy, ask[0].limit.name, "unavailable")
-                        raise wording.unavailable(part) from None
-            now = books.now()
-            if short := tally.short(ask, now):
-                raise Exceeded(short)
-            return tally.take(ask, now)
+            return await self._taken(part, tally, ask)
+        except Unavailable:
+            limit, outcome, refusal = ask[0].limit, "unavailable", wording.unavailable(part)
         except Exceeded as exceeded:
-            short = exceeded.short
-            self.ends = part.end_session
-            books.tell(part.policy, short.want.limit.name, "refused")
-            refusal = wording.exceeded(part, tally.subject, short, books.now())
+            limit, outcome = exceeded.short.want.limit, "refused"
+            refusal = wording.exceeded(part, tally.subject, exceeded.short, books.now())
             refusal.headers.update(self.headers())
-            raise refusal from None
+        self.ends = part.end_session
+        books.tell(part.policy, limit.name, outcome)
+        raise refusal
+
+    async def _taken(self, part: CallerLimits, tally: Tally, ask: Ask) -> Taken:
+        """Raises Exceeded, Unavailable."""
+        if part.fleet:
+            try:
+                return await self._books.take_together(tally, ask)
+            except Unavailable:
+                if part.refuse_without_store:
+                    raise
+        now = self._books.now()
+        if short := tally.short(ask, now):
+            raise Exceeded(short)
+        return tally.take(ask, now)
 
     def _release(self, taken: list[Taken]) -> None:
         for each in taken:

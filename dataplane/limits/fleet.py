@@ -30,10 +30,12 @@ BATCH = 64
 """Asks of one script."""
 AT_ONCE = 16
 """Scripts at a time; the store's connections are as many."""
-HEARTBEAT, PROBE = 5.0, 1.0
-"""Seconds between two heartbeats while the store answers, and while it does not."""
-CAUTION = 2.0
-"""Seconds in which the others tell the store their totals anew, once it is back."""
+PROBE = 1.0
+HEARTBEATS = 5
+"""Seconds between two heartbeats while the store does not answer, and how many times that while it does."""
+REFILL = 2.0
+"""Seconds in which the others tell a store that has lost its memory their totals anew, after they saw it go; until then
+it is not asked."""
 FAREWELL = 1.0
 """Seconds for the last totals."""
 AHEAD = 0.02
@@ -98,7 +100,8 @@ class Fleet:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tallies: Callable[[], Iterable[Tally]] = tuple
         self._beating: asyncio.Task[None] | None = None
-        self._cautious_until = 0.0
+        self._refilled = 0.0
+        """When a store that had lost its memory has heard everybody."""
         self._beaten = False
 
     def start(self, tallies: Callable[[], Iterable[Tally]]) -> None:
@@ -124,7 +127,7 @@ class Fleet:
 
     async def take(self, tally: Tally, ask: Ask) -> Taken:
         """Take it, if there is room among all. Raises Exceeded, Unavailable."""
-        if not self.up:
+        if not self.up or self._now() < self._refilled:
             raise Unavailable
         answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         line = self._line(tally)
@@ -166,7 +169,8 @@ class Fleet:
         try:
             while self.up and (line.waiting or line.dirty):
                 async with self._slots:
-                    await self._script(tally, line)
+                    if self.up:  # it may have been a long wait
+                        await self._script(tally, line)
         finally:
             line.busy = None
             self._refuse(line)
@@ -218,9 +222,7 @@ class Fleet:
             for ask in asks:
                 for want in ask:
                     tally.count(want.limit, now + self.ahead)
-            sent = script.told(
-                self._process, next(self._seq), tally, asks, now + self.ahead, cautious=now < self._cautious_until
-            )
+            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead)
             reply = await self._ask(script.key(tally.policy, tally.subject), sent.arguments)
             if reply.status == "ok":
                 script.heard(sent, reply)
@@ -235,7 +237,7 @@ class Fleet:
         except (ValueError, TypeError) as error:
             raise StoreFailed(str(error)) from None
         ahead = reply.now - self._now()
-        if abs(ahead - self.ahead) > AHEAD:
+        if reply.status == "stale" or abs(ahead - self.ahead) > AHEAD:
             self.ahead = ahead
         self._tell(time.monotonic() - began)
         return reply
@@ -252,24 +254,35 @@ class Fleet:
         """For as long as there is a gateway: see whether the store is there, and remembers."""
         while True:
             try:
-                arguments = (self._process, next(self._seq), int(HEARTBEAT * 4000), script.KEEP_MS, 0, 0)
-                reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
+                await self._look()
             except StoreFailed as error:
                 self._failed(error)
+            except Exception as error:  # of ours: without heartbeats the store would be given up for good
+                log.exception("a heartbeat of the limits' store failed")
+                self._failed(StoreFailed(type(error).__name__))
+            for _ in range(HEARTBEATS):
                 await asyncio.sleep(PROBE)
-                continue
-            if not self.up or (self._beaten and not reply.found):
-                await self._tell_all()
-            self._beaten = True
-            for tally in [each for each in self._lines if each.reserves]:
-                self.changed(tally)
-            await asyncio.sleep(HEARTBEAT)
+                if not self.up:
+                    break
 
-    async def _tell_all(self) -> None:
-        """The store is back, or has lost its memory: it is told everything anew."""
-        log.info("the store of limits answers" if not self.up else "the store of limits has lost its memory")
+    async def _look(self) -> None:
+        """Raises StoreFailed."""
+        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
+        reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
+        forgotten = not reply.found and (self._beaten or not self.up)
+        if forgotten or not self.up:
+            await self._tell_all(forgotten=forgotten)
+        self._beaten = True
+        for tally in [each for each in self._lines if each.reserves]:
+            self.changed(tally)
+
+    async def _tell_all(self, *, forgotten: bool) -> None:
+        """The store is back, or has lost its memory: it is told everything anew. Those who saw it go tell it at once,
+        the others with their next heartbeat."""
+        if forgotten:
+            self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
+        log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
         self.up = True
-        self._cautious_until = self._now() + CAUTION
         for number, tally in enumerate(self._tallies()):
             self.changed(tally)
             if number % AT_ONCE == AT_ONCE - 1:

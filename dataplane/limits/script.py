@@ -31,14 +31,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local own, seq, ttl, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local counts, asks, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
 local names, stop, uses, used, reserved, index = {}, {}, {}, {}, {}, {}
-local floor_used, floor_reserved, others_used, others_reserved = {}, {}, {}, {}
+local known, others_used, others_reserved = {}, {}, {}
 for i = 1, counts do
   names[i], stop[i], uses[i] = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == 'u'
   used[i], reserved[i] = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  floor_used[i], floor_reserved[i] = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-  others_used[i], others_reserved[i], index[ARGV[at]] = 0, 0, i
+  known[i], others_used[i], others_reserved[i], index[ARGV[at]] = tonumber(ARGV[at + 5]), 0, 0, i
   if now >= stop[i] then return {'stale', now} end
-  at = at + 7
+  at = at + 6
 end
 
 local found, fields = 0, redis.call('HGETALL', KEYS[1])
@@ -61,10 +60,7 @@ for i = 1, #fields, 2 do
 end
 
 local granted = ''
-for i = 1, counts do
-  others_used[i] = math.max(others_used[i], floor_used[i])
-  others_reserved[i] = math.max(others_reserved[i], floor_reserved[i])
-end
+for i = 1, counts do others_used[i] = math.max(others_used[i], known[i]) end
 for _ = 1, asks do
   local wants, room = tonumber(ARGV[at]), true
   for j = 0, wants - 1 do
@@ -113,16 +109,15 @@ class Told(NamedTuple):
     """With the ends of their windows."""
 
 
-def told(process: str, seq: int, tally: Tally, asks: Sequence[Ask], now: float, *, cautious: bool) -> Told:
-    """What the store is told of a tally, and asked for. `cautious`: it may have lost its memory, so what the others had
-    set aside when they were last heard of counts as well."""
+def told(process: str, seq: int, tally: Tally, asks: Sequence[Ask], now: float) -> Told:
+    """What the store is told of a tally, and asked for. It is told as well what the others used when they were last
+    heard of: within a window that only grows, so where the store has lost its memory it is not less."""
     counts = [(name, count.at(now)) for name, count in tally.counts.items()]
     places = {name: place for place, (name, _) in enumerate(counts, 1)}
     arguments: list[str | int] = [process, seq, int(TTL * 1000), KEEP_MS, len(counts), len(asks)]
     for name, count in counts:
         kind = "u" if name.startswith("requests") else "r"
-        aside = count.others_reserved if cautious else 0
-        arguments += (name, count.window.end * 1000, kind, count.used, count.reserved, count.others_used, aside)
+        arguments += (name, count.window.end * 1000, kind, count.used, count.reserved, count.others_used)
     for ask in asks:
         arguments.append(len(ask))
         for want in ask:
@@ -156,8 +151,7 @@ def reply(answer: object) -> Reply:
 
 
 def heard(sent: Told, answer: Reply) -> None:
-    """Keep what the store said of the others, unless the window is over meanwhile. What they used only grows within a
-    window, whatever the store remembers: the script has seen to that."""
+    """Keep what the store said of the others, unless the window is over meanwhile."""
     for place, (count, end) in enumerate(sent.counts):
         if count.window.end == end:
             count.heard(answer.others[2 * place], answer.others[2 * place + 1], answer.now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -69,7 +70,7 @@ class ValkeyStore:
         if urlsplit(url).scheme in ("rediss", "valkeys"):
             options["ssl_check_hostname"] = True
         self._secret = str(options.get("password") or "")
-        pool = client.BlockingConnectionPool(max_connections=AT_ONCE, timeout=1, **options)  # type: ignore[arg-type]
+        pool = client.BlockingConnectionPool(max_connections=AT_ONCE + 1, timeout=1, **options)  # type: ignore[arg-type]
         self._pool = pool
         self._client = client.Valkey(connection_pool=pool)
 
@@ -86,6 +87,9 @@ class ValkeyStore:
         except TimeoutError:
             raise StoreFailed(f"{self.where} did not answer within {self._timeout:g} s") from None
         except (ValkeyError, OSError) as error:
+            # Another server may have taken over under the same name: the next one is dialled.
+            with suppress(ValkeyError, OSError):
+                await self._pool.disconnect(inuse_connections=False)
             raise StoreFailed(f"{self.where}: {self._told(error)}") from None
 
     async def close(self) -> None:

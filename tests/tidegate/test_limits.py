@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from dataplane.limits import fleet
 from simulator.server import Simulator
 from tests.dataplane.limits.double import Server, serving
 from tests.tidegate import files
@@ -91,7 +92,8 @@ async def test_two_gateways_count_together(tmp_path: Path) -> None:
         assert KEY not in said
 
 
-async def test_the_store_may_come_later_and_go(tmp_path: Path) -> None:
+async def test_the_store_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "REFILL", 0.0)
     async with Simulator() as simulator, serving(password=KEY) as store:
         path = written(tmp_path, simulator.url)
         await store.stop()

@@ -41,18 +41,18 @@ class Memory:
         rest = iter(arguments)
         own, seq, ttl, keep, counts, asks = next(rest), *(int(next(rest)) for _ in range(5))
         names: list[str] = []
-        kept: list[list[int]] = []  # end, uses, used, reserved, floor of used, floor of reserved
+        kept: list[list[int]] = []  # end, uses, used, reserved, what the others are known to have used
         for _ in range(counts):
             names.append(next(rest))
             end, kind = int(next(rest)), next(rest)
-            kept.append([end, int(kind == "u"), *(int(next(rest)) for _ in range(4))])
+            kept.append([end, int(kind == "u"), *(int(next(rest)) for _ in range(3))])
             if now >= end:
                 return [b"stale", now]
         fields = self.hashes.get(key, {})
         if own in fields and fields[own][0] > seq:
             return [b"old", now]
         others = self._others(fields, own, names, [each[0] for each in kept], now)
-        others = [(max(u, each[4]), max(r, each[5])) for (u, r), each in zip(others, kept, strict=True)]
+        others = [(max(used, each[4]), reserved) for (used, reserved), each in zip(others, kept, strict=True)]
         granted = ""
         for _ in range(asks):
             wants = [[int(next(rest)) for _ in range(3)] for _ in range(int(next(rest)))]

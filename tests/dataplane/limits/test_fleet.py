@@ -21,7 +21,7 @@ from dataplane.metering.prices import UnitPrices
 from dataplane.metering.usage import Caller, Tokens
 from dataplane.table import CallerLimits
 from tests.dataplane.limits.double import Memory
-from tests.dataplane.limits.made import BOT, DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage
+from tests.dataplane.limits.made import BOT, DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
 
 SHARED = limits(TOKENS, fleet=True)
 
@@ -54,7 +54,7 @@ class World:
             while any(line.busy for each in self.fleets for line in each._lines.values()):
                 await asyncio.sleep(0)
 
-    async def beat(self, after: float = fleets.HEARTBEAT) -> None:
+    async def beat(self, after: float = fleets.HEARTBEATS) -> None:
         """Let so many seconds pass, and each process look for the store."""
         self.clock += after
         for each in self.fleets:
@@ -205,6 +205,26 @@ async def test_a_window_ends_by_the_store_s_clock() -> None:
         await each.stop()
 
 
+@pytest.mark.parametrize("behind", [0.001, 0.01, 0.019, 0.03])
+async def test_a_process_that_is_hardly_behind_goes_on_at_the_end_of_a_window(behind: float) -> None:
+    part = limits(REQUESTS, fleet=True)
+    here = World(clock=DAWN + 59)
+    here.process(behind=behind)
+    await asyncio.sleep(0.01)
+    here.clock = DAWN + 60
+    await here.budget(0, part).admit_request()
+    assert all(each.up for each in here.fleets)
+    await here.processes[0].stop()
+
+
+async def test_nobody_waits_in_line_for_a_store_that_is_away() -> None:
+    async with world(1) as here:
+        here.store.away = True
+        callers = [Caller("ai", f"c{number}") for number in range(100)]
+        await admitted([here.budget(0, caller=each) for each in callers])
+        assert len(here.told) <= 1 + fleets.AT_ONCE + 1
+
+
 # -- the store is away -----------------------------------------------------------------------------------------
 
 
@@ -281,6 +301,28 @@ async def test_a_store_that_has_forgotten_everything_is_told_again() -> None:
         assert here.known() == (400, 600)
 
 
+async def test_a_store_that_was_started_anew_is_asked_when_it_has_heard_everybody() -> None:
+    """Until then what is declared for its absence holds: here, that everything is refused."""
+    part = limits(TOKENS, fleet=True, refuse_without_store=True)
+    async with world(2) as here:
+        first, second = here.processes
+        turns = [here.budget(0, part) for _ in range(9)]
+        assert all(await admitted(turns))
+        here.store.away = True
+        await admitted([here.budget(0, part), here.budget(1, part)])
+        here.store.forget()
+        here.store.away = False
+        here.processes = [second]
+        await here.beat(fleets.PROBE)
+        assert here.known() == (0, 0)
+        assert not any(await admitted([here.budget(0, part) for _ in range(20)]))
+        here.processes = [first]
+        await here.beat(fleets.PROBE)
+        here.processes = [first, second]
+        here.clock += fleets.REFILL
+        assert sum(await admitted([here.budget(1, part) for _ in range(20)])) == 1
+
+
 async def test_the_last_totals_are_told_before_the_end() -> None:
     async with world(2) as here:
         turn = here.budget(0)
@@ -293,6 +335,106 @@ async def test_the_last_totals_are_told_before_the_end() -> None:
         late = here.budget(0)
         await late.admit_request()
         late.used(*usage(Tokens(output_text=1)))
+
+
+# -- faults ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_answers_nonsense_is_one_that_fails() -> None:
+    async with world(1) as here:
+        here.store.script = lambda *_: [b"what"]  # type: ignore[method-assign]
+        await here.budget(0).admit_turn(PRICED)
+        assert not here.processes[0]._fleet.up  # type: ignore[union-attr]
+
+
+async def test_a_store_whose_clock_stands_beyond_every_window_is_one_that_fails() -> None:
+    async with world(1) as here:
+        here.store.script = lambda *_: [b"stale", round(here.clock * 1000)]  # type: ignore[method-assign]
+        await here.budget(0).admit_turn(PRICED)
+        assert not here.processes[0]._fleet.up  # type: ignore[union-attr]
+
+
+async def test_a_fault_of_ours_keeps_nobody_waiting_and_is_over_when_it_is_over() -> None:
+    async with world(1) as here:
+        here.store.run = _broken  # type: ignore[assignment, method-assign]
+        with capture_logs() as lines:
+            await here.beat()
+        assert "a heartbeat of the limits' store failed" in [line["event"] for line in lines]
+        await here.budget(0).admit_turn(PRICED)
+        del here.store.run
+        await here.beat()
+        assert here.known() == (0, 100)
+
+
+async def _broken(*_: object) -> object:
+    raise RuntimeError("a fault of ours")
+
+
+async def test_one_who_leaves_while_the_store_decides_gives_back_what_it_was_given() -> None:
+    async with world(1) as here:
+        asked, decided = asyncio.Event(), asyncio.Event()
+        run = here.store.run
+
+        async def slow(key: str, arguments: Sequence[str | int]) -> object:
+            answer = await run(key, arguments)
+            asked.set()
+            await decided.wait()
+            return answer
+
+        here.store.run = slow  # type: ignore[method-assign]
+        task = asyncio.create_task(here.budget(0).admit_turn(PRICED))
+        await asked.wait()
+        assert here.known() == (0, 100)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        decided.set()
+        await here.settled()
+        assert here.known() == (0, 0)
+
+
+async def test_one_who_leaves_right_after_the_answer_gives_it_back() -> None:
+    async with world(1) as here:
+        fleet = here.processes[0]._fleet
+        assert fleet is not None
+        tally = here.processes[0].tally(SHARED, "caller:ai/ci-bot")
+        task = asyncio.create_task(fleet.take(tally, (want(TOKENS, 100),)))
+        while not tally.reserves:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await here.settled()
+        assert here.known() == (0, 0)
+
+
+async def test_what_the_store_was_not_told_is_not_forgotten() -> None:
+    part = limits(REQUESTS, fleet=True)
+    async with world(1) as here:
+        here.store.away = True
+        await here.budget(0, part).admit_request()
+        here.budget(0, part).used(*usage(None))
+        here.clock += 61
+        for _ in range(3):
+            here.processes[0]._forget()
+        assert len(here.processes[0]._tallies) == 1
+        here.store.away = False
+        await here.beat()
+        for _ in range(3):
+            here.processes[0]._forget()
+        assert not here.processes[0]._tallies
+
+
+async def test_many_totals_are_told_some_at_a_time() -> None:
+    async with world(1) as here:
+        here.store.away = True
+        callers = [Caller("ai", f"c{number}") for number in range(5 * fleets.AT_ONCE)]
+        await admitted([here.budget(0, caller=each) for each in callers])
+        here.store.away = False
+        await here.beat()
+        async with asyncio.timeout(5):
+            while len(here.store.hashes) < 1 + len(callers):
+                await asyncio.sleep(0)
 
 
 # -- whatever happens ------------------------------------------------------------------------------------------

@@ -23,19 +23,17 @@ def test_it_is_told_totals_and_what_is_asked_for() -> None:
     tally.count(TOKENS, DAWN).heard(7, 50, DAWN)
     asks = [(want(REQUESTS, 1), want(TOKENS, 100)), (want(TOKENS, 5, 999),)]
     minute, day = (DAWN + 60) * 1000, (DAWN + 86_400) * 1000
-    sent = script.told("me", 9, tally, asks, DAWN, cautious=False).arguments
+    sent = script.told("me", 9, tally, asks, DAWN).arguments
     assert sent[:6] == ["me", 9, 15_000, 60_000, 2, 2]
-    assert sent[6:20] == ["requests/Minute", minute, "u", 2, 0, 0, 0, "tokens/Day", day, "r", 30, 100, 7, 0]
-    assert sent[20:] == [2, 1, 1, 10, 2, 100, 1000, 1, 2, 5, 999]
-    cautious = script.told("me", 9, tally, asks, DAWN, cautious=True).arguments
-    assert cautious[18:20] == [7, 50]
+    assert sent[6:18] == ["requests/Minute", minute, "u", 2, 0, 0, "tokens/Day", day, "r", 30, 100, 7]
+    assert sent[18:] == [2, 1, 1, 10, 2, 100, 1000, 1, 2, 5, 999]
 
 
 def test_what_it_answers() -> None:
     tally = Tally("ai/p", "policy")
     for limit in (TOKENS, SEATS):
         tally.count(limit, DAWN)
-    sent = script.told("me", 1, tally, [], DAWN, cautious=False)
+    sent = script.told("me", 1, tally, [], DAWN)
     reply = script.reply([b"ok", int(DAWN * 1000), 1, b"101", 40, 300, 0, 2])
     assert (reply.status, reply.now, reply.found, reply.granted) == ("ok", DAWN, True, "101")
     script.heard(sent, reply)
