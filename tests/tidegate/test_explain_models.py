@@ -35,7 +35,7 @@ def policy(name: str, **spec: object) -> dict[str, object]:
 
 
 def authentication() -> list[dict[str, object]]:
-    secrets = [
+    secrets: list[dict[str, object]] = [
         {
             "apiVersion": "v1",
             "kind": "Secret",

@@ -14,8 +14,8 @@ import pytest
 from dataplane.realtime import endings, frames
 from dataplane.realtime.endings import ENDINGS, Ending
 from dataplane.server import Limits
-from dataplane.table import SessionLimits
-from tests.dataplane.realtime.wires import MASK, PATIENCE, Pair, Peer, Tls, calm, pair
+from dataplane.table import ModelAllow, SessionLimits
+from tests.dataplane.realtime.wires import MASK, PATH, PATIENCE, Pair, Peer, Tls, calm, pair
 
 PINGS = Limits(ping=0.1)
 SILENT, STALLED = Limits(ping=0.1, silence=0.3), Limits(stall=0.3)
@@ -37,6 +37,8 @@ class Row:
     session: SessionLimits | None = None
     deaf: str = ""
     """Who reads nothing, and so answers no Ping."""
+    allow: tuple[ModelAllow, ...] = ()
+    """What a Policy allows; then the session begins without a model."""
 
 
 def nothing(it: Pair, client: Peer, far: Peer) -> None:
@@ -66,6 +68,11 @@ def fragments(count: int) -> bytes:
 def operated(it: Pair, client: Peer, far: Peer) -> None:
     (session,) = it.rig.gateway.sessions()
     assert it.rig.gateway.end_session(str(session["id"]))
+
+
+def answers(it: Pair, client: Peer, far: Peer) -> None:
+    for kind in ("response.created", "response.done"):
+        far.send(json.dumps({"type": kind, "response": {"id": "r1"}}).encode())
 
 
 def fails(it: Pair, client: Peer, far: Peer) -> None:
@@ -120,6 +127,13 @@ ROWS = [
     ),
     Row(endings.OPERATOR, operated, (1001, "An operator ended the session."), DONE),
     Row(endings.DRAINING, lambda it, client, far: it.rig.gateway.stop(), (1001, "The gateway is shutting down."), DONE),
+    Row(
+        endings.MODEL_NOT_ALLOWED,
+        answers,
+        (1008, None),
+        DONE,
+        allow=(ModelAllow(policy="ai/few", patterns=("whisper-1",)),),
+    ),
     Row(endings.INTERNAL, fails, (1011, None), DONE),
 ]
 
@@ -150,8 +164,8 @@ def told(close: tuple[int, str] | None, expected: Told | None) -> bool:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.ending.label)
 async def test_a_session_ends(row: Row, tls: Tls) -> None:
-    async with pair(row.limits, session=row.session, tls=tls) as it, calm(it.rig):
-        client, far = await it.session()
+    async with pair(row.limits, session=row.session, allow=row.allow, tls=tls) as it, calm(it.rig):
+        client, far = await it.session("/v1/realtime?intent=transcription" if row.allow else PATH)
         peers = {"client": client, "far": far}
         if row.deaf:
             peers[row.deaf].sleep()

@@ -10,7 +10,7 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from dataplane.realtime import frames, relay
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.server import AddressPolicy, Gateway, Limits
-from dataplane.table import SessionLimits, Table, Timeouts
+from dataplane.table import ModelAllow, SessionLimits, Table, Timeouts
 from dataplane.tracing import Handshake, Timing
 from tests.dataplane.rig import BEARER, REQUIRED, SECRETS, Remembering, Rig, backend, provider, table
 
@@ -297,10 +297,10 @@ class Pair:
         """A client's connection, on which nothing was said yet."""
         return await dial(self.rig, tls=self.tls.front[1] if self.tls.front else None, limit=limit)
 
-    async def session(self, *, limit: int = 2**16) -> tuple[Peer, Peer]:
+    async def session(self, path: str = PATH, *, limit: int = 2**16) -> tuple[Peer, Peer]:
         """A session after `session.created`: client and upstream."""
         client = await self.dial(limit=limit)
-        client.write(handshake())
+        client.write(handshake(path))
         far = await self.upstream.opened()
         assert (await client.answer()).status == 101
         client.wrote, far.wrote = 0, len(frames.frame(frames.TEXT, CREATED))
@@ -320,9 +320,10 @@ async def pair(
     *,
     timeouts: Timeouts | None = None,
     session: SessionLimits | None = None,
+    allow: Sequence[ModelAllow] = (),
     tls: Tls = PLAIN,
 ) -> AsyncIterator[Pair]:
-    policies = REQUIRED.model_copy(update={"session": (session,)}) if session else REQUIRED
+    policies = REQUIRED.model_copy(update={"session": (session,) if session else (), "models": (*allow,)})
     server, trusting = tls.back or (None, None)
     tracer = Tracer()
     async with upstreams(tls=server) as upstream:
