@@ -104,7 +104,9 @@ class Route:
 
 def route(exchange: Exchange, services: Services) -> Route:
     """Raises Refusal call_id_not_allowed, model_not_allowed, invalid_value, and those of `choose`."""
-    query = exchange.query
+    query, allow = exchange.query, exchange.allowed()
+    if allow:
+        _check_one_model(query)
     models = queries.getall(query, "model")
     if len(models) > 1:
         raise Refusal("invalid_value", "The query names the model more than once. Name it once.", param="model")
@@ -112,10 +114,23 @@ def route(exchange: Exchange, services: Services) -> Route:
         return Route(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
         return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
-    destination = choose(exchange.backend, models[0] if models else "", services.rand, exchange.allowed())
-    if not models or models[0] != destination.upstream_model:
+    destination = choose(exchange.backend, models[0] if models else "", services.rand, allow)
+    if allow or not models or models[0] != destination.upstream_model:  # what is sent is what was judged
         query = queries.replaced(query, "model", destination.upstream_model)
     return Route(destination, query)
+
+
+def _check_one_model(query: str) -> None:
+    """For a caller who may not use every model: no parameter but `model` may name one, in no spelling, since some
+    readers ignore case. `deployment` is what Azure's older API calls it. Raises Refusal model_not_allowed."""
+    for name in queries.names(query):
+        if name != "model" and name.casefold() in ("model", "deployment"):
+            raise Refusal(
+                "model_not_allowed",
+                f"The parameter {name!r} can name another model, and a Policy limits which ones this caller may use. "
+                "Leave it out, and name one in 'model'.",
+                param=name,
+            )
 
 
 def _for_call(exchange: Exchange, services: Services) -> Destination:
