@@ -115,15 +115,16 @@ class Names:
             return name
         upstream = terms.upstream_model if own else models.known_as(terms.models, terms.provider, name)
         if upstream is None and terms.allow:
+            known = name[: openai.MAX_ID]
             raise Misnamed(
-                f"The Backend serves the model {name!r} by another provider than this session's. Name another one.",
+                f"The Backend serves the model {known!r} by another provider than this session's. Name another one.",
                 param,
             )
         return self._noted(name, upstream or name)
 
     def _noted(self, name: str, upstream: str) -> str:
         self._given.pop(upstream, None)
-        if upstream != name:
+        if upstream != name and len(name) <= openai.MAX_ID:
             if len(self._given) >= _GIVEN:
                 self._given.clear()
             self._given[upstream] = name

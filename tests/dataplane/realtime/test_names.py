@@ -232,6 +232,16 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(3 * _GIVEN):
         line.client(event("session.update", GA, {"model": f"x-{number}"}))
     assert len(line.session._names._given) <= _GIVEN
+    line.client(event("session.update", GA, {"model": "x-" + "0" * 100_000}))
+    assert sum(map(len, line.session._names._given.values())) < 10_000
+
+
+def test_what_is_told_of_a_name_is_bounded() -> None:
+    elsewhere = Model(name="x-*", targets=(Target(provider="elsewhere"),))
+    line = Line(replace(LIMITED, models=(elsewhere,), allow=(ModelAllow(policy="ai/p", patterns=("x-*",)),)))
+    for name in ("x-" + "0" * 100_000, "y" * 100_000):
+        line.client(event("session.update", GA, {"model": name}))
+    assert len(repr(line.effects)) < 3000
 
 
 # -- what the upstream chooses by itself ---------------------------------------------------------------------------

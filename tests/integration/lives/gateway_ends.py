@@ -35,6 +35,14 @@ async def too_long(life: Life) -> None:
     await _told(life, "session_error", "session_expired")
 
 
+async def model_not_allowed(life: Life) -> None:
+    """On a road where the provider transcribes with a model of its own choice."""
+    life.story.ends("model_not_allowed", 1008)
+    await life.talker.append(life.rng.randint(1, 4))
+    await life.say("input_audio_buffer.commit")
+    await _told(life, "permission_error", "model_not_allowed")
+
+
 async def fault(life: Life) -> None:
     """By a fault of its own."""
     life.story.ends("internal_error", 1011)

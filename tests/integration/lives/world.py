@@ -49,7 +49,9 @@ SESSION = {
     "rough": {"max_message": client_ends.MAX_MESSAGE, "max_fragments": client_ends.MAX_FRAGMENTS},
     "idle": {"idle": 2.0},
     "brief": {"duration": 4.0},
+    "unnamed": {},
 }
+ALLOWED = table.ModelAllow(policy="ai/few", patterns=("none-of-these",))
 PRICE = table.Price(
     input_text=str(oracle.INPUT),
     input_audio=str(oracle.INPUT),
@@ -141,7 +143,8 @@ def served(url: str) -> table.Table:
     for road, place in PLACES.items():
         backend = rig.backend(rig.provider(url, kind="custom"), name=place.backend, models=_models(road))
         limits = (table.SessionLimits.model_validate(SESSION[road]),)
-        policies = rig.REQUIRED.model_copy(update={"session": limits})
+        allowed = (ALLOWED,) if road == "unnamed" else ()
+        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed})
         forward = table.Forward(backend=place.backend, policies=policies)
         routes.append(table.sealed(table.Route(name=place.route, hostnames=(f"{road}.test",), forwards=(forward,))))
         backends.append(backend)
