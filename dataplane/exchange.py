@@ -22,9 +22,12 @@ from dataplane.table import (
     Route,
     RouteType,
     SessionLimits,
+    Telemetry,
     Transformation,
     Variable,
 )
+
+_TELEMETRY = Telemetry()
 
 
 @dataclass(slots=True)
@@ -77,6 +80,10 @@ class Exchange:
                     "names no model. Open one with ?model=.",
                     param="model",
                 )
+
+    def telemetry(self) -> Telemetry:
+        """What is recorded of the caller."""
+        return next((each for each in self.policies.telemetry if applies(each.subjects, self.caller)), _TELEMETRY)
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from dataplane.guard import Guard
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import Usage
+from dataplane.metering.usage import Caller, Usage
 from dataplane.process.files import Files
 from dataplane.process.pace import Pace
 from dataplane.process.revocations import Revocations
@@ -63,7 +63,7 @@ class Meter(Protocol):
 
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None: ...
 
-    def session_opened(self, route: str, backend: str) -> None: ...
+    def session_opened(self, route: str, backend: str, caller: Caller = ..., *, by_key: bool = ...) -> None: ...
 
     def first_audio(
         self, route: str, backend: str, model: str, trigger: str, seconds: float, *, confirmed: bool

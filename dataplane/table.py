@@ -104,11 +104,14 @@ class ModelAllow(Frozen):
     """Public model names, each with at most one `*`."""
 
 
-class LogEvents(Frozen):
-    policy: str
+class Telemetry(Frozen):
+    policy: str = ""
+    """Empty: no Policy says anything."""
     subjects: tuple[Subject, ...] = ()
-    types: tuple[str, ...]
+    log_events: tuple[str, ...] = ()
     """Event types, or `*`."""
+    caller_key: bool = False
+    """Do metrics name the caller's key?"""
 
 
 class AuthenticationMode(StrEnum):
@@ -163,7 +166,7 @@ class PolicySet(Frozen):
     """From broad to narrow; all that apply to the caller are applied, in order."""
     models: tuple[ModelAllow, ...] = ()
     """All that apply to the caller must allow the name."""
-    log_events: tuple[LogEvents, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
     """The first that applies to the caller holds."""
     session: tuple[SessionLimits, ...] = ()
     """The first that applies to the caller holds; the defaults where none does."""

@@ -10,7 +10,7 @@ import crds
 from controller.compile import headers
 from controller.compile.bounds import session_limits
 from crds import FieldError, Invalid
-from crds.policy import PolicySpec
+from crds.policy import PolicySpec, Telemetry
 from dataplane import table
 
 
@@ -22,7 +22,7 @@ class Blocks:
     transformation: table.Transformation | None
     models: table.ModelAllow | None
     session: table.SessionLimits | None
-    telemetry: table.LogEvents | None
+    telemetry: table.Telemetry | None
 
 
 def read_policy(document: Mapping[str, object]) -> Blocks:
@@ -38,7 +38,18 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
         _transformation(spec, name, subjects),
         table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
         session_limits(spec.session, name, subjects),
-        table.LogEvents(policy=name, subjects=subjects, types=spec.telemetry.log_events) if spec.telemetry else None,
+        _telemetry(spec.telemetry, name, subjects),
+    )
+
+
+def _telemetry(written: Telemetry | None, name: str, subjects: tuple[table.Subject, ...]) -> table.Telemetry | None:
+    if written is None:
+        return None
+    return table.Telemetry(
+        policy=name,
+        subjects=subjects,
+        log_events=written.log_events or (),
+        caller_key=written.caller_key or False,
     )
 
 

@@ -62,7 +62,7 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
         transformations=tuple(each.blocks.transformation for each in changing if each.blocks.transformation),
         models=tuple(each.blocks.models for each in limiting if each.blocks.models),
         session=tuple(each.blocks.session for each in session if each.blocks.session),
-        log_events=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
+        telemetry=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
     )
     held = [
         (each, block)

@@ -47,6 +47,8 @@ class SessionSummary:
     initiator: str
     """Who ended it: `client`, `upstream`, `gateway`."""
     caller: Caller = ANONYMOUS
+    by_key: bool = False
+    """Do metrics name the caller's key?"""
     turns: int = 0
     tokens: Tokens = NO_TOKENS
     """As the provider reported them."""

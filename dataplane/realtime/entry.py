@@ -97,6 +97,7 @@ class Entry:
             reason=effect.ending.label,
             initiator=effect.ending.initiator,
             caller=terms.caller,
+            by_key=terms.by_key,
             turns=session.turns,
             tokens=session.tokens,
             estimated=session.estimated,

@@ -193,7 +193,7 @@ class Realtime:
         """From here on it is a session, no longer a request."""
         terms = entry.live.session.terms
         entry.counted, entry.request = True, None
-        self._services.meter.session_opened(terms.route, terms.backend)
+        self._services.meter.session_opened(terms.route, terms.backend, terms.caller, by_key=terms.by_key)
         entry.span = attempt.answered(SWITCHED)
         if entry.access is not None:
             self._services.revocations.watch(entry.access, entry.revoke)

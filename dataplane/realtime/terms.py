@@ -27,6 +27,8 @@ class Terms:
     """The client declared the beta shape."""
     log_events: frozenset[str] = frozenset()
     """Event types to log, or `*`."""
+    by_key: bool = False
+    """Do metrics name the caller's key?"""
 
     def logs(self, kind: str) -> bool:
         """Are events of this type to be logged?"""
