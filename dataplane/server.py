@@ -23,6 +23,7 @@ from dataplane.http.accept import accept
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
+from dataplane.http.proxies import NOBODY, Proxies
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
 from dataplane.process.complaints import Complaints
@@ -45,7 +46,7 @@ from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.pool import Pool
 
-__all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
+__all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be."""
+    much there is and how much is used, `files` how many descriptors there may be; `proxies` are believed whom they
+    speak for."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Gateway:
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
         files: Files | None = None,
+        proxies: Proxies = NOBODY,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -82,6 +85,7 @@ class Gateway:
         self._room = Room()
         self._overload = Overload(memory or of_this_process(), self._room)
         self._files = files or Files()
+        self._proxies = proxies
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -140,11 +144,12 @@ class Gateway:
             pool=Pool(self._addresses, files=self._files, tls=context),
             rand=self._rand,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
+            proxies=self._proxies,
             room=self._room,
             pace=pace,
         )
         self._sessions = Realtime(services)
-        listener = Port(self._serve, self._limits, self._files, self._refused_unread)
+        listener = Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies)
         self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dataplane.guard import Guard
+from dataplane.http.proxies import Proxies
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Caller, Usage
@@ -103,6 +104,8 @@ class Services:
     rand: Callable[[], float]
     """A number in [0, 1)."""
     revocations: Revocations
+    proxies: Proxies
+    """Those that are believed whom they speak for."""
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)

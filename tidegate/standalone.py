@@ -26,7 +26,7 @@ from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.process.garbage import Garbage
 from dataplane.process.gently import gently
 from dataplane.process.pulse import Every
-from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
+from dataplane.server import AddressPolicy, Gateway, Limits, Proxies, TableRefused
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching
 from tidegate.addresses import Address
@@ -57,6 +57,8 @@ class Options:
     """Share `listen` with other processes that do so, too."""
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
+    proxies: Proxies = field(default_factory=Proxies)
+    """Load balancers that are believed whom they speak for."""
     semconv: Generations = "both"
     max_sessions: int = 0
     """Realtime sessions at a time; 0: any number."""
@@ -98,7 +100,13 @@ class Standalone:
         self._meter = Meter(instruments, PriceBook(), FanOut(Log(instruments), *self._telemetry.records, *sinks))
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
         limits = Limits(sessions=self.options.max_sessions)
-        self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
+        self.gateway = Gateway(
+            meter=self._meter,
+            tracer=self._telemetry.tracer,
+            limits=limits,
+            addresses=addresses,
+            proxies=self.options.proxies,
+        )
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
         self._garbage = Garbage(lambda: self.gateway.idle)
         self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents())

@@ -13,6 +13,7 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
+from dataplane.http.proxies import FORWARDED_FOR
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
@@ -52,7 +53,8 @@ class Realtime:
         one where there is no room.
 
         Raises ClientGone, and Refusal."""
-        attempt = Attempt(exchange, self._services)
+        forwarded = exchange.headers.all(FORWARDED_FOR)
+        attempt = Attempt(exchange, self._services, self._services.proxies.client(request.connection.peer, forwarded))
         try:
             await self._services.pace.turn()
             admit()
@@ -79,7 +81,9 @@ class Realtime:
         limits = exchange.session_limits()
         live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, exchange.revocable()))
+        entry = self._add(
+            Entry(live, chosen.destination.price, exchange.backend.models, task, attempt.client, exchange.revocable())
+        )
         try:
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)

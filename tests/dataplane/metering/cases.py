@@ -71,6 +71,7 @@ def ended_session() -> SessionSummary:
         reason="client_closed",
         initiator="client",
         caller=Caller("ai", "ci-bot", "support"),
+        client="192.0.2.1",
         turns=1,
         tokens=SPOKEN,
     )
