@@ -6,7 +6,7 @@
     snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
-    callers      who asks (pure)
+    callers      who asks (pure); `revocation` says whether they still would be let in (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
     http/        HTTP, from the client's connection to the answer: completions and passthrough
     realtime/    realtime sessions
