@@ -44,6 +44,14 @@ SecretKey = Annotated[
     matching("[-._A-Za-z0-9]+", "write the name of a Secret's entry: letters, digits, '-', '_' and '.'"),
 ]
 
+CallerName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    matching("[!-~]([ -~]*[!-~])?", "write a caller's name as it is: ASCII on one line, without spaces at its ends"),
+]
+"""The name of a Secret's entry, or what a token's claim says (OpenID Connect Core §2: `sub` has at most 255 ASCII
+characters)."""
+
 Team = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),

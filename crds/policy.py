@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from crds.authentication import Authentication
-from crds.base import ApiModel, Metadata, ModelPattern, ObjectName, SecretKey, Team
+from crds.base import ApiModel, CallerName, Metadata, ModelPattern, ObjectName, Team
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 from crds.session import SessionLimits
 from crds.transformation import Transformation
@@ -58,8 +58,9 @@ class Subject(ApiModel):
 
     rules: ClassVar = (exactly_one("key", "team", example="team: support"),)
 
-    key: SecretKey | None = Field(
-        default=None, description="Name of one caller's key: the name of its entry in the Secret."
+    key: CallerName | None = Field(
+        default=None,
+        description="Name of one caller: of its key's entry in the Secret, or what its token's claim says.",
     )
     team: Team | None = Field(default=None, description="Team that the callers' keys belong to.")
 

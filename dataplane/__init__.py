@@ -6,7 +6,8 @@
     snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
-    callers      who asks (pure); `revocation` says whether they still would be let in (pure)
+    callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)
+    revocation   whether they would still be let in (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
     http/        HTTP, from the client's connection to the answer: completions and passthrough
     realtime/    realtime sessions

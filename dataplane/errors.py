@@ -44,6 +44,12 @@ CATALOGUE: dict[str, Kind] = {
     "invalid_api_key": Kind(
         401, "authentication_error", "The key is not known here, or has expired. Ask whoever runs the gateway."
     ),
+    "invalid_token": Kind(
+        401,
+        "authentication_error",
+        "The token (JWT) is not accepted: it has expired, is for somebody else, or is not signed by an issuer that a "
+        "Policy trusts. The message says which. Get a new one.",
+    ),
     "ambiguous_credentials": Kind(
         401, "authentication_error", "Several different keys were sent in one request. Send one."
     ),
@@ -132,6 +138,13 @@ CATALOGUE: dict[str, Kind] = {
         503,
         "server_error",
         "The Backend has as many sessions here as its `maxSessions` allows. Try again later, or raise it.",
+        5,
+    ),
+    "issuer_keys_unavailable": Kind(
+        503,
+        "server_error",
+        "The keys of the token's issuer were never fetched, so that no token of it can be verified. Try again later; "
+        "the gateway's log says why they cannot be fetched.",
         5,
     ),
     "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),

@@ -48,9 +48,11 @@ class Exchange:
     path: str
     """Raw, with the route's prefix stripped."""
     query: str = field(repr=False)
-    """Raw, without the client's credentials unless a provider of the Backend is to see them."""
+    """Raw, without the client's credentials unless a provider of the Backend is to see them, and without what was in
+    `Authentication.location`."""
     headers: Headers = field(repr=False)
-    """The client's, as it sent them (credentials included: use `headers.upstream`)."""
+    """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
+    `headers.upstream`)."""
 
     @property
     def policies(self) -> PolicySet:

@@ -14,7 +14,11 @@ import random
 import ssl as tls
 import time
 from collections.abc import Callable
+from functools import partial
 
+from dataplane.callers import KeyUnknown
+from dataplane.callers.fetch import fetch
+from dataplane.callers.refresh import Refresher
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
@@ -94,16 +98,16 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        self._serve_by(Snapshot.build(table, secrets, self._snapshot))
+        self._use(Snapshot.build(table, secrets, self._snapshot))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        self._serve_by(await gently(Snapshot.building(table, secrets, self._snapshot)))
+        self._use(await gently(Snapshot.building(table, secrets, self._snapshot)))
 
-    def _serve_by(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._loaded = True
+    def _use(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._loaded = snapshot, True
         if self._running:
+            self._running.keys.follow(snapshot.callers.sources)
             self._running.services.revocations.changed()
 
     def table(self) -> Table:
@@ -150,8 +154,10 @@ class Gateway:
         )
         self._sessions = Realtime(services)
         listener = Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies)
-        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
+        keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
+        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload, keys)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
+        keys.follow(self._snapshot.callers.sources)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
         """Stop in the phases of `process.drain`, up to the deadline; then do what `stop` does. When `hurry` is set, the
@@ -219,22 +225,28 @@ class Gateway:
         return await http.refuse(request, self._limits, refusal, visit.id)
 
     async def _stages(self, request: Request, visit: Visit) -> http.Answer:
-        head = request.head
-        target = accept(head)
-        exchange = authenticated(
-            self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now()
-        )
-        http.check_expectation(request)
         running = self._running
         if running is None:
             raise http.ClientGone  # never: nobody can ask before `start`
+        try:
+            exchange = self._exchange(request, visit)
+        except KeyUnknown as unknown:
+            with http.while_connected(request):
+                await running.keys.refreshed(unknown.url)
+            exchange = self._exchange(request, visit)
+        http.check_expectation(request)
         if exchange.type is RouteType.REALTIME:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
-        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(head):
+        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
         serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
         return await serve(running.services, request, exchange)
+
+    def _exchange(self, request: Request, visit: Visit) -> Exchange:
+        head = request.head
+        target = accept(head)
+        return authenticated(self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now())
 
     def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""

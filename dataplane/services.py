@@ -90,6 +90,8 @@ class Meter(Protocol):
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None: ...
 
+    def keys_fetched(self, url: str, result: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -120,12 +120,22 @@ class AuthenticationMode(StrEnum):
     NONE = "None"
 
 
+class Location(Frozen):
+    """Where the credential is looked for, and nowhere else."""
+
+    kind: Literal["header", "query"]
+    name: str
+    """A header's in lower case."""
+
+
 class Authentication(Frozen):
     policy: str
     """Empty where no Policy had to say it (nothing is injected, or a standalone gateway on loopback)."""
     mode: AuthenticationMode
     callers: tuple[str, ...] = ()
     """Ids of `CallerSet`s."""
+    location: Location | None = None
+    """None: wherever real clients put one."""
 
 
 class OnRevoke(StrEnum):
@@ -340,14 +350,42 @@ class CallerKey(Frozen):
     """Seconds since the epoch."""
 
 
+class PublicKey(Frozen):
+    """A key that tokens are verified with, and the one algorithm that it is for."""
+
+    kid: str = ""
+    """As tokens name it; empty: it has no name."""
+    algorithm: str
+    """Of RFC 7518 §3.1 or RFC 8037: `RS256`, `PS256`, `ES256`, `EdDSA`, …; never a symmetric one, never `none`."""
+    jwk: str = Field(repr=False)
+    """Its public members alone (RFC 7517), as canonical JSON."""
+
+
+class Issuer(Frozen):
+    """Who issues tokens (JWT, RFC 7519), and what is read from them."""
+
+    name: str
+    """Their `iss`."""
+    audiences: tuple[str, ...]
+    """Their `aud` must have one of these."""
+    url: str = ""
+    """Where its keys are fetched; empty: `keys` are all."""
+    keys: tuple[PublicKey, ...] = ()
+    key_claim: str = "sub"
+    """The claim that has the caller's name."""
+    team_claim: str = ""
+    """The claim that has the caller's team; empty: it is the set's."""
+
+
 class CallerSet(Frozen):
-    """The keys of one Secret, as one Policy admits them."""
+    """Callers whom one Policy admits: those with the keys of one Secret, or those for whom one issuer vouches."""
 
     id: str
     namespace: str
     """Of the Policy that authenticates; part of every caller's identity."""
     team: str = ""
     keys: tuple[CallerKey, ...] = ()
+    issuer: Issuer | None = None
 
 
 class Table(Frozen):

@@ -22,6 +22,7 @@ from dataplane.telemetry import environment
 from dataplane.telemetry.environment import Signal
 from tidegate.addresses import Address
 from tidegate.standalone import Options
+from tidegate.wording import credential_words
 
 NAMES: Final = {
     "usage_sink": "usage records go to",
@@ -43,7 +44,8 @@ def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
         if route.error:
             yield f"  answers 500: {route.error}"
         for forward in route.forwards:
-            yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
+            callers = _callers(forward.policies.authentication, table)
+            yield from _forward(route, forward, backends.get(forward.backend), callers, address, tls=tls)
     if not table.routes:
         yield "Nothing is served: there is no usable Backend in these files."
 
@@ -85,14 +87,16 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""
 
 
-def _forward(route: Route, forward: Forward, backend: Backend | None, address: Address, *, tls: bool) -> Iterator[str]:
+def _forward(
+    route: Route, forward: Forward, backend: Backend | None, callers: str, address: Address, *, tls: bool
+) -> Iterator[str]:
     if backend is None or forward.error or backend.error:
         error = forward.error or (backend.error if backend else "it is not there")
         yield f"  Backend {forward.backend} answers 500: {error}"
         return
     providers = ", ".join(f"{provider.name} ({provider.kind})" for provider in backend.providers)
     share = f", weight {forward.weight}" if len(route.forwards) > 1 else ""
-    yield f"  to Backend {backend.name}{share}: {providers}; callers: {_callers(forward.policies.authentication)}"
+    yield f"  to Backend {backend.name}{share}: {providers}; callers: {callers}"
     hosts = [f"{host}:{address.port}" for host in route.hostnames] or [str(address.reachable)]
     for kind, path in dict.fromkeys(each for match in route.matches for each in _paths(match, route, backend)):
         scheme = ("ws" if kind is RouteType.REALTIME else "http") + ("s" if tls else "")
@@ -121,10 +125,9 @@ def _below(start: str, path: PathType, *, stripped: bool) -> str:
     return path.suffix if path.suffix.startswith(f"{start}/") and not stripped else start + path.suffix
 
 
-def _callers(authentication: Authentication | None) -> str:
+def _callers(authentication: Authentication | None, table: Table) -> str:
     if authentication is None:
         return "refused, until a Policy says how they authenticate"
     if authentication.mode is AuthenticationMode.NONE:
         return "everybody"
-    keys = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
-    return f"{keys} (Policy {authentication.policy})"
+    return f"{credential_words(authentication, table.callers)} (Policy {authentication.policy})"

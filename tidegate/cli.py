@@ -239,7 +239,7 @@ def explain(
     key_name: Annotated[
         str,
         typer.Option(
-            help="Name of the caller's key. Absent: some caller whom the route lets in.",
+            help="Name of the caller: of its key, or in its token. Absent: some caller whom the route lets in.",
             metavar="NAME",
             show_default=False,
         ),

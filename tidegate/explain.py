@@ -21,6 +21,7 @@ from dataplane.routing import Router, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
+    CallerSet,
     Forward,
     Match,
     PolicySet,
@@ -34,7 +35,15 @@ from dataplane.table import (
 )
 from dataplane.upstreams.choose import find, unusable
 from dataplane.upstreams.request import address
-from tidegate.wording import changes, duration, joined, limit_words, match_words, socket_words
+from tidegate.wording import (
+    changes,
+    credential_words,
+    duration,
+    joined,
+    limit_words,
+    match_words,
+    socket_words,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,20 @@ def _line(label: str, text: str) -> str:
     return f"  {label:<15} {text}"
 
 
+def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str]:
+    """The caller of that name, and how, unless it is by a key. Raises Refusal invalid_api_key where nobody can be."""
+    for each in sets:
+        if name in [key.name for key in each.keys]:
+            return Caller(each.namespace, name, each.team), ""
+    for each in sets:
+        if each.issuer:
+            claim = each.issuer.team_claim
+            team = f", whose claim {claim} names the team (it is not known here)" if claim else ""
+            return Caller(each.namespace, name, each.team), f", by a token of {each.issuer.name}{team}"
+    names = joined([key.name for each in sets for key in each.keys]) or "none"
+    raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """A provider that may be asked, and what the model is called on both sides."""
@@ -175,23 +198,19 @@ class _Share:
             self._say("Callers", f"everybody ({said})")
             self._caller = ANONYMOUS
             return
-        keys = [
-            Caller(callers.namespace, key.name, callers.team)
-            for callers in self._compiled.table.callers
-            if callers.id in authentication.callers
-            for key in callers.keys
-        ]
-        needs = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
-        names = joined([key.key for key in keys]) or "none"
-        self._say("Callers", f"{needs} (Policy {authentication.policy}; keys: {names})")
+        sets = [each for each in self._compiled.table.callers if each.id in authentication.callers]
+        names = joined([key.name for each in sets for key in each.keys])
+        issuers = joined([each.issuer.name for each in sets if each.issuer])
+        known = [f"keys: {names or 'none'}"] if names or not issuers else []
+        known += [f"tokens of {issuers}"] if issuers else []
+        needs = credential_words(authentication, sets)
+        self._say("Callers", f"{needs} (Policy {authentication.policy}; {'; '.join(known)})")
         if not self._request.caller:
             self._say("Caller", "some caller whom this lets in; name a key with --key-name to ask about one")
-        else:
-            self._caller = next((key for key in keys if key.key == self._request.caller), None)
-            if self._caller is None:
-                raise Refusal("invalid_api_key", f"No key is called {self._request.caller}; there are: {names}.")
-            team = f" of team {self._caller.team}" if self._caller.team else ""
-            self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}")
+            return
+        self._caller, how = _admitted(self._request.caller, sets)
+        team = f" of team {self._caller.team}" if self._caller.team else ""
+        self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}{how}")
 
     def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
         """Whether it applies to the caller; while nobody is named, to some caller."""

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from dataplane.table import HeaderOps, Match, NameMatch, OnRevoke, SessionLimits, Template
+from dataplane.callers.credentials import words
+from dataplane.table import (
+    Authentication,
+    AuthenticationMode,
+    CallerSet,
+    HeaderOps,
+    Match,
+    NameMatch,
+    OnRevoke,
+    SessionLimits,
+    Template,
+)
 
 _PATHS = {"exact": "the path", "prefix": "paths that begin with", "regex": "paths that match"}
 _SHOWN = 10
@@ -34,6 +45,16 @@ def changes(ops: HeaderOps) -> Iterator[str]:
         yield f'set {header.name} to "{template(header.value)}"'
     for header in ops.add:
         yield f'add {header.name} "{template(header.value)}"'
+
+
+def credential_words(authentication: Authentication, callers: Iterable[CallerSet]) -> str:
+    """What callers show, and where: `with a key or a token, in the header x-gateway-key`. `callers`: of the table."""
+    admitted = [each for each in callers if each.id in authentication.callers]
+    keys = not admitted or any(each.issuer is None for each in admitted)
+    tokens = any(each.issuer for each in admitted)
+    what = " or ".join(name for name, shown in (("a key", keys), ("a token", tokens)) if shown)
+    how = "with" if authentication.mode is AuthenticationMode.REQUIRED else "with or without"
+    return f"{how} {what}" + (f", in {words(authentication.location)}" if authentication.location else "")
 
 
 def limit_words(limits: SessionLimits) -> str:

@@ -2,6 +2,7 @@
 
     objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
+    callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
     backends.py   Backends → entries of the table        (providers, credentials, models, paths, limits)
     exposure.py   Backends that are served by themselves
     httproutes.py HTTPRoutes → rules with their Backends

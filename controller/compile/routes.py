@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile.backends import Compiled
+from controller.compile.callers import CLIENTS_OWN
 from controller.compile.combine import Combined, combine
 from controller.compile.exposure import Exposure, route_of
 from controller.compile.httproutes import ServedRule, Share
@@ -13,6 +14,7 @@ from controller.compile.policies import Attached, Attachments
 from controller.compile.statuses import Target
 from dataplane import table
 
+LOCATION_NEEDED = "LocationNeeded"
 NOBODY_ASKED = table.Authentication(policy="", mode=table.AuthenticationMode.NONE)
 """Where no Policy had to say how callers authenticate."""
 
@@ -97,7 +99,7 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         return forward, Link(rule.route.name, name, combined, closed=closed)
     unenforced = tuple(_unenforced(backend, combined))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
-    conflict = next((each for each in unenforced if each.reason == "LocationNeeded"), None)
+    conflict = next((each for each in unenforced if each.reason == LOCATION_NEEDED), None)
     forward = table.Forward(
         backend=name,
         weight=share.weight,
@@ -149,15 +151,26 @@ def _asks_for_keys(combined: Combined) -> bool:
     return authentication is not None and authentication.mode is not table.AuthenticationMode.NONE
 
 
+def _no_place(backend: Compiled, combined: Combined) -> str:
+    """Why clients cannot show the gateway a credential beside the provider's, or nothing."""
+    authentication = combined.policies.authentication
+    if authentication is None or not backend.passthrough or not _asks_for_keys(combined):
+        return ""
+    where = authentication.location
+    if where and where.name not in CLIENTS_OWN[where.kind]:
+        return ""
+    place = f".location: {where.name}" if where else ""
+    return (
+        f"spec.authentication{place}: provider {backend.passthrough} of Backend {backend.entry.name} is sent the "
+        f"client's own credential (auth.passthrough), {'which is there' if where else 'and both would be in one place'}"
+        ": say where the gateway's is, with authentication.location: {header: x-gateway-key}, or use auth.secretRef "
+        "there, or mode: None here; requests are answered 500 until then"
+    )
+
+
 def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
-    authenticator = combined.authenticator
-    if authenticator and backend.passthrough and _asks_for_keys(combined):
-        message = (
-            f"spec.authentication: provider {backend.passthrough} of Backend {backend.entry.name} is sent the client's "
-            "own credential (auth.passthrough), so the client has no place for a key of the gateway's: "
-            "use auth.secretRef there, or mode: None here; requests are answered 500 until then"
-        )
-        yield Unenforced(authenticator, "LocationNeeded", message)
+    if combined.authenticator and (message := _no_place(backend, combined)):
+        yield Unenforced(combined.authenticator, LOCATION_NEEDED, message)
     for attached, block in combined.held:
         if attached.has_subjects and not _knows_callers_of(attached.policy.namespace, combined):
             message = (

@@ -345,6 +345,14 @@ class Instruments:
             HTTP_BUCKETS,
         )
 
+        self.key_fetches = _counter(
+            "tidegate.jwks.fetches",
+            "{fetch}",
+            ("url", "result"),
+            "Fetches of the keys that callers' tokens are verified with, by where they are published, and by what "
+            "became of it (fetched, failed). While they fail, the keys that are known stay in use.",
+        )
+
     def _declare_records(self) -> None:
         self.usage_records = _counter(
             "tidegate.usage.records",

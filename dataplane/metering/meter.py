@@ -163,6 +163,11 @@ class Meter:
         with self._instruments.lock:
             self._instruments.unmetered.add((route, backend, reason))
 
+    def keys_fetched(self, url: str, result: str) -> None:
+        """Count a fetch of an issuer's keys: `fetched` or `failed`."""
+        with self._instruments.lock:
+            self._instruments.key_fetches.add((url, result))
+
     def _price(self, usage: Usage, own: table.Price | None) -> Cost:
         """By the model that the upstream says it used; where nobody knows that, by the one that was asked for."""
         if usage.tokens is None:

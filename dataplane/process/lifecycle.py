@@ -7,6 +7,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from dataplane.callers.refresh import Refresher
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
@@ -29,6 +30,8 @@ class Running:
     sessions: Realtime
     tunnels: Tunnels
     overload: Overload
+    keys: Refresher
+    """Of issuers of tokens."""
     _timers: list[Every] = field(default_factory=list)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
@@ -80,6 +83,7 @@ class Running:
     async def cut(self) -> None:
         """End what is left without waiting for any peer; what was used is counted all the same."""
         await self.port.stop(0)
+        await self.keys.close()
         await self.sessions.cut()
         self.tunnels.cut()
         await self.services.revocations.stop()

@@ -91,6 +91,8 @@ class Remembering:
     tunnels: list[int] = field(default_factory=list)
     """How many WebSockets of Passthrough paths there were, whenever that changed."""
     drained: bool = False
+    fetches: list[str] = field(default_factory=list)
+    """What became of each fetch of an issuer's keys."""
 
     def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost:
         self.turns.append(usage)
@@ -139,6 +141,9 @@ class Remembering:
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None:
         self.lost.append(reason)
+
+    def keys_fetched(self, url: str, result: str) -> None:
+        self.fetches.append(result)
 
 
 @dataclass

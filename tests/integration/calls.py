@@ -74,7 +74,7 @@ class Objects:
             _document("gateway.networking.k8s.io/v1", "HTTPRoute", "front", spec=route),
             _document("v1", "Secret", "upstream", stringData=UPSTREAM_KEYS),
             _document("v1", "Secret", "upstream-two", stringData={"Authorization": "sk-two"}),
-            _document("v1", "Secret", "callers", stringData=dict(self.keys)),
+            _labelled(_document("v1", "Secret", "callers", stringData=dict(self.keys)), tier="silver"),
             _document("v1", "Secret", "strangers", stringData={"nobody": "another-key"}),
         ]
         for number, policy in enumerate(self.policies):
@@ -112,6 +112,12 @@ def to(backend: str, weight: int = 1) -> Json:
 
 def _document(version: str, kind: str, name: str, **rest: object) -> Json:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "ai"}, **rest}
+
+
+def _labelled(document: Json, **labels: str) -> Json:
+    metadata = document["metadata"]
+    assert isinstance(metadata, dict)
+    return {**document, "metadata": {**metadata, "labels": labels}}
 
 
 Talk = Callable[[ClientConnection], Awaitable[str]]

@@ -12,7 +12,10 @@ from dataplane.table import (
     Authentication,
     AuthenticationMode,
     Backend,
+    CallerSet,
     Forward,
+    Issuer,
+    Location,
     Match,
     PathType,
     PolicySet,
@@ -34,10 +37,19 @@ BACKEND = Backend(name="ai/voice", providers=(Provider(name="a", kind="openai", 
 NOBODY = PolicySet()
 EVERYBODY = PolicySet(authentication=Authentication(policy="", mode=AuthenticationMode.NONE))
 OPTIONAL = PolicySet(authentication=Authentication(policy="ai/p", mode=AuthenticationMode.OPTIONAL))
+CALLERS = (
+    CallerSet(id="keys", namespace="ai"),
+    CallerSet(id="tokens", namespace="ai", issuer=Issuer(name="https://idp.example.com", audiences=("tidegate",))),
+)
+
+
+def required(*callers: str, location: Location | None = None) -> PolicySet:
+    authentication = Authentication(policy="ai/p", mode=AuthenticationMode.REQUIRED, callers=callers, location=location)
+    return PolicySet(authentication=authentication)
 
 
 def shown(*routes: Route, backend: Backend = BACKEND, host: str = "127.0.0.1", tls: bool = False) -> str:
-    return "\n".join(lines(Table(backends=(backend,), routes=routes), Address(host, 80), tls=tls))
+    return "\n".join(lines(Table(backends=(backend,), routes=routes, callers=CALLERS), Address(host, 80), tls=tls))
 
 
 def route(policies: PolicySet = EVERYBODY, **changes: object) -> Route:
@@ -84,6 +96,11 @@ def test_every_interface_is_shown_as_one_that_can_be_called() -> None:
         (NOBODY, "callers: refused, until a Policy says"),
         (EVERYBODY, "callers: everybody"),
         (OPTIONAL, "callers: with or without a key (Policy ai/p)"),
+        (required("keys"), "callers: with a key (Policy ai/p)"),
+        (required("tokens"), "callers: with a token (Policy ai/p)"),
+        (required("keys", "tokens"), "callers: with a key or a token (Policy ai/p)"),
+        (required("keys", location=Location(kind="header", name="x-k")), "with a key, in the header x-k (Policy"),
+        (required("keys", location=Location(kind="query", name="k")), "with a key, in the query parameter k (Policy"),
     ],
 )
 def test_who_may_call(policies: PolicySet, words: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dataplane.callers import NOBODY, CallerIndex, Credentials, Proof, applies
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Subject
+from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Location, Subject
 
 
 def digest(key: str) -> str:
@@ -81,6 +81,21 @@ def outcome(wanted: Authentication | None, keys: tuple[str, ...], now: float = 0
 )
 def test_modes(mode: AuthenticationMode | None, keys: tuple[str, ...], expected: Caller | str) -> None:
     assert outcome(authentication("a", mode=mode) if mode else None, keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (None, "Send `Authorization: Bearer KEY`."),
+        (Location(kind="header", name="x-gateway-key"), "Send it in the header x-gateway-key."),
+        (Location(kind="query", name="gw_key"), "Send it in the query parameter gw_key."),
+    ],
+)
+def test_who_shows_nothing_is_told_where(place: Location | None, said: str) -> None:
+    wanted = authentication("a").model_copy(update={"location": place})
+    with pytest.raises(Refusal) as refused:
+        INDEX.authenticate(wanted, Credentials(), 0.0, "ai/voice")
+    assert refused.value.message == f"No API key was sent. {said}"
 
 
 @pytest.mark.parametrize(

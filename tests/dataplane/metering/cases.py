@@ -106,6 +106,8 @@ def take_everything(meter: Meter, instruments: Instruments) -> None:
     meter.request(*where, 200, "", 0.25)
     meter.request("", "", 404, "unknown_host", 0.001)
     meter.unmetered("unanswered", *where)
+    meter.keys_fetched("https://idp.example.com/jwks.json", "fetched")
+    meter.keys_fetched("https://idp.example.com/jwks.json", "failed")
     meter.loop_lag(0.0004)
     meter.capacity(1000)
     meter.draining(draining=False)
