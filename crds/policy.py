@@ -93,11 +93,22 @@ EventType = Annotated[
 
 
 class Telemetry(ApiModel):
-    """What is recorded beyond the metrics, which are always on."""
+    """What is recorded beyond the metrics, which are always on, and how finely. At least one; what is not said is off,
+    whatever a broader Policy says."""
 
-    log_events: Annotated[tuple[EventType, ...], Unique()] = Field(
-        max_length=64,
-        description="Types of realtime events to log, such as response.done, or '*' for all. Empty: none.",
+    rules: ClassVar = (at_least_one("log_events", "caller_key"),)
+
+    log_events: Annotated[tuple[EventType, ...], Field(max_length=64), Unique()] | None = Field(
+        default=None,
+        description="Types of realtime events to log, such as response.done, or '*' for all. Empty or absent: none.",
+    )
+    caller_key: bool | None = Field(
+        default=None,
+        strict=True,
+        description=(
+            "Whether metrics of turns and sessions say which key was used, by its name, and not only which team. Of "
+            "many keys those that have no room are counted together as _OTHER. Default false."
+        ),
     )
 
 

@@ -8,6 +8,7 @@
     routing      which route, and how its path is handled (pure; with `patterns`)
     callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)
     models       which models a caller may use, by the name alone (pure)
+    revocation   whether they would still be let in (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
     http/        HTTP, from the client's connection to the answer: completions, models and passthrough
     limits/      how much callers may take, and have taken: in this process, or in all that share a store

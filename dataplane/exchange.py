@@ -23,9 +23,12 @@ from dataplane.table import (
     Route,
     RouteType,
     SessionLimits,
+    Telemetry,
     Transformation,
     Variable,
 )
+
+_TELEMETRY = Telemetry()
 
 
 @dataclass(slots=True)
@@ -62,6 +65,10 @@ class Exchange:
         """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""
         found = self.policies.models
         return tuple([allow for allow in found if applies(allow.subjects, self.caller)]) if found else ()
+
+    def telemetry(self) -> Telemetry:
+        """What is recorded of the caller."""
+        return next((each for each in self.policies.telemetry if applies(each.subjects, self.caller)), _TELEMETRY)
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""

@@ -27,6 +27,7 @@ from dataplane.http.accept import accept
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
+from dataplane.http.proxies import NOBODY, Proxies
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
 from dataplane.limits.limiter import Limiter
@@ -51,7 +52,7 @@ from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.pool import Pool
 
-__all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
+__all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Gateway:
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
     much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
-    own by default, which counts alone."""
+    own by default, which counts alone. `proxies` are believed whom they speak for."""
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Gateway:
         memory: Memory | None = None,
         files: Files | None = None,
         limiter: Limiter | None = None,
+        proxies: Proxies = NOBODY,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -97,6 +99,7 @@ class Gateway:
         self._overload = Overload(memory or of_this_process(), self._room)
         self._files = files or Files()
         self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
+        self._proxies = proxies
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -158,11 +161,12 @@ class Gateway:
             pool=Pool(self._addresses, files=self._files, tls=context),
             rand=self._rand,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
+            proxies=self._proxies,
             room=self._room,
             pace=pace,
         )
         self._sessions = Realtime(services)
-        listener = Port(self._serve, self._limits, self._files, self._refused_unread)
+        listener = Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies)
         keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
         tunnels = Tunnels(services)
         self._running = Running(listener, services, self._sessions, tunnels, self._overload, keys, self.limiter)

@@ -107,11 +107,14 @@ class ModelAllow(Frozen):
     """Public model names, each with at most one `*`."""
 
 
-class LogEvents(Frozen):
-    policy: str
+class Telemetry(Frozen):
+    policy: str = ""
+    """Empty: no Policy says anything."""
     subjects: tuple[Subject, ...] = ()
-    types: tuple[str, ...]
+    log_events: tuple[str, ...] = ()
     """Event types, or `*`."""
+    caller_key: bool = False
+    """Do metrics name the caller's key?"""
 
 
 class AuthenticationMode(StrEnum):
@@ -217,7 +220,7 @@ class PolicySet(Frozen):
     """All that apply to the caller must allow the name."""
     limits: tuple[CallerLimits, ...] = ()
     """All that apply to the caller hold."""
-    log_events: tuple[LogEvents, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
     """The first that applies to the caller holds."""
     session: tuple[SessionLimits, ...] = ()
     """The first that applies to the caller holds; the defaults where none does."""

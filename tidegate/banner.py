@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
+from dataplane.http.proxies import Proxies
 from dataplane.table import (
     Authentication,
     AuthenticationMode,
@@ -29,6 +30,7 @@ NAMES: Final = {
     "otlp": "OTLP",
     "admin_token": "admin token",
     "max_sessions": "sessions at most",
+    "trust_proxy": "proxies that are believed",
 }
 """Of settings, for people."""
 COLLECTOR: Final = "http://localhost:4318"
@@ -57,8 +59,14 @@ def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | 
         "otlp": _otlp(variables),
         "admin_token": "set" if options.admin_token else "",
         "max_sessions": options.max_sessions,
+        "trust_proxy": _proxies(options.proxies),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _proxies(proxies: Proxies) -> str:
+    networks = ", ".join(map(str, proxies.networks))
+    return f"{networks} (PROXY protocol)" if proxies.protocol else networks
 
 
 def _otlp(variables: Mapping[str, str]) -> str:

@@ -111,6 +111,23 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A network (CIDR) of load balancers whose X-Forwarded-For is believed: who the client is. May be "
+            "repeated; without it nobody's is.",
+            metavar="CIDR",
+            show_default=False,
+        ),
+    ] = None,
+    proxy_protocol: Annotated[
+        bool,
+        typer.Option(
+            "--proxy-protocol",
+            help="Connections from these networks begin with a PROXY header (version 1 or 2), before TLS; one that "
+            "does not is closed.",
+        ),
+    ] = False,
     max_sessions: Annotated[
         int,
         typer.Option(
@@ -191,6 +208,8 @@ def serve(
             tls_key=tls_key,
             reuse_port=reuse_port,
             upstreams_allow=upstreams_allow or [],
+            trust_proxy=trust_proxy or [],
+            proxy_protocol=proxy_protocol,
             max_sessions=max_sessions,
             drain_lame_duck=drain_lame_duck,
             drain_patience=drain_patience,

@@ -204,7 +204,7 @@ class _Share:
             self._session_limits()
         elif kind is RouteType.PASSTHROUGH:
             self._sockets()
-        self._events()
+        self._telemetry()
 
     def _say(self, label: str, text: str) -> None:
         self.lines.append(_line(label, text))
@@ -402,12 +402,14 @@ class _Share:
                 if self._caller or not limits.subjects:
                     return
 
-    def _events(self) -> None:
-        for events in self._policies.log_events:
-            if self._concerns(events.subjects):
-                types = joined(events.types) or "none"
-                self._say("Logged events", f"{types} ({self._said_by(events.policy, events.subjects)})")
-                if self._caller or not events.subjects:
+    def _telemetry(self) -> None:
+        for telemetry in self._policies.telemetry:
+            if self._concerns(telemetry.subjects):
+                said_by = self._said_by(telemetry.policy, telemetry.subjects)
+                self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
+                if telemetry.caller_key:
+                    self._say("Metrics", f"by the caller's key, too ({said_by})")
+                if self._caller or not telemetry.subjects:
                     return
 
     def _not_in_force(self) -> None:

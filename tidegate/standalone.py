@@ -28,7 +28,7 @@ from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.process.garbage import Garbage
 from dataplane.process.gently import gently
 from dataplane.process.pulse import Every
-from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
+from dataplane.server import AddressPolicy, Gateway, Limits, Proxies, TableRefused
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching
 from tidegate.addresses import Address
@@ -59,6 +59,8 @@ class Options:
     """Share `listen` with other processes that do so, too."""
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
+    proxies: Proxies = field(default_factory=Proxies)
+    """Load balancers that are believed whom they speak for."""
     semconv: Generations = "both"
     max_sessions: int = 0
     """Realtime sessions at a time; 0: any number."""
@@ -110,6 +112,7 @@ class Standalone:
             limits=limits,
             addresses=addresses,
             limiter=Limiter(prices.unit_prices, self._meter.limited, fleet=self._fleet()),
+            proxies=self.options.proxies,
         )
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
         self._garbage = Garbage(lambda: self.gateway.idle)

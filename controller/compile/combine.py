@@ -64,7 +64,7 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
         models=tuple(each.blocks.models for each in allowing if each.blocks.models),
         limits=_once(limiting),
         session=tuple(each.blocks.session for each in session if each.blocks.session),
-        log_events=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
+        telemetry=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
     )
     held = [
         (each, block)

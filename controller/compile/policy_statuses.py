@@ -51,9 +51,9 @@ class Record:
 
 
 def _logs_nothing(attached: Attached, block: str) -> bool:
-    """Telemetry with an empty list holds everywhere."""
+    """Telemetry that logs no events holds everywhere."""
     telemetry = attached.blocks.telemetry
-    return block == "telemetry" and telemetry is not None and not telemetry.types
+    return block == "telemetry" and telemetry is not None and not telemetry.log_events
 
 
 def _is_for_sockets(attached: Attached, block: str) -> bool:

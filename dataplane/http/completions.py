@@ -115,6 +115,7 @@ class Turn:
             caller=exchange.caller,
             response_id=outcome.id,
             public_model=destination.public_model,
+            by_key=exchange.telemetry().caller_key,
         )
         seconds = time.monotonic() - self._began
         cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)

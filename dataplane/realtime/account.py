@@ -90,6 +90,7 @@ class Account:
             response_id=response_id,
             estimated=estimated,
             public_model=terms.public_model,
+            by_key=terms.by_key,
         )
 
     def _record(self, usage: Usage) -> None:

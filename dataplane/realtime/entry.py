@@ -34,6 +34,8 @@ class Entry:
     """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
     """Who opens it."""
+    client: str = ""
+    """Address of who asked."""
     access: Access | None = None
     """What it rests on, if it is to end with that."""
     turnstile: Turnstile | None = None
@@ -100,6 +102,8 @@ class Entry:
             reason=effect.ending.label,
             initiator=effect.ending.initiator,
             caller=terms.caller,
+            by_key=terms.by_key,
+            client=self.client,
             turns=session.turns,
             tokens=session.tokens,
             estimated=session.estimated,
@@ -117,6 +121,7 @@ class Entry:
             "provider": terms.provider,
             "model": session.model or terms.upstream_model,
             "caller": {"namespace": terms.caller.namespace, "key": terms.caller.key, "team": terms.caller.team},
+            "client_address": self.client,
             "seconds": round(self.live.age, 3),
             "turns": session.turns,
             "tokens": session.tokens.nonzero(),

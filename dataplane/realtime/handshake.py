@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import orjson
 from websockets.utils import accept_key
 
-from dataplane.callers import applies
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
@@ -154,7 +153,7 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
 
 def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
     beta_header = "realtime=v1" in head.headers.first.get(openai.BETA_HEADER, "")
-    logged = next((log.types for log in exchange.policies.log_events if applies(log.subjects, exchange.caller)), ())
+    telemetry = exchange.telemetry()
     return Terms(
         id=exchange.id,
         route=exchange.route.name,
@@ -166,7 +165,8 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         upstream_model=destination.upstream_model,
         any_model=bool(destination.provider.model_override),
         beta=beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered,
-        log_events=frozenset(logged),
+        log_events=frozenset(telemetry.log_events),
+        by_key=telemetry.caller_key,
         allow=exchange.allowed(),
         models=exchange.backend.models,
         admits=exchange.budget is not None and exchange.budget.limits_turns,

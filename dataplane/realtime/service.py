@@ -13,6 +13,7 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
+from dataplane.http.proxies import FORWARDED_FOR
 from dataplane.limits.spending import Model
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
@@ -65,7 +66,8 @@ class Realtime:
         one where there is no room.
 
         Raises ClientGone, and Refusal."""
-        attempt = Attempt(exchange, self._services)
+        forwarded = exchange.headers.all(FORWARDED_FOR)
+        attempt = Attempt(exchange, self._services, self._services.proxies.client(request.connection.peer, forwarded))
         try:
             await self._services.pace.turn()
             admit()
@@ -95,7 +97,8 @@ class Realtime:
         access, budget = exchange.revocable(), exchange.budget
         model = Model.of(chosen.destination, speaks=True)
         turnstile = Turnstile(budget, model) if budget is not None else None
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task, access, turnstile))
+        price, models = chosen.destination.price, exchange.backend.models
+        entry = self._add(Entry(live, price, models, task, attempt.client, access, turnstile))
         try:
             if budget is not None:
                 await budget.admit_session(model)
@@ -211,7 +214,7 @@ class Realtime:
         """From here on it is a session, no longer a request."""
         terms = entry.live.session.terms
         entry.counted, entry.request = True, None
-        self._services.meter.session_opened(terms.route, terms.backend)
+        self._services.meter.session_opened(terms.route, terms.backend, terms.caller, by_key=terms.by_key)
         entry.span = attempt.answered(SWITCHED)
         if entry.access is not None:
             self._services.revocations.watch(entry.access, entry.revoke)

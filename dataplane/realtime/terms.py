@@ -32,9 +32,10 @@ class Terms:
     """Which models the caller may name inside the session. Empty: any, but for its own model."""
     models: tuple[Model, ...] = ()
     """The Backend's, of whose names the upstream may know none."""
-
     admits: bool = False
     """Do turns begin only once somebody says that they may?"""
+    by_key: bool = False
+    """Do metrics name the caller's key?"""
 
     def logs(self, kind: str) -> bool:
         """Are events of this type to be logged?"""

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from dataplane.metering.prices import UNREPORTED, Cost
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import Usage
+from dataplane.metering.usage import ANONYMOUS, Caller, Usage
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.table import (
     Authentication,
@@ -101,7 +101,7 @@ class Remembering:
         self.prices.append(own)
         return UNREPORTED
 
-    def session_opened(self, route: str, backend: str) -> None:
+    def session_opened(self, route: str, backend: str, caller: Caller = ANONYMOUS, *, by_key: bool = False) -> None:
         self.opened += 1
 
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:

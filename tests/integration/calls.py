@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import socket as sockets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -162,6 +163,8 @@ class Seen:
     ledger: Sequence[Mapping[str, object]]
     lines: Sequence[EventDict]
     """What the gateway logged."""
+    counted: Set[tuple[str, str]] = frozenset()
+    """Team and key of whom turns were counted for, since the gateway started."""
     shown: str = ""
     """What the client has to tell: of a usual session, the model that `session.created` names to it; of an answer that
     was cut off, `cut`."""
@@ -242,8 +245,18 @@ class Stand:
             list(self.simulator.requests),
             self.simulator.ledger.turns,
             lines,
+            self._counted(),
             shown,
         )
+
+    def _counted(self) -> Set[tuple[str, str]]:
+        exposition = self.gateway._telemetry.exposition().decode()
+        return {
+            (sample.labels.get("tidegate_caller_team", ""), sample.labels.get("tidegate_caller_key", ""))
+            for family in text_string_to_metric_families(exposition)
+            for sample in family.samples
+            if sample.name == "tidegate_turns_total"
+        }
 
     async def _http(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
         url = f"http://{self.gateway.address}{call.path or PATHS[way]}{call.query and '?'}{call.query}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from pydantic import SecretStr
 
+from dataplane.http.proxies import Proxies
 from dataplane.table import (
     Authentication,
     AuthenticationMode,
@@ -151,6 +154,13 @@ def test_settings_are_shown_without_secrets() -> None:
         "admin_token": "set",
         "max_sessions": 5,
     }
+
+
+@pytest.mark.parametrize(("protocol", "words"), [(False, ""), (True, " (PROXY protocol)")])
+def test_proxies_that_are_believed_are_shown(protocol: bool, words: str) -> None:
+    networks = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
+    options = Options([], HERE, HERE, proxies=Proxies(networks, protocol=protocol))
+    assert settings(options, {}) == {"trust_proxy": f"10.0.0.0/8, 2001:db8::/32{words}"}
 
 
 def test_signals_that_are_asked_for_alone() -> None:

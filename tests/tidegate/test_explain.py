@@ -206,3 +206,13 @@ def test_limits_that_are_not_as_usual_are_told() -> None:
     limits = SessionLimits(origins=("https://a.test",), on_revoke=OnRevoke.END)
     assert wording.limit_words(limits).endswith("maxFragments 65536, origins https://a.test, onRevoke EndSession")
     assert wording.socket_words(SessionLimits()) == ""
+
+
+def test_metrics_by_key_are_told() -> None:
+    request = Request("/v1/realtime?model=x", caller="ci-bot")
+    lines = explain(compiled("telemetry-subjects"), request).text.splitlines()
+    assert [line for line in lines if "Metrics" in line or "Logged events" in line] == [
+        "  Logged events   error (Policy ai/route-override, for team support)"
+    ]
+    alone = explain(compiled("telemetry-subjects"), Request("/v1/realtime?model=x")).text
+    assert "  Metrics         by the caller's key, too (Policy ai/a-for-bot, for key ci-bot)" in alone

@@ -17,6 +17,7 @@ import structlog
 from dataplane.metering.instruments import Generations
 from dataplane.process import garbage, logs
 from dataplane.process.drain import AT_ONCE, Drain
+from dataplane.server import Proxies
 from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
@@ -37,6 +38,8 @@ class Options:
     tls_key: Path | None
     reuse_port: bool
     upstreams_allow: Sequence[str]
+    trust_proxy: Sequence[str]
+    proxy_protocol: bool
     max_sessions: int
     drain_lame_duck: str
     drain_patience: str
@@ -66,12 +69,17 @@ def _understood(options: Options) -> standalone.Options:
     listen = addresses.parse(options.listen, "--listen")
     if options.reuse_port and not listen.port:
         raise Stop(Exit.USAGE, "--reuse-port shares a port, and --listen leaves it open which: name one.")
+    if options.proxy_protocol and not options.trust_proxy:
+        raise Stop(Exit.USAGE, "--proxy-protocol is for load balancers: name their networks with --trust-proxy.")
     return standalone.Options(
         paths=options.files,
         listen=listen,
         admin=addresses.parse(options.admin, "--admin"),
         reuse_port=options.reuse_port,
-        upstreams_allow=[_network(text) for text in options.upstreams_allow],
+        upstreams_allow=[_network(text, "--upstreams-allow") for text in options.upstreams_allow],
+        proxies=Proxies(
+            [_network(text, "--trust-proxy") for text in options.trust_proxy], protocol=options.proxy_protocol
+        ),
         semconv=options.semconv,
         max_sessions=options.max_sessions,
         drain=_drain(options, listen),
@@ -96,11 +104,11 @@ def _drain(options: Options, listen: Address) -> Drain:
     return replace(phases, closing=min(phases.closing, phases.patience))
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _network(text: str, option: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise Stop(Exit.USAGE, f"--upstreams-allow {text!r}: {error}; write a network such as 10.0.0.0/8.") from None
+        raise Stop(Exit.USAGE, f"{option} {text!r}: {error}; write a network such as 10.0.0.0/8.") from None
 
 
 async def _serve(options: standalone.Options, log_format: logs.Format) -> None:

@@ -9,18 +9,28 @@ from dataclasses import dataclass
 
 import pytest
 
+from dataplane.callers.tokens import LEEWAY
 from dataplane.realtime import frames
-from dataplane.revocation import NOT_ADMITTED
-from dataplane.table import CallerKey, CallerSet, OnRevoke, SessionLimits, Table
+from dataplane.revocation import EXPIRED, NOT_ADMITTED
+from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, OnRevoke, SessionLimits, Table
+from tests.dataplane.callers import issuers
 from tests.dataplane.realtime.wires import CREATED, Peer, Upstream, calm, dial, gateway, handshake, switching, upstreams
 from tests.dataplane.rig import REQUIRED, SECRETS, Rig, backend, provider, table
 
-ENDS = REQUIRED.model_copy(update={"session": (SessionLimits(on_revoke=OnRevoke.END),)})
+SIGNER = issuers.jwk("P-256", kid="a", alg="ES256")
+TRUSTED = Authentication(
+    policy="ai/auth", mode=AuthenticationMode.REQUIRED, callers=("ai/keys", issuers.callers(SIGNER).id)
+)
+ENDS = REQUIRED.model_copy(
+    update={"session": (SessionLimits(on_revoke=OnRevoke.END),), "authentication": TRUSTED},
+)
 ECHO = "/v1/echo/ws"
+START = 10_000.0
+"""What the clock shows in the beginning."""
 DELETED = "Backend ai/voice was deleted."
 
 
-def keys(**expires: float | None) -> tuple[CallerSet]:
+def keys(**expires: float | None) -> tuple[CallerSet, ...]:
     """Callers whose keys are called as they are."""
     made = [
         CallerKey(name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), expires=until)
@@ -29,11 +39,15 @@ def keys(**expires: float | None) -> tuple[CallerSet]:
     return (CallerSet(id="ai/keys", namespace="ai", keys=tuple(made)),)
 
 
+def bearer(**changes: object) -> str:
+    return issuers.token(issuers.claims(START, **changes))
+
+
 @dataclass
 class Place:
     rig: Rig
     upstream: Upstream
-    time: float = 1000.0
+    time: float = START
 
     async def asked(self, key: str, path: str = "") -> Peer:
         """A client that has asked for a session."""
@@ -55,8 +69,10 @@ class Place:
         assert (await client.answer()).status == 101
         return client, far
 
-    def serve(self, **changes: object) -> None:
+    def serve(self, *, issuer: CallerSet | None = None, **changes: object) -> None:
         """From now on, a table with these changes."""
+        if callers := changes.get("callers"):
+            changes["callers"] = (*callers, issuer or issuers.callers(SIGNER))  # type: ignore[misc]
         self.rig.gateway.load(self.rig.gateway.table().model_copy(update=changes), SECRETS)
 
 
@@ -65,8 +81,9 @@ async def place(served: Table | None = None, **expires: float | None) -> AsyncIt
     async with upstreams() as upstream:
         here: list[Place] = []
         first = served or table(backend(provider(upstream.url)), ENDS)
-        with_keys = first.model_copy(update={"callers": keys(**(expires or {"one": None, "two": None}))})
-        async with gateway(with_keys, now=lambda: here[0].time if here else 1000.0) as rig, calm(rig):
+        own = keys(**(expires or {"one": None, "two": None}))
+        with_keys = first.model_copy(update={"callers": (*own, issuers.callers(SIGNER))})
+        async with gateway(with_keys, now=lambda: here[0].time if here else START) as rig, calm(rig):
             here.append(Place(rig, upstream))
             yield here[0]
 
@@ -100,9 +117,9 @@ async def test_the_sessions_of_a_key_end_and_no_other() -> None:
 
 
 async def test_a_key_expires_while_no_table_changes() -> None:
-    async with place(one=1010.0, two=None) as it:
+    async with place(one=START + 10, two=None) as it:
         gone, stays = await it.session("one"), await it.session("two")
-        it.time = 1010.0
+        it.time = START + 10
         await told(*gone, NOT_ADMITTED)
         await talks(*stays)
         stays[0].reset()
@@ -111,10 +128,40 @@ async def test_a_key_expires_while_no_table_changes() -> None:
 async def test_a_key_that_gets_an_end_later_expires_then() -> None:
     async with place() as it:
         gone = await it.session("one")
-        it.serve(callers=keys(one=1010.0, two=None))
+        it.serve(callers=keys(one=START + 10, two=None))
         await talks(*gone)
-        it.time = 1010.0
+        it.time = START + 10
         await told(*gone, NOT_ADMITTED)
+
+
+async def test_a_token_expires_while_no_table_changes() -> None:
+    """Half a minute later than it says, since clocks differ."""
+    async with place() as it:
+        gone, stays = await it.session(bearer(exp=START + 10)), await it.session(bearer(sub="bob", exp=START + 100))
+        it.time = START + 10 + LEEWAY
+        await told(*gone, EXPIRED)
+        await talks(*stays)
+        stays[0].reset()
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        issuers.callers(SIGNER, name="https://other.example.com"),
+        issuers.callers(SIGNER, audiences=("others",)),
+        issuers.callers(issuers.jwk("P-256", 1, kid="a", alg="ES256")),
+        issuers.callers(SIGNER, namespace="others"),
+    ],
+    ids=["its issuer is gone", "its audience is gone", "its signer is gone", "it is another tenant's"],
+)
+async def test_a_token_holds_no_more(issuer: CallerSet) -> None:
+    async with place() as it:
+        gone, stays = await it.session(bearer()), await it.session("two")
+        named = issuer.model_copy(update={"id": issuers.callers(SIGNER).id})
+        it.serve(callers=keys(two=None), issuer=named)
+        await told(*gone, NOT_ADMITTED)
+        await talks(*stays)
+        stays[0].reset()
 
 
 async def test_the_backend_is_deleted() -> None:
@@ -130,7 +177,7 @@ async def test_what_a_session_began_with_holds() -> None:
         ends = await it.session("one")
         (route,) = it.rig.gateway.table().routes
         (forward,) = route.forwards
-        keeps_now = forward.model_copy(update={"policies": REQUIRED})
+        keeps_now = forward.model_copy(update={"policies": ENDS.model_copy(update={"session": ()})})
         it.serve(routes=(route.model_copy(update={"forwards": (keeps_now,), "hash": ""}),))
         keeps = await it.session("one")
         it.serve(routes=(route,))

@@ -23,6 +23,12 @@ async def by_operator(life: Life) -> None:
     await _told(life, "session_error", "ended_by_operator")
 
 
+async def revoked(life: Life) -> None:
+    life.story.ends("revoked", 1008)
+    life.host.revoke(life.story.session)
+    await _told(life, "authentication_error", "access_revoked")
+
+
 async def idle(life: Life) -> None:
     """On a road where a session may be idle for a short time."""
     life.story.ends("idle", 1001)

@@ -80,6 +80,9 @@ class Host(Protocol):
 
     def end_session(self, session_id: str) -> bool: ...
 
+    def revoke(self, session_id: str) -> None:
+        """End one session as though its key had been revoked: all have the same."""
+
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
 

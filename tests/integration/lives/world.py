@@ -25,6 +25,7 @@ from dataplane.realtime.live import LiveSession
 from dataplane.realtime.service import Realtime
 from dataplane.realtime.session import Session
 from dataplane.realtime.steps import Verdict
+from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.telemetry.facade import Telemetry
 from simulator import realtime
@@ -83,6 +84,9 @@ class World:
 
     def end_session(self, session_id: str) -> bool:
         return self.gateway.end_session(session_id)
+
+    def revoke(self, session_id: str) -> None:
+        self._sessions._entries[session_id].revoke(NOT_ADMITTED)
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
