@@ -482,7 +482,9 @@ async def _played(steps: list[tuple[str, int, int]]) -> None:
                     turn.release_turn()
                 case "twice" | "late" if history:
                     await here.settled()
+                    known = here.known()
                     original(*history[-1 if what == "twice" else number % len(history)])
+                    assert here.known() == known
                 case "beat":
                     await here.beat(1)
                 case _:
