@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from dataplane.callers import CallerIndex, Proof
 from dataplane.slices import SLICE, Slices
@@ -41,7 +42,6 @@ class Access:
 class Way:
     """A route's share that leads to a Backend."""
 
-    route: str
     broken: bool
     """It answers 500."""
     authentication: Authentication | None
@@ -55,6 +55,8 @@ class Ways:
     """By Backend, for every one of them."""
     by: Mapping[str, Sequence[Way]]
     """By route."""
+    own: Mapping[tuple[str, str], Sequence[Way]]
+    """By both: there may be thousands of routes to one Backend."""
     broken: frozenset[str]
     """Backends, routes, and HTTPRoutes, that cannot be used as they are."""
 
@@ -63,19 +65,20 @@ class Ways:
         """All of a table, in slices."""
         to: dict[str, list[Way]] = {backend.name: [] for backend in table.backends}
         by: dict[str, list[Way]] = {}
+        own: dict[tuple[str, str], list[Way]] = {}
         broken = {backend.name for backend in table.backends if backend.error} | set(table.unreadable)
         yield
         for count, route in enumerate(table.routes, 1):
             if route.error:
                 broken.add(route.name)
-            there = [Way(route.name, bool(each.error), each.policies.authentication) for each in route.forwards]
-            by[route.name] = there
+            there = by[route.name] = [Way(bool(each.error), each.policies.authentication) for each in route.forwards]
             for forward, way in zip(route.forwards, there, strict=True):
                 if forward.backend in to:
                     to[forward.backend].append(way)
+                    own.setdefault((route.name, forward.backend), []).append(way)
             if count % SLICE == 0:
                 yield
-        return cls(to, by, frozenset(broken))
+        return cls(to, by, own, frozenset(broken))
 
 
 def why_revoked(access: Access, ways: Ways, callers: CallerIndex, now: float) -> str:
@@ -87,9 +90,10 @@ def why_revoked(access: Access, ways: Ways, callers: CallerIndex, now: float) ->
         return EXPIRED
     if not ways.broken.isdisjoint((access.backend, access.route, access.route.partition("#")[0])):
         return ""
-    own = [way for way in there if way.route == access.route]
-    others = (way for way in (*there, *ways.by.get(access.route, ())) if way.broken or _asks(way, access.proof))
-    if any(way.broken or callers.holds(way.authentication, access.proof, now) for way in own or others):
+    own = ways.own.get((access.route, access.backend))
+    others = chain(there, ways.by.get(access.route, ()))
+    asked = own or (way for way in others if way.broken or _asks(way, access.proof))
+    if any(way.broken or callers.holds(way.authentication, access.proof, now) for way in asked):
         return ""
     return NOT_ADMITTED
 
