@@ -94,11 +94,11 @@ def main() -> None:
         changes.one()  # the first starts the process that compiles
         figures = Figures()
         while figures.changes < options.changes:
-            before, pair = len(changes.took), []
-            for changing in (False, True):
-                with changes if changing else ExitStack():
-                    pair.append(load(generator, port, gateway.pid, upstream, options.sessions, options.seconds))
-            figures.take(*pair, len(changes.took) - before)
+            before = len(changes.took)
+            without = load(generator, port, gateway.pid, upstream, options.sessions, options.seconds)
+            with changes:
+                under = load(generator, port, gateway.pid, upstream, options.sessions, options.seconds)
+            figures.take(without, under, len(changes.took) - before)
     figures.report(changes.took)
 
 
