@@ -13,6 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import callers
 from bench.loads import CPU_EVENT, CPU_MESSAGE, CPU_REQUEST, MEMORY, QUERY, QUICK, SETUP_CPU, Figure, loads
 from bench.machine import made
 from bench.neighbours import CONFIG, load
@@ -51,7 +52,9 @@ def main() -> None:
     for name, why in bench.left_out.items():
         print(f"{name} was left out: {why}.")
     results = {key: Series(load=key, made=here, rounds=each) for key, each in rounds.items()}
-    sys.exit("\n".join(wrong) if (wrong := report(results)) else 0)
+    wrong = report(results)
+    print(*callers.costs(), sep="\n")
+    sys.exit("\n".join(wrong) if wrong else 0)
 
 
 def report(results: dict[str, Series]) -> list[str]:

@@ -187,7 +187,9 @@ class Model(ApiModel):
     name: ModelPattern = Field(
         description=(
             "Name that clients ask for: exact, or a pattern in which one '*' stands for any text, such as gpt-*. "
-            "Unique in this Backend."
+            "Unique in this Backend. Where a client names a model inside a session, to transcribe with, the session's "
+            "provider is sent the first target of its own with a weight above 0; the client goes on to see this name. "
+            "Names that are not declared are sent as they are there."
         )
     )
     targets: tuple[Target, ...] = Field(
@@ -293,7 +295,10 @@ class BackendSpec(ApiModel):
     models: Annotated[tuple[Model, ...], Unique("name")] = Field(
         default=(),
         max_length=256,
-        description="Public model names and what serves each. Absent: every name goes on to every provider as it is.",
+        description=(
+            "Public model names and what serves each; /v1/models lists the exact ones. Absent: every name goes on to "
+            "every provider as it is, and a provider says what /v1/models lists."
+        ),
     )
     routes: Annotated[
         dict[str, RouteType],
@@ -305,6 +310,7 @@ class BackendSpec(ApiModel):
             "How each path is handled. A key is the end of a path, such as /v1/realtime; the longest that fits wins, "
             "and '*' is the rest. Completions: a JSON request with a model; its usage is metered. Realtime: a "
             "WebSocket session, metered turn by turn. Passthrough: relayed untouched and not metered. "
+            "/v1/models is answered by the gateway, with what the caller may use, unless it stands here. "
             "Absent: the well-known paths of the providers, and nothing else."
         ),
     )

@@ -44,6 +44,14 @@ SecretKey = Annotated[
     matching("[-._A-Za-z0-9]+", "write the name of a Secret's entry: letters, digits, '-', '_' and '.'"),
 ]
 
+CallerName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    matching("[!-~]([ -~]*[!-~])?", "write a caller's name as it is: ASCII on one line, without spaces at its ends"),
+]
+"""The name of a Secret's entry, or what a token's claim says (OpenID Connect Core §2: `sub` has at most 255 ASCII
+characters)."""
+
 Team = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),
@@ -80,6 +88,22 @@ Hostname = Annotated[
         "write a host name in lower case, such as voice.example.com or *.example.com; no scheme, port or path",
     ),
 ]
+
+Origin = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=300),
+    matching(
+        rf"[a-z][a-z0-9+.-]*://((\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:{_PORT})?",
+        "write the origin of a page in lower case, such as https://app.example.com, https://*.example.com or "
+        "http://localhost:3000; no path, no '/' at the end",
+    ),
+    Rule(
+        "!self.startsWith('ws:') && !self.startsWith('wss:')",
+        "write the origin of the page, which begins with https:// or http://, and not the address of the WebSocket",
+        lambda origin: not origin.startswith(("ws:", "wss:")),
+    ),
+]
+"""Scheme, host and port of a page (RFC 6454), as a browser sends them in `Origin`; "*." stands for any subdomain."""
 
 Url = Annotated[
     str,

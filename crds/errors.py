@@ -152,6 +152,7 @@ _WORDS: dict[str, Callable[[Mapping[str, object], object], str]] = {
     "string_type": _text,
     "int_type": _must_be("a whole number"),
     "int_from_float": _must_be("a whole number"),
+    "bool_type": _must_be("true or false"),
     "model_type": _must_be("a mapping (name: value)"),
     "model_attributes_type": _must_be("a mapping (name: value)"),
     "dict_type": _must_be("a mapping (name: value)"),

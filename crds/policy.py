@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from crds.authentication import Authentication
-from crds.base import ApiModel, Metadata, ModelPattern, ObjectName, SecretKey, Team
+from crds.base import ApiModel, CallerName, Metadata, ModelPattern, ObjectName, Team
+from crds.limits import Limits
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 from crds.session import SessionLimits
 from crds.transformation import Transformation
@@ -58,8 +59,9 @@ class Subject(ApiModel):
 
     rules: ClassVar = (exactly_one("key", "team", example="team: support"),)
 
-    key: SecretKey | None = Field(
-        default=None, description="Name of one caller's key: the name of its entry in the Secret."
+    key: CallerName | None = Field(
+        default=None,
+        description="Name of one caller: of its key's entry in the Secret, or what its token's claim says.",
     )
     team: Team | None = Field(default=None, description="Team that the callers' keys belong to.")
 
@@ -71,8 +73,12 @@ class ModelAccess(ApiModel):
         min_length=1,
         max_length=64,
         description=(
-            "Names of allowed models; one '*' in a name stands for any text. Where several Policies say so, a model "
-            "must be allowed by all of them. Other models get 403."
+            "Public names of allowed models; one '*' in a name stands for any text. A name is compared with these and "
+            "with nothing else, so a model that is new needs no change. It holds for the model of a request or of a "
+            "session, for every model that a client names inside a session (above all the one that transcribes: allow "
+            "it too), and for what /v1/models lists. Where several Policies say so, a model must be allowed by all of "
+            "them. Other models get 403, be there such models or not; inside a session, an error event with the code "
+            "model_not_allowed."
         ),
     )
 
@@ -87,11 +93,22 @@ EventType = Annotated[
 
 
 class Telemetry(ApiModel):
-    """What is recorded beyond the metrics, which are always on."""
+    """What is recorded beyond the metrics, which are always on, and how finely. At least one; what is not said is off,
+    whatever a broader Policy says."""
 
-    log_events: Annotated[tuple[EventType, ...], Unique()] = Field(
-        max_length=64,
-        description="Types of realtime events to log, such as response.done, or '*' for all. Empty: none.",
+    rules: ClassVar = (at_least_one("log_events", "caller_key"),)
+
+    log_events: Annotated[tuple[EventType, ...], Field(max_length=64), Unique()] | None = Field(
+        default=None,
+        description="Types of realtime events to log, such as response.done, or '*' for all. Empty or absent: none.",
+    )
+    caller_key: bool | None = Field(
+        default=None,
+        strict=True,
+        description=(
+            "Whether metrics of turns and sessions say which key was used, by its name, and not only which team. Of "
+            "many keys those that have no room are counted together as _OTHER. Default false."
+        ),
     )
 
 
@@ -109,7 +126,7 @@ class PolicySpec(ApiModel):
     """What the Policy says, and of what."""
 
     rules: ClassVar = (
-        at_least_one("transformation", "authentication", "models", "session", "telemetry"),
+        at_least_one("transformation", "authentication", "models", "limits", "session", "telemetry"),
         Rule(
             "!has(self.authentication) || !has(self.subjects)",
             "authentication decides who the callers are, so it takes no subjects: "
@@ -146,11 +163,14 @@ class PolicySpec(ApiModel):
     )
     authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
     models: ModelAccess | None = Field(default=None, description="Which models may be asked for.")
+    limits: Limits | None = Field(
+        default=None, description="How much callers may take. Where several Policies say so, all of it holds."
+    )
     session: SessionLimits | None = Field(
         default=None,
         description=(
-            "What one realtime session may take. WebSockets on paths of type Passthrough are relayed unread, and have "
-            "no such limits."
+            "What one realtime session may take, and who may hold one. WebSockets on paths of type Passthrough are "
+            "relayed unread: for them origins and onRevoke hold, and no limit does."
         ),
     )
     telemetry: Telemetry | None = Field(

@@ -110,4 +110,4 @@ def at_least_one(*fields: str) -> Rule:
 
 
 def _which(value: object, fields: tuple[str, ...]) -> list[str]:
-    return [field for field in fields if getattr(value, field) is not None]
+    return [field for field in fields if getattr(value, field) not in (None, ())]

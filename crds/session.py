@@ -1,21 +1,21 @@
-"""What one realtime session may take: a block of a Policy."""
+"""What one realtime session may take, and who may hold one: a block of a Policy."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from crds.base import ApiModel
+from crds.base import ApiModel, Origin
 from crds.quantities import Duration, Size, lasting, sized
-from crds.rules import at_least_one
+from crds.rules import Unique, at_least_one
 
 
 class SessionLimits(ApiModel):
-    """What one realtime session may take. At least one; what is not said has its default, whatever a broader Policy
-    says: the narrowest Policy with this block wins whole."""
+    """What one realtime session may take, and who may hold one. At least one; what is not said has its default,
+    whatever a broader Policy says: the narrowest Policy with this block wins whole."""
 
-    rules: ClassVar = (at_least_one("idle", "duration", "max_message", "max_fragments"),)
+    rules: ClassVar = (at_least_one("idle", "duration", "max_message", "max_fragments", "origins", "on_revoke"),)
 
     idle: Annotated[Duration, lasting("1s", "24h", such_as="30m")] | None = Field(
         default=None,
@@ -49,5 +49,23 @@ class SessionLimits(ApiModel):
         description=(
             "WebSocket frames that one message may come in, in either direction. More end the session, as a message "
             "that is too large does: the client's with too_many_fragments. From 1 to 1000000; default 65536."
+        ),
+    )
+    # An empty list could mean every page or none.
+    origins: Annotated[tuple[Origin, ...], Field(min_length=1, max_length=32), Unique()] | None = Field(
+        default=None,
+        description=(
+            "Origins of the pages that may open WebSockets, of Passthrough paths too: scheme, host, and the port where "
+            "it is not the usual one; '*.' before the host stands for any subdomain. A page of another origin gets "
+            "403 with origin_not_allowed; clients that are no browsers send no Origin, and are let in. Absent: any."
+        ),
+    )
+    on_revoke: Literal["KeepSession", "EndSession"] | None = Field(
+        default=None,
+        description=(
+            "What becomes of a live session, or of a WebSocket of a Passthrough path, when its caller would not be let "
+            "in any more: the key was removed or replaced or has expired, the token has expired or its issuer is gone, "
+            "no Policy admits it, or the Backend was deleted. KeepSession: it goes on. EndSession: within a second it "
+            "ends with access_revoked and close code 1008. What a session began with holds. Default KeepSession."
         ),
     )

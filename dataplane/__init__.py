@@ -6,9 +6,12 @@
     snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
-    callers      who asks (pure)
+    callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)
+    models       which models a caller may use, by the name alone (pure)
+    revocation   whether they would still be let in (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
-    http/        HTTP, from the client's connection to the answer: completions and passthrough
+    http/        HTTP, from the client's connection to the answer: completions, models and passthrough
+    limits/      how much callers may take, and have taken: in this process, or in all that share a store
     realtime/    realtime sessions
     upstreams/   which provider, what it is sent, and the connections to it
     dialects/    how providers speak (pure)

@@ -1,8 +1,8 @@
 """The admin port: health and metrics for the cluster, the state of this process for whoever runs it.
 
-`/healthz`, `/readyz` and `/metrics` are for everyone who reaches the port. `/table` and `/sessions` tell who is
-talking to what, and `DELETE /sessions/{id}` ends a call: they are for the machine itself (loopback, which is what
-`kubectl port-forward` uses), or for whoever shows the admin token as `Authorization: Bearer TOKEN`.
+`/healthz`, `/readyz` and `/metrics` are for everyone who reaches the port. `/table`, `/sessions` and `/limits` tell who
+is talking to what, and how much, and `DELETE /sessions/{id}` ends a call: they are for the machine itself (loopback,
+which is what `kubectl port-forward` uses), or for whoever shows the admin token as `Authorization: Bearer TOKEN`.
 
 A browser on this machine is on loopback, too. A page that points its own host name at 127.0.0.1 (DNS rebinding)
 could read what loopback may, so there the Host must be `localhost` or an address; and a page of another origin is
@@ -55,6 +55,9 @@ class GatewayView(Protocol):
     def listing(self) -> Slices[list[dict[str, object]]]:
         """Live sessions with their usage so far, without keys."""
 
+    def limits(self) -> Slices[list[dict[str, object]]]:
+        """What is counted of callers, and of how much."""
+
     def end_session(self, session_id: str) -> bool:
         """Begin to end a session; False if there is none of this id."""
 
@@ -85,6 +88,7 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/table", self._private(self._table)),
                 web.get("/sessions", self._private(self._sessions)),
+                web.get("/limits", self._private(self._limits)),
                 web.delete("/sessions/{id}", self._private(self._end_session)),
             ]
         )
@@ -140,6 +144,9 @@ class Admin:
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         return _json({"sessions": await gently(self._gateway.listing())})
+
+    async def _limits(self, _request: web.Request) -> web.Response:
+        return _json({"limits": await gently(self._gateway.limits())})
 
     async def _end_session(self, request: web.Request) -> web.Response:
         session_id = request.match_info["id"]

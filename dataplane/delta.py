@@ -28,6 +28,8 @@ class Outline:
     callers: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids, as in the table."""
+    unreadable: tuple[str, ...] = ()
+    """As in the table."""
 
 
 class Written(NamedTuple):
@@ -43,7 +45,7 @@ def outlined(table: Table) -> tuple[Outline, Parts]:
     sections = [{hash_of(part): part for part in section} for section in (table.backends, table.routes, table.callers)]
     backends, routes, callers = map(tuple, sections)
     parts = {name: part for section in sections for name, part in section.items()}
-    return Outline(table.schema_number, backends, routes, callers, table.secrets), parts
+    return Outline(table.schema_number, backends, routes, callers, table.secrets, table.unreadable), parts
 
 
 def written(parts: Parts, known: Iterable[str] = ()) -> Iterator[Written]:
@@ -67,6 +69,7 @@ def assembled(outline: Outline, parts: Parts) -> Table:
             "routes": tuple(parts[name] for name in outline.routes),
             "callers": tuple(parts[name] for name in outline.callers),
             "secrets": outline.secrets,
+            "unreadable": outline.unreadable,
         }
     )
 

@@ -44,8 +44,19 @@ CATALOGUE: dict[str, Kind] = {
     "invalid_api_key": Kind(
         401, "authentication_error", "The key is not known here, or has expired. Ask whoever runs the gateway."
     ),
+    "invalid_token": Kind(
+        401,
+        "authentication_error",
+        "The token (JWT) is not accepted: it has expired, is for somebody else, or is not signed by an issuer that a "
+        "Policy trusts. The message says which. Get a new one.",
+    ),
     "ambiguous_credentials": Kind(
         401, "authentication_error", "Several different keys were sent in one request. Send one."
+    ),
+    "access_revoked": Kind(
+        401,
+        "authentication_error",
+        "What the caller showed was revoked while the session was being opened. Ask whoever runs the gateway.",
     ),
     "authentication_not_configured": Kind(
         401,
@@ -53,7 +64,23 @@ CATALOGUE: dict[str, Kind] = {
         "The Backend injects a credential and no Policy says how callers authenticate. "
         "The message holds the YAML to apply.",
     ),
-    "model_not_allowed": Kind(403, "permission_error", "A Policy does not allow this model to this caller."),
+    "model_not_allowed": Kind(
+        403,
+        "permission_error",
+        "A Policy does not allow this model to this caller, be there such a model or not; or the request could get it "
+        "another one than it names. The message says what is allowed.",
+    ),
+    "origin_not_allowed": Kind(
+        403,
+        "permission_error",
+        "A Policy lists the origins of pages that may open WebSockets, and this page's is not among them. Add it to "
+        "`session.origins`.",
+    ),
+    "model_not_priced": Kind(
+        403,
+        "permission_error",
+        "A Policy limits what may be spent, and the price of this model is not known. The message says what to write.",
+    ),
     "path_not_allowed": Kind(
         403,
         "permission_error",
@@ -107,6 +134,18 @@ CATALOGUE: dict[str, Kind] = {
     "upstream_protocol_error": Kind(
         502, "upstream_error", "The provider answered something that is not the protocol expected."
     ),
+    "limit_exceeded": Kind(
+        429,
+        "rate_limit_error",
+        "A limit of a Policy is reached. The message says which, how much is left, and when it begins anew; so do the "
+        "headers Retry-After, RateLimit-Policy and RateLimit.",
+    ),
+    "limits_unavailable": Kind(
+        503,
+        "server_error",
+        "A Policy limits what callers may take, and its store cannot be asked. Try again soon.",
+        2,
+    ),
     "shutting_down": Kind(
         503, "server_error", "This gateway takes no new sessions, since it is shutting down. Connect again.", 1
     ),
@@ -121,6 +160,13 @@ CATALOGUE: dict[str, Kind] = {
         503,
         "server_error",
         "The Backend has as many sessions here as its `maxSessions` allows. Try again later, or raise it.",
+        5,
+    ),
+    "issuer_keys_unavailable": Kind(
+        503,
+        "server_error",
+        "The keys of the token's issuer were never fetched, so that no token of it can be verified. Try again later; "
+        "the gateway's log says why they cannot be fetched.",
         5,
     ),
     "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataplane import patterns
-from dataplane.callers import applies
+from dataplane.callers import Proof, applies
 from dataplane.errors import Refusal
+from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
+from dataplane.limits.budget import Budget
 from dataplane.metering.usage import Caller
+from dataplane.revocation import Access
 from dataplane.snapshot import Snapshot
 from dataplane.table import (
     Backend,
     Forward,
+    ModelAllow,
+    OnRevoke,
     PolicySet,
     Route,
     RouteType,
     SessionLimits,
+    Telemetry,
     Transformation,
     Variable,
 )
+
+_TELEMETRY = Telemetry()
 
 
 @dataclass(slots=True)
@@ -35,47 +42,48 @@ class Exchange:
     forward: Forward
     backend: Backend
     caller: Caller
+    proof: Proof
+    """How the caller was let in; ask a newer snapshot's `callers.holds` whether it still would be."""
     type: RouteType
     method: str
     path: str
     """Raw, with the route's prefix stripped."""
     query: str = field(repr=False)
-    """Raw, without the client's credentials unless a provider of the Backend is to see them."""
+    """Raw, without the client's credentials unless a provider of the Backend is to see them, and without what was in
+    `Authentication.location`."""
     headers: Headers = field(repr=False)
-    """The client's, as it sent them (credentials included: use `headers.upstream`)."""
+    """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
+    `headers.upstream`)."""
+    budget: Budget | None = None
+    """What limits the caller here."""
 
     @property
     def policies(self) -> PolicySet:
         return self.forward.policies
 
-    def allow_model(self, name: str) -> None:
-        """Raises Refusal model_not_allowed unless every Policy that applies to the caller allows the name."""
-        for allow in self.policies.models:
-            if not applies(allow.subjects, self.caller):
-                continue
-            if all(patterns.matched(pattern, name) is None for pattern in allow.patterns):
-                raise Refusal(
-                    "model_not_allowed",
-                    f"Policy {allow.policy} does not allow the model {name[:256]!r} to this caller. "
-                    f"It allows: {', '.join(allow.patterns)}.",
-                    param="model",
-                )
+    def allowed(self) -> tuple[ModelAllow, ...]:
+        """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""
+        found = self.policies.models
+        return tuple([allow for allow in found if applies(allow.subjects, self.caller)]) if found else ()
 
-    def allow_any_model(self) -> None:
-        """Raises Refusal model_not_allowed where a Policy limits the caller's models: for a session that names its
-        models only later, where nothing would hold them to it."""
-        for allow in self.policies.models:
-            if applies(allow.subjects, self.caller):
-                raise Refusal(
-                    "model_not_allowed",
-                    f"Policy {allow.policy} limits this caller to {', '.join(allow.patterns)}, and this session "
-                    "names no model. Open one with ?model=.",
-                    param="model",
-                )
+    def telemetry(self) -> Telemetry:
+        """What is recorded of the caller."""
+        return next((each for each in self.policies.telemetry if applies(each.subjects, self.caller)), _TELEMETRY)
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""
         return next((each for each in self.policies.session if applies(each.subjects, self.caller)), SessionLimits())
+
+    def revocable(self) -> Access | None:
+        """What the caller's connection rests on, where it is to end with that."""
+        ends = self.session_limits().on_revoke is OnRevoke.END
+        return Access(self.route.name, self.backend.name, self.proof) if ends else None
+
+    def check_origin(self) -> None:
+        """Raises Refusal origin_not_allowed where a page is not to open WebSockets here."""
+        limits = self.session_limits()
+        if limits.origins and (why := origins.refused(self.headers.all("origin"), limits.origins, limits.policy)):
+            raise Refusal("origin_not_allowed", why)
 
     def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
         """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""

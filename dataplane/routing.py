@@ -145,22 +145,39 @@ class Router:
                     yield from group
 
 
-def path_type(backend: Backend, path: str) -> RouteType:
+def path_type(backend: Backend, path: str, method: str = "GET") -> RouteType:
     """How the Backend handles a raw path (its prefix stripped).
 
     Raises Refusal undeclared_path, path_not_allowed, invalid_path."""
     path = paths.normalised(path)
+    rest = None
     for declared in backend.paths:
         if declared.suffix == "*":
-            _refuse_account_paths(backend, path)
+            rest = declared.type
+        elif path.endswith(declared.suffix):
             return declared.type
-        if path.endswith(declared.suffix):
-            return declared.type
+    model = model_of(path)
+    if model is not None and not (model and rest and method == "POST"):  # which some vendors run a model by
+        return RouteType.MODELS
+    if rest is not None:
+        _refuse_account_paths(backend, path)
+        return rest
     known = ", ".join(f"{declared.suffix} ({declared.type})" for declared in backend.paths) or "none"
     raise Refusal(
         "undeclared_path",
         f"Backend {backend.name} does not serve {path}. It serves: {known}. Declare the path in spec.routes.",
     )
+
+
+def model_of(path: str) -> str | None:
+    """The model that a normalised path asks about, `/v1/models/NAME`; empty for `/v1/models`, which asks for all of
+    them; None for every other path. Without `/v1`, where that is in the provider's address."""
+    segments = path.split("/")
+    folded = [_folded(_decoded(segment).casefold()) for segment in segments]
+    for place, segment in enumerate(folded):
+        if segment == "models" and (folded[place - 1] == "v1" or place == 1):
+            return "/".join(segments[place + 1 :])
+    return None
 
 
 def _refuse_account_paths(backend: Backend, path: str) -> None:

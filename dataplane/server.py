@@ -1,9 +1,9 @@
 """The data port. A request goes through its stages in order; each may refuse:
 
-    accept ─ match route ─ authenticate ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
+    accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
 The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
-Realtime, Passthrough.
+Realtime, Models, Passthrough.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ import random
 import ssl as tls
 import time
 from collections.abc import Callable
+from functools import partial
 
+from dataplane.callers import KeyUnknown
+from dataplane.callers.fetch import fetch
+from dataplane.callers.refresh import Refresher
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
-from dataplane.http import completions, passthrough
+from dataplane.http import completions, models, passthrough
 from dataplane.http.accept import accept
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
+from dataplane.http.proxies import NOBODY, Proxies
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
+from dataplane.limits.limiter import Limiter
+from dataplane.metering.prices import PriceBook
 from dataplane.process.complaints import Complaints
 from dataplane.process.drain import Drain, Emptying
 from dataplane.process.files import Files, none_left
@@ -32,6 +39,8 @@ from dataplane.process.gently import gently
 from dataplane.process.lifecycle import Running
 from dataplane.process.memory import Memory, of_this_process
 from dataplane.process.overload import Overload, check_caps
+from dataplane.process.pace import Pace
+from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
 from dataplane.services import Limits, Meter, Services
@@ -43,16 +52,23 @@ from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.pool import Pool
 
-__all__ = ["AddressPolicy", "Gateway", "Limits", "TableRefused"]
+__all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
 log = logging.getLogger(__name__)
+
+_SERVE = {
+    RouteType.COMPLETIONS: completions.serve,
+    RouteType.MODELS: models.serve,
+    RouteType.PASSTHROUGH: passthrough.serve,
+}
 
 
 class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be."""
+    much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
+    own by default, which counts alone. `proxies` are believed whom they speak for."""
 
     def __init__(
         self,
@@ -66,6 +82,8 @@ class Gateway:
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
         files: Files | None = None,
+        limiter: Limiter | None = None,
+        proxies: Proxies = NOBODY,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -80,6 +98,8 @@ class Gateway:
         self._room = Room()
         self._overload = Overload(memory or of_this_process(), self._room)
         self._files = files or Files()
+        self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
+        self._proxies = proxies
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -88,13 +108,20 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        self._snapshot = Snapshot.build(table, secrets, self._snapshot)
-        self._loaded = True
+        at_once(self._serving_by(Snapshot.build(table, secrets, self._snapshot)))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        self._snapshot = await gently(Snapshot.building(table, secrets, self._snapshot))
+        await gently(self._serving_by(await gently(Snapshot.building(table, secrets, self._snapshot))))
+
+    def _serving_by(self, snapshot: Snapshot) -> Slices[None]:
+        """Use this snapshot from now on."""
+        self._snapshot = snapshot
+        yield from self.limiter.loading(snapshot.table)
         self._loaded = True
+        if self._running:
+            self._running.services.revocations.changed()
+            self._running.keys.follow(snapshot.callers.sources)
 
     def table(self) -> Table:
         """The table that is served (it holds no secrets)."""
@@ -123,6 +150,7 @@ class Gateway:
         """Listen; port 0 takes a free one, `self.port` says which. `reuse_port`: share it with other processes that say
         so, too. Raises OSError if the address is taken."""
         context = self._tls or tls.create_default_context()
+        pace = Pace()
         services = Services(
             limits=self._limits,
             meter=self._meter,
@@ -132,12 +160,18 @@ class Gateway:
             tls=context,
             pool=Pool(self._addresses, files=self._files, tls=context),
             rand=self._rand,
+            revocations=Revocations(lambda: self._snapshot, self._now, pace),
+            proxies=self._proxies,
             room=self._room,
+            pace=pace,
         )
         self._sessions = Realtime(services)
-        listener = Port(self._serve, self._limits, self._files, self._refused_unread)
-        self._running = Running(listener, services, self._sessions, Tunnels(services), self._overload)
+        listener = Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies)
+        keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
+        tunnels = Tunnels(services)
+        self._running = Running(listener, services, self._sessions, tunnels, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
+        keys.follow(self._snapshot.callers.sources)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
         """Stop in the phases of `process.drain`, up to the deadline; then do what `stop` does. When `hurry` is set, the
@@ -167,6 +201,10 @@ class Gateway:
     def listing(self) -> Slices[list[dict[str, object]]]:
         """The same, with pauses, for whoever must hold nobody up."""
         return (yield from self._sessions.sessions()) if self._sessions else []
+
+    def limits(self) -> Slices[list[dict[str, object]]]:
+        """What is counted of callers under each limit, with pauses."""
+        return (yield from self.limiter.listing())
 
     def end_session(self, session_id: str) -> bool:
         """End one realtime session; False where there is none by that id."""
@@ -205,22 +243,32 @@ class Gateway:
         return await http.refuse(request, self._limits, refusal, visit.id)
 
     async def _stages(self, request: Request, visit: Visit) -> http.Answer:
-        head = request.head
-        target = accept(head)
-        exchange = authenticated(
-            self._snapshot, visit, target, head.method, head.headers, rand=self._rand, now=self._now()
-        )
-        http.check_expectation(request)
         running = self._running
         if running is None:
             raise http.ClientGone  # never: nobody can ask before `start`
+        try:
+            exchange = self._exchange(request, visit)
+        except KeyUnknown as unknown:
+            with http.while_connected(request):
+                await running.keys.refreshed(unknown.url)
+            exchange = self._exchange(request, visit)
+        http.check_expectation(request)
         if exchange.type is RouteType.REALTIME:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
-        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(head):
+        if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
-        serve = completions.serve if exchange.type is RouteType.COMPLETIONS else passthrough.serve
-        return await serve(running.services, request, exchange)
+        if exchange.budget is not None and exchange.type is not RouteType.COMPLETIONS:
+            await exchange.budget.admit_request()
+        return await _SERVE[exchange.type](running.services, request, exchange)
+
+    def _exchange(self, request: Request, visit: Visit) -> Exchange:
+        head = request.head
+        target = accept(head)
+        snapshot, now = self._snapshot, self._now()
+        exchange = authenticated(snapshot, visit, target, head.method, head.headers, rand=self._rand, now=now)
+        exchange.budget = self.limiter.budget(exchange)
+        return exchange
 
     def _check_resources(self, request: Request) -> None:
         """Raises Refusal overloaded where memory or descriptors are short."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dataplane.guard import Guard
+from dataplane.http.proxies import Proxies
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import Usage
+from dataplane.metering.usage import Caller, Usage
 from dataplane.process.files import Files
 from dataplane.process.pace import Pace
+from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
@@ -62,7 +64,7 @@ class Meter(Protocol):
 
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None: ...
 
-    def session_opened(self, route: str, backend: str) -> None: ...
+    def session_opened(self, route: str, backend: str, caller: Caller = ..., *, by_key: bool = ...) -> None: ...
 
     def first_audio(
         self, route: str, backend: str, model: str, trigger: str, seconds: float, *, confirmed: bool
@@ -88,6 +90,10 @@ class Meter(Protocol):
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None: ...
 
+    def keys_fetched(self, url: str, result: str) -> None: ...
+
+    def limited(self, policy: str, limit: str, outcome: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -101,6 +107,9 @@ class Services:
     pool: Pool
     rand: Callable[[], float]
     """A number in [0, 1)."""
+    revocations: Revocations
+    proxies: Proxies
+    """Those that are believed whom they speak for."""
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)

@@ -57,8 +57,7 @@ class Snapshot:
         if reasons:
             raise TableRefused(reasons)
         router = yield from _router(table, previous)
-        same_callers = previous is not None and table.callers == previous.table.callers
-        callers = previous.callers if previous and same_callers else (yield from CallerIndex.building(table.callers))
+        callers = yield from _callers(table, previous)
         yield
         kept = {name: secrets[name] for name in table.secrets}
         return cls(table, router, _backends(table, previous), callers, kept)
@@ -71,6 +70,15 @@ def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
         return (yield from Router.building(table.routes))
     except ValueError as error:
         raise TableRefused([str(error)]) from None
+
+
+def _callers(table: Table, previous: Snapshot | None) -> Slices[CallerIndex]:
+    if previous and table.callers == previous.table.callers:
+        return previous.callers
+    try:
+        return (yield from CallerIndex.building(table.callers, previous.callers if previous else None))
+    except ValueError as error:
+        raise TableRefused([f"callers: a key of an issuer {error}"]) from None
 
 
 def _hashes(table: Table) -> list[object]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataplane import callers, routing
+from dataplane.callers.credentials import at, without
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import paths
@@ -67,23 +68,31 @@ def authenticated(
 ) -> Exchange:
     """The request with all that its head decides. `rand` gives numbers in [0, 1), `now` is seconds since the epoch.
 
-    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`."""
+    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`. After a
+    `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
     route = matched(snapshot, visit, target, method, headers)
     forward, backend = forwarded(snapshot, visit, route, rand)
     path = paths.stripped(target.path, route.strip_prefix)
-    kind = routing.path_type(backend, path)
-    presented = callers.credentials(headers.fields, target.query)
+    kind = routing.path_type(backend, path, method)
+    authentication, query = forward.policies.authentication, target.query
+    if authentication is not None and (place := authentication.location):
+        presented = at(place, headers, query)
+        headers, query = without(place, headers, query)
+    else:
+        presented = callers.credentials(headers.fields, query)
+    admitted = snapshot.callers.authenticate(authentication, presented, now, backend.name)
     return Exchange(
         id=visit.id,
         snapshot=snapshot,
         route=route,
         forward=forward,
         backend=backend,
-        caller=snapshot.callers.authenticate(forward.policies.authentication, presented, now, backend.name),
+        caller=admitted.caller,
+        proof=admitted.proof,
         type=kind,
         method=method,
         path=path,
-        query=_without_keys(backend, target.query),
+        query=_without_keys(backend, query),
         headers=headers,
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 import orjson
@@ -42,6 +43,8 @@ class RouteType(StrEnum):
     COMPLETIONS = "Completions"
     REALTIME = "Realtime"
     PASSTHROUGH = "Passthrough"
+    MODELS = "Models"
+    """Lists the models that a caller may use. No Backend declares it: `/v1/models` has it by itself."""
 
 
 class Variable(Frozen):
@@ -104,11 +107,14 @@ class ModelAllow(Frozen):
     """Public model names, each with at most one `*`."""
 
 
-class LogEvents(Frozen):
-    policy: str
+class Telemetry(Frozen):
+    policy: str = ""
+    """Empty: no Policy says anything."""
     subjects: tuple[Subject, ...] = ()
-    types: tuple[str, ...]
+    log_events: tuple[str, ...] = ()
     """Event types, or `*`."""
+    caller_key: bool = False
+    """Do metrics name the caller's key?"""
 
 
 class AuthenticationMode(StrEnum):
@@ -117,17 +123,34 @@ class AuthenticationMode(StrEnum):
     NONE = "None"
 
 
+class Location(Frozen):
+    """Where the credential is looked for, and nowhere else."""
+
+    kind: Literal["header", "query"]
+    name: str
+    """A header's in lower case."""
+
+
 class Authentication(Frozen):
     policy: str
     """Empty where no Policy had to say it (nothing is injected, or a standalone gateway on loopback)."""
     mode: AuthenticationMode
     callers: tuple[str, ...] = ()
     """Ids of `CallerSet`s."""
+    location: Location | None = None
+    """None: wherever real clients put one."""
+
+
+class OnRevoke(StrEnum):
+    """What becomes of a live session whose caller would not be let in any more."""
+
+    KEEP = "KeepSession"
+    END = "EndSession"
 
 
 class SessionLimits(Frozen):
-    """What one realtime session may take. The defaults are above what real providers allow, so that a session ends
-    by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
+    """What one realtime session may take, and who may hold one. The defaults are above what real providers allow, so
+    that a session ends by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
 
     policy: str = ""
     """Empty: no Policy says anything, and these are the defaults."""
@@ -140,6 +163,49 @@ class SessionLimits(Frozen):
     """Bytes of one message. OpenAI takes 15 MiB of base64 in one append; images are data URIs."""
     max_fragments: int = Field(65_536, gt=0)
     """Frames that one message may come in."""
+    origins: tuple[str, ...] = ()
+    """Of the pages that may open one: `scheme://host`, with the port where it is not the scheme's own; the host may
+    begin with `*.`. Empty: any page."""
+    on_revoke: OnRevoke = OnRevoke.KEEP
+
+
+Per = Literal["Second", "Minute", "Hour", "Day", "Month"]
+"""Windows by the UTC calendar."""
+
+
+class Limit(Frozen):
+    """One thing that is counted, and how much of it there may be."""
+
+    kind: Literal["requests", "tokens", "spend", "sessions"]
+    max: int = Field(gt=0)
+    """In one window, or at a time. Of `spend` in nano-USD, which are exact."""
+    per: Per | None = None
+    """None: at a time (`sessions`)."""
+    count: Literal["Total", "Input", "Output"] = "Total"
+    """Which `tokens`."""
+
+    @cached_property
+    def name(self) -> str:
+        """What is counted, among all that one Policy counts: it does not hold `max`, so that no edit begins anew."""
+        return "/".join(filter(None, (self.kind, self.per, self.count if self.count != "Total" else "")))
+
+
+class CallerLimits(Frozen):
+    """How much callers may take: the block `limits` of one Policy."""
+
+    policy: str
+    subjects: tuple[Subject, ...] = ()
+    fleet: bool = False
+    """Do all processes count together?"""
+    counted_by: Literal["Caller", "Team", "Backend", "Policy"] = "Caller"
+    limits: tuple[Limit, ...]
+    reserve: int = Field(gt=0)
+    """Tokens that are set aside for a turn."""
+    refuse_unpriced: bool = True
+    end_session: bool = False
+    """Does a session end when a turn is refused?"""
+    refuse_without_store: bool = False
+    """Is everything refused while the fleet's counters cannot be asked?"""
 
 
 class PolicySet(Frozen):
@@ -152,7 +218,9 @@ class PolicySet(Frozen):
     """From broad to narrow; all that apply to the caller are applied, in order."""
     models: tuple[ModelAllow, ...] = ()
     """All that apply to the caller must allow the name."""
-    log_events: tuple[LogEvents, ...] = ()
+    limits: tuple[CallerLimits, ...] = ()
+    """All that apply to the caller hold."""
+    telemetry: tuple[Telemetry, ...] = ()
     """The first that applies to the caller holds."""
     session: tuple[SessionLimits, ...] = ()
     """The first that applies to the caller holds; the defaults where none does."""
@@ -326,14 +394,42 @@ class CallerKey(Frozen):
     """Seconds since the epoch."""
 
 
+class PublicKey(Frozen):
+    """A key that tokens are verified with, and the one algorithm that it is for."""
+
+    kid: str = ""
+    """As tokens name it; empty: it has no name."""
+    algorithm: str
+    """Of RFC 7518 §3.1 or RFC 8037: `RS256`, `PS256`, `ES256`, `EdDSA`, …; never a symmetric one, never `none`."""
+    jwk: str = Field(repr=False)
+    """Its public members alone (RFC 7517), as canonical JSON."""
+
+
+class Issuer(Frozen):
+    """Who issues tokens (JWT, RFC 7519), and what is read from them."""
+
+    name: str
+    """Their `iss`."""
+    audiences: tuple[str, ...]
+    """Their `aud` must have one of these."""
+    url: str = ""
+    """Where its keys are fetched; empty: `keys` are all."""
+    keys: tuple[PublicKey, ...] = ()
+    key_claim: str = "sub"
+    """The claim that has the caller's name."""
+    team_claim: str = ""
+    """The claim that has the caller's team; empty: it is the set's."""
+
+
 class CallerSet(Frozen):
-    """The keys of one Secret, as one Policy admits them."""
+    """Callers whom one Policy admits: those with the keys of one Secret, or those for whom one issuer vouches."""
 
     id: str
     namespace: str
     """Of the Policy that authenticates; part of every caller's identity."""
     team: str = ""
     keys: tuple[CallerKey, ...] = ()
+    issuer: Issuer | None = None
 
 
 class Table(Frozen):
@@ -345,6 +441,9 @@ class Table(Frozen):
     callers: tuple[CallerSet, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
+    unreadable: tuple[str, ...] = ()
+    """HTTPRoutes (`namespace/name`) of which something cannot be read, sorted: that a rule of theirs is not here does
+    not mean that it was taken away, so it ends no session."""
 
     def versions(self) -> dict[str, str]:
         """Content hash of each section; equal on every replica that compiled the same objects."""
@@ -359,7 +458,8 @@ class Table(Frozen):
             if count % SLICE == 0:
                 yield
         first = len(self.backends) + len(self.routes)
-        sections = {"routes": hashes[:first], "callers": hashes[first:], "secrets": self.secrets}
+        routes = [*hashes[:first], *self.unreadable]
+        sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
         return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
 
 

@@ -50,6 +50,8 @@ class Handshake:
     """`host:port`."""
     dialled: float | None = None
     """When dialling the upstream began."""
+    client: str = ""
+    """Address of who asks."""
     traceparent: str = field(default="", repr=False)
     """The client's header."""
 

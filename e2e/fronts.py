@@ -112,21 +112,41 @@ class Front:
 
 
 def nginx(folder: Path, gateway: str, *, lax: bool) -> Front:
+    return _nginx(folder, gateway, NGINX.replace("LAX", NGINX_LAX if lax else ""))
+
+
+def _nginx(folder: Path, gateway: str, text: str) -> Front:
     command, port = _found("nginx"), processes.free_port()
     config = folder / "nginx.conf"
-    text = NGINX.replace("LAX", NGINX_LAX if lax else "").replace("FOLDER", str(folder))
-    config.write_text(text.replace("GATEWAY", gateway).replace("PORT", str(port)))
+    config.write_text(text.replace("FOLDER", str(folder)).replace("GATEWAY", gateway).replace("PORT", str(port)))
     process = processes.start("nginx", [command, "-p", folder, "-e", folder / "error.log", "-c", config], folder)
     return _ready(Front(process, port, folder / "seen.log"))
 
 
 def haproxy(folder: Path, gateway: str, *, lax: bool) -> Front:
+    return _haproxy(folder, gateway, HAPROXY.replace("LAX", HAPROXY_LAX if lax else ""))
+
+
+def _haproxy(folder: Path, gateway: str, text: str) -> Front:
     command, port = _found("haproxy"), processes.free_port()
     config = folder / "haproxy.cfg"
-    text = HAPROXY.replace("LAX", HAPROXY_LAX if lax else "")
     config.write_text(text.replace("GATEWAY", gateway).replace("PORT", str(port)))
     process = processes.start("haproxy", [command, "-db", "-f", config], folder)
     return _ready(Front(process, port, process.log))
+
+
+def forwarding_nginx(folder: Path, gateway: str) -> Front:
+    """Says in X-Forwarded-For whom it speaks for."""
+    patience = "proxy_read_timeout 1s;"
+    adds = f"{patience}\n      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    return _nginx(folder, gateway, NGINX.replace("LAX", "").replace(patience, adds))
+
+
+def introducing_haproxy(folder: Path, gateway: str, option: str) -> Front:
+    """Knows no HTTP, and says by the PROXY protocol whom it speaks for; `option` is `send-proxy` or `send-proxy-v2`."""
+    text = HAPROXY.replace("mode http", "mode tcp").replace("LAX", "").replace("  http-reuse always\n", "")
+    text = text.replace("pool-max-conn 1", option).replace('  log-format "%s \\"%r\\""\n', "")
+    return _haproxy(folder, gateway, text)
 
 
 FRONTS = {

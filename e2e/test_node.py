@@ -52,15 +52,16 @@ def read(line: str) -> dict:
 
 
 def test_openai_sdk_chat(stack: Stack, node: Node) -> None:
-    chat, stream, refused = map(read, node.run("chat.mjs", BASE=stack.base))
+    chat, stream, refused, models = map(read, node.run("chat.mjs", BASE=stack.base))
     assert chat == {"chat": "Hello!", "usage": True}
     assert stream == {"stream": "Hello!", "usage": 0}
     assert refused == {"error": "PermissionDeniedError", "status": 403, "code": "model_not_allowed"}
+    assert models == {"models": ["voice", "gpt-5-mini"], "one": "voice"}
 
 
 def test_openai_sdk_chat_over_tls(tls: tuple[Stack, dict[str, str]], node: Node) -> None:
     stack, trust = tls
-    assert len(node.run("chat.mjs", BASE=f"https://{stack.host}/v1", **trust)) == 3
+    assert len(node.run("chat.mjs", BASE=f"https://{stack.host}/v1", **trust)) == 4
 
 
 def test_openai_sdk_realtime_over_tls(tls: tuple[Stack, dict[str, str]], node: Node) -> None:

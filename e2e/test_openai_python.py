@@ -70,8 +70,21 @@ async def test_stream_asynchronous(asynchronous: AsyncOpenAI) -> None:
     assert "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
 
 
+def test_the_models_that_this_caller_may_use(client: OpenAI, stack: Stack) -> None:
+    assert [model.id for model in client.models.list()] == ["voice", "gpt-5-mini"]
+    assert (client.models.retrieve("voice").object, client.models.retrieve("gpt-5").id) == ("model", "gpt-5")
+    with pytest.raises(openai.PermissionDeniedError):
+        client.models.retrieve("gpt-4o")
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("claude")
+
+
+async def test_the_models_of_a_provider_that_this_caller_may_use(stack: Stack) -> None:
+    every = AsyncOpenAI(api_key=CLIENT_KEY, base_url=f"http://{stack.host}/undeclared/v1", max_retries=0)
+    assert [model.id async for model in every.models.list()] == ["gpt-5", "gpt-5-mini"]
+
+
 def test_passthrough_of_the_rest_of_the_api(client: OpenAI) -> None:
-    assert "gpt-5" in [model.id for model in client.models.list()]
     embedded = client.embeddings.create(model="gpt-5", input="a text", encoding_format="float")
     assert len(embedded.data[0].embedding) == 8
     assert client.files.create(file=("notes.txt", b"x" * 300_000), purpose="user_data").bytes > 300_000
@@ -247,3 +260,21 @@ async def test_realtime_refusals_come_before_the_upgrade(stack: Stack, asynchron
         "unknown": (404, "model_not_found"),
         "unknown to the provider": (404, "model_not_found"),
     }
+
+
+# -- models inside a session -----------------------------------------------------------------------------------------
+
+
+async def test_a_transcription_session_names_only_allowed_models(asynchronous: AsyncOpenAI) -> None:
+    async with asynchronous.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        assert (await connection.recv()).type == "session.created"
+
+        async def listen(model: str) -> str:
+            await connection.session.update(
+                session={"type": "transcription", "audio": {"input": {"transcription": {"model": model}}}}
+            )
+            event = await connection.recv()
+            return event.error.code if event.type == "error" else event.session.audio.input.transcription.model
+
+        assert await listen("gpt-secret") == "model_not_allowed"
+        assert await listen("gpt-4o-transcribe") == "gpt-4o-transcribe"

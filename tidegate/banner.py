@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
+from dataplane.http.proxies import Proxies
 from dataplane.table import (
     Authentication,
     AuthenticationMode,
@@ -21,12 +22,15 @@ from dataplane.telemetry import environment
 from dataplane.telemetry.environment import Signal
 from tidegate.addresses import Address
 from tidegate.standalone import Options
+from tidegate.wording import credential_words
 
 NAMES: Final = {
     "usage_sink": "usage records go to",
+    "state": "limits of scope Fleet are counted in",
     "otlp": "OTLP",
     "admin_token": "admin token",
     "max_sessions": "sessions at most",
+    "trust_proxy": "proxies that are believed",
 }
 """Of settings, for people."""
 COLLECTOR: Final = "http://localhost:4318"
@@ -41,7 +45,8 @@ def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
         if route.error:
             yield f"  answers 500: {route.error}"
         for forward in route.forwards:
-            yield from _forward(route, forward, backends.get(forward.backend), address, tls=tls)
+            callers = _callers(forward.policies.authentication, table)
+            yield from _forward(route, forward, backends.get(forward.backend), callers, address, tls=tls)
     if not table.routes:
         yield "Nothing is served: there is no usable Backend in these files."
 
@@ -50,11 +55,18 @@ def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | 
     """What was set of `NAMES`, options and environment, without anything that is secret."""
     found: dict[str, str | int] = {
         "usage_sink": _bare(options.usage_sink),
+        "state": _bare(options.state),
         "otlp": _otlp(variables),
         "admin_token": "set" if options.admin_token else "",
         "max_sessions": options.max_sessions,
+        "trust_proxy": _proxies(options.proxies),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _proxies(proxies: Proxies) -> str:
+    networks = ", ".join(map(str, proxies.networks))
+    return f"{networks} (PROXY protocol)" if proxies.protocol else networks
 
 
 def _otlp(variables: Mapping[str, str]) -> str:
@@ -77,14 +89,16 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""
 
 
-def _forward(route: Route, forward: Forward, backend: Backend | None, address: Address, *, tls: bool) -> Iterator[str]:
+def _forward(
+    route: Route, forward: Forward, backend: Backend | None, callers: str, address: Address, *, tls: bool
+) -> Iterator[str]:
     if backend is None or forward.error or backend.error:
         error = forward.error or (backend.error if backend else "it is not there")
         yield f"  Backend {forward.backend} answers 500: {error}"
         return
     providers = ", ".join(f"{provider.name} ({provider.kind})" for provider in backend.providers)
     share = f", weight {forward.weight}" if len(route.forwards) > 1 else ""
-    yield f"  to Backend {backend.name}{share}: {providers}; callers: {_callers(forward.policies.authentication)}"
+    yield f"  to Backend {backend.name}{share}: {providers}; callers: {callers}"
     hosts = [f"{host}:{address.port}" for host in route.hostnames] or [str(address.reachable)]
     for kind, path in dict.fromkeys(each for match in route.matches for each in _paths(match, route, backend)):
         scheme = ("ws" if kind is RouteType.REALTIME else "http") + ("s" if tls else "")
@@ -113,10 +127,9 @@ def _below(start: str, path: PathType, *, stripped: bool) -> str:
     return path.suffix if path.suffix.startswith(f"{start}/") and not stripped else start + path.suffix
 
 
-def _callers(authentication: Authentication | None) -> str:
+def _callers(authentication: Authentication | None, table: Table) -> str:
     if authentication is None:
         return "refused, until a Policy says how they authenticate"
     if authentication.mode is AuthenticationMode.NONE:
         return "everybody"
-    keys = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
-    return f"{keys} (Policy {authentication.policy})"
+    return f"{credential_words(authentication, table.callers)} (Policy {authentication.policy})"

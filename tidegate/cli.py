@@ -44,6 +44,19 @@ More = Annotated[
 ]
 
 
+State = Annotated[
+    str,
+    typer.Option(
+        envvar="TIDEGATE_STATE",
+        help="The store in which all gateways count limits of scope Fleet together: redis://HOST:PORT, rediss:// for "
+        "TLS, or unix:///PATH; Valkey is as good. The password is taken from TIDEGATE_STATE_PASSWORD, or stands in the "
+        "URL: then set the variable, since other users can see arguments.",
+        metavar="URL",
+        show_default=False,
+    ),
+]
+
+
 def _say_version(wanted: bool) -> None:
     if wanted:
         from tidegate import __version__
@@ -71,8 +84,8 @@ def serve(
     admin: Annotated[
         str,
         typer.Option(
-            help="Where /healthz, /readyz, /metrics, /table and /sessions are; DELETE /sessions/ID ends a session. The "
-            "last two answer this machine alone, and whoever shows the token in TIDEGATE_ADMIN_TOKEN.",
+            help="Where /healthz, /readyz, /metrics, /table, /sessions and /limits are; DELETE /sessions/ID ends a "
+            "session. The last three answer this machine alone, and whoever shows the token in TIDEGATE_ADMIN_TOKEN.",
             metavar="HOST:PORT",
         ),
     ] = "127.0.0.1:9090",
@@ -98,6 +111,23 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A network (CIDR) of load balancers whose X-Forwarded-For is believed: who the client is. May be "
+            "repeated; without it nobody's is.",
+            metavar="CIDR",
+            show_default=False,
+        ),
+    ] = None,
+    proxy_protocol: Annotated[
+        bool,
+        typer.Option(
+            "--proxy-protocol",
+            help="Connections from these networks begin with a PROXY header (version 1 or 2), before TLS; one that "
+            "does not is closed.",
+        ),
+    ] = False,
     max_sessions: Annotated[
         int,
         typer.Option(
@@ -142,6 +172,7 @@ def serve(
             show_default=False,
         ),
     ] = "",
+    state: State = "",
     log_format: Annotated[
         Literal["console", "json"] | None,
         typer.Option(
@@ -177,12 +208,15 @@ def serve(
             tls_key=tls_key,
             reuse_port=reuse_port,
             upstreams_allow=upstreams_allow or [],
+            trust_proxy=trust_proxy or [],
+            proxy_protocol=proxy_protocol,
             max_sessions=max_sessions,
             drain_lame_duck=drain_lame_duck,
             drain_patience=drain_patience,
             drain_closing=drain_closing,
             drain_linger=drain_linger,
             usage_sink=usage_sink,
+            state=state,
             log_format=log_format,
             semconv=semconv,
         )
@@ -194,17 +228,19 @@ def validate(
     file: Files,
     more: More = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    state: State = "",
 ) -> None:
     """Check objects as a cluster would; exit 1 if something is not accepted.
 
     Each condition has a reason and a message that says what to do; errors have file, document and field. As in a
-    cluster, a Backend that injects a credential is not Ready until a Policy says which keys callers need.
+    cluster, a Backend that injects a credential is not Ready until a Policy says which keys callers need. With --state,
+    limits of scope Fleet are taken to have a store, which is not asked.
 
     Example: `tidegate validate -f examples/local-vllm.yaml`
     """
     from tidegate.commands import inspect
 
-    raise typer.Exit(inspect.validate([*file, *(more or [])], json=json))
+    raise typer.Exit(inspect.validate([*file, *(more or [])], json=json, has_store=bool(state)))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -220,7 +256,7 @@ def explain(
     key_name: Annotated[
         str,
         typer.Option(
-            help="Name of the caller's key. Absent: some caller whom the route lets in.",
+            help="Name of the caller: of its key, or in its token. Absent: some caller whom the route lets in.",
             metavar="NAME",
             show_default=False,
         ),
@@ -231,6 +267,15 @@ def explain(
             "-H", "--header", help="A header, as 'NAME: VALUE'. May be repeated.", metavar="HEADER", show_default=False
         ),
     ] = None,
+    admin: Annotated[
+        str,
+        typer.Option(
+            help="The admin port of a running gateway, which is asked what is left of limits; http:// may stand before "
+            "it. On another machine it needs the gateway's TIDEGATE_ADMIN_TOKEN in the environment.",
+            metavar="HOST:PORT",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Say what holds for a request, and which Policy says so.
 
@@ -242,7 +287,9 @@ def explain(
     from tidegate.commands import inspect
 
     raise typer.Exit(
-        inspect.explain(path, file, host=host, method=method, model=model, key_name=key_name, headers=header or [])
+        inspect.explain(
+            path, file, host=host, method=method, model=model, key_name=key_name, headers=header or [], admin=admin
+        )
     )
 
 

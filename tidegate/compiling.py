@@ -35,6 +35,8 @@ class Job:
     """See `compile`."""
     base: str = ""
     """Id of the outcome that is served now: where it is the compiler's last one, only what differs is sent."""
+    has_store: bool = False
+    """See `compile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ class Compiler:
         memory, come_once = pickle.dumps(self._documents), self._documents.come_once
         if loaded.errors:
             return Outcome("", memory, come_once, loaded.errors, loaded.notes), iter(())
-        compiled = compiler.compile(loaded.contents, self._before, open_by_default=job.open_by_default)
+        compiled = compiler.compile(
+            loaded.contents, self._before, open_by_default=job.open_by_default, has_store=job.has_store
+        )
         outline, parts = delta.outlined(compiled.table)
         known = (self._parts, self._secrets) if job.base == self._id else ({}, {})
         batches = _batches(parts, compiled.secrets, *known)

@@ -11,18 +11,23 @@ from dataclasses import dataclass, field
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
-from dataplane import patterns
+from dataplane import models
 from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.limits.subjects import subject
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.routing import Router, path_type
+from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
+    CallerLimits,
+    CallerSet,
     Forward,
     Match,
+    Model,
+    ModelAllow,
     PolicySet,
     Provider,
     Route,
@@ -32,9 +37,19 @@ from dataplane.table import (
     Timeouts,
     Transformation,
 )
-from dataplane.upstreams.choose import find, unusable
+from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
-from tidegate.wording import changes, duration, joined, limit_words, match_words
+from tidegate.wording import (
+    budget_words,
+    changes,
+    credential_words,
+    duration,
+    joined,
+    left_words,
+    limit_words,
+    match_words,
+    socket_words,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +72,12 @@ class Explanation:
     served: bool
 
 
-def explain(compiled: Compiled, request: Request) -> Explanation:
-    """What would be done with a request, in the order in which it is done."""
+Counted = Sequence[Mapping[str, object]]
+"""What a gateway says that it has counted: `/limits` of its admin port."""
+
+
+def explain(compiled: Compiled, request: Request, counted: Counted | None = None) -> Explanation:
+    """What would be done with a request, in the order in which it is done. `counted`: of a gateway that was asked."""
     lines = [f"{request.method} {request.path}" + (f" on {request.host}" if request.host else "")]
     try:
         route = _route(compiled, request, lines)
@@ -66,7 +85,7 @@ def explain(compiled: Compiled, request: Request) -> Explanation:
         return Explanation("\n".join([*lines, _answered(refusal)]), served=False)
     served = False
     for forward in route.forwards:
-        share = _Share(compiled, request, route, forward)
+        share = _Share(compiled, request, route, forward, counted)
         try:
             lines += ["", f"Backend {forward.backend}{_share_of(forward, route)}"]
             share.explain()
@@ -111,6 +130,24 @@ def _line(label: str, text: str) -> str:
     return f"  {label:<15} {text}"
 
 
+def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str]:
+    """The caller of that name, and how, unless it is by a key. Raises Refusal invalid_api_key where nobody can be."""
+    for each in sets:
+        if name in [key.name for key in each.keys]:
+            return Caller(each.namespace, name, each.team), ""
+    for each in sets:
+        if each.issuer:
+            claim = each.issuer.team_claim
+            team = f", whose claim {claim} names the team (it is not known here)" if claim else ""
+            return Caller(each.namespace, name, each.team), f", by a token of {each.issuer.name}{team}"
+    names = joined([key.name for each in sets for key in each.keys]) or "none"
+    raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
+
+
+def _is_of(counted: Mapping[str, object], policy: str, whose: str) -> bool:
+    return counted.get("policy") == policy and counted.get("subject") == whose
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """A provider that may be asked, and what the model is called on both sides."""
@@ -124,12 +161,15 @@ class _Candidate:
 class _Share:
     """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
 
-    def __init__(self, compiled: Compiled, request: Request, route: Route, forward: Forward) -> None:
+    def __init__(
+        self, compiled: Compiled, request: Request, route: Route, forward: Forward, counted: Counted | None
+    ) -> None:
         self.lines: list[str] = []
         self._compiled = compiled
         self._request = request
         self._route = route
         self._forward = forward
+        self._counted = counted
         raw, _, self._query = request.path.partition("?")
         self._path = paths.stripped(raw, route.strip_prefix)
         self._caller: Caller | None = None
@@ -144,13 +184,17 @@ class _Share:
         if self._forward.error:
             raise Refusal("configuration_error", self._forward.error)
         backend = next(each for each in self._compiled.table.backends if each.name == self._forward.backend)
-        kind = path_type(backend, self._path)
+        kind = path_type(backend, self._path, self._request.method)
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
+        self._limits()
+        if kind is RouteType.MODELS:
+            self._listed(backend)
+            return
         self._cap(backend, kind)
+        if kind is not RouteType.PASSTHROUGH:
+            self._allowed(self._model)
         candidates = self._candidates(backend, kind)
-        for public in dict.fromkeys(candidate.public for candidate in candidates):
-            self._allowed(public)
         self._providers(candidates, kind, backend)
         self._timeouts(backend, kind)
         self._transformations(self._policies.transformations, "")
@@ -158,7 +202,9 @@ class _Share:
             self._transformations(candidate.provider.transformations, f"{candidate.provider.name}: ")
         if kind is RouteType.REALTIME:
             self._session_limits()
-        self._events()
+        elif kind is RouteType.PASSTHROUGH:
+            self._sockets()
+        self._telemetry()
 
     def _say(self, label: str, text: str) -> None:
         self.lines.append(_line(label, text))
@@ -173,23 +219,19 @@ class _Share:
             self._say("Callers", f"everybody ({said})")
             self._caller = ANONYMOUS
             return
-        keys = [
-            Caller(callers.namespace, key.name, callers.team)
-            for callers in self._compiled.table.callers
-            if callers.id in authentication.callers
-            for key in callers.keys
-        ]
-        needs = "with a key" if authentication.mode is AuthenticationMode.REQUIRED else "with or without a key"
-        names = joined([key.key for key in keys]) or "none"
-        self._say("Callers", f"{needs} (Policy {authentication.policy}; keys: {names})")
+        sets = [each for each in self._compiled.table.callers if each.id in authentication.callers]
+        names = joined([key.name for each in sets for key in each.keys])
+        issuers = joined([each.issuer.name for each in sets if each.issuer])
+        known = [f"keys: {names or 'none'}"] if names or not issuers else []
+        known += [f"tokens of {issuers}"] if issuers else []
+        needs = credential_words(authentication, sets)
+        self._say("Callers", f"{needs} (Policy {authentication.policy}; {'; '.join(known)})")
         if not self._request.caller:
             self._say("Caller", "some caller whom this lets in; name a key with --key-name to ask about one")
-        else:
-            self._caller = next((key for key in keys if key.key == self._request.caller), None)
-            if self._caller is None:
-                raise Refusal("invalid_api_key", f"No key is called {self._request.caller}; there are: {names}.")
-            team = f" of team {self._caller.team}" if self._caller.team else ""
-            self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}")
+            return
+        self._caller, how = _admitted(self._request.caller, sets)
+        team = f" of team {self._caller.team}" if self._caller.team else ""
+        self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}{how}")
 
     def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
         """Whether it applies to the caller; while nobody is named, to some caller."""
@@ -199,29 +241,71 @@ class _Share:
         who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])
         return f"Policy {policy}" + (f", for {who}" if who else "")
 
+    @property
+    def _allow(self) -> tuple[ModelAllow, ...]:
+        return tuple(allow for allow in self._policies.models if self._concerns(allow.subjects))
+
     def _allowed(self, model: str) -> None:
-        for allow in self._policies.models if model else ():
-            if not self._concerns(allow.subjects):
-                continue
-            said_by = self._said_by(allow.policy, allow.subjects)
-            self._say("Allowed models", f"{joined(allow.patterns)} ({said_by})")
-            if all(patterns.matched(each, model) is None for each in allow.patterns):
+        """What may be asked for, and inside a session named; whether `model` may, if one is named."""
+        for allow in self._allow:
+            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow.policy, allow.subjects)})")
+        for allow in self._allow if model else ():
+            if models.refused([allow], model):
+                said_by = self._said_by(allow.policy, allow.subjects)
                 raise Refusal("model_not_allowed", f"{said_by} does not allow the model {model}.")
+
+    def _listed(self, backend: Backend) -> None:
+        """What a request for the list of models is answered."""
+        if self._request.method not in ("GET", "HEAD"):
+            raise Refusal("method_not_allowed", "Models are listed by GET.")
+        name = model_of(paths.normalised(self._path)) or ""
+        self._allowed(name)
+        others = "; fewer for a caller whom a Policy above limits" if self._unsure else ""
+        if backend.models and name:
+            self._declared(backend, name)
+            self._say("Answer", f"that there is {name}")
+        elif backend.models:
+            allow = [each for each in self._allow if not (self._unsure and each.subjects)]
+            self._say("Answer", f"{joined(models.names(backend.models, allow)) or 'no model'}{others}")
+        else:
+            self._providers([_Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
+            whole = (
+                "as the provider says it" if name or not self._allow else "what is allowed of what the provider says"
+            )
+            self._say("Answer", whole)
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether nobody was named, and it matters who asks."""
+        return self._caller is None and any(allow.subjects for allow in self._policies.models)
+
+    def _limits(self) -> None:
+        for limits in self._policies.limits:
+            if self._concerns(limits.subjects):
+                self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
+                self._left(limits)
+
+    def _left(self, limits: CallerLimits) -> None:
+        """What the caller has left, where a gateway was asked and it is known whose use counts."""
+        named = self._caller is not None or limits.counted_by in ("Backend", "Policy")
+        if self._counted is None or not named:
+            return
+        whose = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        counted = {each.get("limit"): each for each in self._counted if _is_of(each, limits.policy, whose)}
+        for limit in limits.limits:
+            self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
 
     def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
         """Who may be asked."""
-        if kind is RouteType.PASSTHROUGH or queries.get(self._query, "intent") == "transcription":
+        transcribes = queries.get(self._query, "intent") == "transcription" and not self._model
+        if kind is RouteType.PASSTHROUGH or (kind is RouteType.REALTIME and transcribes):
             return [_Candidate(provider) for provider in backend.providers]
         if not self._model:
             return self._defaults(backend)
         if not backend.models:
             self._say("Model", f"{self._model}; the Backend declares no models, so every name goes on as it is")
             return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
-        found = find(backend.models, self._model)
-        if found is None:
-            names = joined([model.name for model in backend.models])
-            raise Refusal("model_not_found", f"Backend {backend.name} does not know {self._model}; it has: {names}.")
-        model, star = found
+        model, star = self._declared(backend, self._model)
         self._say("Model", f"{self._model}, declared as {model.name}")
         providers = {provider.name: provider for provider in backend.providers}
         return [
@@ -231,15 +315,22 @@ class _Share:
             for name in [provider.model_override or target.model.replace("*", star) or self._model]
         ]
 
+    def _declared(self, backend: Backend, name: str) -> tuple[Model, str]:
+        found = models.find(backend.models, name)
+        if found is None:
+            names = joined([model.name for model in backend.models])
+            raise Refusal("model_not_found", f"Backend {backend.name} does not know {name}; it has: {names}.")
+        return found
+
     def _defaults(self, backend: Backend) -> list[_Candidate]:
-        willing = [each for each in backend.providers if each.default_model or each.model_override]
+        willing = [each for each in backend.providers if default_of(each)]
         if not willing:
             raise Refusal("missing_model", f"No model is named, and no provider of {backend.name} has a defaultModel.")
+        permitted = [each for each in willing if not models.refused(self._allow, default_of(each))]
+        if not permitted:
+            raise default_not_allowed(self._allow)
         self._say("Model", "none is named, so a provider's own default is asked for")
-        return [
-            _Candidate(each, each.default_model or each.model_override, each.model_override or each.default_model)
-            for each in willing
-        ]
+        return [_Candidate(each, default_of(each), each.model_override or default_of(each)) for each in permitted]
 
     def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
         total = sum(each.weight for each in candidates if not each.provider.error)
@@ -302,12 +393,23 @@ class _Share:
             "Session limits", f"{limit_words(SessionLimits())} (the defaults{', for the others' if told else ''})"
         )
 
-    def _events(self) -> None:
-        for events in self._policies.log_events:
-            if self._concerns(events.subjects):
-                types = joined(events.types) or "none"
-                self._say("Logged events", f"{types} ({self._said_by(events.policy, events.subjects)})")
-                if self._caller or not events.subjects:
+    def _sockets(self) -> None:
+        """What holds for a WebSocket that is relayed as it is."""
+        for limits in self._policies.session:
+            if self._concerns(limits.subjects):
+                if words := socket_words(limits):
+                    self._say("WebSockets", f"{words} ({self._said_by(limits.policy, limits.subjects)})")
+                if self._caller or not limits.subjects:
+                    return
+
+    def _telemetry(self) -> None:
+        for telemetry in self._policies.telemetry:
+            if self._concerns(telemetry.subjects):
+                said_by = self._said_by(telemetry.policy, telemetry.subjects)
+                self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
+                if telemetry.caller_key:
+                    self._say("Metrics", f"by the caller's key, too ({said_by})")
+                if self._caller or not telemetry.subjects:
                     return
 
     def _not_in_force(self) -> None:

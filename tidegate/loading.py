@@ -47,6 +47,7 @@ class Source:
     paths: Sequence[Path]
     open_by_default: bool
     documents: InitVar[Documents]
+    has_store: bool = False
     come_once: frozenset[Path] = frozenset()
     """Paths that there is nothing to watch of: they were stdin or a pipe."""
     _worker: Worker = field(default_factory=Worker)
@@ -64,7 +65,7 @@ class Source:
         new = _New(self._served, growing)
         await asyncio.sleep(0)
         base = self._served.outcome.id if self._served else ""
-        job = Job(self.paths, dict(self._environ), self.open_by_default, base)
+        job = Job(self.paths, dict(self._environ), self.open_by_default, base, self.has_store)
         if compiler := self._first:
             outcome, batches = await running.beside(lambda: _beside(compiler, job))
             for batch in batches:

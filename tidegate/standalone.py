@@ -17,6 +17,8 @@ import structlog
 from pydantic import SecretStr
 
 from dataplane.admin import Admin
+from dataplane.limits.fleet import Fleet
+from dataplane.limits.limiter import Limiter
 from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
@@ -26,7 +28,7 @@ from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.process.garbage import Garbage
 from dataplane.process.gently import gently
 from dataplane.process.pulse import Every
-from dataplane.server import AddressPolicy, Gateway, Limits, TableRefused
+from dataplane.server import AddressPolicy, Gateway, Limits, Proxies, TableRefused
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__, watching
 from tidegate.addresses import Address
@@ -57,6 +59,8 @@ class Options:
     """Share `listen` with other processes that do so, too."""
     upstreams_allow: Sequence[IPv4Network | IPv6Network] = ()
     """Private networks that upstreams may be in. Loopback always is allowed."""
+    proxies: Proxies = field(default_factory=Proxies)
+    """Load balancers that are believed whom they speak for."""
     semconv: Generations = "both"
     max_sessions: int = 0
     """Realtime sessions at a time; 0: any number."""
@@ -64,6 +68,9 @@ class Options:
     usage_sink: str = ""
     """Where usage records are sent beside the log; empty: nowhere."""
     usage_sink_token: SecretStr | None = None
+    state: str = field(default="", repr=False)
+    """Address of the store that all gateways count limits in, perhaps with a password; empty: each counts alone."""
+    state_password: SecretStr | None = None
     admin_token: SecretStr | None = None
     """Opens `/table` and `/sessions` to those who are not on this machine; None: nothing does."""
 
@@ -95,13 +102,22 @@ class Standalone:
         self._telemetry = Telemetry(instruments, __version__)
         self._sink = self._usage_sink(instruments)
         sinks = [self._sink] if self._sink else []
-        self._meter = Meter(instruments, PriceBook(), FanOut(Log(instruments), *self._telemetry.records, *sinks))
+        prices = PriceBook()
+        self._meter = Meter(instruments, prices, FanOut(Log(instruments), *self._telemetry.records, *sinks))
         addresses = AddressPolicy(allow_loopback=True, allow=tuple(self.options.upstreams_allow))
         limits = Limits(sessions=self.options.max_sessions)
-        self.gateway = Gateway(meter=self._meter, tracer=self._telemetry.tracer, limits=limits, addresses=addresses)
+        self.gateway = Gateway(
+            meter=self._meter,
+            tracer=self._telemetry.tracer,
+            limits=limits,
+            addresses=addresses,
+            limiter=Limiter(prices.unit_prices, self._meter.limited, fleet=self._fleet()),
+            proxies=self.options.proxies,
+        )
         self.admin = Admin(self._telemetry, self.gateway, self.options.admin_token)
         self._garbage = Garbage(lambda: self.gateway.idle)
-        self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents())
+        has_store = bool(self.options.state)
+        self._source = Source(self.options.paths, self.options.listen.is_loopback, documents or Documents(), has_store)
 
     def _usage_sink(self, instruments: Instruments) -> HttpSink | None:
         if not self.options.usage_sink:
@@ -110,6 +126,17 @@ class Standalone:
             return HttpSink(self.options.usage_sink, instruments, token=self.options.usage_sink_token)
         except ValueError as error:
             raise Stop(Exit.USAGE, f"--usage-sink: {error}") from None
+
+    def _fleet(self) -> Fleet | None:
+        if not self.options.state:
+            return None
+        from dataplane.limits.store import ValkeyStore  # it imports a client that most do without
+
+        try:
+            store = ValkeyStore(self.options.state, self.options.state_password)
+        except ValueError as error:
+            raise Stop(Exit.USAGE, f"--state {error}.") from None
+        return Fleet(store, self._meter.limit_store)
 
     async def load(self) -> None:
         """Read the files and serve them from now on. Raises NotLoaded and Failed, and what is served stays."""

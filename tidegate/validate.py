@@ -79,12 +79,12 @@ class Report:
         return f"{_count(self.objects, 'object')}, all accepted{'' if ready else ', but not all Ready'}."
 
 
-def check(paths: Iterable[str | Path], documents: Documents | None = None) -> Report:
+def check(paths: Iterable[str | Path], documents: Documents | None = None, *, has_store: bool = False) -> Report:
     """Read these files and say what a cluster would say. Never raises for what is in them."""
     loaded = (documents or Documents()).load(paths)
     if loaded.errors:
         return Report((), loaded.errors, loaded.notes)
-    compiled = compiler.compile(loaded.contents)
+    compiled = compiler.compile(loaded.contents, has_store=has_store)
     return Report(tuple(_objects(compiled.statuses, loaded)), (), loaded.notes)
 
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from dataplane.table import HeaderOps, Match, NameMatch, SessionLimits, Template
+from dataplane.callers.credentials import words
+from dataplane.limits import subjects
+from dataplane.limits.windows import written
+from dataplane.limits.wording import figure, quantity
+from dataplane.table import (
+    Authentication,
+    AuthenticationMode,
+    CallerLimits,
+    CallerSet,
+    HeaderOps,
+    Limit,
+    Match,
+    NameMatch,
+    OnRevoke,
+    SessionLimits,
+    Template,
+)
 
 _PATHS = {"exact": "the path", "prefix": "paths that begin with", "regex": "paths that match"}
 _SHOWN = 10
@@ -36,12 +52,60 @@ def changes(ops: HeaderOps) -> Iterator[str]:
         yield f'add {header.name} "{template(header.value)}"'
 
 
+def credential_words(authentication: Authentication, callers: Iterable[CallerSet]) -> str:
+    """What callers show, and where: `with a key or a token, in the header x-gateway-key`. `callers`: of the table."""
+    admitted = [each for each in callers if each.id in authentication.callers]
+    keys = not admitted or any(each.issuer is None for each in admitted)
+    tokens = any(each.issuer for each in admitted)
+    what = " or ".join(name for name, shown in (("a key", keys), ("a token", tokens)) if shown)
+    how = "with" if authentication.mode is AuthenticationMode.REQUIRED else "with or without"
+    return f"{how} {what}" + (f", in {words(authentication.location)}" if authentication.location else "")
+
+
 def limit_words(limits: SessionLimits) -> str:
     """What a session may take, each limit by its name in a Policy."""
+    bounds = [
+        f"idle {duration(limits.idle)}, duration {duration(limits.duration)}",
+        f"maxMessage {amount(limits.max_message)}, maxFragments {limits.max_fragments}",
+    ]
+    return ", ".join([*bounds, *filter(None, [socket_words(limits)])])
+
+
+def socket_words(limits: SessionLimits) -> str:
+    """What of it holds for any WebSocket, if it is not as usual."""
+    said = [f"origins {joined(limits.origins)}"] if limits.origins else []
+    return ", ".join([*said, *([f"onRevoke {limits.on_revoke}"] if limits.on_revoke is OnRevoke.END else [])])
+
+
+def budget_words(limits: CallerLimits) -> str:
+    """How much callers may take, and whose use is added up."""
+    told = []
+    for limit in limits.limits:
+        when = f"per {limit.per}" if limit.per else "at a time"
+        told.append(f"{quantity(limit, limit.max)} {when}")
+    if any(limit.kind in ("tokens", "spend") for limit in limits.limits):
+        told.append(f"{limits.reserve} tokens set aside for each turn")
+    scope = "all processes together" if limits.fleet else "each process"
+    return f"{', '.join(told)}; of each {limits.counted_by}, counted by {scope}"
+
+
+def left_words(limit: Limit, whose: str, counted: Mapping[str, object]) -> str:
+    """How much a subject has left, by what a gateway has counted of it; nothing, where it has counted nothing."""
+    used, reserved = (_number(counted.get(name)) for name in ("used", "reserved"))
+    most = _number(counted.get("max")) or limit.max
+    end = _number(counted.get("window_end"))
+    left = f"{figure(limit, max(0, most - used - reserved))} of {quantity(limit, most)}"
+    taken = [f"{figure(limit, used)} used"] if limit.per else []
+    taken.append(f"{figure(limit, reserved)} {'set aside' if limit.per else 'open'}")
+    anew = [f"anew at {written(end)}"] if end else []
+    when = f" per {limit.per}" if limit.per else ""
     return (
-        f"idle {duration(limits.idle)}, duration {duration(limits.duration)}, "
-        f"maxMessage {amount(limits.max_message)}, maxFragments {limits.max_fragments}"
+        f"{left}{when}, for {subjects.words(whose)}: {', '.join([*taken, *anew])} ({counted.get('source') or 'local'})"
     )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
     objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
-    backends.py   Backends → entries of the table        (providers, credentials, models, paths, limits)
+    callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
+    limits.py     limits → the table's, and how far they can be passed
+    backends.py   Backends → entries of the table        (providers, credentials, models, paths, timeouts)
     exposure.py   Backends that are served by themselves
     httproutes.py HTTPRoutes → rules with their Backends
     routes.py     all of these → routes of the table, with the Policies of each Backend
@@ -11,7 +13,8 @@
 There is no I/O, clock or randomness here, and the order of the input is irrelevant: equal objects give equal bytes
 on every replica. A bad object costs only itself: it is in the table with an error, so that its requests are answered
 500 with a message that names it, and its status says what to do. Where a bad Policy guarded something (it had
-authentication, models, session, or a block that is not known), what it guarded answers 500 too: never open by mistake.
+authentication, models, limits, session, or a block that is not known), what it guarded answers 500 too: never open by
+mistake.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ def compile(  # noqa: A001  (the field's own word)
     *,
     open_by_default: bool = False,
     standalone: bool = True,
+    has_store: bool = False,
 ) -> Compiled:
     """Decide everything about these Kubernetes documents (JSON-like: mappings with text as keys).
 
@@ -72,6 +76,7 @@ def compile(  # noqa: A001  (the field's own word)
     is half of the work; it changes nothing else.
     `open_by_default`: a gateway on loopback, where a Backend that injects a credential needs no Policy to be used.
     `standalone`: Backends that nothing exposes are served all the same.
+    `has_store`: gateways have a store for what they count together.
     """
     found = read(objects, before.objects if before else None)
     attachments = attach(found)
@@ -87,7 +92,7 @@ def compile(  # noqa: A001  (the field's own word)
     statuses = [
         *_broken(found.secrets),
         *_broken(found.grants),
-        *policy_statuses(found, attachments, built.links),
+        *policy_statuses(found, attachments, built.links, has_store=has_store),
         *(
             status(route.identity, *httproutes.conditions(route, rules[route.identity][1]))
             for route in found.routes.values()
@@ -101,6 +106,7 @@ def compile(  # noqa: A001  (the field's own word)
             routes=tuple(built.entries),
             callers=_used(attachments, built.entries),
             secrets=tuple(sorted(secrets)),
+            unreadable=tuple(httproutes.unreadable(found)),
         ),
         secrets,
         tuple(sorted(statuses, key=lambda each: (each.kind, each.namespace, each.name))),

@@ -64,6 +64,11 @@ class Compiled:
         return any(path.type is table.RouteType.REALTIME for path in self.entry.paths)
 
     @property
+    def has_sockets(self) -> bool:
+        """Whether there is a path for WebSockets: for realtime sessions, or for ones that are relayed as they are."""
+        return self.has_sessions or bool(self.uninspected)
+
+    @property
     def uninspected(self) -> tuple[str, ...]:
         """Paths that are relayed without being read."""
         return tuple(path.suffix for path in self.entry.paths if path.type is table.RouteType.PASSTHROUGH)

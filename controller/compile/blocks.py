@@ -9,8 +9,9 @@ from typing import cast
 import crds
 from controller.compile import headers
 from controller.compile.bounds import session_limits
+from controller.compile.limits import caller_limits
 from crds import FieldError, Invalid
-from crds.policy import PolicySpec
+from crds.policy import PolicySpec, Telemetry
 from dataplane import table
 
 
@@ -21,8 +22,9 @@ class Blocks:
     spec: PolicySpec
     transformation: table.Transformation | None
     models: table.ModelAllow | None
+    limits: table.CallerLimits | None
     session: table.SessionLimits | None
-    telemetry: table.LogEvents | None
+    telemetry: table.Telemetry | None
 
 
 def read_policy(document: Mapping[str, object]) -> Blocks:
@@ -37,8 +39,20 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
         spec,
         _transformation(spec, name, subjects),
         table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
+        caller_limits(spec.limits, name, subjects),
         session_limits(spec.session, name, subjects),
-        table.LogEvents(policy=name, subjects=subjects, types=spec.telemetry.log_events) if spec.telemetry else None,
+        _telemetry(spec.telemetry, name, subjects),
+    )
+
+
+def _telemetry(written: Telemetry | None, name: str, subjects: tuple[table.Subject, ...]) -> table.Telemetry | None:
+    if written is None:
+        return None
+    return table.Telemetry(
+        policy=name,
+        subjects=subjects,
+        log_events=written.log_events or (),
+        caller_key=written.caller_key or False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Durations and sizes of Backends and Policies in the table's terms: seconds and bytes, the defaults filled in."""
+"""Durations, sizes and bounds of Backends and Policies in the table's terms: seconds and bytes, defaults filled in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import crds.backend
 import crds.session
 from crds.quantities import seconds, size
 from dataplane import table
+
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 def timeouts(written: crds.backend.Timeouts | None) -> table.Timeouts:
@@ -28,4 +30,12 @@ def session_limits(
         duration=seconds(written.duration) if written.duration else default.duration,
         max_message=size(written.max_message) if written.max_message else default.max_message,
         max_fragments=written.max_fragments or default.max_fragments,
+        origins=tuple(dict.fromkeys(map(_without_usual_port, written.origins or ()))),
+        on_revoke=table.OnRevoke(written.on_revoke) if written.on_revoke else default.on_revoke,
     )
+
+
+def _without_usual_port(origin: str) -> str:
+    """As browsers send it: without the port that its scheme has anyway."""
+    scheme = origin.partition(":")[0]
+    return origin.removesuffix(_USUAL_PORTS[scheme]) if scheme in _USUAL_PORTS else origin

@@ -1,6 +1,6 @@
 """How Policies combine on the way from an HTTPRoute by its rule to a Backend; design rules, and nothing subtler:
 
-- allowed models add up: all must hold;
+- allowed models and limits add up: all must hold;
 - transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
 - of authentication, session and telemetry the narrowest wins whole, unless a broader Policy says
   `precedence: Override`: then the broadest that says so wins. On one target the oldest wins, ties by name.
@@ -56,20 +56,23 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
     session, session_lost = contest(levels, "session")
     telemetry, telemetry_lost = contest(levels, "telemetry")
     changing = [each for level in levels for each in reversed(level) if each.has("transformation")]
-    limiting = [each for level in levels for each in level if each.has("models")]
+    allowing = [each for level in levels for each in level if each.has("models")]
+    limiting = [each for level in levels for each in level if each.has("limits")]
     policies = table.PolicySet(
         authentication=authentication[0].authentication if authentication else None,
         transformations=tuple(each.blocks.transformation for each in changing if each.blocks.transformation),
-        models=tuple(each.blocks.models for each in limiting if each.blocks.models),
+        models=tuple(each.blocks.models for each in allowing if each.blocks.models),
+        limits=_once(limiting),
         session=tuple(each.blocks.session for each in session if each.blocks.session),
-        log_events=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
+        telemetry=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
     )
     held = [
         (each, block)
         for block, standing in (
             ("transformation", changing),
             ("authentication", authentication),
-            ("models", limiting),
+            ("models", allowing),
+            ("limits", limiting),
             ("session", session),
             ("telemetry", telemetry),
         )
@@ -77,6 +80,12 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
     ]
     losses = (*authentication_lost, *session_lost, *telemetry_lost)
     return Combined(policies, authentication[0] if authentication else None, tuple(held), losses)
+
+
+def _once(limiting: Sequence[Attached]) -> tuple[table.CallerLimits, ...]:
+    """A Policy that is attached at several places of the chain counts once."""
+    by_policy = {each.policy: each.blocks.limits for each in limiting}
+    return tuple(filter(None, by_policy.values()))
 
 
 def contest(levels: Sequence[Sequence[Attached]], block: str) -> tuple[list[Attached], list[Loss]]:

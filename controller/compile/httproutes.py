@@ -70,6 +70,15 @@ def serve_route(route: Read[HTTPRoute], objects: Objects) -> tuple[list[ServedRu
     return rules, problems
 
 
+def unreadable(objects: Objects) -> list[str]:
+    """Those of which something cannot be read, so that rules of theirs may be missing."""
+    return [
+        route.identity.path
+        for route in objects.routes.values()
+        if route.value is None or any(rule.value is None for rule in route.value.rules)
+    ]
+
+
 def conditions(route: Read[HTTPRoute], problems: list[Problem]) -> tuple[Condition, Condition]:
     """Accepted and ResolvedRefs of an HTTPRoute with these problems."""
     ignored = [

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile.blocks import Blocks
+from controller.compile.callers import Secrets, admitted, location
 from controller.compile.names import what_exists
 from controller.compile.objects import Age, Document, Identity, Objects, Read
-from controller.compile.secrets import caller_set, missing_secret
+from controller.compile.secrets import Secret
 from controller.compile.statuses import Condition, Target, false
 from crds.authentication import Authentication
 from crds.policy import Precedence, TargetRef
@@ -38,7 +39,7 @@ class Attached:
         return bool(self.blocks.spec.subjects)
 
     def has(self, block: str) -> bool:
-        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `session` or
+        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `limits`, `session` or
         `telemetry`."""
         return getattr(self.blocks.spec, block) is not None
 
@@ -69,16 +70,26 @@ class Attachments:
 def attach(objects: Objects) -> Attachments:
     """Attach every Policy to its targets."""
     attachments = Attachments()
+    secrets: dict[str, dict[str, Read[Secret]]] = defaultdict(dict)
+    for (namespace, name), secret in objects.secrets.items():
+        secrets[namespace][name] = secret
     for policy in sorted(objects.policies.values(), key=lambda policy: policy.age):
         if policy.value is None:
             _reject(policy, attachments)
         else:
-            _attach_one(policy, policy.value, objects, attachments)
+            written, own = policy.value.spec.authentication, secrets[policy.identity.namespace]
+            authentication = _authentication(policy.identity, written, own, attachments)
+            _attach_one(policy, policy.value, authentication, objects, attachments)
     return attachments
 
 
-def _attach_one(policy: Read[Blocks], blocks: Blocks, objects: Objects, attachments: Attachments) -> None:
-    authentication = _authentication(policy.identity, blocks.spec.authentication, objects, attachments)
+def _attach_one(
+    policy: Read[Blocks],
+    blocks: Blocks,
+    authentication: table.Authentication | None,
+    objects: Objects,
+    attachments: Attachments,
+) -> None:
     for index, ref in enumerate(blocks.spec.target_refs):
         target = Target(ref.kind, policy.identity.namespace, ref.name, ref.section_name or "")
         path = f"spec.targetRefs[{index}]"
@@ -86,7 +97,7 @@ def _attach_one(policy: Read[Blocks], blocks: Blocks, objects: Objects, attachme
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
-            if blocks.spec.authentication or blocks.models or blocks.session:
+            if blocks.spec.authentication or blocks.models or blocks.limits or blocks.session:
                 attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold here: {message}"
         else:
             override = blocks.spec.precedence is Precedence.OVERRIDE
@@ -147,7 +158,7 @@ def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | N
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
     if target.kind != "Backend" or not target.section:
         return ""
-    blocks_ = ("authentication", "models", "session", "telemetry")
+    blocks_ = ("authentication", "models", "limits", "session", "telemetry")
     others = [name for name in blocks_ if getattr(blocks.spec, name) is not None]
     if not others:
         return ""
@@ -158,30 +169,16 @@ def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
 
 
 def _authentication(
-    policy: Identity, written: Authentication | None, objects: Objects, attachments: Attachments
+    policy: Identity, written: Authentication | None, secrets: Secrets, attachments: Attachments
 ) -> table.Authentication | None:
     if written is None:
         return None
-    callers: list[str] = []
-    first_use: dict[str, str] = {}
-    for index, source in enumerate(written.keys):
-        field_ = f"spec.authentication.keys[{index}].secretRef"
-        problems = attachments.key_problems[policy]
-        secret = objects.secrets.get((policy.namespace, source.secret_ref.name))
-        if secret is None:
-            message = missing_secret(policy.namespace, source.secret_ref.name, "CALLER")
-            problems.append(("SecretNotFound", f"{field_}.name: {message}"))
-            continue
-        if secret.value is None:
-            problems.append(("InvalidKeys", f"{field_}: {secret.identity} cannot be used: {secret.error}"))
-            continue
-        found, skipped = caller_set(secret.value, source.team or "")
-        problems += [("InvalidKeys", f"{field_}: {secret.identity}: {problem}") for problem in skipped]
-        for key in found.keys:
-            here = f'{secret.identity}, entry "{key.name}"'
-            if (before := first_use.setdefault(key.sha256, here)) != here:
-                problems.append(("InvalidKeys", f"{field_}: {here} is the same key as {before}, which holds"))
-        attachments.callers[found.id] = found
-        callers.append(found.id)
-    mode = table.AuthenticationMode(written.mode.value)
-    return table.Authentication(policy=policy.path, mode=mode, callers=tuple(dict.fromkeys(callers)))
+    found = admitted(policy, written, secrets)
+    attachments.key_problems[policy] += found.problems
+    attachments.callers.update((each.id, each) for each in found.sets)
+    return table.Authentication(
+        policy=policy.path,
+        mode=table.AuthenticationMode(written.mode.value),
+        callers=tuple(each.id for each in found.sets),
+        location=location(written.location),
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from controller.compile import limits
 from controller.compile.objects import Identity, Objects
 from controller.compile.policies import Attached, Attachments
 from controller.compile.routes import Link
 from controller.compile.statuses import Ancestor, Condition, Status, Target, false, not_accepted, status, true
+from dataplane.table import OnRevoke
 
 Place = tuple[Identity, Target]
 
@@ -23,7 +25,8 @@ _OF_SESSIONS = {
 class Record:
     """What became of Policies on every way through the gateway, by Policy and target."""
 
-    def __init__(self, links: Iterable[Link]) -> None:
+    def __init__(self, links: Iterable[Link], *, has_store: bool) -> None:
+        self.has_store = has_store
         self.held: dict[Place, set[str]] = defaultdict(set)
         self.lost: dict[Place, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
         """Routes, by block and by what happened to it there."""
@@ -39,7 +42,8 @@ class Record:
             place = (attached.policy, attached.target)
             self.held[place].add(block)
             if block in _OF_SESSIONS and not _logs_nothing(attached, block):
-                self.sessions[place][block] = link.has_sessions or self.sessions[place].get(block, False)
+                reached = link.has_sockets if _is_for_sockets(attached, block) else link.has_sessions
+                self.sessions[place][block] = reached or self.sessions[place].get(block, False)
         for loss in link.combined.lost:
             self.lost[loss.loser.policy, loss.loser.target][loss.block, loss.why].append(link.route)
         for each in link.unenforced:
@@ -47,14 +51,22 @@ class Record:
 
 
 def _logs_nothing(attached: Attached, block: str) -> bool:
-    """Telemetry with an empty list holds everywhere."""
+    """Telemetry that logs no events holds everywhere."""
     telemetry = attached.blocks.telemetry
-    return block == "telemetry" and telemetry is not None and not telemetry.types
+    return block == "telemetry" and telemetry is not None and not telemetry.log_events
 
 
-def policy_statuses(objects: Objects, attachments: Attachments, links: Sequence[Link]) -> list[Status]:
-    """The status of every Policy."""
-    record = Record(links)
+def _is_for_sockets(attached: Attached, block: str) -> bool:
+    """Origins and revocation hold for WebSockets of Passthrough paths, too."""
+    session = attached.blocks.session
+    return block == "session" and session is not None and bool(session.origins or session.on_revoke is OnRevoke.END)
+
+
+def policy_statuses(
+    objects: Objects, attachments: Attachments, links: Sequence[Link], *, has_store: bool
+) -> list[Status]:
+    """The status of every Policy. `has_store`: is there one for the fleet's counters?"""
+    record = Record(links, has_store=has_store)
     attached: dict[Identity, list[Attached]] = defaultdict(list)
     for target in sorted(attachments.at):
         for each in attachments.at[target]:
@@ -73,7 +85,7 @@ def _status(
         conditions[target] = (accepted, _because_of(accepted, closed=attachments.is_closed_by(policy, target)))
     for each in attached:
         accepted = _accepted((policy, each.target), record)
-        enforced = _enforced((policy, each.target), attachments, record)
+        enforced = _enforced(each, attachments, record)
         conditions[each.target] = (accepted, enforced if accepted.status == "True" else _because_of(accepted))
     ancestors = [Ancestor(target, conditions[target]) for target in sorted(conditions)]
     broken = objects.policies[policy.namespace, policy.name]
@@ -96,14 +108,18 @@ def _accepted(place: Place, record: Record) -> Condition:
     return true("Accepted", "In force.")
 
 
-def _enforced(place: Place, attachments: Attachments, record: Record) -> Condition:
+def _enforced(attached: Attached, attachments: Attachments, record: Record) -> Condition:
+    place, written = (attached.policy, attached.target), attached.blocks.limits
     problems = list(attachments.key_problems.get(place[0], []))
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
     absent = [block for block, found in sorted(record.sessions.get(place, {}).items()) if not found]
     problems += [("NoSessions", _OF_SESSIONS[block]) for block in absent]
+    if written and written.fleet and not record.has_store:
+        problems.append(("StoreMissing", limits.store_missing(written)))
     if problems:
         return false("Enforced", problems[0][0], "; ".join(message for _, message in problems))
-    return true("Enforced", "Enforced wherever it is in force.")
+    bound = limits.bound(written) if written else ""
+    return true("Enforced", " ".join(filter(None, ("Enforced wherever it is in force.", bound))))
 
 
 def _because_of(accepted: Condition, *, closed: bool = False) -> Condition:

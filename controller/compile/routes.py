@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile.backends import Compiled
+from controller.compile.callers import CLIENTS_OWN
 from controller.compile.combine import Combined, combine
 from controller.compile.exposure import Exposure, route_of
 from controller.compile.httproutes import ServedRule, Share
@@ -13,6 +14,7 @@ from controller.compile.policies import Attached, Attachments
 from controller.compile.statuses import Target
 from dataplane import table
 
+LOCATION_NEEDED = "LocationNeeded"
 NOBODY_ASKED = table.Authentication(policy="", mode=table.AuthenticationMode.NONE)
 """Where no Policy had to say how callers authenticate."""
 
@@ -38,6 +40,8 @@ class Link:
     """A credential is injected and no Policy says how callers authenticate."""
     has_sessions: bool = True
     """Realtime sessions can come this way."""
+    has_sockets: bool = True
+    """So can WebSockets of Passthrough paths, or both."""
     closed: str = ""
     """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
 
@@ -95,14 +99,16 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         return forward, Link(rule.route.name, name, combined, closed=closed)
     unenforced = tuple(_unenforced(backend, combined))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
-    conflict = next((each for each in unenforced if each.reason == "LocationNeeded"), None)
+    conflict = next((each for each in unenforced if each.reason == LOCATION_NEEDED), None)
     forward = table.Forward(
         backend=name,
         weight=share.weight,
         policies=table.PolicySet() if conflict else policies,
         error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
     )
-    return forward, Link(rule.route.name, name, combined, unenforced, undecided, backend.has_sessions)
+    return forward, Link(
+        rule.route.name, name, combined, unenforced, undecided, backend.has_sessions, backend.has_sockets
+    )
 
 
 def _unserved(name: str, around: Surroundings) -> Link:
@@ -111,8 +117,15 @@ def _unserved(name: str, around: Surroundings) -> Link:
     combined = combine((Target("Backend", namespace, short),), around.attachments)
     backend = around.backends[name]
     _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
-    has_sessions = backend.has_sessions or bool(backend.entry.error)
-    return Link("", name, combined, undecided=undecided, has_sessions=has_sessions)
+    unknown = bool(backend.entry.error)
+    return Link(
+        "",
+        name,
+        combined,
+        undecided=undecided,
+        has_sessions=backend.has_sessions or unknown,
+        has_sockets=backend.has_sockets or unknown,
+    )
 
 
 def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:
@@ -138,15 +151,33 @@ def _asks_for_keys(combined: Combined) -> bool:
     return authentication is not None and authentication.mode is not table.AuthenticationMode.NONE
 
 
+def _no_place(backend: Compiled, combined: Combined) -> str:
+    """Why clients cannot show the gateway a credential beside the provider's, or nothing."""
+    authentication = combined.policies.authentication
+    if authentication is None or not backend.passthrough or not _asks_for_keys(combined):
+        return ""
+    where = authentication.location
+    if where and where.name not in CLIENTS_OWN[where.kind]:
+        return ""
+    place = f".location: {where.name}" if where else ""
+    return (
+        f"spec.authentication{place}: provider {backend.passthrough} of Backend {backend.entry.name} is sent the "
+        f"client's own credential (auth.passthrough), {'which is there' if where else 'and both would be in one place'}"
+        ": say where the gateway's is, with authentication.location: {header: x-gateway-key}, or use auth.secretRef "
+        "there, or mode: None here; requests are answered 500 until then"
+    )
+
+
+def _uncounted(attached: Attached) -> str:
+    """What a Policy limits that only metered paths can count."""
+    written = attached.blocks.limits
+    kinds = {limit.kind for limit in written.limits} if written else set()
+    return " and ".join(kind for kind in ("tokens", "spend") if kind in kinds)
+
+
 def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
-    authenticator = combined.authenticator
-    if authenticator and backend.passthrough and _asks_for_keys(combined):
-        message = (
-            f"spec.authentication: provider {backend.passthrough} of Backend {backend.entry.name} is sent the client's "
-            "own credential (auth.passthrough), so the client has no place for a key of the gateway's: "
-            "use auth.secretRef there, or mode: None here; requests are answered 500 until then"
-        )
-        yield Unenforced(authenticator, "LocationNeeded", message)
+    if combined.authenticator and (message := _no_place(backend, combined)):
+        yield Unenforced(combined.authenticator, LOCATION_NEEDED, message)
     for attached, block in combined.held:
         if attached.has_subjects and not _knows_callers_of(attached.policy.namespace, combined):
             message = (
@@ -155,6 +186,13 @@ def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
                 "authentication.keys"
             )
             yield Unenforced(attached, "NoSuchCallers", message)
+        if block == "limits" and backend.uninspected and (missed := _uncounted(attached)):
+            message = (
+                f"spec.limits: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
+                f"{backend.entry.name} are relayed without reading what is used, so {missed} there count for nothing: "
+                "remove those paths from spec.routes, or give them a type that is read"
+            )
+            yield Unenforced(attached, "PassthroughNotRead", message)
         if block == "models" and backend.uninspected:
             message = (
                 f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "

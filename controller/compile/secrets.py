@@ -21,6 +21,8 @@ from crds import FieldError, Invalid
 from dataplane.table import CallerKey, CallerSet
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ENTRY = re.compile(r"[-._A-Za-z0-9]{1,253}")
+"""What an API server takes as the name of an entry."""
 _CALLER_FIELDS = ("key", "sha256", "expires")
 
 
@@ -101,6 +103,8 @@ def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str]]:
     keys: dict[str, CallerKey] = {}
     for name, value in sorted(secret.entries.items()):
         try:
+            if not _ENTRY.fullmatch(name):
+                raise ValueError("has a name that is none in Kubernetes: use letters, digits, '-', '_' and '.'")
             key = _caller_key(name, value.get_secret_value())
         except ValueError as error:
             problems.append(f'entry "{name}" {error} (skipped)')

@@ -1,15 +1,19 @@
 """HTTP, from the client's connection to the answer.
 
     port         the socket that clients connect to (`listener`), and the requests that are under way
+    proxies      load balancers that are believed whom they speak for (pure); `proxied` reads their PROXY headers, by
+                 `proxy_protocol` (pure), from a connection that was just accepted
     connection   a client's connection: one request after the other, each in its turn and in time
     parser       requests from bytes, strictly (pure); `wire` is the way back (pure)
     head         what a request's head says, and whether it says one thing only (pure)
     message      a request as the stages see it: head, body as it comes, connection
     accept       where a request wants to go (pure)
     client       the client's side of a request: the body that it sends, the answers that it gets
+    origins      which pages may open WebSockets (pure)
     headers      which fields cross, in both directions, and how Policies change them (pure)
     paths, query  what is compared is normalised, what is sent upstream is what the client wrote (pure)
     completions  chat completions: body read, model renamed, usage metered (`chat` and `sse` are pure)
+    models       what a caller may use, from the Backend or from what a provider lists
     passthrough  everything else, streamed both ways; `tunnels`, `tunnel` and `splice` for its WebSockets
     relay        an upstream's answer, piece by piece, as it comes
     handover     takes connections of WebSockets away from HTTP

@@ -39,6 +39,28 @@ def model_of(body: Json) -> str:
     return model
 
 
+_FURTHER = frozenset(
+    ["models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "model_list", "preset"]
+) | frozenset(["user_config", "router_settings_override", "compound_custom", "providerOptions"])
+"""Fields in which some providers are told other models, to fall back on or to work with, so that another one than
+`model` may answer. Sources: OpenRouter (models, preset), LiteLLM's proxy (fallbacks and what follows it, model_list,
+user_config, router_settings_override), Groq (compound_custom), Vercel's AI gateway (models, providerOptions)."""
+_SAYS_MODELS = {field.casefold() for field in _FURTHER} | {"model"}
+
+
+def check_one_model(body: Json) -> None:
+    """For a caller who may not use every model: no field but `model` may say which one answers, in no spelling, since
+    some JSON readers (Go's) ignore case. Raises Refusal model_not_allowed."""
+    for field, value in body.items():
+        if field != "model" and value is not None and field.casefold() in _SAYS_MODELS:
+            raise Refusal(
+                "model_not_allowed",
+                f"The field {field!r} can name other models, and a Policy limits which ones this caller may use. "
+                "Leave it out, and name one model in 'model'.",
+                param=field,
+            )
+
+
 def asks_usage(body: Json) -> bool:
     options = body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True

@@ -14,6 +14,7 @@ from dataplane.http import client as http
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.ids import new_id
+from dataplane.limits.spending import Model
 from dataplane.metering.usage import Status, Usage
 from dataplane.services import Services
 from dataplane.tracing import Timing
@@ -31,11 +32,15 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
     _check(exchange)
     asked = chat.parsed(await http.body(request, services.limits, services.room))
-    destination = choose(exchange.backend, chat.model_of(asked), services.rand)
-    exchange.allow_model(destination.public_model)
+    if allow := exchange.allowed():
+        chat.check_one_model(asked)
+    destination = choose(exchange.backend, chat.model_of(asked), services.rand, allow)
     fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
     fields.append(("accept-encoding", "identity"))  # the answer is read here
     url = address(destination.provider, exchange.path, exchange.query)
+    budget = exchange.budget
+    if budget is not None:
+        await budget.admit_turn(Model.of(destination, speaks=False))
     turn = Turn(services, exchange, destination)
     try:
         with http.while_connected(request):
@@ -48,6 +53,9 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     except BaseException as error:
         turn.broke_off(error)
         raise
+    finally:
+        if budget is not None:
+            budget.release_turn()
 
 
 async def _relay(
@@ -107,9 +115,12 @@ class Turn:
             caller=exchange.caller,
             response_id=outcome.id,
             public_model=destination.public_model,
+            by_key=exchange.telemetry().caller_key,
         )
         seconds = time.monotonic() - self._began
         cost = self._services.meter.turn(usage, own=destination.price, duration=seconds)
+        if exchange.budget is not None:
+            exchange.budget.used(usage, cost)
         timing = Timing(self._began_at, self._began_at + seconds)
         with self._services.guard:
             self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.first.get("traceparent", ""))

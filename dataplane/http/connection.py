@@ -51,7 +51,8 @@ class Front:
 
 
 class Connection(asyncio.Protocol):
-    """One that is not `welcome` must say soon what it wants, and is refused it."""
+    """One that is not `welcome` must say soon what it wants, and is refused it. `source`: the address that its PROXY
+    header names, if it has one."""
 
     __slots__ = (
         "_arriving",
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_queue",
         "_reading",
         "_room",
+        "_source",
         "_tail",
         "_task",
         "_transport",
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         "welcome",
     )
 
-    def __init__(self, front: Front, *, welcome: bool = True) -> None:
+    def __init__(self, front: Front, source: str = "", *, welcome: bool = True) -> None:
         self.on_lost: Callable[[], None] | None = None
         self.open_ended = False
         self.welcome = welcome
@@ -84,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.new = True
         """Has nothing been asked for yet?"""
         self._front = front
+        self._source = source
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = Parser(front.limits.head)
@@ -151,6 +154,12 @@ class Connection(asyncio.Protocol):
     @property
     def gone(self) -> bool:
         return self._transport is None or self._transport.is_closing() or self._half_closed
+
+    @property
+    def peer(self) -> str:
+        if self._source or self._transport is None:
+            return self._source
+        return str((self._transport.get_extra_info("peername") or ("",))[0])
 
     def lasting(self) -> bool:
         return self._front.lasting()

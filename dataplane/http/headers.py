@@ -26,13 +26,16 @@ _HOP_BY_HOP = frozenset(["connection", "keep-alive", "te", "trailer", "transfer-
 _OURS = frozenset(["host", "content-length", "expect"])
 _CREDENTIALS = frozenset(["authorization", *callers.HEADERS])
 _ACCOUNT = frozenset(["openai-organization", "openai-project"])
-_WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"])
+_WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"]) | frozenset(
+    ["x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "cf-connecting-ip", "fastly-client-ip"]
+)
 _TRACE = frozenset(["traceparent", "tracestate", "baggage"])
 """https://www.w3.org/TR/trace-context/ and https://www.w3.org/TR/baggage/"""
 _FRAMING = _HOP_BY_HOP | {"content-length"}
 _NOT_BACK = _FRAMING | {"alt-svc"}  # alt-svc: an invitation to go around the gateway
 NO_CHANGES = HeaderOps()
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_RATE_LIMITS = ("ratelimit", "x-ratelimit-")
 _PREFIXES = ("x-forwarded-", "sec-websocket-")
 
 
@@ -83,6 +86,12 @@ def upstream(fields: Iterable[tuple[str, str]], *, credential: str, trace: bool)
 def downstream(fields: Iterable[tuple[str, str]]) -> Fields:
     """The provider's fields that the client sees, without framing."""
     return _crossing(fields, _BACK)
+
+
+def limited(fields: Fields, own: Fields) -> Fields:
+    """The provider's fields, and `own` in place of those in which it says what is left: they speak of the gateway's
+    account with it, and what the caller may take is said here."""
+    return [field for field in fields if not field[0].lower().startswith(_RATE_LIMITS)] + own
 
 
 def unframed(fields: Fields) -> Fields:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from dataplane.http.connection import Connection
+from dataplane.http.proxied import Introductions
 from dataplane.upstreams.connect import keep_alive
 
 AT_ONCE = 4
@@ -26,18 +27,25 @@ TICK = 0.05
 
 
 class Listener:
-    """`make` is given the descriptor of each connection that was accepted. `tls_time`: seconds that a client has for
-    the TLS handshake."""
+    """`make` is given the descriptor of each connection that was accepted, and the address that its PROXY header names,
+    if it has one (`introductions` reads it). `tls_time`: seconds that a client has for the TLS handshake."""
 
-    def __init__(self, make: Callable[[int], Connection], ssl: tls.SSLContext | None, tls_time: float) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, str], Connection],
+        ssl: tls.SSLContext | None,
+        tls_time: float,
+        introductions: Introductions | None = None,
+    ) -> None:
         self._make = make
+        self._introductions = introductions
         self._ssl = ssl
         self._tls_time = tls_time if ssl else None
         self._sockets: list[socket.socket] = []
         self._looking: asyncio.TimerHandle | None = None
         """While it rests."""
         self._making: set[asyncio.Task[None]] = set()
-        """Connections whose TLS handshake is under way, or that are just being made."""
+        """Connections whose PROXY header or TLS handshake is under way, or that are just being made."""
         self._late: set[asyncio.Task[None]] = set()
         """Of those that were accepted when it was closed: until they had time to ask for something."""
         self._newest = -TO_ASK
@@ -119,9 +127,13 @@ class Listener:
         task.add_done_callback(tasks.discard)
 
     async def _made(self, accepted: socket.socket) -> None:
-        with suppress(OSError):  # it has left, or does not speak TLS
+        with suppress(OSError):  # it has left, or does not speak TLS, or is not introduced
+            source = await self._introductions.source(accepted) if self._introductions else ""
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make(accepted.fileno()), accepted, ssl=self._ssl, ssl_handshake_timeout=self._tls_time
+                lambda: self._make(accepted.fileno(), source),
+                accepted,
+                ssl=self._ssl,
+                ssl_handshake_timeout=self._tls_time,
             )
 
     async def _asked(self, accepted: socket.socket) -> None:

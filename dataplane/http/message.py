@@ -34,6 +34,10 @@ class Link(Protocol):
     def full(self) -> bool:
         """Does more wait to be sent than should?"""
 
+    @property
+    def peer(self) -> str:
+        """The address that it is from: who connected, or whom that one speaks for by a PROXY header."""
+
     def lasting(self) -> bool:
         """Whether it may be used for another request."""
 

@@ -11,6 +11,8 @@ from dataplane.http.client import Answer
 from dataplane.http.connection import Connection, Front
 from dataplane.http.listener import Listener
 from dataplane.http.message import Request
+from dataplane.http.proxied import Introductions
+from dataplane.http.proxies import NOBODY, Proxies
 from dataplane.process.files import Files
 from dataplane.services import Limits
 
@@ -22,7 +24,7 @@ _LAST_WORDS = 1.0
 
 class Port:
     """`serve` answers requests, `refused` is told of what was none; `files` says whether there is room for a
-    connection."""
+    connection, `proxies` which of them begin with a PROXY header."""
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class Port:
         limits: Limits,
         files: Files,
         refused: Callable[[Refusal], None],
+        proxies: Proxies = NOBODY,
     ) -> None:
         self.number = 0
         self.lasting = True
@@ -37,6 +40,7 @@ class Port:
         self._limits = limits
         self._files = files
         self._front = Front(serve, limits, refused, self._lasts)
+        self._introductions = Introductions(proxies, limits.head_time) if proxies.protocol else None
         self._listener: Listener | None = None
 
     @property
@@ -60,15 +64,15 @@ class Port:
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None, *, reuse_port: bool = False) -> None:
         """Listen; port 0 takes a free one, `number` says which. Raises OSError if the address is taken."""
-        self._listener = Listener(self._accepted, ssl, self._limits.head_time)
+        self._listener = Listener(self._accepted, ssl, self._limits.head_time, self._introductions)
         self.number = await self._listener.start(host, port, reuse_port=reuse_port)
 
-    def _accepted(self, descriptor: int) -> Connection:
+    def _accepted(self, descriptor: int, source: str) -> Connection:
         """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;
         before all of the reserve goes that way, no more are accepted."""
         if descriptor >= self._files.brink and self._listener:
             self._listener.rest(lambda: self._files.next() < self._files.brink)
-        return Connection(self._front, welcome=self._files.may_have(descriptor))
+        return Connection(self._front, source, welcome=self._files.may_have(descriptor))
 
     def _lasts(self) -> bool:
         return self.lasting and not self._files.short

@@ -22,6 +22,11 @@ def getall(query: str, name: str) -> list[str]:
     return [unquote_plus(value) for key, value in _pairs(query) if key == name]
 
 
+def names(query: str) -> list[str]:
+    """The decoded names of all parameters, in order."""
+    return [name for name, _ in _pairs(query)]
+
+
 def without(query: str, names: Collection[str]) -> str:
     """The query without the parameters of these (decoded) names; the rest is untouched."""
     if not query:

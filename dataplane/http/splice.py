@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from dataplane.realtime.legs import Leg
+from dataplane.revocation import Access
 from dataplane.services import Services
 
 FLUSH_S = 10.0
@@ -44,8 +45,16 @@ class End(Leg):
 class Splice:
     """Both, made before either has a connection. `over` is called once, when both are gone."""
 
-    def __init__(self, services: Services, name: str, route: str, backend: str, over: Callable[[], None]) -> None:
-        """`name`: the request's id, for the log."""
+    def __init__(
+        self,
+        services: Services,
+        name: str,
+        route: str,
+        backend: str,
+        over: Callable[[], None],
+        access: Access | None = None,
+    ) -> None:
+        """`name`: the request's id, for the log. `access`: what it rests on, if it is to end with that."""
         stall = services.limits.stall
         self.backend = backend
         self.client = End(self._from_client, self._lost, self._balance, stall=stall)
@@ -53,6 +62,7 @@ class Splice:
         self._name, self._route = name, route
         self._services = services
         self._over = over
+        self._access = access
         self._told: dict[str, tuple[int, int]] = {}
         """What the meter knows of each leg: bytes received, bytes sent."""
         self._timer: asyncio.TimerHandle | None = None
@@ -62,8 +72,15 @@ class Splice:
     def joined(self) -> bool:
         return self._timer is not None
 
+    def check(self) -> None:
+        """Raises Refusal access_revoked where it must not begin any more."""
+        if self._access is not None:
+            self._services.revocations.check(self._access)
+
     def begin(self) -> None:
         """Both are there."""
+        if self._access is not None:
+            self._services.revocations.watch(self._access, self._revoke)
         with self._services.guard:
             self._services.meter.tunnel_opened(self._route, self.backend)
         self._tell_later()
@@ -72,6 +89,10 @@ class Splice:
         """End both, whatever they still hold."""
         self.client.abort()
         self.upstream.abort()
+
+    def _revoke(self, _why: str) -> None:
+        """Nobody can be told why: it is not known where an event would fit in."""
+        self.cut()
 
     def _from_client(self, data: bytes) -> None:
         self.upstream.write(data)
@@ -90,6 +111,8 @@ class Splice:
             self._end()
 
     def _end(self) -> None:
+        if self._access is not None:
+            self._services.revocations.forget(self._access, self._revoke)
         if self._timer is not None:  # it is joined
             self._timer.cancel()
             with self._services.guard:

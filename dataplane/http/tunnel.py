@@ -177,6 +177,7 @@ def _join(
     end = incoming.data.index(_END) + len(_END)
     head, rest = bytes(incoming.data[:end]), bytes(incoming.data[end:])
     try:
+        splice.check()
         head = _changed(exchange, destination, head)
     except BaseException:
         transport.abort()
@@ -197,12 +198,15 @@ def _join(
 
 
 def _changed(exchange: Exchange, destination: Destination, head: bytes) -> bytes:
-    """The upstream's 101 as it came, unless a Policy changes its fields."""
+    """The upstream's 101 as it came, unless a Policy changes its fields, or limits the caller."""
     changes = exchange.transformations(destination.provider.transformations)
-    if not any(change.response != headers.NO_CHANGES for change in changes):
+    budget = exchange.budget
+    if budget is None and not any(change.response != headers.NO_CHANGES for change in changes):
         return head
     first, *lines = head.removesuffix(_END).decode("utf-8", "surrogateescape").split("\r\n")
     fields = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    if budget is not None:
+        fields = headers.limited(fields, budget.headers())
     resolve = exchange.resolver(provider=destination.provider.name)
     for change in changes:
         fields = headers.transformed(fields, change.response, resolve)

@@ -14,6 +14,7 @@ from dataplane.http import client as http
 from dataplane.http import tunnel
 from dataplane.http.message import Request
 from dataplane.http.splice import Splice
+from dataplane.limits.budget import Budget
 from dataplane.services import Services
 
 
@@ -30,18 +31,22 @@ class Tunnels:
         """Serve one connection, until it is joined. `admit` raises Refusal where there is no room.
 
         Raises Refusal, ClientGone."""
+        exchange.check_origin()
         admit()
         if self._refusing:
             raise shutting_down()
         route, backend = exchange.route.name, exchange.backend.name
-        splice = Splice(self._services, exchange.id, route, backend, lambda: self._remove(splice))
+        access, budget = exchange.revocable(), exchange.budget
+        splice = Splice(self._services, exchange.id, route, backend, lambda: self._over(splice, budget), access)
         self._splices.add(splice)
         self._by_backend[backend] += 1
         try:
+            if budget is not None:
+                await budget.admit_session()
             return await tunnel.serve(self._services, request, exchange, splice)
         finally:
             if not splice.joined:
-                self._remove(splice)
+                self._over(splice, budget)
 
     def live(self, backend: str = "") -> int:
         """How many are open, or being opened: of one Backend, or of all."""
@@ -56,7 +61,9 @@ class Tunnels:
         for splice in list(self._splices):
             splice.cut()
 
-    def _remove(self, splice: Splice) -> None:
+    def _over(self, splice: Splice, budget: Budget | None) -> None:
+        if budget is not None:
+            budget.leave()
         if splice in self._splices:
             self._splices.remove(splice)
             self._by_backend[splice.backend] -= 1

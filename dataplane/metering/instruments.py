@@ -4,9 +4,8 @@ OpenTelemetry's own instruments cost 17 to 25 µs a recording; these cost a dict
 them when somebody collects. Each metric is declared once, here: name, unit, labels, buckets, description. The
 metrics reference is made from these declarations (`python -m dataplane.metering.reference`).
 
-Label sets are bounded: from `LABEL_SETS` on, new ones are counted together in one overflow set, as in the
-OpenTelemetry SDK. Nothing is ever removed, since counters must not go backwards. Labels are text that every reader
-takes, whatever comes in: that is seen to when a set is new, so that it costs the others nothing.
+Label sets are bounded (`labels`): what finds no room is counted together in one overflow set, as in the OpenTelemetry
+SDK.
 
 Names follow the GenAI semantic conventions in both generations, of which dashboards read one or the other:
 open-telemetry/semantic-conventions-genai (`latest`), and core conventions up to 1.41 (`legacy`).
@@ -16,24 +15,13 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dataplane.metering.names import clean
-
-Labels = tuple[str, ...]
-"""Values, in the order of `Definition.labels`; a value is empty where its label does not apply. A metric of the
-process has no labels, and one label set: `()`."""
+from dataplane.metering.labels import BACKEND, CALLER, Labels, Room
 
 Generation = Literal["legacy", "latest"]
 Generations = Literal["both", "latest", "legacy"]
-
-LABEL_SETS = 1000
-LONGEST_LABEL = 512
-"""Characters: Kubernetes' names of two objects fit."""
-OVERFLOW: Labels = ("overflow",) * 32
-"""Stands for all label sets beyond the bound. No metric has as many labels, so it is not one of theirs."""
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
@@ -43,7 +31,8 @@ TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
 MODALITY = "gen_ai.token.modality"
 ERROR_TYPE = "error.type"
 
-TURN = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, "route", "backend")
+ROUTE = ("route", BACKEND)
+TURN = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, *ROUTE, *CALLER)
 """What every metric of a turn is labelled with."""
 
 TOKEN_BUCKETS = tuple(float(4**n) for n in range(14))
@@ -54,6 +43,7 @@ HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5,
 FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Finer than the conventions' powers of two, which misstate the 95th percentile of a voice by a third."""
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+STORE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 5400.0, 7200.0, 10_800.0)
 """Up to the default of `session.duration`; providers end theirs after 60 and 120 minutes."""
 
@@ -75,12 +65,16 @@ class Counter:
 
     definition: Definition
     values: dict[Labels, float] = field(default_factory=dict)
+    _room: Room = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._room = Room(self.definition.labels)
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         try:
             self.values[labels] += amount
         except KeyError:
-            labels = _admitted(labels, self.values)
+            labels = self._room.admitted(labels, self.values)
             self.values[labels] = self.values.get(labels, 0) + amount
 
     def copy(self) -> Counter:
@@ -115,6 +109,10 @@ class Histogram:
     definition: Definition
     bounds: tuple[float, ...]
     series: dict[Labels, Series] = field(default_factory=dict)
+    _room: Room = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._room = Room(self.definition.labels)
 
     def observe(self, labels: Labels, value: float) -> None:
         series = self.series.get(labels) or self._new(labels)
@@ -122,7 +120,8 @@ class Histogram:
         series.sum += value
 
     def _new(self, labels: Labels) -> Series:
-        return self.series.setdefault(_admitted(labels, self.series), Series([0] * (len(self.bounds) + 1)))
+        admitted = self._room.admitted(labels, self.series)
+        return self.series.setdefault(admitted, Series([0] * (len(self.bounds) + 1)))
 
     def copy(self) -> Histogram:
         series = {labels: Series(each.counts[:], each.sum) for labels, each in self.series.items()}
@@ -132,14 +131,7 @@ class Histogram:
 Instrument = Counter | Histogram
 
 
-def _admitted(labels: Labels, known: Collection[Labels]) -> Labels:
-    """A label set that is not known, as it is counted."""
-    labels = tuple(clean(each, LONGEST_LABEL) for each in labels)
-    return labels if labels in known or len(known) < LABEL_SETS else OVERFLOW
-
-
 TOKEN = "{token}"  # noqa: S105
-ROUTE = ("route", "backend")
 SINK = "sink"
 INPUT_OF_TURN = "Input tokens of one turn, where the provider reported them."
 OUTPUT_OF_TURN = "Output tokens of one turn, where the provider reported them."
@@ -160,6 +152,7 @@ class Instruments:
         self._declare_sessions()
         self._declare_process()
         self._declare_requests()
+        self._declare_limits()
         self._declare_records()
 
     def _declare_legacy(self) -> None:
@@ -252,11 +245,9 @@ class Instruments:
 
     def _declare_sessions(self) -> None:
         name = "tidegate.realtime.sessions"
-        opened = "Realtime sessions that were opened."
-        self.sessions = _counter(name, "{session}", ROUTE, opened)
-        self.sessions_active = Gauge(
-            Definition(f"{name}.active", "{session}", ROUTE, "Realtime sessions that are open.")
-        )
+        who = (*ROUTE, *CALLER)
+        self.sessions = _counter(name, "{session}", who, "Realtime sessions that were opened.")
+        self.sessions_active = Gauge(Definition(f"{name}.active", "{session}", who, "Realtime sessions that are open."))
         self.session_duration = _histogram(
             "tidegate.realtime.session.duration",
             "s",
@@ -354,6 +345,36 @@ class Instruments:
             ROUTE,
             "Seconds from a request's head to the end of its answer; to the 101 for a WebSocket.",
             HTTP_BUCKETS,
+        )
+
+        self.key_fetches = _counter(
+            "tidegate.jwks.fetches",
+            "{fetch}",
+            ("url", "result"),
+            "Fetches of the keys that callers' tokens are verified with, by where they are published, and by what "
+            "became of it (fetched, failed). While they fail, the keys that are known stay in use.",
+        )
+
+    def _declare_limits(self) -> None:
+        self.limit_decisions = _counter(
+            "tidegate.limit.decisions",
+            "{decision}",
+            ("policy", "limit", "outcome"),
+            "What limits of Policies decided about requests, sessions and turns: admitted, refused (no room), unpriced "
+            "(the model's price is not known), unavailable (the store does not answer). The limit is named as in "
+            "RateLimit-Policy: tokens/Day.",
+        )
+        name = "tidegate.limit.store"
+        self.limit_store_up = Gauge(
+            Definition(
+                f"{name}.up", "1", (), "1 while the store of limits answers, else 0; absent where there is none."
+            )
+        )
+        self.limit_store_errors = _counter(
+            f"{name}.errors", "{request}", (), "Requests to the store of limits that failed, heartbeats included."
+        )
+        self.limit_store_duration = _histogram(
+            f"{name}.duration", "s", (), "Seconds that the store of limits took to answer.", STORE_BUCKETS
         )
 
     def _declare_records(self) -> None:

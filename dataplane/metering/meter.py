@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from dataplane import table
-from dataplane.metering.instruments import LABEL_SETS, Counter, Instruments, Labels
+from dataplane.metering.instruments import Counter, Instruments
+from dataplane.metering.labels import LABEL_SETS, OTHER, Labels
 from dataplane.metering.prices import UNREPORTED, Cost, Key, PriceBook, cost
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import NO_TOKENS, Tokens, Usage, parts
+from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage, parts
 from dataplane.slices import SLICE, Slices, at_once
 
-OTHER = "_OTHER"
-"""Label of a model that nobody declared and no upstream confirmed."""
 LONGEST_NAME = 128
 REGISTERED_CODES = frozenset([*range(1000, 1016), 3000, 3003, 3008])
 """Close codes that have a meaning: https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number"""
@@ -77,11 +76,13 @@ class Meter:
         self._records.turn(usage, price, duration)
         return price
 
-    def session_opened(self, route: str, backend: str) -> None:
+    def session_opened(self, route: str, backend: str, caller: Caller = ANONYMOUS, *, by_key: bool = False) -> None:
+        """Count a session that begins. `by_key`: do metrics name the caller's key?"""
         i = self._instruments
+        who = (route, backend, *_names(caller, by_key=by_key))
         with i.lock:
-            i.sessions.add((route, backend))
-            i.sessions_active.add((route, backend))
+            i.sessions.add(who)
+            i.sessions_active.add(who)
 
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:
         """Count the answer to a request for a session."""
@@ -141,11 +142,11 @@ class Meter:
                 gauge.clear(())
 
     def session_closed(self, summary: SessionSummary) -> None:
-        """End a session that was opened with the same route and backend."""
+        """End a session that was opened with the same route, backend and caller."""
         i = self._instruments
         where = (summary.route, summary.backend)
         with i.lock:
-            i.sessions_active.add(where, -1)
+            i.sessions_active.add((*where, *_names(summary.caller, by_key=summary.by_key)), -1)
             i.session_duration.observe(where, summary.seconds)
             i.closes.add((*where, _code(summary), summary.reason, summary.initiator))
         self._records.session(summary)
@@ -161,6 +162,26 @@ class Meter:
         """Count a message whose usage could not be read."""
         with self._instruments.lock:
             self._instruments.unmetered.add((route, backend, reason))
+
+    def keys_fetched(self, url: str, result: str) -> None:
+        """Count a fetch of an issuer's keys: `fetched` or `failed`."""
+        with self._instruments.lock:
+            self._instruments.key_fetches.add((url, result))
+
+    def limited(self, policy: str, limit: str, outcome: str) -> None:
+        """Count a decision of a limit."""
+        with self._instruments.lock:
+            self._instruments.limit_decisions.add((policy, limit, outcome))
+
+    def limit_store(self, seconds: float | None) -> None:
+        """Count a request to the store of limits, by the seconds that it took; None: it failed."""
+        i = self._instruments
+        with i.lock:
+            i.limit_store_up.set((), int(seconds is not None))
+            if seconds is None:
+                i.limit_store_errors.add(())
+            else:
+                i.limit_store_duration.observe((), seconds)
 
     def _price(self, usage: Usage, own: table.Price | None) -> Cost:
         """By the model that the upstream says it used; where nobody knows that, by the one that was asked for."""
@@ -239,6 +260,7 @@ class Meter:
             _bounded(usage.response_model),
             usage.route,
             usage.backend,
+            *_names(usage.caller, by_key=usage.by_key),
         )
 
     def _name(self, model: str, *, confirmed: bool) -> str:
@@ -263,6 +285,11 @@ def _said_by(usage: Usage) -> str:
     if usage.tokens is None:
         return "unreported"
     return "estimated" if usage.estimated else "reported"
+
+
+def _names(caller: Caller, *, by_key: bool) -> tuple[str, str]:
+    """Of a caller, as labels: team and key."""
+    return _bounded(caller.team), _bounded(caller.key) if by_key else ""
 
 
 def _bounded(name: str) -> str:

@@ -47,6 +47,10 @@ class SessionSummary:
     initiator: str
     """Who ended it: `client`, `upstream`, `gateway`."""
     caller: Caller = ANONYMOUS
+    by_key: bool = False
+    """Do metrics name the caller's key?"""
+    client: str = ""
+    """Address of who asked."""
     turns: int = 0
     tokens: Tokens = NO_TOKENS
     """As the provider reported them."""
@@ -145,6 +149,7 @@ def session_record(summary: SessionSummary, ended: datetime) -> Record:
         "provider": clean(summary.provider),
         "model": clean(summary.model),
         "caller": _caller(summary.caller),
+        "client_address": clean(summary.client),
         "turns": summary.turns,
         "tokens": summary.tokens.nonzero(),
         "cost_usd": usd(summary.cost),

@@ -9,7 +9,8 @@ import re
 import sys
 from pathlib import Path
 
-from dataplane.metering.instruments import LABEL_SETS, Gauge, Histogram, Instrument, Instruments
+from dataplane.metering.instruments import Gauge, Histogram, Instrument, Instruments
+from dataplane.metering.labels import LABEL_SETS
 
 PAGE = Path("docs/reference/metrics.md")
 UNITS = {"s": "_seconds", "By": "_bytes", "USD": "_USD"}
@@ -21,9 +22,14 @@ INTRODUCTION = f"""# Metrics
 Served on the admin port at `/metrics` for Prometheus, and sent by OTLP where the `OTEL_*` variables ask for it.
 Every finished turn is counted at once, so the numbers of a session grow while it is open.
 
-Sums are cumulative. A label that does not apply is empty. A metric has at most {LABEL_SETS} label sets; what comes
-after is counted in one series with `otel_metric_overflow="true"`: alert on it. A model's name becomes a label when a
-Backend declares it or its provider has confirmed it, and is `_OTHER` until then.
+Sums are cumulative. A label that does not apply is empty. A metric has at most {LABEL_SETS} label sets without the name
+of a caller; what comes after is counted in one series with `otel_metric_overflow="true"`: alert on it. A model's name
+becomes a label when a Backend declares it or its provider has confirmed it, and is `_OTHER` until then.
+
+`tidegate_caller_team` is the team of who asked, `tidegate_caller_key` the name of their key, where a Policy says
+`telemetry.callerKey: true`. There are at most {LABEL_SETS} label sets with such names in a metric, besides the others;
+callers that find no room are `_OTHER`, in the place of the key, or of both
+([how they share it](../telemetry.md#callers-in-metrics)).
 
 Metrics of the generation *legacy* follow the GenAI semantic conventions up to 1.41, which most dashboards read;
 *latest* follows the current ones. Both are exported unless one was chosen. Cached, cache-write and reasoning tokens

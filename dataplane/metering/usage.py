@@ -104,3 +104,5 @@ class Usage:
     """The provider never said it: `tokens` were estimated from what was seen."""
     public_model: str = ""
     """The name that the client asked for; what `Model.price` is looked up by."""
+    by_key: bool = False
+    """Do metrics name the caller's key, and not only its team?"""

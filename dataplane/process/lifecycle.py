@@ -7,8 +7,10 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from dataplane.callers.refresh import Refresher
 from dataplane.http.port import Port
 from dataplane.http.tunnels import Tunnels
+from dataplane.limits.limiter import Limiter
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
 from dataplane.process.overload import LOOK, Overload
 from dataplane.process.pulse import Every
@@ -29,6 +31,9 @@ class Running:
     sessions: Realtime
     tunnels: Tunnels
     overload: Overload
+    keys: Refresher
+    """Of issuers of tokens."""
+    limiter: Limiter
     _timers: list[Every] = field(default_factory=list)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
@@ -38,9 +43,11 @@ class Running:
         except OSError:
             await self.services.pool.close()
             raise
+        self.limiter.start()
         meter = self.services.meter
         meter.capacity(self.services.limits.sessions)
         self.overload.look()
+        self.services.revocations.start()
         self._timers = [Every(LAG_EVERY, meter.loop_lag), Every(LOOK, lambda _: self._look())]
 
     def _look(self) -> None:
@@ -79,10 +86,13 @@ class Running:
     async def cut(self) -> None:
         """End what is left without waiting for any peer; what was used is counted all the same."""
         await self.port.stop(0)
+        await self.keys.close()
         await self.sessions.cut()
         self.tunnels.cut()
+        await self.services.revocations.stop()
         for timer in self._timers:
             timer.stop()
+        await self.limiter.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(SOCKETS):
                 await self.services.pool.close()

@@ -6,6 +6,7 @@
                a message is nothing else; steps: what comes out)
     events     strict JSON of client events: no duplicate keys, no lenient spellings
     session    what becomes of each message of one session, and what follows (terms, effects)
+    names      the models that are named inside one session: which the client may name, what either side calls them
     turns      which turns are due and under way, and what was seen of each
     speech     what the user says: who is talking, what is yet to be transcribed
     account    one record for each turn and transcription, and their sums

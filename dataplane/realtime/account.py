@@ -10,6 +10,7 @@ from typing import Final
 from dataplane.dialects.openai_usage import says_something
 from dataplane.metering.usage import NO_TOKENS, Status, Tokens, Usage
 from dataplane.realtime.effects import Effect, Metered, Unmetered
+from dataplane.realtime.names import Names
 from dataplane.realtime.terms import Terms
 
 SEEN: Final = 1024
@@ -19,7 +20,7 @@ SEEN: Final = 1024
 class Account:
     """Puts its records among `effects`."""
 
-    def __init__(self, terms: Terms, effects: deque[Effect]) -> None:
+    def __init__(self, terms: Terms, effects: deque[Effect], names: Names) -> None:
         self.turns = 0
         self.tokens = NO_TOKENS
         """As the provider reported them."""
@@ -29,6 +30,7 @@ class Account:
         """The model that the upstream says it serves."""
         self._terms = terms
         self._effects = effects
+        self._names = names
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._ids = 0
 
@@ -65,8 +67,9 @@ class Account:
     def transcription(self, item: str, model: str, tokens: Tokens | None, status: Status, *, estimated: bool) -> None:
         """What the user said was transcribed, or should have been."""
         usage = self._usage(item, status, tokens, estimated=estimated)
+        public = self._names.public(model)
         self._record(
-            replace(usage, operation="transcription", request_model=model, response_model=model, public_model=model)
+            replace(usage, operation="transcription", request_model=model, response_model=model, public_model=public)
         )
 
     def _usage(self, response_id: str, status: Status, tokens: Tokens | None, *, estimated: bool) -> Usage:
@@ -87,6 +90,7 @@ class Account:
             response_id=response_id,
             estimated=estimated,
             public_model=terms.public_model,
+            by_key=terms.by_key,
         )
 
     def _record(self, usage: Usage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.realtime.effects import Logged, Metered, Progress, Unmetered
+from dataplane.realtime.effects import Admit, Logged, Metered, Progress, Released, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 
@@ -42,4 +42,17 @@ class Ended:
     close: Close
 
 
-Action = ToClient | ToUpstream | DropClient | DropUpstream | Wait | Ended | Metered | Unmetered | Logged | Progress
+Action = (
+    ToClient
+    | ToUpstream
+    | DropClient
+    | DropUpstream
+    | Wait
+    | Ended
+    | Metered
+    | Unmetered
+    | Logged
+    | Progress
+    | Admit
+    | Released
+)

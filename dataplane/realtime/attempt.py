@@ -31,6 +31,8 @@ class Attempt:
 
     exchange: Exchange
     services: Services
+    client: str = ""
+    """Address of who asks."""
     began: float = field(default_factory=loop_time)
     destination: Destination | None = None
     live: LiveSession | None = None
@@ -67,6 +69,7 @@ class Attempt:
             model=self.destination.upstream_model if self.destination else "",
             upstream=_address(provider.url) if provider else "",
             dialled=None if dialled is None else dialled + since,
+            client=self.client,
             traceparent=exchange.headers.first.get("traceparent", ""),
         )
 

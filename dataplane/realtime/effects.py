@@ -93,4 +93,25 @@ class Finish:
     message: str
 
 
-Effect = Metered | Unmetered | Logged | Progress | Tell | Finish
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A message of the client's that waited goes on."""
+
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Ask whether a turn may begin. The answer names the ticket."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """So many turns that were admitted are over, or never came."""
+
+    count: int
+
+
+Effect = Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Admit | Released

@@ -98,6 +98,14 @@ DURATION = Ending(
     ("session_error", "session_expired"),
     "The session was as long as `session.duration` says.",
 )
+MODEL_NOT_ALLOWED = Ending(
+    "model_not_allowed",
+    "gateway",
+    1008,
+    ("permission_error", "model_not_allowed"),
+    "The provider used a model of its own choice that `models.allow` of a Policy does not allow, since the client had "
+    "named none: to transcribe with, or to answer with in a session that began without a model.",
+)
 OPERATOR = Ending("operator", "gateway", 1001, ("session_error", "ended_by_operator"), "An operator ended the session.")
 DRAINING = Ending(
     "draining",
@@ -123,15 +131,14 @@ LIMIT = Ending(
     1008,
     ("rate_limit_error", "limit_exceeded"),
     "A limit of a Policy was reached. The message says which, and when to come back.",
-    reserved=True,
 )
 REVOKED = Ending(
     "revoked",
     "gateway",
     1008,
     ("authentication_error", "access_revoked"),
-    "The caller's key was removed or has expired, or the Backend was deleted.",
-    reserved=True,
+    "What the caller had shown (a key, a token) is not admitted any more, or the Backend was deleted, and "
+    "`session.onRevoke` is EndSession.",
 )
 CREDENTIALS_NOT_CONFIGURED = Ending(
     "credentials_not_configured",
@@ -167,6 +174,7 @@ ENDINGS = (
     TOO_MANY_FRAGMENTS,
     IDLE,
     DURATION,
+    MODEL_NOT_ALLOWED,
     OPERATOR,
     DRAINING,
     INTERNAL,

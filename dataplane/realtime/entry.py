@@ -8,13 +8,16 @@ from decimal import Decimal
 
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
+from dataplane.models import find
+from dataplane.realtime import endings
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.timing import Timings
+from dataplane.realtime.turnstile import Turnstile
+from dataplane.revocation import Access
 from dataplane.services import Meter
 from dataplane.table import Model, Price
-from dataplane.upstreams.choose import find
 
 Carried = tuple[int, int, int]
 """Of one leg: bytes received, bytes sent, messages received."""
@@ -31,6 +34,12 @@ class Entry:
     """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
     """Who opens it."""
+    client: str = ""
+    """Address of who asked."""
+    access: Access | None = None
+    """What it rests on, if it is to end with that."""
+    turnstile: Turnstile | None = None
+    """Where its caller is limited."""
     refused: bool = False
     """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False
@@ -43,11 +52,15 @@ class Entry:
     _told: dict[str, Carried] = field(default_factory=dict)
     """What the meter knows of each leg's traffic."""
 
+    def revoke(self, why: str) -> None:
+        """End it, since its access is revoked."""
+        self.live.end(endings.REVOKED, why)
+
     def price_of(self, usage: Usage) -> Price | None:
         """The Backend's own price of what was used."""
         if usage.operation == "realtime_inference":
             return self.price
-        found = find(self.models, usage.request_model)
+        found = find(self.models, usage.public_model)
         return found[0].price if found else None
 
     def charge(self, amount: Decimal | None, *, estimated: bool) -> None:
@@ -89,6 +102,8 @@ class Entry:
             reason=effect.ending.label,
             initiator=effect.ending.initiator,
             caller=terms.caller,
+            by_key=terms.by_key,
+            client=self.client,
             turns=session.turns,
             tokens=session.tokens,
             estimated=session.estimated,
@@ -106,6 +121,7 @@ class Entry:
             "provider": terms.provider,
             "model": session.model or terms.upstream_model,
             "caller": {"namespace": terms.caller.namespace, "key": terms.caller.key, "team": terms.caller.team},
+            "client_address": self.client,
             "seconds": round(self.live.age, 3),
             "turns": session.turns,
             "tokens": session.tokens.nonzero(),

@@ -52,6 +52,7 @@ class Gate:
         "_begin",
         "_flows",
         "_fragments",
+        "_halted",
         "_kept",
         "_lone",
         "_long",
@@ -115,6 +116,8 @@ class Gate:
         self._fragments = 0
         """Frames so far of the message that is open."""
         self._stopped = False
+        self._halted = False
+        """Is nothing decided for the time being?"""
         self._severed = False
         self._quick = self._flows
         """`flows`, while it is certain that nothing is open, held or behind."""
@@ -124,7 +127,12 @@ class Gate:
     @property
     def behind(self) -> bool:
         """Is there more to decide than is done at a time? Then `feed` is to be called again, with nothing."""
-        return bool(self._kept.behind)
+        return bool(self._kept.behind) and not self._halted
+
+    @property
+    def halted(self) -> bool:
+        """Does all that comes wait?"""
+        return self._halted
 
     @property
     def mid_frame(self) -> bool:
@@ -139,6 +147,15 @@ class Gate:
     def step(self) -> None:
         """Be stepwise from now on: nothing flows then."""
         self.stepwise, self._quick = True, None
+
+    def halt(self) -> None:
+        """Decide nothing more, from the next message on: all that comes is kept. Whoever says so reads no more."""
+        self._halted, self._quick = True, None
+
+    def go_on(self) -> None:
+        """Decide again. Where more is kept, the gate is behind."""
+        self._halted = False
+        self._be_quick()
 
     def mute(self) -> None:
         """Read no more messages; frames are still followed, for the Close among them. With the next call of `feed`,
@@ -165,7 +182,15 @@ class Gate:
     def _flow_on(self, data: bytes) -> tuple[bytes, bytes]:
         """The same of several messages, and of parts."""
         self._quick = None
-        if self._flows is None or self._opcode or self._kept.behind or self._long is not None or self.stepwise:
+        kept = self._kept
+        if (
+            self._flows is None
+            or self._opcode
+            or kept.behind
+            or self._long is not None
+            or self.stepwise
+            or self._halted
+        ):
             return b"", data
         if self._kept.held:
             data, _ = self._kept.with_rest(data)
@@ -231,9 +256,9 @@ class Gate:
             data, pos = self._kept.with_rest(data)
         if self._long is not None:
             pos = min(len(data), self._long.remaining)
-            yield from self._go_on(self._long, data[:pos])
+            yield from self._continue(self._long, data[:pos])
         run, end, left = pos, len(data), WORK  # data[run:pos] goes on as it came
-        while not self._stopped and (pos := self._usual(data, pos)) < end:
+        while not (self._stopped or self._halted) and (pos := self._usual(data, pos)) < end:
             if left <= 0:
                 self._kept.leave(data, pos)
                 break
@@ -254,9 +279,16 @@ class Gate:
             pos = after
         if run < pos:
             yield data[run:pos]
-        if pos < end and not self._stopped and not self._kept.behind:
-            self._kept.keep(data[pos:])
+        if pos < end and not self._stopped:
+            self._keep_rest(data, pos)
         self._be_quick()
+
+    def _keep_rest(self, data: bytes, pos: int) -> None:
+        """Keep what is not decided, unless it was left already."""
+        if self._halted:
+            self._kept.leave(data, pos)
+        elif not self._kept.behind:
+            self._kept.keep(data[pos:])
 
     def put_off(self, data: bytes) -> bool:
         """If these bytes begin with a Close, keep them for the next call of `feed`, which may bring nothing; whether
@@ -270,7 +302,8 @@ class Gate:
 
     def _be_quick(self) -> None:
         """Let what comes next flow, unless something is open, held or behind."""
-        if not (self._kept.held or self._kept.behind or self._opcode or self._long is not None or self.stepwise):
+        kept = self._kept
+        if not (kept.held or kept.behind or self._opcode or self._long is not None or self.stepwise or self._halted):
             self._quick = self._flows
 
     def _is_audio(self, data: bytes, start: int, end: int) -> bool:
@@ -427,13 +460,13 @@ class Gate:
         else:
             self._pass(head)
             self._long = LongFrame(head.length)
-        match self._go_on(self._long, data[start:end]):
+        match self._continue(self._long, data[start:end]):
             case [bytes(piece)]:  # in one step, since the frame may end with it
                 return [data[pos:start] + piece]
             case steps:
                 return [data[pos:start], *steps]
 
-    def _go_on(self, long: LongFrame, piece: bytes) -> list[Step]:
+    def _continue(self, long: LongFrame, piece: bytes) -> list[Step]:
         """Take more of a long frame."""
         steps = long.take(piece)
         if long.remaining == 0:

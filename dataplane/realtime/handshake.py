@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import orjson
 from websockets.utils import accept_key
 
-from dataplane.callers import applies
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
@@ -103,21 +102,34 @@ class Route:
 
 
 def route(exchange: Exchange, services: Services) -> Route:
-    """Raises Refusal call_id_not_allowed, invalid_value, and those of `choose`, `allow_model`, `allow_any_model`."""
-    query = exchange.query
+    """Raises Refusal call_id_not_allowed, model_not_allowed, invalid_value, and those of `choose`."""
+    query, allow = exchange.query, exchange.allowed()
+    if allow:
+        _check_one_model(query)
     models = queries.getall(query, "model")
     if len(models) > 1:
         raise Refusal("invalid_value", "The query names the model more than once. Name it once.", param="model")
     if queries.get(query, "call_id") is not None:
         return Route(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
-        exchange.allow_any_model()
         return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
-    destination = choose(exchange.backend, models[0] if models else "", services.rand)
-    exchange.allow_model(destination.public_model)
-    if not models or models[0] != destination.upstream_model:
+    destination = choose(exchange.backend, models[0] if models else "", services.rand, allow)
+    if allow or not models or models[0] != destination.upstream_model:  # what is sent is what was judged
         query = queries.replaced(query, "model", destination.upstream_model)
     return Route(destination, query)
+
+
+def _check_one_model(query: str) -> None:
+    """For a caller who may not use every model: no parameter but `model` may name one, in no spelling, since some
+    readers ignore case. `deployment` is what Azure's older API calls it. Raises Refusal model_not_allowed."""
+    for name in queries.names(query):
+        if name != "model" and name.casefold() in ("model", "deployment"):
+            raise Refusal(
+                "model_not_allowed",
+                f"The parameter {name!r} can name another model, and a Policy limits which ones this caller may use. "
+                "Leave it out, and name one in 'model'.",
+                param=name,
+            )
 
 
 def _for_call(exchange: Exchange, services: Services) -> Destination:
@@ -129,12 +141,19 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
             "account, whoever made it. Connect to the provider yourself, or use a Backend with auth.passthrough.",
             param="call_id",
         )
+    if allowed := exchange.allowed():
+        raise Refusal(
+            "model_not_allowed",
+            f"Policy {allowed[0].policy} limits this caller's models, and nobody here knows that of a call. Open a "
+            "session with ?model=.",
+            param="call_id",
+        )
     return Destination(provider, "", "")
 
 
 def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
     beta_header = "realtime=v1" in head.headers.first.get(openai.BETA_HEADER, "")
-    logged = next((log.types for log in exchange.policies.log_events if applies(log.subjects, exchange.caller)), ())
+    telemetry = exchange.telemetry()
     return Terms(
         id=exchange.id,
         route=exchange.route.name,
@@ -146,7 +165,11 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         upstream_model=destination.upstream_model,
         any_model=bool(destination.provider.model_override),
         beta=beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered,
-        log_events=frozenset(logged),
+        log_events=frozenset(telemetry.log_events),
+        by_key=telemetry.caller_key,
+        allow=exchange.allowed(),
+        models=exchange.backend.models,
+        admits=exchange.budget is not None and exchange.budget.limits_turns,
     )
 
 

@@ -20,7 +20,14 @@ from dataplane.process.pace import Pace
 from dataplane.process.room import Holder, Room
 from dataplane.realtime import actions, endings
 from dataplane.realtime.actions import Action, Ended
-from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.effects import (
+    Admit,
+    Logged,
+    Metered,
+    Progress,
+    Released,
+    Unmetered,
+)
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.legs import Fate, Leg
@@ -53,6 +60,11 @@ class Hooks(Protocol):
     def logged(self, live: LiveSession, effect: Logged) -> None: ...
 
     def progressed(self, live: LiveSession, effect: Progress) -> None: ...
+
+    def asked(self, live: LiveSession, effect: Admit) -> None:
+        """A turn is to be admitted, or refused: `live` waits for either."""
+
+    def released(self, live: LiveSession, effect: Released) -> None: ...
 
     def carried(self, live: LiveSession) -> None:
         """More may have gone over the wires. Comes every `Limits.ping` seconds or oftener."""
@@ -153,6 +165,21 @@ class LiveSession:
         """End the session for a reason of the gateway's, as soon as it is between turns."""
         self._perform(lambda: self.relay.end_between_turns(ending, message))
 
+    def admit(self, ticket: int) -> None:
+        """A turn may begin."""
+        self._perform(lambda: self.relay.admit(ticket))
+        self._balance()
+
+    def refuse(self, ticket: int, code: str, message: str) -> None:
+        """A turn may not begin: the client is told."""
+        self._perform(lambda: self.relay.refuse(ticket, code, message))
+        self._balance()
+
+    def refuse_and_end(self, ticket: int, ending: Ending, message: str) -> None:
+        """A turn may not begin, and the session ends: once nobody is in the middle of a turn."""
+        self._perform(lambda: self.relay.refuse_and_end(ticket, ending, message))
+        self._balance()
+
     def abandon(self) -> None:
         """The client was never answered: let the upstream go, if it was ever there. It is not waited for, since that
         would keep the place of a session."""
@@ -188,6 +215,8 @@ class LiveSession:
             self._balance()
         if self.relay.client_behind:
             self._judge_on()
+        elif self.relay.client_waits:
+            self._balance()
 
     def _from_upstream(self, data: bytes) -> None:
         if self.relay.put_off_upstream(data):
@@ -341,17 +370,26 @@ class LiveSession:
             case actions.Wait(seconds=seconds):
                 self._wait(seconds)
                 self._balance()  # usage may have to be read that waits behind what the client does not take
-            case Metered():
-                self._hooks.metered(self, action)
-            case Unmetered():
-                self._hooks.unmetered(self, action)
-            case Logged():
-                self._hooks.logged(self, action)
-            case Prompted() | Began() | Spoke() | Interrupted():
-                self._hooks.progressed(self, action)
             case Ended():
                 self._end(action)
+            case _:
+                self._report_on(action)
         return False
+
+    def _report_on(self, effect: Metered | Unmetered | Logged | Progress | Admit | Released) -> None:
+        match effect:
+            case Metered():
+                self._hooks.metered(self, effect)
+            case Unmetered():
+                self._hooks.unmetered(self, effect)
+            case Logged():
+                self._hooks.logged(self, effect)
+            case Admit():
+                self._hooks.asked(self, effect)
+            case Released():
+                self._hooks.released(self, effect)
+            case _:
+                self._hooks.progressed(self, effect)
 
     def _to_client(self, data: bytes) -> None:
         if self.client is not None:
@@ -388,7 +426,7 @@ class LiveSession:
         if client is not None:
             self._answering = self._answering and client.full
             takes = here.ending is not None or not (self.upstream.full or self._answering)
-            client.read(takes and not here.client_behind)
+            client.read(takes and not here.client_behind and not here.client_waits)
         self.upstream.read(not self._held_back and not here.upstream_behind)
         if (here.client_behind and not self._answering) or (here.upstream_behind and not self._held_back):
             self._judge_on()

@@ -15,12 +15,15 @@ from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import (
+    Admit,
     Began,
     Finish,
+    Forward,
     Interrupted,
     Logged,
     Metered,
     Prompted,
+    Released,
     Spoke,
     Tell,
     Unmetered,
@@ -36,7 +39,7 @@ SETTLE = 2.0
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
 MAX_LATE = 64
-"""Events of ours that may wait for the end of an upstream's message; a client that provokes more goes without."""
+"""Events of ours that may wait for the end of a peer's message; who provokes more goes without."""
 
 
 class Relay:
@@ -80,6 +83,8 @@ class Relay:
             opaque=session.opaque,
             hold=hold,
         )
+        if session.may_end:
+            self._upstream_gate.step()
         self.client_flow = self._client_gate.flow
         """Of bytes that the client sent: those that go on to the upstream at once, with nothing else to do, and those
         that are for `from_client`. To be asked first."""
@@ -98,8 +103,8 @@ class Relay:
         """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
         self._closing_client = False
         """Close is among them, or was sent: nothing more is begun."""
-        self._pong: bytes | None = None
-        """What the upstream's newest Ping said, while the answer waits for the end of the client's frame."""
+        self._unsaid: list[tuple[int, bytes]] = []
+        """Frames for the upstream (opcode, payload) that wait for the end of the client's."""
         self._client_said_close = False
         self._muted = False
         """The client is not listened to any more, but for its Close."""
@@ -126,6 +131,11 @@ class Relay:
     def upstream_behind(self) -> bool:
         """The same of the upstream."""
         return self._upstream_gate.behind and not self._upstream_gone
+
+    @property
+    def client_waits(self) -> bool:
+        """Is a message of the client's kept, and everything behind it, until a turn is admitted or refused?"""
+        return self._client_gate.halted and not self._client_gone
 
     def put_off_client(self, data: bytes) -> bool:
         """If the client's Close is what these bytes bring, have it wait: whether it does, for `from_client` to be
@@ -154,10 +164,12 @@ class Relay:
                     self._client_control(step, actions)
                 case Breach():
                     self._finish(_BREACHES[step.kind], step.message, actions)
-            if self._pong is not None:
-                self._flush_pong(actions)
+            if self._unsaid:
+                self._flush_unsaid(actions)
             if queue:
                 self._apply_effects(actions)
+                if self.session.holds:
+                    self._client_gate.halt()
             if self._goodbye is not None:
                 self._go_on(actions)
         return self._settled(actions)
@@ -236,6 +248,28 @@ class Relay:
         self._upstream_gate.step()
         return self._settled([])
 
+    def admit(self, ticket: int) -> list[Action]:
+        """A turn that was asked about (`Admit`) may begin."""
+        return self._answer(lambda: self.session.admit(ticket))
+
+    def refuse(self, ticket: int, code: str, message: str) -> list[Action]:
+        """It may not: the client is told."""
+        return self._answer(lambda: self.session.refuse(ticket, code, message))
+
+    def refuse_and_end(self, ticket: int, ending: Ending, message: str) -> list[Action]:
+        """It may not, and the session ends: once nobody is in the middle of a turn."""
+        actions = self._answer(lambda: self.session.refuse(ticket))
+        return [*actions, *self.end_between_turns(ending, message)]
+
+    def _answer(self, answer: Callable[[], None]) -> list[Action]:
+        actions: list[Action] = []
+        self.decided = actions
+        answer()
+        self._apply_effects(actions)
+        if not self.session.holds:
+            self._client_gate.go_on()
+        return self._settled(actions)
+
     def expired(self) -> list[Action]:
         """The time of the newest `Wait` is over."""
         actions: list[Action] = []
@@ -287,6 +321,7 @@ class Relay:
         if self.ending is not None:
             return False
         self.ending, self.close = ending, close
+        self.session.close()
         self._client_gate.mute()
         self._upstream_gate.step()
         return True
@@ -386,7 +421,19 @@ class Relay:
                     self._to_upstream(frames.TEXT, events.dump(event), actions)
                 case Finish(ending=ending, message=message):
                     self._finish(ending, message, actions)
-                case Metered() | Unmetered() | Logged() | Prompted() | Began() | Spoke() | Interrupted():
+                case Forward(payload=payload):
+                    self._to_upstream(frames.TEXT, payload, actions)
+                case (
+                    Admit()
+                    | Released()
+                    | Metered()
+                    | Unmetered()
+                    | Logged()
+                    | Prompted()
+                    | Began()
+                    | Spoke()
+                    | Interrupted()
+                ):
                     actions.append(effect)
 
     # -- frames of ours ----------------------------------------------------------------------------------------
@@ -427,19 +474,23 @@ class Relay:
             actions.append(Wait(LINGER))
 
     def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        """Send the upstream a frame of ours, unless it is in the middle of a client's; then only a Pong is made up
-        for."""
+        """Send the upstream a frame of ours, behind a client's that is under way: but for Ping and Close, which are of
+        no use then."""
         if not self._upstream_hears or self._cut_off:
             return
         if self._muted or not self._client_gate.mid_frame:
             actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
-        elif opcode == frames.PONG:
-            self._pong = payload
+            return
+        if opcode == frames.PONG:  # of several Pings the newest is answered
+            self._unsaid = [unsaid for unsaid in self._unsaid if unsaid[0] != frames.PONG]
+        if opcode in (frames.PONG, frames.TEXT) and len(self._unsaid) < MAX_LATE:
+            self._unsaid.append((opcode, payload))
 
-    def _flush_pong(self, actions: list[Action]) -> None:
-        if self._pong is not None and not self._client_gate.mid_frame:
-            pong, self._pong = self._pong, None
-            self._to_upstream(frames.PONG, pong, actions)
+    def _flush_unsaid(self, actions: list[Action]) -> None:
+        if not self._client_gate.mid_frame:
+            unsaid, self._unsaid = self._unsaid, []
+            for opcode, payload in unsaid:
+                self._to_upstream(opcode, payload, actions)
 
 
 _BREACHES = {

@@ -13,17 +13,31 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
+from dataplane.http.proxies import FORWARDED_FOR
+from dataplane.limits.spending import Model
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.attempt import Attempt, epoch, loop_time
-from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.effects import (
+    Admit,
+    Began,
+    Interrupted,
+    Logged,
+    Metered,
+    Progress,
+    Prompted,
+    Released,
+    Spoke,
+    Unmetered,
+)
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Session
 from dataplane.realtime.timing import Course
+from dataplane.realtime.turnstile import Turnstile
 from dataplane.services import Services
 from dataplane.slices import SLICE, Slices
 from dataplane.tracing import Timing
@@ -52,7 +66,8 @@ class Realtime:
         one where there is no room.
 
         Raises ClientGone, and Refusal."""
-        attempt = Attempt(exchange, self._services)
+        forwarded = exchange.headers.all(FORWARDED_FOR)
+        attempt = Attempt(exchange, self._services, self._services.proxies.client(request.connection.peer, forwarded))
         try:
             await self._services.pace.turn()
             admit()
@@ -72,19 +87,28 @@ class Realtime:
             raise shutting_down()
         exchange, services = attempt.exchange, self._services
         upgrade = handshake.Upgrade.of(request.head)
+        exchange.check_origin()
         chosen = handshake.route(exchange, services)
         attempt.destination = chosen.destination
         session = Session(handshake.terms(request.head, upgrade, exchange, chosen.destination))
         limits = exchange.session_limits()
         live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
         task = asyncio.current_task()
-        entry = self._add(Entry(live, chosen.destination.price, exchange.backend.models, task))
+        access, budget = exchange.revocable(), exchange.budget
+        model = Model.of(chosen.destination, speaks=True)
+        turnstile = Turnstile(budget, model) if budget is not None else None
+        price, models = chosen.destination.price, exchange.backend.models
+        entry = self._add(Entry(live, price, models, task, attempt.client, access, turnstile))
         try:
+            if budget is not None:
+                await budget.admit_session(model)
             with http.while_connected(request):
                 answer = await handshake.open_upstream(live, exchange, chosen, services)
                 first_event = exchange.backend.timeouts.first_event
                 await handshake.first_event(live, exchange, chosen.destination, first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
+            if entry.access is not None:  # it may have been revoked meanwhile
+                services.revocations.check(entry.access)
             self._begin(entry, attempt)  # before the client's first bytes, which may end the session
             answered = handshake.answer_client(request, head, live)
             if self._closing is not None:
@@ -190,14 +214,18 @@ class Realtime:
         """From here on it is a session, no longer a request."""
         terms = entry.live.session.terms
         entry.counted, entry.request = True, None
-        self._services.meter.session_opened(terms.route, terms.backend)
+        self._services.meter.session_opened(terms.route, terms.backend, terms.caller, by_key=terms.by_key)
         entry.span = attempt.answered(SWITCHED)
+        if entry.access is not None:
+            self._services.revocations.watch(entry.access, entry.revoke)
 
     # -- what sessions report ----------------------------------------------------------------------------------
 
     def metered(self, live: LiveSession, effect: Metered) -> None:
         usage, entry = effect.usage, self._entries[live.session.terms.id]
         cost = self._services.meter.turn(usage, entry.price_of(usage))
+        if entry.turnstile is not None:
+            entry.turnstile.used(live, usage, cost)
         entry.charge(cost.usd, estimated=usage.estimated)
         course = entry.timings.ended(usage.response_id)
         with self._services.guard:
@@ -239,12 +267,26 @@ class Realtime:
                 timings.interrupted(response_id, by)
                 meter.interrupted(*where, by, confirmed=confirmed)
 
+    def asked(self, live: LiveSession, effect: Admit) -> None:
+        turnstile = self._entries[live.session.terms.id].turnstile
+        assert turnstile is not None, "nobody is asked about sessions without limits"
+        turnstile.ask(live, effect.ticket)
+
+    def released(self, live: LiveSession, effect: Released) -> None:
+        turnstile = self._entries[live.session.terms.id].turnstile
+        assert turnstile is not None, "nothing was set aside for sessions without limits"
+        turnstile.release(effect.count)
+
     def carried(self, live: LiveSession) -> None:
         with self._services.guard:
             self._entries[live.session.terms.id].tell_traffic(self._services.meter)
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
         entry = self._remove(live.session.terms.id)
+        if entry.access is not None:
+            self._services.revocations.forget(entry.access, entry.revoke)
+        if entry.turnstile is not None:
+            entry.turnstile.close()
         if entry.counted:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)

@@ -17,8 +17,10 @@ from dataplane.metering.estimate import Conversation
 from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings, events
 from dataplane.realtime.account import Account
+from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
+from dataplane.realtime.names import HOLDERS, Misnamed, Names
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, Sent, Verdict
 from dataplane.realtime.terms import Terms
@@ -45,13 +47,15 @@ class Session:
         """What the client has sent; its gate counts it."""
         self.queue: deque[Effect] = deque()
         """Effects that are to be handed out."""
-        self._account = Account(terms, self.queue)
+        self._names = Names(terms)
+        self._account = Account(terms, self.queue, self._names)
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
         self._turns.unread(self._heads(openai.AUDIO_DELTAS), self._heads(openai.TEXT_DELTAS))
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
         self._speech = Speech(self._account, self._conversation, self.sent)
+        self._admission = Admission(self._turns, self.queue, self._account.own_id) if terms.admits else None
         self._noticed = False
         """Has a binary message that is no event been counted?"""
 
@@ -83,6 +87,11 @@ class Session:
             yield self.queue.popleft()
 
     @property
+    def may_end(self) -> bool:
+        """May it end by what the upstream does? Then nothing of what comes behind that goes on."""
+        return self._names.watches
+
+    @property
     def unsettled(self) -> bool:
         """Is there usage that the upstream has yet to report?"""
         return self._turns.outstanding or self._speech.outstanding
@@ -95,7 +104,27 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
-        return not (self.unsettled or self._speech.talking)
+        return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
+
+    @property
+    def holds(self) -> bool:
+        """Does a message of the client's wait for a turn to be admitted? Then what comes behind it must wait, too."""
+        return self._admission is not None and self._admission.holds
+
+    def admit(self, ticket: int) -> None:
+        """The turn that was asked about may begin."""
+        assert self._admission is not None, "nobody asked"
+        self._admission.admit(ticket)
+
+    def refuse(self, ticket: int, code: str = "", message: str = "") -> None:
+        """The turn that was asked about may not begin: the client is told, if there is a message."""
+        assert self._admission is not None, "nobody asked"
+        self._admission.refuse(ticket, code, message)
+
+    def close(self) -> None:
+        """The session ends: no turn is admitted any more."""
+        if self._admission is not None:
+            self._admission.close()
 
     def leave(self) -> None:
         """The client is gone: cancel what it left running, so that its usage comes now."""
@@ -105,6 +134,9 @@ class Session:
         """The upstream is gone: what never ended is counted as lost."""
         self._turns.abandon()
         self._speech.abandon()
+        if self._admission is not None:
+            self._admission.close()
+            self._admission.settle()
 
     @property
     def audio(self) -> CanonicalAudio | None:
@@ -164,13 +196,22 @@ class Session:
         event_id = event.get("event_id")
         if name := _misspelt(event):
             return self._decline("invalid_event", f"Write the field {name!r} in lower case.", event_id=event_id)
-        named = self._with_own_model(openai_beta.mended(event))
-        if isinstance(named, str):
-            return self._decline("model_not_allowed", named, event_id=event_id, param="session.model")
+        try:
+            named = openai_beta.mended(self._names.upstream(event))
+        except Misnamed as error:
+            return self._decline(error.code, error.message, event_id=event_id, param=error.param)
+        if self._admission is not None and named.get("type") == "session.update":
+            changed = self._admission.update(named)
+            if isinstance(changed, str):
+                return self._decline("invalid_event", f"Write the field {changed!r} in lower case.", event_id=event_id)
+            named = changed
         try:
             verdict: Verdict = KEEP if named is event else (events.dump(named),)
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message cannot be passed on: {error}.", event_id=event_id)
+        if self._admission is not None and named.get("type") == "response.create":
+            self._admission.hold(openai.name(event, "event_id"), payload if verdict is KEEP else verdict[0])
+            return ()
         self._note_client(named)
         return verdict
 
@@ -187,21 +228,6 @@ class Session:
                 item = event.get("item")
                 self._conversation.read(openai.written(item))
                 self._speech.add(openai.spoken(item))
-
-    def _with_own_model(self, event: events.Event) -> events.Event | str:
-        """The event with the upstream's model name; a message where it names another than this session's."""
-        if not self.terms.upstream_model:  # a session that began without a model
-            return event
-        for holder in ("session", "response"):
-            inner = event.get(holder)
-            if not isinstance(inner, dict) or "model" not in inner:
-                continue
-            name = inner["model"]
-            if not (self.terms.any_model or name in (self.terms.public_model, self.terms.upstream_model)):
-                return f"This session's model is {self.terms.public_model!r}. Open another session for another model."
-            if name != self.terms.upstream_model:
-                event = {**event, holder: {**inner, "model": self.terms.upstream_model}}
-        return event
 
     def _decline(self, code: str, message: str, *, event_id: object = None, param: str = "") -> Verdict:
         if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
@@ -226,8 +252,16 @@ class Session:
         if self.opened is None:
             self._open(Refused(*_complaint(event)) if kind == "error" else True)
         self._log("upstream", event, len(payload))
-        self._note(kind, event)
-        return self._for_client(event)
+        if self._admission is None:
+            self._note(kind, event)
+            return self._for_client(event, event)
+        if self._admission.swallows(kind, openai.name(event, "error", "event_id")):
+            self._admission.settle()
+            return ()
+        shown = self._admission.shown(event)
+        self._note(kind, shown)
+        self._note_admission(self._admission, kind, shown)
+        return self._for_client(event, shown)
 
     def _open(self, opened: Literal[True] | Refused) -> None:
         self.opened = opened
@@ -239,6 +273,7 @@ class Session:
                 self._configure(event.get("session"))
             case "response.created":
                 self._turns.begin(event.get("response"))
+                self._end_unless_allowed(self._names.unasked_answer(self.model))
             case "response.done":
                 self._turns.done(event)
             case "error":
@@ -250,7 +285,19 @@ class Session:
             case _ if kind in openai.AUDIO_DELTAS or kind in openai.TEXT_DELTAS:
                 self._turns.read(event, audio=kind in openai.AUDIO_DELTAS)
 
+    def _note_admission(self, admission: Admission, kind: str, event: events.Event) -> None:
+        """Learn what it says about turns that are to be admitted."""
+        match kind:
+            case "session.created":
+                admission.created(event.get("session"))
+            case "response.created":
+                admission.begun(openai.name(event, "response", "id"))
+            case "input_audio_buffer.committed":
+                admission.commit()
+        admission.settle()
+
     def _configure(self, session: object) -> None:
+        self._names.told(session)
         self._account.model = openai.name(session, "model") or self.model
         self._turns.rate = openai.audio_rate(session, "output") or self._turns.rate
         self._conversation.instruct(len(openai.text(session, "instructions")))
@@ -262,20 +309,28 @@ class Session:
                 self._speech.start(event)
             case "input_audio_buffer.speech_stopped":
                 if self._speech.stop(event):
-                    self._turns.prompt(spoken=True)
+                    self._prompt(spoken=True)
             case "input_audio_buffer.committed":
                 if self._speech.committed(openai.name(event, "item_id")):
-                    self._turns.prompt(spoken=True)
+                    self._prompt(spoken=True)
+                self._end_unless_allowed(self._names.unasked_transcription())
             case "input_audio_buffer.timeout_triggered":
                 if self._speech.time_out(event):
-                    self._turns.prompt(spoken=False)
+                    self._prompt(spoken=False)
             case "input_audio_buffer.cleared":
                 self._speech.clear()
+
+    def _prompt(self, *, spoken: bool) -> None:
+        """The server answers, or would."""
+        self._turns.prompt(spoken=spoken)
+        if self._admission is not None:
+            self._admission.prompt()
 
     def _note_transcription(self, kind: str, event: events.Event) -> None:
         match kind.rpartition(".")[2]:
             case "completed":
                 self._speech.transcribed(event)
+                self._end_unless_allowed(self._names.unasked_transcription())
             case "failed":
                 self._speech.failed(openai.name(event, "item_id"))
             case "delta":
@@ -290,14 +345,17 @@ class Session:
         else:
             self._turns.refuse(certain=openai.refuses_response(code, openai.text(event, "error", "param")))
 
-    def _for_client(self, event: events.Event) -> Verdict:
-        """The event as the client knows it: by its own model name, and in the shape that it declared."""
-        shown = event
-        session = event.get("session")
-        terms = self.terms
-        if isinstance(session, dict) and terms.public_model != terms.upstream_model == session.get("model"):
-            shown = {**event, "session": {**session, "model": terms.public_model}}
-        if terms.beta:
+    def _end_unless_allowed(self, why: str) -> None:
+        if why:
+            self.queue.append(Finish(endings.MODEL_NOT_ALLOWED, why))
+
+    def _for_client(self, event: events.Event, shown: events.Event) -> Verdict:
+        """The event as the client knows it: by its own names of models, and in the shape that it declared. `shown` is
+        what it has become so far."""
+        session = shown.get("session")
+        if isinstance(session, dict) and (named := self._names.client(session)) is not session:
+            shown = {**shown, "session": named}
+        if self.terms.beta:
             old = openai_beta.renamed(shown)
             if old is None:
                 return ()
@@ -333,7 +391,7 @@ def _misspelt(event: events.Event) -> str:
     for name in event:
         if name not in _JUDGED and name.casefold() in _JUDGED:
             return name.casefold()
-    for holder in ("session", "response"):
+    for holder in HOLDERS:
         if isinstance(inner := event.get(holder), dict):
             for name in inner:
                 if name not in _JUDGED_INSIDE and name.casefold() in _JUDGED_INSIDE:
@@ -341,7 +399,7 @@ def _misspelt(event: events.Event) -> str:
     return ""
 
 
-_JUDGED = frozenset({"type", "session", "response"})
+_JUDGED = frozenset({"type", *HOLDERS})
 _JUDGED_INSIDE = frozenset({"model"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataplane.metering.usage import Caller
+from dataplane.table import Model, ModelAllow
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Terms:
     provider: str
     provider_kind: str
     public_model: str
-    """The name that the client knows."""
+    """The name that the client knows; empty where the session began without a model, to transcribe."""
     upstream_model: str
     """The name that the upstream knows."""
     any_model: bool = False
@@ -27,6 +28,14 @@ class Terms:
     """The client declared the beta shape."""
     log_events: frozenset[str] = frozenset()
     """Event types to log, or `*`."""
+    allow: tuple[ModelAllow, ...] = ()
+    """Which models the caller may name inside the session. Empty: any, but for its own model."""
+    models: tuple[Model, ...] = ()
+    """The Backend's, of whose names the upstream may know none."""
+    admits: bool = False
+    """Do turns begin only once somebody says that they may?"""
+    by_key: bool = False
+    """Do metrics name the caller's key?"""
 
     def logs(self, kind: str) -> bool:
         """Are events of this type to be logged?"""

@@ -51,7 +51,7 @@ class Turn:
     deaf: bool = False
     """Has the user said more since it began?"""
     given_up: bool = False
-    """We have cancelled it, because the client is gone."""
+    """We have cancelled it, because the client is gone or it may not be."""
 
 
 class Turns:
@@ -68,13 +68,19 @@ class Turns:
         "_leaving",
         "_only",
         "_open",
+        "_spoken",
         "_text_heads",
         "rate",
+        "waits",
     )
 
     def __init__(self, account: Account, conversation: Conversation, effects: deque[Effect]) -> None:
         self.rate = openai.PCM_RATE
         """Bytes of output audio per second, unless a response says otherwise."""
+        self.waits = False
+        """Is the answer that is due to be asked for, with `answer`? Then what begins before is another turn."""
+        self._spoken: set[str] = set()
+        """Event ids of those that were asked for so."""
         self._account = account
         self._conversation = conversation
         self._effects = effects
@@ -100,7 +106,17 @@ class Turns:
     @property
     def asked(self) -> int:
         """How many of those that the client asked for are still to begin."""
-        return len(self._asked)
+        return len(self._asked) - len(self._spoken)
+
+    @property
+    def due(self) -> bool:
+        """Will the server answer what the user said?"""
+        return self._due
+
+    @property
+    def count(self) -> int:
+        """Turns that are under way, or to come."""
+        return len(self._open) + len(self._asked) + self._due
 
     # -- what makes turns begin --------------------------------------------------------------------------------
 
@@ -118,6 +134,16 @@ class Turns:
         if spoken:
             self._effects.append(Prompted("voice"))
 
+    def answer(self, event_id: str) -> None:
+        """The gateway asks for the turn that answers the user."""
+        self._due = False
+        self._asked.append(event_id)
+        self._spoken.add(event_id)
+
+    def answers(self, event_id: str) -> bool:
+        """Was a turn asked for so, of which nothing has come?"""
+        return event_id in self._spoken
+
     def refuse_named(self, event_id: str) -> None:
         """An error is about this event of the client's: if it asked for a turn, none will come of it."""
         if event_id in self._asked:
@@ -133,9 +159,18 @@ class Turns:
         else:
             self._due = False
 
-    def _withdraw(self, at: int) -> None:
-        del self._asked[at]
+    def excuse(self) -> None:
+        """What the user said gets no answer."""
+        self._due = False
+
+    def _withdraw(self, at: int) -> Trigger:
+        """What made it due."""
         self._ahead -= at < self._ahead
+        event_id = self._asked.pop(at)
+        if event_id not in self._spoken:
+            return "client"
+        self._spoken.discard(event_id)
+        return "voice"
 
     def begin(self, response: object) -> None:
         """A turn has begun."""
@@ -160,9 +195,8 @@ class Turns:
 
     def _answered(self) -> Trigger:
         """What the next turn is the answer to."""
-        if self._asked and not (self._due and self._ahead == 0):
-            self._withdraw(0)
-            return "client"
+        if self._asked and (self.waits or not (self._due and self._ahead == 0)):
+            return self._withdraw(0)
         self._due = False
         return "voice"
 
@@ -253,6 +287,11 @@ class Turns:
         for turn in self._open.values():
             self._cancel(turn)
 
+    def cancel(self, name: str) -> None:
+        """End this turn, if it is still under way."""
+        if (turn := self._open.get(name)) is not None:
+            self._cancel(turn)
+
     def abandon(self) -> None:
         """The upstream is gone: what never ended is lost. Of what was asked for and never began nobody knows whether
         it cost anything."""
@@ -260,6 +299,7 @@ class Turns:
             self._finish(name, "lost", None)
         self._effects.extend([Unmetered("unanswered")] * (len(self._asked) + self._due))
         self._asked.clear()
+        self._spoken.clear()
         self._due = False
 
     def _cancel(self, turn: Turn) -> None:

@@ -174,6 +174,7 @@ def _of_handshake(done: Handshake) -> Attributes:
             "tidegate.provider": done.provider,
             PROVIDER: done.provider_kind,
             REQUEST_MODEL: done.model,
+            "client.address": done.client,
             **_who(done.caller),
         }
     )

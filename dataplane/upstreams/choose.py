@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dataplane import patterns
+from dataplane import models
 from dataplane.errors import Refusal
 from dataplane.table import Backend, Model, Price, Provider
 
@@ -29,19 +29,22 @@ class Destination:
     """Whether the Backend declares the name; only then may it become a metric label unseen."""
 
 
-def choose(backend: Backend, requested: str, rand: Rand) -> Destination:
-    """The destination of a request that names `requested` (empty: it names no model).
+def choose(backend: Backend, requested: str, rand: Rand, allow: models.Allow = ()) -> Destination:
+    """The destination of a request that names `requested` (empty: it names no model), of a caller for whom `allow`
+    holds. Whether the caller may use a model is decided before whether there is one.
 
-    Raises Refusal model_not_found, missing_model, configuration_error."""
+    Raises Refusal model_not_allowed, model_not_found, missing_model, configuration_error."""
+    if requested and allow:
+        check(allow, requested)
     usable = {provider.name: provider for provider in backend.providers if not provider.error}
     if not usable:
         raise unusable(backend, [provider.name for provider in backend.providers])
     if not requested:
-        return _default(backend, list(usable.values()), rand)
+        return _default(backend, list(usable.values()), rand, allow)
     if not backend.models:
         provider = _weighted([(provider, 1) for provider in usable.values()], rand)
         return Destination(provider, requested, provider.model_override or requested)
-    model, star = _declared(backend, requested)
+    model, star = declared(backend, requested, allow)
     targets = [(target, target.weight) for target in model.targets if target.provider in usable]
     if not any(weight for _, weight in targets):
         raise unusable(backend, [target.provider for target in model.targets])
@@ -49,6 +52,12 @@ def choose(backend: Backend, requested: str, rand: Rand) -> Destination:
     provider = usable[target.provider]
     name = provider.model_override or target.model.replace("*", star) or requested
     return Destination(provider, requested, name, model.price, declared=True)
+
+
+def check(allow: models.Allow, name: str) -> None:
+    """Raises Refusal model_not_allowed."""
+    if why := models.refused(allow, name):
+        raise Refusal("model_not_allowed", why, param="model")
 
 
 def any_provider(backend: Backend, rand: Rand) -> Provider:
@@ -61,44 +70,45 @@ def any_provider(backend: Backend, rand: Rand) -> Provider:
     return _weighted(usable, rand)
 
 
-def find(models: Sequence[Model], name: str) -> tuple[Model, str] | None:
-    """The declared model for a name and what its `*` stands for: exact first, then the longest pattern."""
-    for model in models:
-        if model.name == name:
-            return model, ""
-    found: tuple[Model, str] | None = None
-    for model in models:
-        star = patterns.matched(model.name, name)
-        if star is not None and (found is None or len(model.name) > len(found[0].name)):
-            found = model, star
-    return found
+def default_of(provider: Provider) -> str:
+    """The model that a request gets there that names none; empty if there is none."""
+    return provider.default_model or provider.model_override
 
 
-def _default(backend: Backend, usable: list[Provider], rand: Rand) -> Destination:
-    willing = [(provider, 1) for provider in usable if provider.default_model or provider.model_override]
+def _default(backend: Backend, usable: list[Provider], rand: Rand, allow: models.Allow) -> Destination:
+    willing = [provider for provider in usable if default_of(provider)]
     if not willing:
         raise Refusal(
             "missing_model",
             f"The request names no model, and no provider of Backend {backend.name} has a defaultModel. Name one.",
             param="model",
         )
-    provider = _weighted(willing, rand)
-    name = provider.default_model or provider.model_override
-    known = find(backend.models, name)
+    permitted = [(provider, 1) for provider in willing if not (allow and models.refused(allow, default_of(provider)))]
+    if not permitted:
+        raise default_not_allowed(allow)
+    provider = _weighted(permitted, rand)
+    name = default_of(provider)
+    known = models.find(backend.models, name)
     return Destination(
         provider, name, provider.model_override or name, known[0].price if known else None, declared=True
     )
 
 
-def _declared(backend: Backend, name: str) -> tuple[Model, str]:
-    if found := find(backend.models, name):
+def default_not_allowed(allow: models.Allow) -> Refusal:
+    """What is answered where no default may be used; which they are is not told."""
+    why = f"The request names no model, and this caller may not use the default. Name one. {models.alternatives(allow)}"
+    return Refusal("model_not_allowed", why.rstrip(), param="model")
+
+
+def declared(backend: Backend, name: str, allow: models.Allow) -> tuple[Model, str]:
+    """The Backend's model of that name, and what its `*` stands for. Raises Refusal model_not_found."""
+    if found := models.find(backend.models, name):
         return found
-    names = [model.name for model in backend.models]
+    names = models.names(backend.models, allow) if allow else [model.name for model in backend.models]
     close = difflib.get_close_matches(name[:256], names, n=3, cutoff=0.4) or names[:5]
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
     raise Refusal(
-        "model_not_found",
-        f"Backend {backend.name} does not know the model {name[:256]!r}. Did you mean {', '.join(close)}?",
-        param="model",
+        "model_not_found", f"Backend {backend.name} does not know the model {name[:256]!r}.{hint}", param="model"
     )
 
 

@@ -68,6 +68,8 @@ def response_headers(exchange: Exchange, destination: Destination, fields: Itera
     """The fields that the client sees of an upstream's answer."""
     provider = destination.provider
     result = headers.downstream(fields)
+    if exchange.budget is not None:
+        result = headers.limited(result, exchange.budget.headers())
     if changes := exchange.transformations(provider.transformations):
         resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
         for change in changes:

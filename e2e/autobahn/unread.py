@@ -13,7 +13,7 @@ from dataplane.metering.usage import ANONYMOUS
 from dataplane.process.pace import Pace
 from dataplane.process.room import Room
 from dataplane.realtime.actions import Ended
-from dataplane.realtime.effects import Logged, Metered, Progress, Unmetered
+from dataplane.realtime.effects import Admit, Logged, Metered, Progress, Released, Unmetered
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
@@ -46,6 +46,10 @@ class Nobody:
     def logged(self, live: LiveSession, effect: Logged) -> None: ...
 
     def progressed(self, live: LiveSession, effect: Progress) -> None: ...
+
+    def asked(self, live: LiveSession, effect: Admit) -> None: ...
+
+    def released(self, live: LiveSession, effect: Released) -> None: ...
 
     def carried(self, live: LiveSession) -> None: ...
 

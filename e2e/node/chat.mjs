@@ -1,4 +1,4 @@
-// The OpenAI SDK: a chat completion, a stream, a refusal. BASE is the base URL.
+// The OpenAI SDK: a chat completion, a stream, a refusal, the models that there are. BASE is the base URL.
 import OpenAI from "openai";
 
 const client = new OpenAI({ apiKey: process.env.KEY, baseURL: process.env.BASE, maxRetries: 0, timeout: 20_000 });
@@ -21,3 +21,7 @@ try {
 } catch (error) {
   console.log(JSON.stringify({ error: error.constructor.name, status: error.status, code: error.code }));
 }
+
+const names = [];
+for await (const model of client.models.list()) names.push(model.id);
+console.log(JSON.stringify({ models: names, one: (await client.models.retrieve("voice")).id }));

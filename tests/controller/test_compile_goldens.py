@@ -23,6 +23,7 @@ OPTIONS = {
     "loopback-open": {"open_by_default": True},
     "authentication-missing": {"standalone": False},
     "cluster-exposure": {"standalone": False},
+    "limits-with-store": {"has_store": True},
 }
 
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 from crds.structural import Schema, as_mapping
 from tests.crds.cel import evaluate
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {"string": str, "integer": int, "object": dict, "array": list}
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "object": dict,
+    "array": list,
+    "boolean": bool,
+}
 
 
 def refusals(schema: Schema, value: object, path: str) -> list[str]:
@@ -30,7 +36,9 @@ def _defaulted(schema: Schema, value: object) -> object:
 
 
 def _shape(schema: Schema, value: object, path: str) -> Iterator[str]:
-    if not isinstance(value, _TYPES[str(schema["type"])]) or isinstance(value, bool):
+    if not isinstance(value, _TYPES[str(schema["type"])]) or isinstance(value, bool) is not (
+        schema["type"] == "boolean"
+    ):
         yield f"{path}: not of type {schema['type']}"
         return
     if "enum" in schema and value not in _list(schema["enum"]):

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from dataplane.metering.prices import UNREPORTED, Cost
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import Usage
+from dataplane.metering.usage import ANONYMOUS, Caller, Usage
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.table import (
     Authentication,
@@ -83,6 +83,8 @@ class Remembering:
     opened: int = 0
     closed: list[SessionSummary] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    limits: list[tuple[str, str, str]] = field(default_factory=list)
+    """Policy, limit and outcome of each decision."""
     handshakes: list[int] = field(default_factory=list)
     first_audios: list[tuple[str, float]] = field(default_factory=list)
     interruptions: list[str] = field(default_factory=list)
@@ -91,13 +93,15 @@ class Remembering:
     tunnels: list[int] = field(default_factory=list)
     """How many WebSockets of Passthrough paths there were, whenever that changed."""
     drained: bool = False
+    fetches: list[str] = field(default_factory=list)
+    """What became of each fetch of an issuer's keys."""
 
     def turn(self, usage: Usage, own: Price | None = None, duration: float | None = None) -> Cost:
         self.turns.append(usage)
         self.prices.append(own)
         return UNREPORTED
 
-    def session_opened(self, route: str, backend: str) -> None:
+    def session_opened(self, route: str, backend: str, caller: Caller = ANONYMOUS, *, by_key: bool = False) -> None:
         self.opened += 1
 
     def handshake(self, route: str, backend: str, status: int, seconds: float) -> None:
@@ -139,6 +143,12 @@ class Remembering:
 
     def unmetered(self, reason: str, route: str = "", backend: str = "") -> None:
         self.lost.append(reason)
+
+    def keys_fetched(self, url: str, result: str) -> None:
+        self.fetches.append(result)
+
+    def limited(self, policy: str, limit: str, outcome: str) -> None:
+        self.limits.append((policy, limit, outcome))
 
 
 @dataclass

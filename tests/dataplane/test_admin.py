@@ -67,6 +67,10 @@ class Gateway:
         yield
         return [{"id": name, "cost_usd": Decimal("0.01"), "tokens": {"input_text": 3}} for name in sorted(self.live)]
 
+    def limits(self) -> Slices[list[dict[str, object]]]:
+        yield
+        return [{"policy": "ai/p", "limit": "tokens/Day", "subject": "caller:ai/bot", "used": 5}]
+
     def end_session(self, session_id: str) -> bool:
         found = session_id in self.live
         self.live.discard(session_id)
@@ -97,7 +101,7 @@ async def url(gateway: Gateway) -> AsyncIterator[str]:
     await served.stop()
 
 
-PRIVATE = [("GET", "/table"), ("GET", "/sessions"), ("DELETE", "/sessions/s1")]
+PRIVATE = [("GET", "/table"), ("GET", "/sessions"), ("GET", "/limits"), ("DELETE", "/sessions/s1")]
 
 
 async def test_health(http: aiohttp.ClientSession, url: str) -> None:
@@ -153,6 +157,11 @@ async def test_the_table_without_secrets(http: aiohttp.ClientSession, url: str) 
             "paths": {"/v1/realtime": "Realtime"},
         }
     ]
+
+
+async def test_what_is_counted_is_listed(http: aiohttp.ClientSession, url: str) -> None:
+    async with http.get(f"{url}/limits") as response:
+        assert (await response.json())["limits"][0]["used"] == 5
 
 
 async def test_sessions_are_listed_and_ended(http: aiohttp.ClientSession, url: str, gateway: Gateway) -> None:

@@ -121,7 +121,7 @@ async def test_undeclared_paths_and_unknown_models(upstream: Simulator, client: 
         models=(Model(name="gpt-fast", targets=(Target(provider="openai"),)),),
     )
     async with running(table(served)) as rig:
-        async with client.get(rig.url + "/v1/models", headers=BEARER) as response:
+        async with client.get(rig.url + "/v1/files", headers=BEARER) as response:
             assert response.status == 404
             error = await error_of(response)
             assert error["code"] == "undeclared_path"
@@ -145,6 +145,41 @@ async def test_models_that_a_policy_does_not_allow(upstream: Simulator, client: 
                 assert response.status == status, model
                 if status == 403:
                     assert (await error_of(response))["code"] == "model_not_allowed"
+
+
+async def test_what_a_caller_may_not_use_is_refused_alike_whether_or_not_it_exists(
+    upstream: Simulator, client: aiohttp.ClientSession
+) -> None:
+    declared = tuple(Model(name=name, targets=(Target(provider="openai"),)) for name in ("mine-1", "secret-1"))
+    allow = (ModelAllow(policy="ai/a", patterns=("mine-*",)),)
+    served = table(backend(provider(upstream.url), models=declared), REQUIRED.model_copy(update={"models": allow}))
+    async with running(served) as rig:
+
+        async def asked(model: str) -> tuple[int, str]:
+            async with client.post(rig.url + CHAT, json={**ASK, "model": model}, headers=BEARER) as response:
+                return response.status, (await error_of(response))["message"].replace(model, "it")
+
+        assert await asked("secret-1") == await asked("secret-2")
+        assert (await asked("secret-1"))[0] == 403
+        status, message = await asked("mine-2")
+        assert status == 404
+        assert "Did you mean mine-1?" in message
+
+
+async def test_a_body_names_no_other_model_where_models_are_limited(
+    upstream: Simulator, client: aiohttp.ClientSession
+) -> None:
+    allow = (ModelAllow(policy="ai/a", patterns=("gpt-5",)),)
+    body = {**ASK, "model": "gpt-5", "models": ["gpt-5", "o1"]}
+    for policies, status in ((REQUIRED, 200), (REQUIRED.model_copy(update={"models": allow}), 403)):
+        async with (
+            running(table(backend(provider(upstream.url)), policies)) as rig,
+            client.post(rig.url + CHAT, json=body, headers=BEARER) as response,
+        ):
+            assert response.status == status
+            if status == 403:
+                error = await error_of(response)
+                assert (error["code"], error["param"]) == ("model_not_allowed", "models")
 
 
 async def test_without_a_policy_about_callers_the_answer_says_what_to_apply(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from dataplane.errors import Refusal
-from dataplane.routing import Candidate, Router, path_type
+from dataplane.http.paths import normalised
+from dataplane.routing import Candidate, Router, model_of, path_type
 from dataplane.table import Backend, Match, NameMatch, PathType, Route, RouteType
 from tests.dataplane.rig import ACCOUNT
 
@@ -215,8 +216,58 @@ def test_account_paths_are_refused(asked: str) -> None:
 
 def test_undeclared_paths_are_told_what_there_is() -> None:
     with pytest.raises(Refusal, match=r"/v1/chat/completions \(Completions\)") as refused:
-        path_type(BACKEND.model_copy(update={"paths": BACKEND.paths[:3]}), "/v1/models")
+        path_type(BACKEND.model_copy(update={"paths": BACKEND.paths[:3]}), "/v1/files")
     assert refused.value.code == "undeclared_path"
+
+
+@pytest.mark.parametrize(
+    ("asked", "model"),
+    [
+        ("/v1/models", ""),
+        ("/models/", ""),
+        ("/api/v1/models", ""),
+        ("//V1//Models", ""),
+        ("/v1/models;x", ""),
+        ("/v1/%256dodels", ""),
+        ("/v1/mo%E2%80%8Bdels", ""),  # a space of no width
+        ("/v1/models/gpt-5", "gpt-5"),
+        ("/models/gpt-5", "gpt-5"),
+        ("/v1/Models/GPT-5;x", "GPT-5;x"),
+        ("/v1/models/anthropic/claude-x", "anthropic/claude-x"),
+        ("/v1/models/models", "models"),
+        ("/v1beta/models", None),
+        ("/x/models", None),
+        ("/v1/modelsx", None),
+        ("/v1/model", None),
+    ],
+)
+def test_models_are_listed_here_whatever_is_declared(asked: str, model: str | None) -> None:
+    assert model_of(normalised(asked)) == model
+    declared = BACKEND.model_copy(update={"paths": BACKEND.paths[:3]})
+    if model is not None:
+        assert path_type(BACKEND, asked) == path_type(declared, asked) == RouteType.MODELS
+    else:
+        assert path_type(BACKEND, asked) == RouteType.PASSTHROUGH
+
+
+def test_a_declared_path_keeps_its_type() -> None:
+    paths = (PathType(suffix="/v1/models", type=RouteType.PASSTHROUGH),)
+    declared = BACKEND.model_copy(update={"paths": paths})
+    assert path_type(declared, "/v1/models") == RouteType.PASSTHROUGH
+    assert path_type(declared, "/v1/models/gpt-5") == RouteType.MODELS
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "expected"),
+    [
+        ("POST", "/v1/models/gemini:generateContent", RouteType.PASSTHROUGH),
+        ("POST", "/v1/models", RouteType.MODELS),
+        ("DELETE", "/v1/models/ft-1", RouteType.MODELS),
+    ],
+)
+def test_a_model_that_is_run_by_its_path_is_not_listed(method: str, asked: str, expected: RouteType) -> None:
+    assert path_type(BACKEND, asked, method) == expected
+    assert path_type(BACKEND.model_copy(update={"paths": BACKEND.paths[:3]}), asked, method) == RouteType.MODELS
 
 
 @pytest.mark.parametrize("by", ["host", "path", "header"])

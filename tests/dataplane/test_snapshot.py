@@ -11,8 +11,10 @@ from dataplane.table import (
     CallerKey,
     CallerSet,
     Forward,
+    Issuer,
     Match,
     Model,
+    PublicKey,
     Route,
     Secrets,
     SessionLimits,
@@ -22,6 +24,10 @@ from dataplane.table import (
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
 
 GOOD = backend(provider("https://a.test/v1"))
+BAD_KEY = PublicKey(algorithm="ES256", jwk="{}")
+BAD_ISSUER = CallerSet(
+    id="ai/idp", namespace="ai", issuer=Issuer(name="https://idp.test", audiences=("tidegate",), keys=(BAD_KEY,))
+)
 
 
 def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
@@ -42,6 +48,7 @@ def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
         ({"callers": ()}, "callers ai/keys are not in the table"),
         ({"routes": (Route(name="r", matches=(Match(path="(", path_kind="regex"),)),)}, "route r: regular expression"),
         ({"callers": (CallerSet(id="ai/keys", namespace="ai", keys=(CallerKey(name="k", sha256="zz"),)),)}, "digest"),
+        ({"callers": (CALLERS, BAD_ISSUER)}, "callers: a key of an issuer is no valid key"),
         ({"backends": (backend(provider("ftp://a.test")),)}, "no http(s) URL"),
         ({"backends": (backend(provider("https://a.test:99999")),)}, "no http(s) URL"),
         ({"backends": (backend(provider("https://")),)}, "no http(s) URL"),

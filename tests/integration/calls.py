@@ -10,14 +10,16 @@ import asyncio
 import base64
 import json
 import socket as sockets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import structlog
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -58,7 +60,8 @@ class Objects:
     """Fields of the HTTPRoute's spec that are not as usual."""
 
     def documents(self, url: str, hole: str = "") -> list[Json]:
-        """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers."""
+        """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers, `$SOON`
+        is in two seconds."""
         backend = {
             "providers": [provider("one")],
             "routes": {PATHS["chat"]: "Completions", PATHS["realtime"]: "Realtime", "*": "Passthrough"},
@@ -71,13 +74,18 @@ class Objects:
             _document("gateway.networking.k8s.io/v1", "HTTPRoute", "front", spec=route),
             _document("v1", "Secret", "upstream", stringData=UPSTREAM_KEYS),
             _document("v1", "Secret", "upstream-two", stringData={"Authorization": "sk-two"}),
-            _document("v1", "Secret", "callers", stringData=dict(self.keys)),
+            _labelled(_document("v1", "Secret", "callers", stringData=dict(self.keys)), tier="silver"),
             _document("v1", "Secret", "strangers", stringData={"nobody": "another-key"}),
         ]
         for number, policy in enumerate(self.policies):
             spec = {"targetRefs": [at("Backend", "voice")], **policy}
             documents.append(_document("tidegate.dev/v1alpha1", "Policy", f"p{number}", spec=spec))
-        return [json.loads(json.dumps(each).replace("$URL", url).replace("$HOLE", hole)) for each in documents]
+        meant = {"$URL": url, "$HOLE": hole, "$SOON": (datetime.now(UTC) + timedelta(seconds=2)).isoformat()}
+        text = json.dumps(documents)
+        for name, value in meant.items():
+            text = text.replace(name, value)
+        filled: list[Json] = json.loads(text)
+        return filled
 
 
 def provider(name: str, **fields: object) -> Json:
@@ -104,6 +112,12 @@ def to(backend: str, weight: int = 1) -> Json:
 
 def _document(version: str, kind: str, name: str, **rest: object) -> Json:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "ai"}, **rest}
+
+
+def _labelled(document: Json, **labels: str) -> Json:
+    metadata = document["metadata"]
+    assert isinstance(metadata, dict)
+    return {**document, "metadata": {**metadata, "labels": labels}}
 
 
 Talk = Callable[[ClientConnection], Awaitable[str]]
@@ -149,6 +163,8 @@ class Seen:
     ledger: Sequence[Mapping[str, object]]
     lines: Sequence[EventDict]
     """What the gateway logged."""
+    counted: Set[tuple[str, str]] = frozenset()
+    """Team and key of whom turns were counted for, since the gateway started."""
     shown: str = ""
     """What the client has to tell: of a usual session, the model that `session.created` names to it; of an answer that
     was cut off, `cut`."""
@@ -229,8 +245,18 @@ class Stand:
             list(self.simulator.requests),
             self.simulator.ledger.turns,
             lines,
+            self._counted(),
             shown,
         )
+
+    def _counted(self) -> Set[tuple[str, str]]:
+        exposition = self.gateway._telemetry.exposition().decode()
+        return {
+            (sample.labels.get("tidegate_caller_team", ""), sample.labels.get("tidegate_caller_key", ""))
+            for family in text_string_to_metric_families(exposition)
+            for sample in family.samples
+            if sample.name == "tidegate_turns_total"
+        }
 
     async def _http(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
         url = f"http://{self.gateway.address}{call.path or PATHS[way]}{call.query and '?'}{call.query}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.calls import Call, Objects, Seen, Talk, at, provider
+from tests.integration.calls import CLIENT_KEY, Call, Objects, Seen, Talk, at, provider
 from tests.integration.rows import GUARD, POLICY, Row, policies
 
 TIMEOUTS = "Backend.spec.timeouts"
@@ -55,6 +55,17 @@ async def to_the_end(socket: ClientConnection) -> str:
     except ConnectionClosed as closed:
         return f"{code} {closed.rcvd.code if closed.rcvd else None}"
     return "response.done"
+
+
+async def still_open(socket: ClientConnection) -> str:
+    """Whether it is, some seconds later."""
+    try:
+        async with asyncio.timeout(4):
+            await socket.wait_closed()
+    except TimeoutError:
+        return "open"
+    assert socket.close_code == 1006
+    return "cut"
 
 
 async def nothing(_: ClientConnection) -> str:
@@ -117,4 +128,20 @@ SESSION_LIMITS = [
         Call(talk=saying(RESPOND))),
 ]  # fmt: skip
 
-LIMITS = (*BACKEND_LIMITS, *SESSION_LIMITS)
+PAGE = Call(headers={"Origin": "https://App.example.com:443", "Authorization": f"Bearer {CLIENT_KEY}"})
+SOON = {"ci-bot": json.dumps({"key": CLIENT_KEY, "expires": "$SOON"})}
+ACCESS = [
+    Row(f"{SESSION}.origins[]", session(origins=["https://*.example.com"]), session(origins=["https://example.com"]),
+        lambda seen: (seen.status, seen.code), (101, ""), (403, "origin_not_allowed"), SOCKETS, PAGE),
+    Row("origins of a client that is no browser", session(origins=["https://*.example.com"]),
+        session(origins=["https://example.com"]), lambda seen: (seen.status, seen.code), (101, ""), (101, ""), SOCKETS),
+    Row(f"{SESSION}.onRevoke", policies(GUARD, {"session": {"duration": "4s"}}, keys=SOON),
+        policies(GUARD, {"session": {"duration": "4s", "onRevoke": "EndSession"}}, keys=SOON), told,
+        (101, "", "session_expired 1001"), (101, "", "access_revoked 1008"), ("realtime",), Call(talk=to_the_end)),
+    Row("onRevoke of a WebSocket that nobody reads",
+        policies(GUARD, {"session": {"onRevoke": "KeepSession"}}, keys=SOON),
+        policies(GUARD, {"session": {"onRevoke": "EndSession"}}, keys=SOON), told,
+        (101, "", "open"), (101, "", "cut"), ("tunnel",), Call(talk=still_open)),
+]  # fmt: skip
+
+LIMITS = (*BACKEND_LIMITS, *SESSION_LIMITS, *ACCESS)

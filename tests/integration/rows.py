@@ -234,6 +234,8 @@ POLICIES = [
     Row(f"{POLICY}.telemetry.logEvents[]", USUAL,
         policies({"telemetry": {"logEvents": ["session.created", "response.create", "response.done"]}}),
         lambda seen: seen.events, [], ["session.created", "response.create", "response.done"], ("realtime",)),
+    Row(f"{POLICY}.telemetry.callerKey", policies(GUARD), policies(GUARD, {"telemetry": {"callerKey": True}}),
+        lambda seen: seen.counted, {("support", "")}, {("support", ""), ("support", "ci-bot")}, METERED),
     Row("logEvents: all of them",
         policies({"telemetry": {"logEvents": []}}), policies({"telemetry": {"logEvents": ["*"]}}),
         lambda seen: {"response.create", "response.output_text.delta"} & {*seen.events},

@@ -18,11 +18,13 @@ from crds.backend import BackendSpec
 from crds.policy import PolicySpec
 from crds.structural import as_mapping, structural
 from dataplane.table import Variable
+from tests.integration import authentication
+from tests.integration.budgets import ROWS as BUDGETS
 from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, standing
 from tests.integration.limits import LIMITS
 from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, ROWS, Row
 
-EVERY_ROW = (*ROWS, *LIMITS)
+EVERY_ROW = (*ROWS, *authentication.ROWS, *LIMITS, *BUDGETS)
 
 
 @pytest.mark.parametrize(

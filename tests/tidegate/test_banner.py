@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from pydantic import SecretStr
 
+from dataplane.http.proxies import Proxies
 from dataplane.table import (
     Authentication,
     AuthenticationMode,
     Backend,
+    CallerSet,
     Forward,
+    Issuer,
+    Location,
     Match,
     PathType,
     PolicySet,
@@ -31,10 +37,19 @@ BACKEND = Backend(name="ai/voice", providers=(Provider(name="a", kind="openai", 
 NOBODY = PolicySet()
 EVERYBODY = PolicySet(authentication=Authentication(policy="", mode=AuthenticationMode.NONE))
 OPTIONAL = PolicySet(authentication=Authentication(policy="ai/p", mode=AuthenticationMode.OPTIONAL))
+CALLERS = (
+    CallerSet(id="keys", namespace="ai"),
+    CallerSet(id="tokens", namespace="ai", issuer=Issuer(name="https://idp.example.com", audiences=("tidegate",))),
+)
+
+
+def required(*callers: str, location: Location | None = None) -> PolicySet:
+    authentication = Authentication(policy="ai/p", mode=AuthenticationMode.REQUIRED, callers=callers, location=location)
+    return PolicySet(authentication=authentication)
 
 
 def shown(*routes: Route, backend: Backend = BACKEND, host: str = "127.0.0.1", tls: bool = False) -> str:
-    return "\n".join(lines(Table(backends=(backend,), routes=routes), Address(host, 80), tls=tls))
+    return "\n".join(lines(Table(backends=(backend,), routes=routes, callers=CALLERS), Address(host, 80), tls=tls))
 
 
 def route(policies: PolicySet = EVERYBODY, **changes: object) -> Route:
@@ -81,6 +96,11 @@ def test_every_interface_is_shown_as_one_that_can_be_called() -> None:
         (NOBODY, "callers: refused, until a Policy says"),
         (EVERYBODY, "callers: everybody"),
         (OPTIONAL, "callers: with or without a key (Policy ai/p)"),
+        (required("keys"), "callers: with a key (Policy ai/p)"),
+        (required("tokens"), "callers: with a token (Policy ai/p)"),
+        (required("keys", "tokens"), "callers: with a key or a token (Policy ai/p)"),
+        (required("keys", location=Location(kind="header", name="x-k")), "with a key, in the header x-k (Policy"),
+        (required("keys", location=Location(kind="query", name="k")), "with a key, in the query parameter k (Policy"),
     ],
 )
 def test_who_may_call(policies: PolicySet, words: str) -> None:
@@ -114,18 +134,33 @@ def test_settings_that_were_not_set_are_not_shown() -> None:
 
 def test_settings_are_shown_without_secrets() -> None:
     options = Options(
-        [], HERE, HERE, usage_sink="https://u/hook?token=SECRET", admin_token=SecretStr("SECRET"), max_sessions=5
+        [],
+        HERE,
+        HERE,
+        usage_sink="https://u/hook?token=SECRET",
+        admin_token=SecretStr("SECRET"),
+        max_sessions=5,
+        state="redis://:SECRET@redis.example:6379/1",
     )
+    assert "redis" not in repr(options)
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:SECRET@c:4318",
         "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4318/v1/logs",
     }
     assert settings(options, variables) == {
         "usage_sink": "https://u/hook",
+        "state": "redis://redis.example:6379/1",
         "otlp": "metrics, traces to http://c:4318; logs to http://l:4318/v1/logs",
         "admin_token": "set",
         "max_sessions": 5,
     }
+
+
+@pytest.mark.parametrize(("protocol", "words"), [(False, ""), (True, " (PROXY protocol)")])
+def test_proxies_that_are_believed_are_shown(protocol: bool, words: str) -> None:
+    networks = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
+    options = Options([], HERE, HERE, proxies=Proxies(networks, protocol=protocol))
+    assert settings(options, {}) == {"trust_proxy": f"10.0.0.0/8, 2001:db8::/32{words}"}
 
 
 def test_signals_that_are_asked_for_alone() -> None:

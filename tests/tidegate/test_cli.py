@@ -77,6 +77,8 @@ async def test_shell_completion(shell: str) -> None:
         (["serve", "-f", "x.yaml", "--listen", "8080"], "write HOST:PORT"),
         (["serve", "-f", "x.yaml", "--tls-cert", "c.pem"], "go together"),
         (["serve", "-f", "x.yaml", "--upstreams-allow", "10.0.0.1/8"], "10.0.0.0/8"),
+        (["serve", "-f", "x.yaml", "--trust-proxy", "10.0.0.1/8"], "--trust-proxy"),
+        (["serve", "-f", "x.yaml", "--proxy-protocol"], "--trust-proxy"),
         (["serve", "-f", "x.yaml", "--log-format", "xml"], "xml"),
         (["simulate", "--listen", "nowhere"], "write HOST:PORT"),
         (["talk", "ftp://localhost"], "write ws://"),

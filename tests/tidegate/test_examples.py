@@ -114,6 +114,21 @@ async def test_openai_passes_the_rest_through(tmp_path: Path) -> None:
             assert reply.status == 403
 
 
+async def test_access_shows_and_serves_each_caller_its_own_models(tmp_path: Path) -> None:
+    async with example("access.yaml", tmp_path) as (served, _), aiohttp.ClientSession() as http:
+        seen = {}
+        for key in (CALLER_KEY, VISITOR_KEY):
+            http.headers["Authorization"] = f"Bearer {key}"
+            async with http.get(f"http://{served.address}/v1/models") as reply:
+                seen[key] = [model["id"] for model in (await reply.json())["data"]]
+            async with http.post(f"http://{served.address}/v1/chat/completions", json=ask("gpt-5")) as reply:
+                assert reply.status == 403
+        assert seen == {
+            CALLER_KEY: ["gpt-5-mini", "gpt-realtime", "gpt-realtime-2", "gpt-4o-mini-transcribe", "whisper-1"],
+            VISITOR_KEY: ["gpt-5-mini"],
+        }
+
+
 async def test_keys_are_asked_for(tmp_path: Path) -> None:
     async with example("keys.yaml", tmp_path) as (served, _), aiohttp.ClientSession() as http:
         async with http.post(f"http://{served.address}/v1/chat/completions", json=ask("gpt-5-mini")) as reply:

@@ -7,7 +7,7 @@ import pytest
 from controller import compile as compiler
 from controller.compile import Compiled
 from crds.structural import as_mapping
-from dataplane.table import HeaderOps, HeaderValue, Variable
+from dataplane.table import HeaderOps, HeaderValue, OnRevoke, SessionLimits, Variable
 from tests.controller.test_compile_goldens import OPTIONS, documents
 from tidegate import wording
 from tidegate.explain import Request, explain
@@ -30,8 +30,8 @@ Backend ai/voice
   Replaced        telemetry of Policy ai/route by Policy ai/backend-new (on the narrower Backend ai/voice)
   Path            /v1/realtime is Realtime
   Callers         everybody (no Policy asks for a key)
-  Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Allowed models  gpt-* (Policy ai/route)
+  Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Timeouts        connect 5s, handshake 10s, firstEvent 1s (the defaults)
@@ -65,6 +65,11 @@ CASES: list[tuple[str, Request, str]] = [
     ("callers", Request("/v1/realtime?model=x"), "  Caller          some caller whom this lets in; name a key with"),
     ("callers", Request("/v1/realtime?model=x", caller="digest"), "digest of team support, in namespace ai"),
     ("callers", Request("/v1/realtime", caller="nobody"), "401 invalid_api_key: No key is called nobody; there are: "),
+    ("tokens", Request("/v1/realtime?model=x"), "with or without a key or a token, in the header x-gateway-key (Po"),
+    ("tokens", Request("/v1/realtime?model=x"), "keys: ci-bot; tokens of https://idp.example.com, https://inline.exam"),
+    ("tokens", Request("/v1/realtime?model=x", caller="ci-bot"), "  Caller          ci-bot, in namespace ai\n"),
+    ("tokens", Request("/v1/realtime?model=x", caller="alice"), "alice, in namespace ai, by a token of https://idp.e"),
+    ("tokens", Request("/v1/realtime?model=x", caller="alice"), "whose claim department names the team (it is not k"),
     ("policy-conflicts", Request("/v1/realtime", model="x"), "authentication of Policy ai/fixed-too by Policy"),
     ("unenforceable", Request("/ai/unread/v1/realtime?model=x"), "403 model_not_allowed: Policy ai/few-models"),
     ("unenforceable", Request("/ai/byok/v1/realtime"), "500 configuration_error: Policy ai/keys-needed cannot hold"),
@@ -179,3 +184,35 @@ def test_long_lists_are_cut() -> None:
 )
 def test_served_means_that_some_provider_would_be_asked(case: str, request_: Request, *, served: bool) -> None:
     assert explain(compiled(case), request_).served is served
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "/ai/relayed/v1/files",
+            ["  WebSockets      origins https://app.example.com, http://localhost:3000, onRevoke "],
+        ),
+        ("/calls/v1/realtime?model=x", []),
+    ],
+)
+def test_who_may_open_a_websocket_is_told(path: str, told: list[str]) -> None:
+    lines = explain(compiled("session-limits"), Request(path)).text.splitlines()
+    found = [line for line in lines if line.startswith("  WebSockets")]
+    assert [line.removesuffix("EndSession (Policy ai/pages)") for line in found] == told
+
+
+def test_limits_that_are_not_as_usual_are_told() -> None:
+    limits = SessionLimits(origins=("https://a.test",), on_revoke=OnRevoke.END)
+    assert wording.limit_words(limits).endswith("maxFragments 65536, origins https://a.test, onRevoke EndSession")
+    assert wording.socket_words(SessionLimits()) == ""
+
+
+def test_metrics_by_key_are_told() -> None:
+    request = Request("/v1/realtime?model=x", caller="ci-bot")
+    lines = explain(compiled("telemetry-subjects"), request).text.splitlines()
+    assert [line for line in lines if "Metrics" in line or "Logged events" in line] == [
+        "  Logged events   error (Policy ai/route-override, for team support)"
+    ]
+    alone = explain(compiled("telemetry-subjects"), Request("/v1/realtime?model=x")).text
+    assert "  Metrics         by the caller's key, too (Policy ai/a-for-bot, for key ci-bot)" in alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -10,19 +10,28 @@ import typer
 from tidegate.exits import Exit, Stop
 
 
-def validate(paths: Sequence[Path], *, json: bool) -> Exit:
+def validate(paths: Sequence[Path], *, json: bool, has_store: bool) -> Exit:
     """Print what a cluster would say of these files. FAILED where something is not accepted."""
     from tidegate.validate import check
 
-    report = check(paths)
+    report = check(paths, has_store=has_store)
     typer.echo(report.json() if json else report.text(), nl=False)
     return Exit.OK if report.ok else Exit.FAILED
 
 
 def explain(
-    path: str, paths: Sequence[Path], *, host: str, method: str, model: str, key_name: str, headers: Sequence[str]
+    path: str,
+    paths: Sequence[Path],
+    *,
+    host: str,
+    method: str,
+    model: str,
+    key_name: str,
+    headers: Sequence[str],
+    admin: str,
 ) -> Exit:
-    """Print what `tidegate serve` would do with a request. FAILED where it would refuse it. Raises Stop."""
+    """Print what `tidegate serve` would do with a request. FAILED where it would refuse it. `admin`: of a gateway that
+    is asked what is left of limits. Raises Stop."""
     from controller import compile as compiler
     from tidegate import explain as explaining
     from tidegate.documents import Documents
@@ -32,9 +41,21 @@ def explain(
     if loaded.errors:
         raise Stop(Exit.FAILED, "\n  ".join(["these files cannot be used:", *loaded.errors]))
     compiled = compiler.compile(loaded.contents, open_by_default=True)
-    explanation = explaining.explain(compiled, request)
+    explanation = explaining.explain(compiled, request, _counted(admin) if admin else None)
     typer.echo(explanation.text)
     return Exit.OK if explanation.served else Exit.FAILED
+
+
+def _counted(admin: str) -> Sequence[Mapping[str, object]]:
+    """What a gateway has counted. Raises Stop."""
+    from tidegate import addresses, asking
+
+    address = addresses.parse_peer(admin, "--admin")
+    status, body = asking.ask(address, "GET", "/limits")
+    found = body.get("limits")
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise asking.refused(address, status, body)
+    return found
 
 
 def _header(text: str) -> tuple[str, str]:

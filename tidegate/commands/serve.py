@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import structlog
 from dataplane.metering.instruments import Generations
 from dataplane.process import garbage, logs
 from dataplane.process.drain import AT_ONCE, Drain
+from dataplane.server import Proxies
 from tidegate import __version__, addresses, banner, durations, environment, running, standalone
 from tidegate.addresses import Address
 from tidegate.exits import Exit, Stop
@@ -37,12 +38,15 @@ class Options:
     tls_key: Path | None
     reuse_port: bool
     upstreams_allow: Sequence[str]
+    trust_proxy: Sequence[str]
+    proxy_protocol: bool
     max_sessions: int
     drain_lame_duck: str
     drain_patience: str
     drain_closing: str
     drain_linger: str
     usage_sink: str
+    state: str = field(repr=False)
     log_format: logs.Format | None
     semconv: Generations
 
@@ -65,17 +69,24 @@ def _understood(options: Options) -> standalone.Options:
     listen = addresses.parse(options.listen, "--listen")
     if options.reuse_port and not listen.port:
         raise Stop(Exit.USAGE, "--reuse-port shares a port, and --listen leaves it open which: name one.")
+    if options.proxy_protocol and not options.trust_proxy:
+        raise Stop(Exit.USAGE, "--proxy-protocol is for load balancers: name their networks with --trust-proxy.")
     return standalone.Options(
         paths=options.files,
         listen=listen,
         admin=addresses.parse(options.admin, "--admin"),
         reuse_port=options.reuse_port,
-        upstreams_allow=[_network(text) for text in options.upstreams_allow],
+        upstreams_allow=[_network(text, "--upstreams-allow") for text in options.upstreams_allow],
+        proxies=Proxies(
+            [_network(text, "--trust-proxy") for text in options.trust_proxy], protocol=options.proxy_protocol
+        ),
         semconv=options.semconv,
         max_sessions=options.max_sessions,
         drain=_drain(options, listen),
         usage_sink=options.usage_sink,
         usage_sink_token=environment.secret("TIDEGATE_USAGE_SINK_TOKEN"),
+        state=options.state.strip(),
+        state_password=environment.secret("TIDEGATE_STATE_PASSWORD"),
         admin_token=environment.admin_token(),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,
     )
@@ -93,11 +104,11 @@ def _drain(options: Options, listen: Address) -> Drain:
     return replace(phases, closing=min(phases.closing, phases.patience))
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _network(text: str, option: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise Stop(Exit.USAGE, f"--upstreams-allow {text!r}: {error}; write a network such as 10.0.0.0/8.") from None
+        raise Stop(Exit.USAGE, f"{option} {text!r}: {error}; write a network such as 10.0.0.0/8.") from None
 
 
 async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
@@ -169,5 +180,5 @@ async def _announce(served: Standalone, log_format: logs.Format) -> None:
         for name, setting in settings.items():
             logs.say(f"{banner.NAMES[name]}: {setting}")
     if environment.has_blank(environment.ADMIN_TOKEN):
-        log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table and /sessions answer this machine alone")
+        log.warning("TIDEGATE_ADMIN_TOKEN is empty: /table, /sessions and /limits answer this machine alone")
     await served.report()

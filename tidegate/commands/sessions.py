@@ -9,11 +9,11 @@ from typing import Final
 
 import typer
 
-from tidegate import addresses, environment
+from tidegate import addresses
 from tidegate.addresses import Address
+from tidegate.asking import ask, refused
 from tidegate.exits import Exit, Stop
 
-PATIENCE_S: Final = 10.0
 NONE: Final = "No session is open."
 
 Session = Mapping[str, object]
@@ -57,62 +57,22 @@ def _the_one(name: str, known: Sequence[str]) -> str:
 
 def _ended(address: Address, name: str) -> bool:
     """Have a session end; False if it is over."""
-    status, body = _ask(address, "DELETE", f"/sessions/{name}")
+    status, body = ask(address, "DELETE", f"/sessions/{name}")
     if status not in (http.client.ACCEPTED, http.client.NOT_FOUND):
-        raise _refused(address, status, body)
+        raise refused(address, status, body)
     return status == http.client.ACCEPTED
 
 
 def _sessions(address: Address) -> list[Session]:
-    status, body = _ask(address, "GET", "/sessions")
+    status, body = ask(address, "GET", "/sessions")
     found = body.get("sessions")
     if status != http.client.OK or not isinstance(found, list) or not all(map(_is_session, found)):
-        raise _refused(address, status, body)
+        raise refused(address, status, body)
     return sorted(found, key=lambda session: -float(session["seconds"]))
 
 
 def _is_session(found: object) -> bool:
     return isinstance(found, dict) and set(found) >= {"id", "route", "model", "seconds", "turns"}
-
-
-def _ask(address: Address, method: str, path: str) -> tuple[int, Mapping[str, object]]:
-    """Status and JSON of the admin port's answer; no JSON: nothing. Raises Stop."""
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if (token := environment.admin_token()) else {}
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_S)
-    try:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        body = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        why = str(error) or type(error).__name__
-        raise Stop(
-            Exit.CANNOT_START,
-            f"no gateway answers at {address}: {why}. Start one with `tidegate serve`, or say where its admin port is "
-            "with --admin.",
-        ) from None
-    finally:
-        connection.close()
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    return response.status, said if isinstance(said, dict) else {}
-
-
-def _refused(address: Address, status: int, body: Mapping[str, object]) -> Stop:
-    error = body.get("error")
-    why = error.get("message") if isinstance(error, dict) else None
-    said = f"{address} answered {status}{f' ({why})' if why else ''}."
-    if status == http.client.UNAUTHORIZED:
-        token = (
-            f"The {environment.ADMIN_TOKEN} that is set here is another."
-            if environment.admin_token()
-            else (f"Set {environment.ADMIN_TOKEN} to it here as well.")
-        )
-        return Stop(Exit.FAILED, f"{said} {token}")
-    if status == http.client.FORBIDDEN:
-        return Stop(Exit.FAILED, said)
-    return Stop(Exit.CANNOT_START, f"{said} Is it the admin port of a gateway?")
 
 
 _HEADINGS: Final = ("ID", "ROUTE", "MODEL", "CALLER", "AGE", "TURNS", "INPUT", "OUTPUT", "USD", "STATE")

@@ -142,3 +142,23 @@ def test_what_can_be_read_counts_whatever_else_was_said(usages: tuple[object, ob
 
 def test_a_line_end_cut_in_two_before_what_is_hidden() -> None:
     assert through(b": c\r\n\r", b"\n" + EXTRA + DONE)[0] == b": c\r\n\r\n" + DONE
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "model_list", "preset"),
+        *("user_config", "router_settings_override", "compound_custom", "providerOptions"),
+        *("Model", "MODEL", "Models", "ProviderOptions", "providerOption\u017f"),  # a long s
+    ],
+)
+def test_where_models_are_limited_only_one_is_named(field: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        chat.check_one_model({"model": "gpt-5", field: ["gpt-5"]})
+    assert (refused.value.code, refused.value.param) == ("model_not_allowed", field)
+    chat.check_one_model({"model": "gpt-5", field: None})
+
+
+def test_where_models_are_limited_everything_else_may_be_said() -> None:
+    prediction = {"type": "content", "content": "x"}
+    chat.check_one_model({"model": "m", "messages": [], "prediction": prediction, "audio": {"voice": "alloy"}})

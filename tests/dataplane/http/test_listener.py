@@ -69,7 +69,7 @@ async def test_without_descriptors_it_rests_and_does_not_spin() -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             said.set()
 
-    listener = Counting(lambda _descriptor: Greeted(), None, 1.0)  # type: ignore[arg-type, return-value]
+    listener = Counting(lambda _descriptor, _source: Greeted(), None, 1.0)  # type: ignore[arg-type, return-value]
     port = await listener.start("127.0.0.1", 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_connection(("127.0.0.1", port)):

@@ -77,3 +77,8 @@ def test_names_and_values_are_read_as_servers_read_them(pairs: list[tuple[str, s
     text = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
     for name, _ in pairs:
         assert query.getall(text, name) == [v for n, v in parse_qsl(text, keep_blank_values=True) if n == name]
+
+
+def test_names_are_decoded() -> None:
+    assert query.names("a=1&%4dodel=x&&b&a") == ["a", "Model", "b", "a"]
+    assert query.names("") == []

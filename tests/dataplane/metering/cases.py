@@ -10,7 +10,7 @@ from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import Cost, PriceBook
 from dataplane.metering.records import SessionSummary
-from dataplane.metering.usage import Caller, Tokens, Usage
+from dataplane.metering.usage import ANONYMOUS, Caller, Tokens, Usage
 
 SPOKEN = Tokens(input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400)
 
@@ -71,6 +71,7 @@ def ended_session() -> SessionSummary:
         reason="client_closed",
         initiator="client",
         caller=Caller("ai", "ci-bot", "support"),
+        client="192.0.2.1",
         turns=1,
         tokens=SPOKEN,
     )
@@ -93,8 +94,8 @@ def take_everything(meter: Meter, instruments: Instruments) -> None:
     where = ("ai/voice", "ai/voice")
     meter.handshake(*where, 101, 0.004)
     meter.handshake(*where, 401, 0.001)
-    meter.session_opened(*where)
-    meter.session_opened(*where)
+    meter.session_opened(*where, spoken_turn().caller)
+    meter.session_opened(*where, spoken_turn().caller, by_key=True)
     _take_turns(meter)
     meter.first_audio(*where, "gpt-realtime-2025-08-28", "voice", 0.31, confirmed=True)
     meter.interrupted(*where, "gpt-realtime-2025-08-28", "voice", confirmed=True)
@@ -105,9 +106,15 @@ def take_everything(meter: Meter, instruments: Instruments) -> None:
     meter.request(*where, 200, "", 0.25)
     meter.request("", "", 404, "unknown_host", 0.001)
     meter.unmetered("unanswered", *where)
+    meter.keys_fetched("https://idp.example.com/jwks.json", "fetched")
+    meter.keys_fetched("https://idp.example.com/jwks.json", "failed")
     meter.loop_lag(0.0004)
     meter.capacity(1000)
     meter.draining(draining=False)
+    meter.limited("ai/budget", "tokens/Day", "admitted")
+    meter.limited("ai/budget", "tokens/Day", "refused")
+    meter.limit_store(None)
+    meter.limit_store(0.0003)
     instruments.usage_records.add(("log", "delivered", ""), 10)
     instruments.usage_records.add(("log", "dropped", "failed"), 1)
     instruments.usage_records.add(("http", "delivered", ""), 9)
@@ -121,7 +128,7 @@ def _take_turns(meter: Meter) -> None:
     """Reported, estimated and unreported; by tokens and by seconds; sessions and completions."""
     meter.turn(spoken_turn())
     meter.turn(estimated_turn())
-    meter.turn(replace(spoken_turn(), status="cancelled", tokens=None))
+    meter.turn(replace(spoken_turn(), status="cancelled", tokens=None, by_key=True))
     heard = replace(spoken_turn(), operation="transcription", response_model="")
     meter.turn(replace(heard, request_model="whisper-1", tokens=Tokens(seconds=1.5)))
     meter.turn(
@@ -133,5 +140,5 @@ def _take_turns(meter: Meter) -> None:
     chat = replace(spoken_turn(), operation="chat", request_model="gpt-5.4", response_model="gpt-5.4")
     cached = Tokens(input_unknown=100, cached_unknown=40, cache_write=10, output_unknown=30, reasoning=20)
     meter.turn(replace(chat, tokens=cached), duration=1.25)
-    meter.turn(replace(chat, status="failed", tokens=None), duration=0.03)
+    meter.turn(replace(chat, status="failed", tokens=None, caller=ANONYMOUS), duration=0.03)
     meter.turn(replace(chat, request_model="llama", response_model="llama", provider_kind="custom"))

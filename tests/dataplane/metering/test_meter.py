@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from dataplane import table
 from dataplane.metering import instruments as names
-from dataplane.metering.instruments import LABEL_SETS, OVERFLOW, Counter, Definition, Histogram, Labels
-from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
+from dataplane.metering.instruments import Counter, Definition, Histogram
+from dataplane.metering.labels import LABEL_SETS, OVERFLOW, Labels
+from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
 from dataplane.realtime import endings
 from tests.dataplane.metering.cases import (
     SPOKEN,
@@ -51,7 +52,9 @@ turns = st.builds(
     response_model=st.sampled_from(["gpt-realtime", "gpt-4o-2024-08-06"]),
     route=st.sampled_from(["ai/a", "ai/b"]),
     backend=st.just("ai/main"),
+    caller=st.sampled_from([ANONYMOUS, Caller("ai", "ci-bot", "support"), Caller("ai", "web", "support")]),
     estimated=st.booleans(),
+    by_key=st.booleans(),
 )
 
 
@@ -67,6 +70,8 @@ def labels_of(usage: Usage) -> Labels:
         usage.response_model,
         usage.route,
         usage.backend,
+        usage.caller.team,
+        usage.caller.key if usage.by_key else "",
     )
 
 
@@ -241,18 +246,41 @@ def test_what_users_hear_names_no_model_that_a_client_made_up() -> None:
     assert [labels[2] for labels in i.interruptions.values] == names
 
 
-def test_sessions() -> None:
+@pytest.mark.parametrize(("by_key", "key"), [(False, ""), (True, "ci-bot")])
+def test_sessions(by_key: bool, key: str) -> None:
     meter, i, ledger = new_meter()
-    where = ("ai/voice", "ai/voice")
-    meter.session_opened(*where)
-    meter.session_opened(*where)
-    assert i.sessions_active.values == {where: 2}
-    meter.session_closed(ended_session())
-    assert i.sessions_active.values == {where: 1}
-    assert i.sessions.values == {where: 2}
+    where, ended = ("ai/voice", "ai/voice"), replace(ended_session(), by_key=by_key)
+    who = (*where, "support", key)
+    meter.session_opened(*where, ended.caller, by_key=by_key)
+    meter.session_opened(*where, ended.caller, by_key=by_key)
+    assert i.sessions_active.values == {who: 2}
+    meter.session_closed(ended)
+    assert i.sessions_active.values == {who: 1}
+    assert i.sessions.values == {who: 2}
     assert sums(i.session_duration) == {where: 62.5}
     assert i.closes.values == {(*where, "1000", "client_closed", "client"): 1}
-    assert ledger.sessions == [ended_session()]
+    assert ledger.sessions == [ended]
+
+
+def test_names_of_callers_are_bounded() -> None:
+    meter, i, _ = new_meter()
+    meter.turn(replace(spoken_turn(), caller=Caller("ai", "k" * 4000, "t" * 4000), by_key=True))
+    assert [labels[6:8] for labels in i.turns.values] == [("_OTHER", "_OTHER")]
+
+
+def test_what_was_opened_is_closed_however_many_callers_there_are() -> None:
+    """Where a caller's name has no room, it has none when the session ends, either."""
+    meter, i, _ = new_meter()
+    sessions = [
+        replace(ended_session(), caller=Caller("ai", f"key-{n}", f"team-{n % 700}"), by_key=n % 2 == 0)
+        for n in range(3 * LABEL_SETS)
+    ]
+    for each in sessions:
+        meter.session_opened(each.route, each.backend, each.caller, by_key=each.by_key)
+    assert sum(i.sessions_active.values.values()) == len(sessions)
+    for each in reversed(sessions):
+        meter.session_closed(each)
+    assert set(i.sessions_active.values.values()) == {0}
 
 
 def test_what_goes_on_in_sessions() -> None:

@@ -83,6 +83,7 @@ def test_a_session() -> None:
         "provider": "openai",
         "model": "gpt-realtime-2025-08-28",
         "caller": {"namespace": "ai", "key": "ci-bot", "team": "support"},
+        "client_address": "192.0.2.1",
         "turns": 1,
         "tokens": SPOKEN.nonzero(),
         "cost_usd": None,

@@ -15,7 +15,8 @@ from aiohttp.http_exceptions import BadHttpMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.metering.instruments import Instruments, Labels
+from dataplane.metering.instruments import Instruments
+from dataplane.metering.labels import Labels
 from dataplane.metering.records import Log
 from dataplane.process import logs
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import random
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from unittest.mock import patch
 
 from dataplane.dialects import openai
@@ -21,13 +23,14 @@ from dataplane.metering.usage import NO_TOKENS, Tokens, Usage
 from dataplane.realtime import endings, events, frames, gate
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
-from dataplane.realtime.effects import Began, Effect, Interrupted, Metered, Spoke
+from dataplane.realtime.effects import Admit, Began, Effect, Interrupted, Metered, Released, Spoke
 from dataplane.realtime.endings import ENDINGS
 from dataplane.realtime.gate import HOLD, SNIFF
 from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
 from dataplane.realtime.steps import KEEP, Verdict
 from dataplane.realtime.terms import Terms
+from dataplane.table import Model, ModelAllow, Target
 from tests.dataplane.realtime.play import KEY, TERMS, Close, Frame, wire
 from tests.dataplane.realtime.readers import first_wins, readings
 from tests.dataplane.realtime.sayings import CREATE, CREATED, LONG_AUDIO, LONG_EVENT, begun, done
@@ -48,12 +51,16 @@ _CONFIGURED = {
         },
     },
 }
+_ALLOW = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", "voice", "whisper-1", "hear")),)
+_DECLARED = (Model(name="hear", targets=(Target(provider="openai", model="gpt-4o-transcribe"),)),)
+_TRANSCRIBES = {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
 _VAD = {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": True}}}}
 
 UPSTREAM_EVENTS: Sequence[object] = (
     CREATED,
     _CONFIGURED,
     {"type": "session.updated", "session": _VAD},
+    {"type": "session.created", "session": _VAD},
     *(begun(name) for name in ("r0", "r1", "r2")),
     *(done(name) for name in ("r0", "r1", "r2")),
     {"type": "response.done", "response": {"id": "r1", "status": "cancelled", "usage": None,
@@ -89,6 +96,7 @@ UPSTREAM_EVENTS: Sequence[object] = (
     {"type": "who.knows", "response": [], "session": 5},
     {"type": f"{_BUFFER}.speech_stopped", "audio_end_ms": 10**400, "x": "\ud83d"},
     {"type": f"{_HEARD}.completed", "item_id": "i1", "usage": {"seconds": 10**400}, "x": "\ud83d"},
+    {"type": "session.updated", "session": _TRANSCRIBES},
 )  # fmt: skip
 CLIENT_EVENTS: Sequence[object] = (
     CREATE,
@@ -101,12 +109,18 @@ CLIENT_EVENTS: Sequence[object] = (
     {"type": f"{_BUFFER}.clear"},
     {"type": "session.update", "session": {"model": "voice"}},
     {"type": "session.update", "session": {"model": "gpt-secret"}},
+    {"type": "session.update", "session": _VAD},
+    {"type": "session.update", "session": {"turn_detection": {"create_response": False}}},
     {"type": "conversation.item.create", "item": {"content": [{"type": "input_text", "text": "Hello?"}]}},
     {"type": "conversation.item.create", "item": {"type": "function_call_output", "output": "x" * 50}},
     "nonsense",
     b"binary",
     Frame(frames.TEXT, b'{"type":"\xff"}'),
-)
+    *({"type": kind, "session": {"input_audio_transcription": {"model": name}}}
+      for kind in ("session.update", "transcription_session.update") for name in ("hear", "gpt-secret")),
+    {"type": "session.update", "session": _TRANSCRIBES},
+    {"type": "session.update", "session": {"audio": {"Input": {"transcription": {}}}}},
+)  # fmt: skip
 _CONTROLS: Sequence[object] = (
     Frame(frames.PING, b"x"),
     Frame(frames.PONG),
@@ -145,12 +159,17 @@ class Script:
 
     def terms(self) -> Terms:
         flags = self.byte()
+        nameless = flags & 0xC0 == 0x40
         return replace(
             TERMS,
-            public_model="voice" if flags & 1 else TERMS.public_model,
+            public_model="" if nameless else "voice" if flags & 1 else TERMS.public_model,
+            upstream_model="" if nameless else TERMS.upstream_model,
             any_model=bool(flags & 2),
             beta=bool(flags & 4),
             log_events=frozenset({"*"} if flags & 8 else ()),
+            allow=_ALLOW if flags & 16 else (),
+            models=_DECLARED if flags & 32 else (),
+            admits=bool(flags & 64),
         )
 
 
@@ -161,7 +180,26 @@ class Say:
 
 
 Do = Callable[[Relay], list[Action]]
-Step = Say | Do
+
+
+class Answer(Enum):
+    """To the oldest question whether a turn may begin, if there is one."""
+
+    YES = "yes"
+    NO = "no"
+    NO_MORE = "nor may the session go on"
+
+    def to(self, ticket: int) -> Do:
+        match self:
+            case Answer.YES:
+                return lambda relay: relay.admit(ticket)
+            case Answer.NO:
+                return lambda relay: relay.refuse(ticket, "limit_exceeded", "Spent.")
+            case Answer.NO_MORE:
+                return lambda relay: relay.refuse_and_end(ticket, endings.LIMIT, "Spent.")
+
+
+Step = Say | Do | Answer
 
 
 def steps(script: Script) -> Iterator[Step]:
@@ -174,7 +212,8 @@ def steps(script: Script) -> Iterator[Step]:
         op = script.byte()
         side = "upstream" if op & 1 else "client"
         if (op >> 1) % 8 == 7:
-            yield _ACTS[script.byte() % len(_ACTS)]
+            act = script.byte()
+            yield tuple(Answer)[act % len(Answer)] if act & 0x80 else _ACTS[act % len(_ACTS)]
             continue
         unsent[side] += _said(script, op, side, rest)
         if op < 0xA0:
@@ -296,12 +335,17 @@ class Book:
 
     def __init__(self) -> None:
         self.usages: list[Usage] = []
+        self.admitted = 0
+        self.released = 0
         self._begun: set[str] = set()
         self._spoke: set[str] = set()
         self._interrupted: dict[str, str] = {}
 
     def note(self, effect: object) -> None:
         match effect:
+            case Released(count=count):
+                self.released += count
+                assert self.released <= self.admitted, "more was let go than was admitted"
             case Began(response_id=name):
                 assert name not in self._begun, "a turn began twice"
                 self._begun.add(name)
@@ -325,6 +369,7 @@ class Book:
         """Is all counted that began, and is the session's sum that of its records?"""
         assert self._turns().keys() >= self._begun, "a turn was not counted"
         assert session.turns == len(self._turns())
+        assert self.released == self.admitted, "not all that was admitted was let go"
         assert session.tokens == self._sum(estimated=False)
         assert session.estimated == self._sum(estimated=True)
         for name in self._interrupted:
@@ -363,19 +408,27 @@ class Run:
         self.peers = {"client": Hearer(masked=False), "upstream": Hearer(masked=True)}
         self.said = {"client": bytearray(), "upstream": bytearray()}
         self.book = Book()
+        self.questions: deque[int] = deque()
         self.ended = False
         self.armed = False
 
-    def do(self, step: Say | Do, pieces: Iterable[bytes]) -> None:
+    def do(self, step: Step, pieces: Iterable[bytes]) -> None:
         if isinstance(step, Say):
             for piece in pieces:
                 self.feed(step.side, piece)
+        elif isinstance(step, Answer):
+            if self.questions and not self.ended:
+                self.book.admitted += step is Answer.YES
+                self.act(step.to(self.questions.popleft()))
         else:
             self.act(step)
 
     def feed(self, side: str, data: bytes) -> None:
         self.said[side] += data
         self._take(side, data)
+        self._judge_on(side)
+
+    def _judge_on(self, side: str) -> None:
         while not self.late and (self.relay.client_behind or self.relay.upstream_behind):
             self._take(side, b"")
 
@@ -397,6 +450,7 @@ class Run:
                 return
             self.armed = False
         self.take(act(self.relay))
+        self._judge_on("client")
 
     def take(self, actions: list[Action]) -> None:
         for action in actions:
@@ -414,6 +468,8 @@ class Run:
                     self._drop("upstream")
                 case Wait():
                     self.armed = True
+                case Admit(ticket=ticket):
+                    self.questions.append(ticket)
                 case Ended(ending=ending):
                     assert ending in ENDINGS
                     self.ended = True
@@ -493,17 +549,26 @@ def fuzz_session(data: bytes) -> None:
     """Whole messages: known ones, known ones with something wrong in them, and any bytes."""
     script = Script(data)
     session, book = Session(script.terms()), Book()
+    questions: deque[int] = deque()
     while script:
         op = script.byte()
         from_client, binary = bool(op & 1), op & 6 == 6
         payload = _message(script, op >> 3, CLIENT_EVENTS if from_client else UPSTREAM_EVENTS)
         if from_client:
-            _valid(session.read_client(payload, binary=binary))
+            verdict = session.read_client(payload, binary=binary)
+            _valid(verdict)
+            _allowed(session.terms, payload, verdict)
         elif binary or session.wants(payload[:SNIFF], len(payload)):
             _valid(session.read_upstream(payload, binary=binary))
         if op >> 3 == 31:
             session.leave()
-        _note(session, book)
+        if op >> 3 == 30 and questions:
+            if op & 1:
+                book.admitted += 1
+                session.admit(questions.popleft())
+            else:
+                session.refuse(questions.popleft(), "limit_exceeded", "Spent.")
+        questions += _note(session, book)
         assert session.between_turns <= (not session.unsettled)
     session.abandon()
     _note(session, book)
@@ -529,11 +594,32 @@ def _valid(verdict: Verdict) -> None:
     assert verdict is KEEP or (isinstance(verdict, tuple) and all(json.loads(each) for each in verdict))
 
 
-def _note(session: Session, book: Book) -> None:
+def _allowed(terms: Terms, payload: bytes, verdict: Verdict) -> None:
+    """Does what goes upstream name only models that the caller may use?"""
+    for sent in ((payload,) if verdict is KEEP else verdict) if terms.allow else ():
+        allowed = {"gpt-realtime", "gpt-4o-transcribe" if terms.models else "hear", "whisper-1"}
+        allowed |= {"voice"} if terms.public_model != "voice" else set()
+        assert set(models_named(json.loads(sent))) <= allowed
+
+
+def models_named(event: object) -> Iterator[object]:
+    """The models of a client's event, wherever one may stand; None for one that the upstream is to choose."""
+    for holder in (openai.part(event, "session"), openai.part(event, "response"), event):
+        if isinstance(holder, dict) and "model" in holder and holder is not event:
+            yield str(holder["model"])
+        for place in (("audio", "input", "transcription"), ("input_audio_transcription",)):
+            found = openai.part(holder, *place)
+            if found is not None:
+                yield openai.part(found, "model")
+
+
+def _note(session: Session, book: Book) -> list[int]:
+    """The tickets of what is asked."""
     found: list[Effect] = list(session.effects())
     assert len(found) <= SEEN + 10
     for effect in found:
         book.note(effect)
+    return [effect.ticket for effect in found if isinstance(effect, Admit)]
 
 
 # -- what is said about bytes that nobody reads --------------------------------------------------------------------

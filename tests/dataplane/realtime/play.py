@@ -16,9 +16,20 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from dataplane.metering.usage import ANONYMOUS, Tokens
-from dataplane.realtime import frames, relay
+from dataplane.realtime import endings, frames, relay
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
-from dataplane.realtime.effects import Began, Interrupted, Logged, Metered, Progress, Prompted, Spoke, Unmetered
+from dataplane.realtime.effects import (
+    Admit,
+    Began,
+    Interrupted,
+    Logged,
+    Metered,
+    Progress,
+    Prompted,
+    Released,
+    Spoke,
+    Unmetered,
+)
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
@@ -92,6 +103,21 @@ class Timer:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """Whoever was asked says that the turn may begin."""
+
+    ticket: int
+
+
+@dataclass(frozen=True)
+class NotAdmitted:
+    """Whoever was asked says that it may not; `ends`: nor may the session go on."""
+
+    ticket: int
+    ends: bool = False
+
+
+@dataclass(frozen=True)
 class Turn:
     """A metered turn, as far as a dialogue cares."""
 
@@ -119,7 +145,7 @@ def play(terms: Terms = TERMS, *, reads: bool = True) -> Dialogue:
 class Dialogue:
     relay: relay.Relay
     heard: dict[str, deque[object]] = field(
-        default_factory=lambda: {side: deque() for side in ("client", "upstream", "ledger")}
+        default_factory=lambda: {side: deque() for side in ("client", "upstream", "ledger", "limits")}
     )
     progress: list[Progress] = field(default_factory=list)
     """How turns went; a dialogue that cares looks into it."""
@@ -127,9 +153,15 @@ class Dialogue:
     _parts: dict[str, bytearray] = field(default_factory=dict)
     _kinds: dict[str, int] = field(default_factory=dict)
 
-    def __rshift__(self, said: Said | Timer) -> Self:
+    def __rshift__(self, said: Said | Timer | Admitted | NotAdmitted) -> Self:
         if isinstance(said, Timer):
             return self.take(self.relay.expired())
+        if isinstance(said, Admitted):
+            return self._judged_on(self.relay.admit(said.ticket))
+        if isinstance(said, NotAdmitted):
+            if said.ends:
+                return self._judged_on(self.relay.refuse_and_end(said.ticket, endings.LIMIT, "Spent."))
+            return self._judged_on(self.relay.refuse(said.ticket, "limit_exceeded", "Spent."))
         assert isinstance(said.what, Iterable)
         for what in said.what:
             if isinstance(what, Gone):
@@ -138,7 +170,10 @@ class Dialogue:
                 self.feed(said.side, wire(what, masked=said.side == "client"))
         return self
 
-    def __lshift__(self, expected: Said | Turn | Over | Logged | Unmetered) -> Self:
+    def __lshift__(self, expected: Said | Turn | Over | Logged | Unmetered | Admit | Released) -> Self:
+        if isinstance(expected, Admit | Released):
+            assert self._next("limits") == expected
+            return self
         if not isinstance(expected, Said):
             assert self._next("ledger") == expected
             return self
@@ -155,7 +190,10 @@ class Dialogue:
         here, other = self.relay, "upstream" if side == "client" else "client"
         flowing, data = (here.client_flow if side == "client" else here.upstream_flow)(data)
         self._hear(other, flowing)
-        self.take(here.from_client(data) if side == "client" else here.from_upstream(data))
+        return self._judged_on(here.from_client(data) if side == "client" else here.from_upstream(data))
+
+    def _judged_on(self, actions: Iterable[Action]) -> Self:
+        self.take(actions)
         while self.relay.client_behind:
             self.take(self.relay.from_client(b""))
         while self.relay.upstream_behind:
@@ -196,6 +234,8 @@ class Dialogue:
                     self.heard["ledger"].append(action)
                 case Prompted() | Began() | Spoke() | Interrupted():
                     self.progress.append(action)
+                case Admit() | Released():
+                    self.heard["limits"].append(action)
                 case Wait():
                     pass
         return self

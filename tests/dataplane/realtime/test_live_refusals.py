@@ -95,11 +95,12 @@ async def test_a_spent_budget_of_the_provider_is_429(code: str) -> None:
         client.reset()
 
 
-async def test_a_session_without_a_model_is_refused_where_models_are_limited(upstream: Simulator) -> None:
+async def test_a_call_is_refused_where_models_are_limited(upstream: Simulator) -> None:
     limited = OPEN.model_copy(update={"models": (ModelAllow(policy="ai/few", patterns=("gpt-realtime",)),)})
-    async with running(table(backend(provider(upstream.url + "/v1")), limited)) as rig, calm(rig):
-        refused(await ask(rig, "/v1/realtime?intent=transcription"), 403, "model_not_allowed", "ai/few")
-        assert not [request for request in upstream.requests if "transcription" in request.path]
+    served = table(backend(provider(upstream.url + "/v1", credential=PASSTHROUGH)), limited)
+    async with running(served) as rig, calm(rig):
+        refused(await ask(rig, "/v1/realtime?call_id=rtc_1"), 403, "model_not_allowed", "ai/few")
+    assert not upstream.requests
 
 
 async def test_beta_never_goes_upstream(rig: Rig, upstream: Simulator) -> None:
@@ -419,6 +420,10 @@ async def test_another_method_or_version(rig: Rig, request_: bytes, status: int)
         ("call_id=rtc_1", 403, "call_id_not_allowed"),
         ("model=gpt-realtime&call%5Fid=rtc_1", 403, "call_id_not_allowed"),
         ("model=o1", 403, "model_not_allowed"),
+        ("model=o1&intent=transcription", 403, "model_not_allowed"),
+        ("model=gpt-realtime&Model=o1", 403, "model_not_allowed"),
+        ("intent=transcription&%4dODEL=o1", 403, "model_not_allowed"),
+        ("model=gpt-realtime&deployment=o1", 403, "model_not_allowed"),
     ],
 )
 async def test_a_query_that_is_refused(upstream: Simulator, query: str, status: int, code: str) -> None:
@@ -427,6 +432,13 @@ async def test_a_query_that_is_refused(upstream: Simulator, query: str, status: 
         answer = await ask(rig, f"/v1/realtime?{query}")
         assert (answer.status, answer.error["code"]) == (status, code)
     assert not upstream.requests
+
+
+async def test_the_model_that_was_allowed_is_the_one_that_is_sent(upstream: Simulator) -> None:
+    policies = REQUIRED.model_copy(update={"models": (ModelAllow(policy="ai/models", patterns=("gpt-*",)),)})
+    async with running(table(backend(provider(upstream.url + "/v1")), policies)) as rig, calm(rig):
+        await ask(rig, "/v1/realtime?a=%2f&model=gpt-5;model=o1")
+    assert upstream.requests[-1].path == "/v1/realtime?a=%2f&model=gpt-5%3Bmodel%3Do1"
 
 
 async def test_a_declared_model(upstream: Simulator) -> None:

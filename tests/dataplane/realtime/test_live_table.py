@@ -13,14 +13,17 @@ import pytest
 
 from dataplane.realtime import endings, frames
 from dataplane.realtime.endings import ENDINGS, Ending
+from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import Limits
-from dataplane.table import SessionLimits
-from tests.dataplane.realtime.wires import MASK, PATIENCE, Pair, Peer, Tls, calm, pair
+from dataplane.table import CallerLimits, Limit, ModelAllow, OnRevoke, PolicySet, SessionLimits
+from tests.dataplane.realtime.wires import MASK, PATH, PATIENCE, Pair, Peer, Tls, calm, pair
+from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS
 
 PINGS = Limits(ping=0.1)
 SILENT, STALLED = Limits(ping=0.1, silence=0.3), Limits(stall=0.3)
 Told = tuple[int, str | None]
 """A Close: code and reason; None is any."""
+NO_KEYS = CALLERS.model_copy(update={"keys": ()})
 AWAY: Told = (1001, "client went away")
 DONE: Told = (1000, "")
 
@@ -35,6 +38,8 @@ class Row:
     far: Told | None
     limits: Limits = PINGS
     session: SessionLimits | None = None
+    policies: PolicySet = REQUIRED
+    path: str = PATH
     deaf: str = ""
     """Who reads nothing, and so answers no Ping."""
 
@@ -66,6 +71,14 @@ def fragments(count: int) -> bytes:
 def operated(it: Pair, client: Peer, far: Peer) -> None:
     (session,) = it.rig.gateway.sessions()
     assert it.rig.gateway.end_session(str(session["id"]))
+
+
+def revoked(it: Pair, client: Peer, far: Peer) -> None:
+    it.rig.gateway.load(it.rig.gateway.table().model_copy(update={"callers": (NO_KEYS,)}), SECRETS)
+
+
+def limited(**changes: object) -> PolicySet:
+    return REQUIRED.model_copy(update=changes)
 
 
 def fails(it: Pair, client: Peer, far: Peer) -> None:
@@ -120,6 +133,31 @@ ROWS = [
     ),
     Row(endings.OPERATOR, operated, (1001, "An operator ended the session."), DONE),
     Row(endings.DRAINING, lambda it, client, far: it.rig.gateway.stop(), (1001, "The gateway is shutting down."), DONE),
+    Row(endings.REVOKED, revoked, (1008, NOT_ADMITTED), DONE, session=SessionLimits(on_revoke=OnRevoke.END)),
+    Row(
+        endings.LIMIT,
+        lambda it, client, far: client.send(b'{"type":"response.create"}'),  # to open the session was the only one
+        (1008, None),
+        DONE,
+        policies=limited(
+            limits=(
+                CallerLimits(
+                    policy="ai/few",
+                    limits=(Limit(kind="requests", max=1, per="Month"),),
+                    reserve=1,
+                    end_session=True,
+                ),
+            )
+        ),
+    ),
+    Row(
+        endings.MODEL_NOT_ALLOWED,
+        lambda it, client, far: far.send(b'{"type":"response.created","response":{"id":"r1"}}'),
+        (1008, None),
+        DONE,
+        policies=limited(models=(ModelAllow(policy="ai/few", patterns=("whisper-1",)),)),
+        path="/v1/realtime?intent=transcription",
+    ),
     Row(endings.INTERNAL, fails, (1011, None), DONE),
 ]
 
@@ -150,8 +188,8 @@ def told(close: tuple[int, str] | None, expected: Told | None) -> bool:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.ending.label)
 async def test_a_session_ends(row: Row, tls: Tls) -> None:
-    async with pair(row.limits, session=row.session, tls=tls) as it, calm(it.rig):
-        client, far = await it.session()
+    async with pair(row.limits, session=row.session, policies=row.policies, tls=tls) as it, calm(it.rig):
+        client, far = await it.session(path=row.path)
         peers = {"client": client, "far": far}
         if row.deaf:
             peers[row.deaf].sleep()

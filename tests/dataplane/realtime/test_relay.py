@@ -198,6 +198,7 @@ ROWS: dict[Ending, Callable[[], Dialogue]] = {
             endings.DURATION,
             endings.OPERATOR,
             endings.DRAINING,
+            endings.MODEL_NOT_ALLOWED,
             endings.INTERNAL,
             endings.GUARDRAIL,
             endings.LIMIT,

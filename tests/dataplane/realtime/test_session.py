@@ -412,7 +412,7 @@ def test_only_this_sessions_model_may_be_named(kind: str, holder: str, model: ob
             "type": "invalid_request_error",
             "code": "model_not_allowed",
             "message": "",
-            "param": "session.model",
+            "param": f"{holder}.model",
             "event_id": "mine",
         }
         assert not line.session.unsettled

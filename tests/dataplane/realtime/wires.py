@@ -10,7 +10,8 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from dataplane.realtime import frames, relay
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.server import AddressPolicy, Gateway, Limits
-from dataplane.table import SessionLimits, Table, Timeouts
+from dataplane.table import PolicySet, SessionLimits, Table, Timeouts
 from dataplane.tracing import Handshake, Timing
 from tests.dataplane.rig import BEARER, REQUIRED, SECRETS, Remembering, Rig, backend, provider, table
 
@@ -265,6 +266,7 @@ async def gateway(
     tls: ssl.SSLContext | None = None,
     upstream_tls: ssl.SSLContext | None = None,
     tracer: Tracer | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
     it = Gateway(
@@ -274,6 +276,7 @@ async def gateway(
         addresses=AddressPolicy(allow_loopback=True),
         upstream_tls=upstream_tls,
         rand=lambda: 0.0,
+        now=now,
     )
     it.load(served, SECRETS)
     await it.start("127.0.0.1", 0, ssl=tls)
@@ -297,10 +300,10 @@ class Pair:
         """A client's connection, on which nothing was said yet."""
         return await dial(self.rig, tls=self.tls.front[1] if self.tls.front else None, limit=limit)
 
-    async def session(self, *, limit: int = 2**16) -> tuple[Peer, Peer]:
+    async def session(self, *, path: str = PATH, limit: int = 2**16) -> tuple[Peer, Peer]:
         """A session after `session.created`: client and upstream."""
         client = await self.dial(limit=limit)
-        client.write(handshake())
+        client.write(handshake(path))
         far = await self.upstream.opened()
         assert (await client.answer()).status == 101
         client.wrote, far.wrote = 0, len(frames.frame(frames.TEXT, CREATED))
@@ -320,9 +323,10 @@ async def pair(
     *,
     timeouts: Timeouts | None = None,
     session: SessionLimits | None = None,
+    policies: PolicySet = REQUIRED,
     tls: Tls = PLAIN,
 ) -> AsyncIterator[Pair]:
-    policies = REQUIRED.model_copy(update={"session": (session,)}) if session else REQUIRED
+    policies = policies.model_copy(update={"session": (session,)}) if session else policies
     server, trusting = tls.back or (None, None)
     tracer = Tracer()
     async with upstreams(tls=server) as upstream:

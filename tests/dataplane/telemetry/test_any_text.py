@@ -18,7 +18,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from dataplane.metering.instruments import LABEL_SETS, Histogram, Instruments
+from dataplane.metering.instruments import Histogram, Instruments
+from dataplane.metering.labels import LABEL_SETS
 from dataplane.metering.meter import Meter
 from dataplane.metering.names import LONGEST, clean
 from dataplane.metering.prices import Cost, PriceBook
@@ -111,7 +112,7 @@ def test_in_what_the_meter_is_told(turn: Usage, session: SessionSummary, word: s
     for estimated in (False, True):
         meter.turn(replace(turn, estimated=estimated), duration=1.0)
     where = session.route, session.backend
-    meter.session_opened(*where)
+    meter.session_opened(*where, session.caller, by_key=session.by_key)
     meter.session_closed(session)
     meter.tunnel_opened(*where)
     meter.handshake(*where, 101, 1.0)
@@ -189,8 +190,8 @@ def test_what_becomes_of_it() -> None:
 def test_names_that_become_one_are_one_series_and_do_not_fill_the_metric() -> None:
     instruments = Instruments()
     for number in range(LABEL_SETS + 5):
-        instruments.sessions.add(("route" + chr(0xD800 + number % 1000), "b"))
+        instruments.sessions.add(("route" + chr(0xD800 + number % 1000), "b", "", ""))
         instruments.loop_lag.observe((), 0.1)
         instruments.session_duration.observe(("x" * 1000 + str(number), "b"), 1.0)
-    assert instruments.sessions.values == {("route?", "b"): LABEL_SETS + 5}
+    assert instruments.sessions.values == {("route?", "b", "", ""): LABEL_SETS + 5}
     assert len(instruments.session_duration.series) == 1

@@ -15,7 +15,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataplane.metering import reference
-from dataplane.metering.instruments import LABEL_SETS, Instruments
+from dataplane.metering.instruments import Instruments
+from dataplane.metering.labels import LABEL_SETS
 from dataplane.telemetry.facade import Telemetry
 from dataplane.telemetry.metrics import Source
 from tests.dataplane.metering.cases import new_meter, spoken_turn, take_everything
@@ -54,7 +55,7 @@ def test_it_parses_and_keeps_its_sums(busy: tuple[Instruments, Telemetry]) -> No
     total = sum(sample.value for sample in by_modality if sample.name.endswith("_total"))
     assert total == sum(sample.value for sample in histogram if sample.name.endswith("_sum")) == 1000 + 16 + 100 + 1000
     assert found["tidegate_realtime_sessions_active"].type == "gauge"
-    assert [sample.value for sample in found["tidegate_realtime_sessions_active"].samples] == [1.0]
+    assert [sample.value for sample in found["tidegate_realtime_sessions_active"].samples] == [0.0, 1.0]
 
 
 def test_repeated_and_simultaneous_scrapes_are_equal(busy: tuple[Instruments, Telemetry]) -> None:
@@ -88,7 +89,7 @@ def test_what_the_environment_says_about_the_resource_wins(monkeypatch: pytest.M
 def test_the_overflow_series_says_so() -> None:
     instruments = Instruments()
     for number in range(LABEL_SETS + 3):
-        instruments.sessions.add((f"route-{number}", "b"))
+        instruments.sessions.add((f"route-{number}", "b", "", ""))
     telemetry = Telemetry(instruments)
     samples = families(telemetry)["tidegate_realtime_sessions"].samples
     [overflow] = [sample for sample in samples if sample.labels["otel_metric_overflow"] == "true"]

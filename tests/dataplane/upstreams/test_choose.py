@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dataplane.errors import Refusal
-from dataplane.table import Backend, Model, Price, Provider, Target
+from dataplane.table import Backend, Model, ModelAllow, Price, Provider, Target
 from dataplane.upstreams.choose import any_provider, choose
 
 
@@ -34,9 +34,11 @@ def chosen(served: Backend, name: str, rand: float = 0.0) -> tuple[str, str, str
     return found.provider.name, found.public_model, found.upstream_model
 
 
-def refusal(served: Backend, name: str) -> Refusal:
+def refusal(served: Backend, name: str, *patterns: str) -> Refusal:
+    """`patterns`: what a Policy allows, if one says anything."""
+    allow = (ModelAllow(policy="ai/p", patterns=patterns),) if patterns else ()
     with pytest.raises(Refusal) as refused:
-        choose(served, name, lambda: 0.0)
+        choose(served, name, lambda: 0.0, allow)
     return refused.value
 
 
@@ -116,6 +118,33 @@ def test_unknown_models_are_told_what_is_close() -> None:
     assert "gpt-realtime" in refused.message
     assert "claude" not in refused.message
     assert len(refusal(backend(A, models=(model("m"),)), "x" * 100_000).message) < 1000
+
+
+@pytest.mark.parametrize("name", ["secret", "unknown", "x" * 100_000])
+def test_a_name_that_is_not_allowed_is_refused_alike_whether_or_not_it_is_known(name: str) -> None:
+    for served in (backend(A, models=(model("voice"), model("secret"))), backend(A), backend(BROKEN)):
+        refused = refusal(served, name, "voice*")
+        assert (refused.code, refused.status, refused.param) == ("model_not_allowed", 403, "model")
+        assert refused.message.endswith("Allowed: voice*.")
+
+
+def test_unknown_models_are_told_only_what_the_caller_may_use() -> None:
+    served = backend(A, models=(model("voice-1"), model("voice-2"), model("gpt-*")))
+    refused = refusal(served, "voice-3", "voice-1", "voice-3", "gpt-5")
+    assert refused.code == "model_not_found"
+    assert "Did you mean voice-1?" in refused.message
+    assert refusal(served, "voice-3", "voice-3").message.endswith("does not know the model 'voice-3'.")
+
+
+def test_a_default_is_held_to_the_list_and_not_told() -> None:
+    first, second = provider("a", default="secret"), provider("b", default="voice")
+    allow = (ModelAllow(policy="ai/p", patterns=("voice",)),)
+    for rand in (0.0, 0.9):
+        assert choose(backend(first, second), "", lambda rand=rand: rand, allow).provider == second  # type: ignore[misc]
+    refused = refusal(backend(first), "", "voice")
+    assert (refused.code, refused.param) == ("model_not_allowed", "model")
+    assert "secret" not in refused.message
+    assert refusal(backend(A), "", "voice").code == "missing_model"
 
 
 def test_without_a_usable_provider_the_reasons_are_told() -> None:

@@ -23,6 +23,12 @@ async def by_operator(life: Life) -> None:
     await _told(life, "session_error", "ended_by_operator")
 
 
+async def revoked(life: Life) -> None:
+    life.story.ends("revoked", 1008)
+    life.host.revoke(life.story.session)
+    await _told(life, "authentication_error", "access_revoked")
+
+
 async def idle(life: Life) -> None:
     """On a road where a session may be idle for a short time."""
     life.story.ends("idle", 1001)
@@ -33,6 +39,14 @@ async def too_long(life: Life) -> None:
     """On a road where a session may last for a short time."""
     life.story.ends("duration", 1001)
     await _told(life, "session_error", "session_expired")
+
+
+async def model_not_allowed(life: Life) -> None:
+    """On a road where the provider transcribes with a model of its own choice."""
+    life.story.ends("model_not_allowed", 1008)
+    await life.talker.append(life.rng.randint(1, 4))
+    await life.say("input_audio_buffer.commit")
+    await _told(life, "permission_error", "model_not_allowed")
 
 
 async def fault(life: Life) -> None:

@@ -13,12 +13,14 @@ from tests.integration.lives.line import Event, Gone, Line, upgrade
 from tests.integration.lives.oracle import Place
 from tests.integration.talker import Talker
 
-Road = Literal["calm", "rough", "idle", "brief"]
-"""A route with its backend, its model and its limits. On the calm one every byte is accounted for."""
+Road = Literal["calm", "rough", "idle", "brief", "unnamed"]
+"""A route with its backend, its model and its limits. On the calm one every byte is accounted for; on the unnamed one
+sessions only transcribe, and callers may not use what the provider does that with."""
+ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed")
 
-PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ("calm", "rough", "idle", "brief")}
-MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES}
-"""The upstream's names; clients know them all as `voice`."""
+PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ROADS}
+MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES} | {"unnamed": "None"}
+"""The upstream's names; clients know them all as `voice`. Where there is none, the provider says so."""
 Side = Literal["client", "upstream"]
 """Whom the gateway talks to."""
 Manner = Literal["takes nothing", "sips", "reads on"]
@@ -78,6 +80,9 @@ class Host(Protocol):
 
     def end_session(self, session_id: str) -> bool: ...
 
+    def revoke(self, session_id: str) -> None:
+        """End one session as though its key had been revoked: all have the same."""
+
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
 
@@ -112,7 +117,8 @@ class Life:
 
     async def open(self, scenario: str = "", *, window: int = 0, key: str = "") -> bool:
         """Ask for the session, and read its first event; whether there is one."""
-        path = f"/v1/realtime?model=voice&scenario={quote(scenario)}"
+        model = "intent=transcription" if self.story.road == "unnamed" else "model=voice"
+        path = f"/v1/realtime?{model}&scenario={quote(scenario)}"
         host = f"{self.story.road}.test"
         request = upgrade(host, path, key) if key else upgrade(host, path)
         self._line = await Line.open(self.host.port, request, window=window)
@@ -128,7 +134,7 @@ class Life:
         if "silent" not in scenario:
             session = (await self.event("session.created"))["session"]
             assert isinstance(session, dict)
-            assert session["model"] == "voice", "the public name"
+            assert session.get("model") == ("voice" if "model=voice" in path else None), "the public name"
             self.story.far = session["id"]
         return True
 

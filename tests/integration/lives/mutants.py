@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from dataplane.metering.instruments import Counter, Histogram, Instrument, Instruments, Labels
+from dataplane.metering.instruments import Counter, Histogram, Instrument, Instruments
+from dataplane.metering.labels import Labels
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Tokens, Usage
 from tests.integration.lives.life import PLACES
@@ -120,6 +121,8 @@ def _wrong(usage: Usage) -> Iterator[tuple[str, Usage]]:
     yield "has another status", replace(usage, status="failed" if usage.status != "failed" else "completed")
     yield "is of another model", replace(usage, request_model="other")
     yield "is of another route", replace(usage, route="ai/nowhere")
+    yield "is of another team", replace(usage, caller=replace(usage.caller, team="sales"))
+    yield "is told apart by key", replace(usage, by_key=True)
     if usage.tokens is None:
         yield "is made up", replace(usage, tokens=Tokens(input_text=5), estimated=False)
         return

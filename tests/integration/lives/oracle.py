@@ -13,6 +13,8 @@ from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Tokens, Usage
 from tests.integration.lives.exposition import Book, key
 
+TEAM = "support"
+"""Of all callers here."""
 Turn = dict[str, object]
 """An entry of the ledger."""
 Record = tuple[Usage, Cost]
@@ -37,6 +39,11 @@ class Place:
     @property
     def labels(self) -> dict[str, str]:
         return {"route": self.route, "backend": self.backend}
+
+    @property
+    def who(self) -> dict[str, str]:
+        """The same, of metrics that say whose it was."""
+        return {**self.labels, "tidegate_caller_team": TEAM}
 
 
 def says(usage: object) -> bool:
@@ -70,7 +77,7 @@ def _add_turn(book: Book, turn: Turn, place: Place, records: Mapping[str, Record
         "gen_ai_provider_name": "custom",
         "gen_ai_request_model": model,
         "gen_ai_response_model": model,
-        **place.labels,
+        **place.who,
     }
     said, ended = str(turn["status"]), CHAT_STATUSES if kind == "chat" else STATUSES
     status = ended.get(said, said)

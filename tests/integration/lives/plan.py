@@ -54,7 +54,7 @@ class End:
     @property
     def plain(self) -> bool:
         """Nothing else is to happen on these."""
-        return bool(self.url or self.window or self.road in ("idle", "brief"))
+        return bool(self.url or self.window or self.road in ("idle", "brief", "unnamed"))
 
 
 ENDS = {
@@ -78,8 +78,10 @@ ENDS = {
     "upstream stalls": End(upstream_ends.stall, 1, ("quiet",), patient=False),
     "upstream expires": End(upstream_ends.expire, 3, ("quiet",), url="expire:2000", patient=False),
     "operator": End(gateway_ends.by_operator, 6),
+    "revoked": End(gateway_ends.revoked, 3),
     "idle": End(gateway_ends.idle, 3, (*SILENT_ONES, "unread"), "idle", manners=("sips",)),
     "duration": End(gateway_ends.too_long, 4, MOST, "brief", manners=("sips",)),
+    "model not allowed": End(gateway_ends.model_not_allowed, 3, ("quiet",), "unnamed"),
     "fault": End(gateway_ends.fault, 4),
 }
 DRAINED = End(gateway_ends.drained, 0, MOST, manners=("sips",))

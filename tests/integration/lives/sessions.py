@@ -35,7 +35,7 @@ def _add_session(book: Book, story: Story, place: dict[str, str]) -> None:
     shown = f"{code // 1000}xxx" if private else str(code)
     why = {"code": shown, "reason": story.reason, "initiator": story.initiator}
     book[key(f"{REALTIME}_closes_total", {**place, **why})] += 1
-    book[key(f"{REALTIME}_sessions_total", place)] += 1
+    book[key(f"{REALTIME}_sessions_total", PLACES[story.road].who)] += 1
     book[key(f"{REALTIME}_session_duration_seconds_count", place)] += 1
 
 

@@ -72,7 +72,7 @@ def _wanted(written: Written, truth: Truth) -> Book:
 
 def _of_open_sessions(book: Book, truth: Truth) -> Iterator[str]:
     for road, place in PLACES.items():
-        found = book.get(key("tidegate_realtime_sessions_active", place.labels), 0)
+        found = book.get(key("tidegate_realtime_sessions_active", place.who), 0)
         if found != truth.open[road]:
             yield f"{found} sessions are said to be open on the {road} road, not {truth.open[road]}"
 

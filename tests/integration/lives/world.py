@@ -25,6 +25,7 @@ from dataplane.realtime.live import LiveSession
 from dataplane.realtime.service import Realtime
 from dataplane.realtime.session import Session
 from dataplane.realtime.steps import Verdict
+from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import AddressPolicy, Gateway, Limits
 from dataplane.telemetry.facade import Telemetry
 from simulator import realtime
@@ -49,7 +50,9 @@ SESSION = {
     "rough": {"max_message": client_ends.MAX_MESSAGE, "max_fragments": client_ends.MAX_FRAGMENTS},
     "idle": {"idle": 2.0},
     "brief": {"duration": 4.0},
+    "unnamed": {},
 }
+ALLOWED = table.ModelAllow(policy="ai/few", patterns=("none-of-these",))
 PRICE = table.Price(
     input_text=str(oracle.INPUT),
     input_audio=str(oracle.INPUT),
@@ -81,6 +84,9 @@ class World:
 
     def end_session(self, session_id: str) -> bool:
         return self.gateway.end_session(session_id)
+
+    def revoke(self, session_id: str) -> None:
+        self._sessions._entries[session_id].revoke(NOT_ADMITTED)
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
@@ -141,7 +147,8 @@ def served(url: str) -> table.Table:
     for road, place in PLACES.items():
         backend = rig.backend(rig.provider(url, kind="custom"), name=place.backend, models=_models(road))
         limits = (table.SessionLimits.model_validate(SESSION[road]),)
-        policies = rig.REQUIRED.model_copy(update={"session": limits})
+        allowed = (ALLOWED,) if road == "unnamed" else ()
+        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed})
         forward = table.Forward(backend=place.backend, policies=policies)
         routes.append(table.sealed(table.Route(name=place.route, hostnames=(f"{road}.test",), forwards=(forward,))))
         backends.append(backend)

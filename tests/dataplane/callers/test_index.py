@@ -1,4 +1,4 @@
-"""Who asks: keys wherever real clients put them, looked up by digest."""
+"""Who asks: keys are looked up by their digests, and what they proved is asked about later."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from dataplane.callers import CallerIndex, Credentials, applies, credentials
+from dataplane.callers import NOBODY, CallerIndex, Credentials, Proof, applies
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Subject
+from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Location, Subject
 
 
 def digest(key: str) -> str:
@@ -36,42 +36,6 @@ def authentication(*sets: str, mode: AuthenticationMode = AuthenticationMode.REQ
 
 
 @pytest.mark.parametrize(
-    ("headers", "query"),
-    [
-        ([("Authorization", "Bearer k")], ""),
-        ([("authorization", "bearer  k ")], ""),
-        ([("Authorization", "Token k")], ""),
-        ([("Api-Key", "k")], ""),
-        ([("x-api-key", "k")], ""),
-        ([("X-Goog-Api-Key", "k")], ""),
-        ([("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.k, openai-beta.realtime-v1")], ""),
-        ([("Sec-WebSocket-Protocol", "xai-client-secret.k")], ""),
-        ([], "api-key=k"),
-        ([], "x=1&key=%6B"),
-        ([], "access_token=k"),
-        ([("Authorization", "Bearer k"), ("api-key", "k"), ("Authorization", "Bearer k")], "key=k"),
-    ],
-)
-def test_one_key_however_it_is_sent(headers: list[tuple[str, str]], query: str) -> None:
-    assert credentials([(name.lower(), value) for name, value in headers], query).keys == ("k",)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [],
-        [("Authorization", "Basic k")],
-        [("Authorization", "Bearer ")],
-        [("api-key", " ")],
-        [("x-key", "k")],
-        [("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.")],
-    ],
-)
-def test_no_key(headers: list[tuple[str, str]]) -> None:
-    assert credentials([(name.lower(), value) for name, value in headers], "model=x").keys == ()
-
-
-@pytest.mark.parametrize(
     ("sets", "key", "now", "expected"),
     [
         (("a",), "key-1", 0.0, Caller("ai", "ci", "support")),
@@ -94,7 +58,7 @@ def test_look_up(sets: tuple[str, ...], key: str, now: float, expected: Caller |
 def outcome(wanted: Authentication | None, keys: tuple[str, ...], now: float = 0.0) -> Caller | str:
     """The caller, or the code of the refusal."""
     with suppress(Refusal):
-        return INDEX.authenticate(wanted, Credentials(keys), now, "ai/voice")
+        return INDEX.authenticate(wanted, Credentials(keys), now, "ai/voice").caller
     with pytest.raises(Refusal) as refused:
         INDEX.authenticate(wanted, Credentials(keys), now, "ai/voice")
     assert refused.value.status == 401
@@ -119,8 +83,19 @@ def test_modes(mode: AuthenticationMode | None, keys: tuple[str, ...], expected:
     assert outcome(authentication("a", mode=mode) if mode else None, keys) == expected
 
 
-def test_keys_are_in_no_repr() -> None:
-    assert "key-1" not in repr(Credentials(("key-1",)))
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (None, "Send `Authorization: Bearer KEY`."),
+        (Location(kind="header", name="x-gateway-key"), "Send it in the header x-gateway-key."),
+        (Location(kind="query", name="gw_key"), "Send it in the query parameter gw_key."),
+    ],
+)
+def test_who_shows_nothing_is_told_where(place: Location | None, said: str) -> None:
+    wanted = authentication("a").model_copy(update={"location": place})
+    with pytest.raises(Refusal) as refused:
+        INDEX.authenticate(wanted, Credentials(), 0.0, "ai/voice")
+    assert refused.value.message == f"No API key was sent. {said}"
 
 
 @pytest.mark.parametrize(
@@ -138,3 +113,65 @@ def test_keys_are_in_no_repr() -> None:
 def test_subjects(subjects: tuple[Subject, ...], expected: bool) -> None:
     assert applies(subjects, Caller("ai", "ci", "support")) == expected
     assert applies(subjects, ANONYMOUS) == (not subjects)
+
+
+# -- later, under a newer table
+
+
+def proof(key: str, *sets: str) -> Proof:
+    """What remains of a key that was accepted at the beginning of time."""
+    return INDEX.authenticate(authentication(*sets), Credentials((key,)), 0.0, "ai/voice").proof
+
+
+KEY = ("ci", "key-1", None)
+
+
+@pytest.mark.parametrize(
+    ("newer", "now", "expected"),
+    [
+        ([callers("a", "support", KEY)], 1e12, True),
+        ([callers("a", "support", ("renamed", "key-1", None))], 1e12, True),
+        ([callers("a", "sales", KEY)], 1e12, True),
+        ([callers("b", "", KEY)], 1e12, True),
+        ([callers("a", "support", ("ci", "key-1", 100.0))], 99.9, True),
+        ([callers("a", "support", ("ci", "key-1", 100.0))], 100.0, False),
+        ([callers("a", "support", ("ci", "another", None))], 0.0, False),
+        ([callers("a", "support")], 0.0, False),
+        ([CallerSet(id="a", namespace="other", keys=callers("a", "", KEY).keys)], 0.0, False),
+        ([callers("a", "support", KEY), callers("c", "support", KEY)], 0.0, True),
+        ([callers("c", "support", KEY)], 0.0, False),
+    ],
+)
+def test_a_key_holds_while_it_would_be_accepted(newer: list[CallerSet], now: float, expected: bool) -> None:
+    assert CallerIndex(newer).holds(authentication("a", "b"), proof("key-1", "a"), now) == expected
+
+
+def test_an_expiry_can_be_moved() -> None:
+    held = proof("key-2", "a")
+    assert held.expires == 100.0
+    assert INDEX.holds(authentication("a"), held, 99.9)
+    assert not INDEX.holds(authentication("a"), held, 100.0)
+    assert CallerIndex([callers("a", "support", ("old", "key-2", 200.0))]).holds(authentication("a"), held, 150.0)
+
+
+@pytest.mark.parametrize(
+    ("newer", "nobody", "with_a_key", "with_a_key_that_is_gone"),
+    [
+        (None, False, False, False),
+        (authentication("a", mode=AuthenticationMode.REQUIRED), False, True, False),
+        (authentication("a", mode=AuthenticationMode.OPTIONAL), True, True, False),
+        (authentication(mode=AuthenticationMode.NONE), True, True, True),
+    ],
+)
+def test_what_holds_by_mode(
+    newer: Authentication | None, nobody: bool, with_a_key: bool, with_a_key_that_is_gone: bool
+) -> None:
+    assert INDEX.holds(newer, NOBODY.proof, 0.0) == nobody
+    assert INDEX.holds(newer, proof("key-1", "a"), 0.0) == with_a_key
+    assert INDEX.holds(newer, proof("key-3", "b"), 0.0) == with_a_key_that_is_gone
+
+
+def test_a_proof_opens_nothing() -> None:
+    held = proof("key-1", "a")
+    assert "key-1" not in repr(held)
+    assert held.digest.hex() not in repr(held)

@@ -1,0 +1,265 @@
+"""What limits one caller on one Backend. A request has one, and a session for all its life."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from dataplane.errors import Refusal
+from dataplane.limits import wording
+from dataplane.limits.spending import Model, dearest, nano, spent, unpriced
+from dataplane.limits.subjects import subject
+from dataplane.limits.tally import Ask, Short, Taken, Tally, Want
+from dataplane.limits.wording import State
+from dataplane.metering.prices import Cost, UnitPrices
+from dataplane.metering.usage import Caller, Usage
+from dataplane.table import CallerLimits, Limit, Price
+
+FREE = Decimal(0)
+
+
+class Exceeded(Exception):
+    """There is no room."""
+
+    def __init__(self, short: Short) -> None:
+        super().__init__(short)
+        self.short = short
+
+
+class Unavailable(Exception):
+    """Nobody can tell whether there is room: the store does not answer."""
+
+
+class Books(Protocol):
+    """Where budgets are kept (`limiter.Limiter`)."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def maximum(self, policy: str, limit: Limit) -> int:
+        """How much there may be of a limit, by the newest table."""
+
+    def tally(self, limits: CallerLimits, subject: str) -> Tally:
+        """What is counted of a subject."""
+
+    def known(self, policy: str, subject: str) -> Tally | None:
+        """The same, if anything is."""
+
+    def changed(self, tally: Tally) -> None:
+        """Something was counted, or given back."""
+
+    async def take_together(self, tally: Tally, ask: Ask) -> Taken:
+        """Take from what all processes count. Raises Exceeded, Unavailable."""
+
+    def prices(self, provider_kind: str, model: str, own: Price | None) -> UnitPrices:
+        """What a model costs."""
+
+    def tell(self, policy: str, limit: str, outcome: str) -> None:
+        """Count a decision."""
+
+
+class Budget:
+    """It is asked before anything is taken, and told what was used. Everything or nothing is taken: where one of
+    several limits has no room, the others lose nothing."""
+
+    __slots__ = ("_backend", "_books", "_parts", "_price", "_seat", "_turns", "ends")
+
+    def __init__(self, books: Books, parts: Sequence[CallerLimits], caller: Caller, backend: str) -> None:
+        self.ends = False
+        """Does a session end for what was refused last?"""
+        self._books = books
+        self._backend = backend
+        # Those that may have to wait come last: what is refused here and now is not asked for elsewhere.
+        ordered = sorted(parts, key=lambda part: part.fleet) if len(parts) > 1 else parts
+        self._parts = [(part, subject(part, caller, backend)) for part in ordered]
+        self._price: Decimal | None = FREE
+        """USD of the dearest token of the model that was asked last; None where that is not known."""
+        self._turns: deque[list[Taken]] = deque()
+        """What is set aside for the turns that are under way, the oldest first."""
+        self._seat: list[Taken] | None = None
+
+    async def admit_request(self) -> None:
+        """Count a request. Raises Refusal limit_exceeded, limits_unavailable."""
+        await self._admit(request=True)
+
+    async def admit_session(self, model: Model | None = None) -> None:
+        """Count the opening of a session, and take a seat, which `leave` gives back. With a model, there must be room
+        for a turn of it, though nothing is set aside yet. Raises as `admit_turn` does."""
+        if model is not None and model.upstream_model:
+            self._look_up(model)
+        room = await self._admit(request=True, turn=model is not None)
+        try:
+            self._seat = await self._admit(seat=True)
+        except BaseException:
+            self._give_back(room)
+            raise
+        self._release(room)
+
+    @property
+    def limits_turns(self) -> bool:
+        """Does each turn of a session have to be admitted?"""
+        return any(limit.kind != "sessions" for part, _ in self._parts for limit in part.limits)
+
+    def spent(self) -> Refusal | None:
+        """Why nothing more may be used, as far as is known here; None while something may."""
+        now = self._books.now()
+        for part, whose in self._parts:
+            wants = [
+                Want(limit, self._books.maximum(part.policy, limit), 1)
+                for limit in part.limits
+                if limit.kind in ("tokens", "spend")
+            ]
+            if short := self._books.tally(part, whose).short(tuple(wants), now):
+                self.ends = part.end_session
+                return wording.exceeded(part, whose, short, now)
+        return None
+
+    def leave(self) -> None:
+        """The session is over: its seat is free, and whatever is still set aside for its turns."""
+        if self._seat is not None:
+            self._release(self._seat)
+            self._seat = None
+        while self._turns:
+            self.release_turn()
+
+    async def admit_turn(self, model: Model) -> None:
+        """Count a turn as a request, and set aside what it may use; `release_turn` gives that back. Raises Refusal
+        limit_exceeded, limits_unavailable, model_not_priced."""
+        self._look_up(model)
+        self._turns.append(await self._admit(request=True, turn=True))
+
+    def release_turn(self) -> None:
+        """A turn that was admitted is over, or never began. What it used is to be told before."""
+        self._release(self._turns.popleft())
+
+    def used(self, usage: Usage, cost: Cost) -> None:
+        """Count what a turn used, or a transcription."""
+        now = self._books.now()
+        for part, whose in self._parts:
+            tally = self._books.tally(part, whose)
+            for limit in part.limits:
+                if amount := self._amount(part, limit, usage, cost):
+                    tally.add(limit, amount, now)
+            self._books.changed(tally)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """`RateLimit-Policy` and `RateLimit`, from what is known now."""
+        now = self._books.now()
+        return wording.fields(self._states(now), now)
+
+    # -- what is taken -----------------------------------------------------------------------------------------
+
+    async def _admit(self, *, request: bool = False, turn: bool = False, seat: bool = False) -> list[Taken]:
+        taken: list[Taken] = []
+        try:
+            for part, whose in self._parts:
+                ask = tuple(self._wants(part, request=request, turn=turn, seat=seat))
+                if ask:
+                    taken.append(await self._take(part, whose, ask))
+        except BaseException:
+            self._give_back(taken)
+            raise
+        for each in taken:
+            for want in each.ask:
+                self._books.tell(each.tally.policy, want.limit.name, "admitted")
+        return taken
+
+    def _give_back(self, taken: list[Taken]) -> None:
+        for each in taken:
+            each.undo()
+            self._books.changed(each.tally)
+
+    def _wants(self, part: CallerLimits, *, request: bool, turn: bool, seat: bool) -> Iterator[Want]:
+        for limit in part.limits:
+            kind, amount = limit.kind, 0
+            if kind == "requests":
+                amount = int(request)
+            elif kind == "sessions":
+                amount = int(seat)
+            elif turn:
+                amount = self._set_aside(part, limit)
+            if amount:
+                yield Want(limit, self._books.maximum(part.policy, limit), amount)
+
+    def _set_aside(self, part: CallerLimits, limit: Limit) -> int:
+        """Of tokens or money, for one turn."""
+        if limit.kind == "tokens":
+            return part.reserve
+        return nano(part.reserve * self._price) if self._price is not None else 0
+
+    async def _take(self, part: CallerLimits, whose: str, ask: Ask) -> Taken:
+        """Raises Refusal."""
+        books = self._books
+        tally = books.tally(part, whose)
+        try:
+            return await self._taken(part, tally, ask)
+        except Unavailable:
+            limit, outcome, refusal = ask[0].limit, "unavailable", wording.unavailable(part)
+        except Exceeded as exceeded:
+            limit, outcome = exceeded.short.want.limit, "refused"
+            refusal = wording.exceeded(part, tally.subject, exceeded.short, books.now())
+            refusal.headers.update(self.headers())
+        self.ends = part.end_session
+        books.tell(part.policy, limit.name, outcome)
+        raise refusal
+
+    async def _taken(self, part: CallerLimits, tally: Tally, ask: Ask) -> Taken:
+        """Raises Exceeded, Unavailable."""
+        if part.fleet:
+            try:
+                return await self._books.take_together(tally, ask)
+            except Unavailable:
+                if part.refuse_without_store:
+                    raise
+        now = self._books.now()
+        if short := tally.short(ask, now):
+            raise Exceeded(short)
+        return tally.take(ask, now)
+
+    def _release(self, taken: list[Taken]) -> None:
+        for each in taken:
+            each.release()
+            self._books.changed(each.tally)
+
+    # -- money -------------------------------------------------------------------------------------------------
+
+    def _look_up(self, model: Model) -> None:
+        if not any(limit.kind == "spend" for part, _ in self._parts for limit in part.limits):
+            return
+        prices = self._books.prices(model.provider_kind, model.upstream_model, model.price)
+        missing = unpriced(prices, speaks=model.speaks)
+        for part, _ in self._parts:
+            spend = next((limit for limit in part.limits if limit.kind == "spend"), None)
+            if missing and spend and part.refuse_unpriced:
+                self.ends = False
+                self._books.tell(part.policy, spend.name, "unpriced")
+                raise wording.not_priced(part, model.name, missing, self._backend)
+        self._price = None if missing else dearest(prices)
+
+    def _amount(self, part: CallerLimits, limit: Limit, usage: Usage, cost: Cost) -> int:
+        tokens = usage.tokens
+        if limit.kind not in ("tokens", "spend"):
+            return 0
+        if tokens is None:
+            # Nobody knows what it took: it may be all that was set aside for it. Otherwise callers who always leave
+            # before the end would never be counted. What failed has been billed to nobody.
+            counts = usage.operation != "transcription" and usage.status != "failed"
+            return self._set_aside(part, limit) if counts else 0
+        if limit.kind == "tokens":
+            given, said = tokens.input, tokens.output
+            return {"Total": given + said, "Input": given, "Output": said}[limit.count]
+        if cost.usd is None and not part.refuse_unpriced:
+            return 0
+        return spent(cost, tokens, self._price or FREE)
+
+    # -- what is told ------------------------------------------------------------------------------------------
+
+    def _states(self, now: float) -> Iterator[State]:
+        for part, whose in self._parts:
+            tally = self._books.known(part.policy, whose) or Tally(part.policy, whose)
+            for limit in part.limits:
+                most, count = self._books.maximum(part.policy, limit), tally.count(limit, now)
+                left = max(0, most - count.all_used - count.all_reserved)
+                yield State(part.policy, limit, most, left, count.window)

@@ -1,0 +1,120 @@
+"""What callers are told of limits: refusals, and header fields. Pure.
+
+The fields are those of https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (draft 10): of each limit
+`RateLimit-Policy` says how much there is of it, and in how many seconds, `RateLimit` how much is left, and in how many
+seconds it begins anew. Money is in millionths of a USD, since the fields know whole numbers alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from dataplane.errors import Refusal
+from dataplane.limits.spending import NANO
+from dataplane.limits.subjects import words
+from dataplane.limits.tally import Short
+from dataplane.limits.windows import Window, written
+from dataplane.table import CallerLimits, Limit
+
+SOON: Final = 1
+SEAT: Final = 5
+"""Seconds after which to try again, where turns that end make room, or sessions."""
+_MICRO: Final = 1000
+_UNITS: Final = {"requests": "requests", "tokens": "tokens", "spend": "micro-usd", "sessions": "sessions"}
+
+
+class State(NamedTuple):
+    """Of one limit: how much of it there may be, and is left."""
+
+    policy: str
+    limit: Limit
+    max: int
+    left: int
+    window: Window
+
+
+def fields(states: Iterable[State], now: float) -> list[tuple[str, str]]:
+    """`RateLimit-Policy` and `RateLimit`, for what limits a caller."""
+    quotas, rests = [], []
+    for policy, limit, most, left, window in states:
+        name, unit = f'"{policy}:{limit.name}"', _UNITS[limit.kind]
+        scale = _MICRO if limit.kind == "spend" else 1
+        when = f";w={window.end - window.start}" if limit.per else ""
+        anew = f";t={_seconds(window, now)}" if limit.per else ""
+        quotas.append(f'{name};q={most // scale};qu="{unit}"{when}')
+        rests.append(f"{name};r={left // scale}{anew}")
+    return [("ratelimit-policy", ", ".join(quotas)), ("ratelimit", ", ".join(rests))] if quotas else []
+
+
+def exceeded(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
+    """The refusal of what there is no room for."""
+    want, window = short.want, short.window
+    limit = want.limit
+    said = (
+        f"Policy {limits.policy} allows {words(subject)} {quantity(limit, want.max)}"
+        f"{f' per {limit.per}' if limit.per else ' at a time'}"
+    )
+    if want.amount > want.max:
+        return Refusal(
+            "limit_exceeded",
+            f"{said}, and {quantity(limit, want.amount)} are set aside before a turn of this model begins, so none "
+            "ever can. Whoever runs the gateway must raise the limit, or lower reserve.",
+        )
+    aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
+    if limit.per is None:
+        wait, rest = SEAT, f"; {short.reserved} are open. Try again when one of them has ended."
+    else:
+        needs = f" This needs {quantity(limit, want.amount)}." if limit.kind in ("tokens", "spend") else ""
+        wait = SOON if short.waits_for_turns else _seconds(window, now)
+        when = f" It begins anew at {written(window.end)}, in {_seconds(window, now)} s."
+        sooner = " Turns that end may make room sooner." if short.reserved else ""
+        rest = (
+            f": {quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left.{needs}{when}{sooner}"
+        )
+    return Refusal("limit_exceeded", said + rest, headers={"Retry-After": str(wait)})
+
+
+def unavailable(limits: CallerLimits) -> Refusal:
+    """The refusal of everything while the fleet's counters cannot be asked."""
+    return Refusal(
+        "limits_unavailable",
+        f"Policy {limits.policy} limits what callers may take, and what was taken cannot be found out at the moment: "
+        "its store does not answer, or there is none. Try again soon; whoever runs the gateway sees why in its log.",
+    )
+
+
+def not_priced(limits: CallerLimits, model: str, kinds: Sequence[str], backend: str) -> Refusal:
+    """The refusal of a model whose price nobody knows."""
+    names = [_camel(kind) for kind in kinds]
+    prices = ", ".join(f'{name}: "…"' for name in names)
+    return Refusal(
+        "model_not_priced",
+        f"Policy {limits.policy} limits what may be spent, and the price of {model[:256]!r} is not known "
+        f"({', '.join(names)}). Whoever runs the gateway writes it into Backend {backend}, in USD per million tokens: "
+        f"models: [{{name: …, targets: […], price: {{{prices}}}}}]. Or the Policy says onUnpriced: Allow.",
+        param="model",
+    )
+
+
+def quantity(limit: Limit, amount: int) -> str:
+    """So much of what is limited, for people."""
+    count = f" ({limit.count})" if limit.count != "Total" else ""
+    return f"{figure(limit, amount)} {'USD' if limit.kind == 'spend' else limit.kind}{count}"
+
+
+def figure(limit: Limit, amount: int) -> str:
+    """The same without what it is of."""
+    return f"{Decimal(amount) / NANO:f}" if limit.kind == "spend" else str(amount)
+
+
+def _seconds(window: Window, now: float) -> int:
+    """Until it is over, rounded up."""
+    return max(1, math.ceil(window.end - now))
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))

@@ -1,0 +1,251 @@
+"""Turns that may begin only once they are admitted: a limit, or whoever else is asked, says whether.
+
+Two things begin a turn. The client asks for one: its `response.create` waits here until the answer comes, and so does
+everything that it sends behind it. Or the server begins one by itself when the user falls silent: then it is kept from
+doing so (`create_response: false`), and the gateway asks for the turn in its place, once it is admitted. The client
+sees the session as it set it up. A turn that begins all the same is admitted afterwards, or cancelled.
+
+Events are those of OpenAI's GA protocol: https://platform.openai.com/docs/api-reference/realtime-client-events
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dataplane.dialects import openai
+from dataplane.realtime.effects import Admit, Effect, Forward, Released, Tell
+from dataplane.realtime.events import Event
+from dataplane.realtime.turns import Turns
+
+_DETECTION = ("audio", "input", "turn_detection")
+_ANSWERS = "create_response"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A client's `response.create`, as it goes on."""
+
+    payload: bytes
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A turn that nobody asked for here."""
+
+    response_id: str
+
+
+class Admission:
+    """Puts among `effects` who is to be asked, and what follows from the answers. `own_id` makes ids of ours."""
+
+    def __init__(self, turns: Turns, effects: deque[Effect], own_id: Callable[[], str]) -> None:
+        self._turns = turns
+        self._effects = effects
+        self._own_id = own_id
+        self._waiting: dict[int, _Asked | _Begun | None] = {}
+        """What each question is about, by its ticket; None: a turn of the user's voice."""
+        self._tickets = 0
+        self._admitted = 0
+        """Turns that were admitted, and are not over."""
+        self._voice: Literal["", "asked", "admitted"] = ""
+        """What became of the turn that is due because of the user's voice, until the server is asked for it."""
+        self._committed = False
+        """Is what the user said an item of the conversation?"""
+        self._again = False
+        """The user said more, while a turn kept it from being answered: it is, once that is over."""
+        self._kept_back = False
+        """Was the server told not to answer the user by itself? Nobody tells one that does not say how it listens."""
+        self._wished = True
+        """Would the server answer the user by itself, had the client its way?"""
+        self._updates: list[str] = []
+        """Ids of our own `session.update`s that nothing has answered."""
+
+    @property
+    def holds(self) -> bool:
+        """Does the client wait for an answer?"""
+        return any(isinstance(each, _Asked) for each in self._waiting.values())
+
+    @property
+    def pending(self) -> bool:
+        """Does anything?"""
+        return bool(self._waiting) or self._again
+
+    # -- what makes turns begin --------------------------------------------------------------------------------
+
+    def hold(self, event_id: str, payload: bytes) -> None:
+        """The client asks for a turn."""
+        self._ask(_Asked(payload, event_id))
+
+    def prompt(self) -> None:
+        """The server would begin a turn by itself."""
+        if self._kept_back and not self._voice:
+            self._committed = False
+            self._ask(None)
+
+    def commit(self) -> None:
+        """What the user said is an item of the conversation."""
+        self._committed = True
+        self._answer()
+
+    def begun(self, response_id: str) -> None:
+        """A turn has begun."""
+        by_itself = bool(self._voice) and not self._turns.due
+        if by_itself:
+            self._become("")
+        asked_about = sum(isinstance(each, _Begun) for each in self._waiting.values())
+        if self._needed <= self._admitted + asked_about:
+            return
+        tickets = [ticket for ticket, about in self._waiting.items() if about is None] if by_itself else []
+        if tickets:  # the question is about this turn now
+            self._waiting[tickets[0]] = _Begun(response_id)
+        else:
+            self._ask(_Begun(response_id))
+
+    @property
+    def _needed(self) -> int:
+        """How many turns must be admitted that are under way, or to come."""
+        return self._turns.count - self._turns.due + (self._voice == "admitted")
+
+    def _ask(self, about: _Asked | _Begun | None) -> None:
+        self._tickets += 1
+        self._waiting[self._tickets] = about
+        if about is None:
+            self._become("asked")
+        self._effects.append(Admit(self._tickets))
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def admit(self, ticket: int) -> None:
+        """The turn may begin."""
+        if ticket not in self._waiting:  # the session has ended
+            self._effects.append(Released(1))
+            return
+        about = self._waiting.pop(ticket)
+        self._admitted += 1
+        if isinstance(about, _Asked):
+            self._turns.ask(about.event_id)
+            self._effects.append(Forward(about.payload))
+        elif about is None and self._voice:
+            self._become("admitted")
+            self._answer()
+        self.settle()
+
+    def refuse(self, ticket: int, code: str, message: str) -> None:
+        """It may not; the client is told, if there is a message."""
+        if ticket not in self._waiting:
+            return
+        about = self._waiting.pop(ticket)
+        event_id = None
+        if isinstance(about, _Asked):
+            event_id = about.event_id or None
+        elif isinstance(about, _Begun):
+            self._turns.cancel(about.response_id)
+        elif self._voice:
+            self._become("")
+            self._turns.excuse()
+        if message:
+            refusal = openai.error(self._own_id(), code, message, kind="rate_limit_error", event_id=event_id)
+            self._effects.append(Tell("client", refusal))
+        self.settle()
+
+    def _answer(self) -> None:
+        """Ask for the turn that the server was kept from beginning, once there is something to answer."""
+        if self._voice == "admitted" and self._committed:
+            self._become("")
+            self._committed, own = False, self._own_id()
+            self._turns.answer(own)
+            self._effects.append(Tell("upstream", {"type": "response.create", "event_id": own}))
+
+    def settle(self) -> None:
+        """Let go of what was set aside for turns that are over, or never came; and see to what they have held up."""
+        over = self._admitted - self._needed
+        if over > 0:
+            self._admitted -= over
+            self._effects.append(Released(over))
+        if self._again and not self._turns.count:
+            self._again = False
+            self._turns.prompt(spoken=True)
+            self._ask(None)
+            self._committed = True
+
+    def close(self) -> None:
+        """Nothing more is admitted: the session ends."""
+        self._waiting.clear()
+        self._again = False
+        self._become("")
+
+    def _become(self, voice: Literal["", "asked", "admitted"]) -> None:
+        self._voice = voice
+        self._turns.waits = bool(voice)
+
+    # -- how the server detects turns --------------------------------------------------------------------------
+
+    def created(self, session: object) -> None:
+        """The session begins: the server is told not to answer the user by itself, if it would."""
+        detection = openai.turn_detection(session)
+        if not isinstance(detection, Mapping) or not _answers(session):
+            return
+        self._wished = detection.get(_ANSWERS) is not False
+        if not self._wished:
+            return
+        own, self._kept_back = self._own_id(), True
+        self._updates.append(own)
+        kind = openai.text(session, "type") or "realtime"
+        changed = {"type": kind, "audio": {"input": {"turn_detection": {**detection, _ANSWERS: False}}}}
+        self._effects.append(Tell("upstream", {"type": "session.update", "event_id": own, "session": changed}))
+
+    def update(self, event: Event) -> Event | str:
+        """The client's `session.update` as it goes on; or the name of a field that is to be written in lower case,
+        since some readers ignore case."""
+        holder: object = event.get("session")
+        for name in (*_DETECTION, _ANSWERS):
+            if not isinstance(holder, dict):
+                return event
+            if any(key != name and key.casefold() == name for key in holder):
+                return name
+            if name == _ANSWERS:
+                break
+            holder = holder.get(name)
+        if not isinstance(holder, dict):
+            return event
+        self._kept_back, self._wished = True, holder.get(_ANSWERS) is not False
+        return _with_detection(event, answers=False)
+
+    def swallows(self, kind: str, about: str) -> bool:
+        """Is this event, or this error about the event of that id, the answer to something of the gateway's, which the
+        client knows nothing of?"""
+        if kind == "session.updated" and self._updates:
+            del self._updates[0]
+        elif kind == "error" and about in self._updates:
+            self._updates.remove(about)
+        elif kind == "error" and self._turns.answers(about):
+            self._turns.refuse_named(about)
+            self._again = self._turns.count > 0
+        else:
+            return False
+        return True
+
+    def shown(self, event: Event) -> Event:
+        """A server's event that holds the session, as the client set it up."""
+        changed = event.get("type") == "session.updated" and self._wished
+        return _with_detection(event, answers=True) if changed else event
+
+
+def _answers(session: object) -> bool:
+    """Has the session turns at all?"""
+    return openai.text(session, "type") != "transcription"
+
+
+def _with_detection(event: Event, *, answers: bool) -> Event:
+    """The event with turn detection that says so; the same object where it detects no turns, or says so already."""
+    session = event.get("session")
+    detection = openai.part(session, *_DETECTION)
+    if not isinstance(session, dict) or not isinstance(detection, dict) or detection.get(_ANSWERS, True) is answers:
+        return event
+    audio = session["audio"]
+    changed = {**audio, "input": {**audio["input"], "turn_detection": {**detection, _ANSWERS: answers}}}
+    return {**event, "session": {**session, "audio": changed}}

@@ -1,0 +1,116 @@
+"""Looking after access that may be revoked: in slices, and a few ends at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from unittest.mock import patch
+
+import pytest
+
+from dataplane.callers import Proof
+from dataplane.errors import Refusal
+from dataplane.process import pace, revocations
+from dataplane.process.pace import Pace
+from dataplane.process.revocations import Revocations
+from dataplane.revocation import Access
+from dataplane.slices import SLICE, at_once
+from dataplane.snapshot import Snapshot
+from tests.dataplane.rig import SECRETS, backend, provider, table
+
+MANY = 2000
+SERVED = Snapshot.build(table(backend(provider("http://a.test/v1"))), SECRETS)
+(KNOWN,) = SERVED.table.callers[0].keys
+HOLDS = Access("ai/voice", "ai/voice", Proof("key", "ai", bytes.fromhex(KNOWN.sha256)))
+GONE = Access("ai/voice", "ai/voice", Proof("key", "ai", b"gone"))
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[Revocations]:
+    revoking = Revocations(lambda: SERVED, lambda: 0.0, Pace())
+    yield revoking
+    await revoking.stop()
+
+
+async def test_many_are_looked_at_in_slices_and_end_a_few_at_a_time(it: Revocations) -> None:
+    ended: list[int] = []
+    for number in range(MANY):
+        access = Access("ai/voice", "ai/voice", Proof("key", "ai", number.to_bytes(2, "big")))
+        it.watch(access, lambda _, number=number: ended.append(number))  # type: ignore[misc]
+    assert len(list(it.look())) > MANY // SLICE
+    assert ended == []
+    turns = []
+    while len(ended) < MANY:
+        before = len(ended)
+        await asyncio.sleep(0)
+        turns.append(len(ended) - before)
+    assert max(turns) <= pace.AT_ONCE
+    assert sorted(ended) == list(range(MANY))
+    at_once(it.look())
+    await asyncio.sleep(0)
+    assert len(ended) == MANY, "once each"
+
+
+async def test_who_has_left_is_not_ended_and_who_holds_stays(it: Revocations) -> None:
+    ended: list[str] = []
+    ends = [lambda why, name=name: ended.append(name) for name in "abc"]
+    it.watch(HOLDS, ends[0])
+    it.watch(GONE, ends[1])
+    it.watch(GONE, ends[2])
+    it.forget(GONE, ends[1])
+    at_once(it.look())
+    await asyncio.sleep(0)
+    assert ended == ["c"]
+    it.forget(GONE, ends[2])
+    it.forget(HOLDS, ends[0])
+    assert it._watched == {}
+
+
+async def test_it_looks_by_itself_and_goes_on_after_a_fault(it: Revocations) -> None:
+    ended = asyncio.Event()
+    with patch.object(revocations, "LOOK", 0.01):
+        it.watch(HOLDS, lambda _: None)
+        it.start()
+        with patch.object(it, "look", side_effect=RuntimeError("a fault of ours")) as broken:
+            async with asyncio.timeout(5):
+                while broken.call_count < 2:
+                    await asyncio.sleep(0.005)
+        it.watch(GONE, lambda _: ended.set())
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def test_a_change_is_looked_at_at_once(it: Revocations) -> None:
+    ended = asyncio.Event()
+    with patch.object(revocations, "LOOK", 60.0):
+        it.start()
+        it.watch(GONE, lambda _: ended.set())
+        it.changed()
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def test_what_is_about_to_begin_is_checked(it: Revocations) -> None:
+    it.check(HOLDS)
+    with pytest.raises(Refusal, match="not admitted here any more"):
+        it.check(GONE)
+
+
+async def test_a_change_in_the_middle_of_a_look_is_looked_at_too(it: Revocations) -> None:
+    ended = asyncio.Event()
+    for number in range(MANY):
+        access = Access("ai/voice", "ai/voice", Proof("key", "ai", bytes.fromhex(KNOWN.sha256), float(number)))
+        it.watch(access, lambda _: None)
+    it.changed()
+    await asyncio.sleep(0)
+    it.watch(GONE, lambda _: ended.set())  # the look under way does not see it
+    it.changed()
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_where_nobody_is_watched_nothing_is_kept_and_nothing_runs(it: Revocations) -> None:
+    it.check(HOLDS)
+    assert vars(it)["_ways"] is not None
+    it.changed()
+    assert vars(it)["_ways"] is vars(it)["_task"] is None
