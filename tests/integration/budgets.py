@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from tests.integration.calls import Call, Objects, Seen
 from tests.integration.rows import GUARD, OK, POLICY, Row, answered, refused, status
@@ -45,6 +50,20 @@ def told(limit: str, unit: str, most: int, seconds: int) -> list[str]:
     return [f'"ai/p1:{limit}";q={most};qu="{unit}";w={seconds}']
 
 
+async def asks_for_more(socket: ClientConnection) -> str:
+    """Than the opening of the session, which was a request. The error's code, and what becomes of the session."""
+    await socket.send('{"type":"response.create"}')
+    while (event := json.loads(await socket.recv()))["type"] != "error":
+        pass
+    code = event["error"]["code"]
+    try:
+        async with asyncio.timeout(10):
+            await (await socket.ping())
+    except ConnectionClosed as closed:
+        return f"{code} {closed.rcvd.code if closed.rcvd else None}"
+    return f"{code} open"
+
+
 ONE: Mapping[str, object] = {"spend": [{"usd": "0.000001", "per": "Day"}]}
 """Which no turn can begin under."""
 ROWS = [
@@ -70,6 +89,9 @@ ROWS = [
         status, (403, "model_not_priced"), (200, ""), ("chat",), Call(model="home-made")),
     Row(f"{LIMITS}.countedBy", limits(**ONE), limits(**ONE, countedBy="Team"), whose,
         (429, "caller", "ai/ci-bot"), (429, "team", "ai/support"), ("chat",), VOICE),
+    Row(f"{LIMITS}.onExceeded", requests(1), limits(requests=[{"max": 1, "per": "Day"}], onExceeded="EndSession"),
+        lambda seen: seen.shown, "limit_exceeded open", "limit_exceeded 1008", ("realtime",),
+        Call(model="voice", talk=asks_for_more)),
     Row(f"{LIMITS}.scope", limits(**MONTH, whenStoreFails="Refuse"),
         limits(**MONTH, whenStoreFails="Refuse", scope="Fleet"), status,
         OK, refused(503, "limits_unavailable"), call=VOICE),
