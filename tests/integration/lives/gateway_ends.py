@@ -49,6 +49,15 @@ async def model_not_allowed(life: Life) -> None:
     await _told(life, "permission_error", "model_not_allowed")
 
 
+async def over_its_limit(life: Life) -> None:
+    """On a road where each turn must be admitted, and the session ends where one is not."""
+    life.story.ends("limit", 1008)
+    life.host.spend(life.story.session)
+    await life.say("response.create")
+    life.story.asked -= 1  # it is never passed on
+    await _told(life, "rate_limit_error", "limit_exceeded")
+
+
 async def fault(life: Life) -> None:
     """By a fault of its own."""
     life.story.ends("internal_error", 1011)

@@ -13,10 +13,11 @@ from tests.integration.lives.line import Event, Gone, Line, upgrade
 from tests.integration.lives.oracle import Place
 from tests.integration.talker import Talker
 
-Road = Literal["calm", "rough", "idle", "brief", "unnamed"]
+Road = Literal["calm", "rough", "idle", "brief", "unnamed", "limited"]
 """A route with its backend, its model and its limits. On the calm one every byte is accounted for; on the unnamed one
-sessions only transcribe, and callers may not use what the provider does that with."""
-ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed")
+sessions only transcribe, and callers may not use what the provider does that with; on the limited one every turn must
+be admitted."""
+ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed", "limited")
 
 PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ROADS}
 MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES} | {"unnamed": "None"}
@@ -82,6 +83,9 @@ class Host(Protocol):
 
     def revoke(self, session_id: str) -> None:
         """End one session as though its key had been revoked: all have the same."""
+
+    def spend(self, session_id: str) -> None:
+        """Let the session's caller have nothing left."""
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""

@@ -14,9 +14,14 @@ from tests.integration.lives.tape import MARK, Call
 
 PROCESS = frozenset({"loop_lag", "capacity", "draining", "sessions_capacity"})
 """Not sums of what happened."""
-ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans", "tunnels_active"})
+ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans", "tunnels_active", "key_fetches"}) | {
+    "limit_store_up",
+    "limit_store_errors",
+    "limit_store_duration",
+}
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
-WebSocket is passed through (http/test_tunnels.py)."""
+WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
+(limits/)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 

@@ -82,6 +82,7 @@ ENDS = {
     "idle": End(gateway_ends.idle, 3, (*SILENT_ONES, "unread"), "idle", manners=("sips",)),
     "duration": End(gateway_ends.too_long, 4, MOST, "brief", manners=("sips",)),
     "model not allowed": End(gateway_ends.model_not_allowed, 3, ("quiet",), "unnamed"),
+    "limit": End(gateway_ends.over_its_limit, 6, ("quiet",), "limited"),
     "fault": End(gateway_ends.fault, 4),
 }
 DRAINED = End(gateway_ends.drained, 0, MOST, manners=("sips",))

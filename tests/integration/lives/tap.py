@@ -23,6 +23,8 @@ class Sent:
     """Turns that were heard, by who asked for them."""
     begun: int = 0
     """Turns that the client had asked for."""
+    responses: int = 0
+    """All turns that began."""
     voiced: int = 0
     """Turns that the user's voice cut off."""
     _prompted: bool = False
@@ -41,6 +43,7 @@ class Sent:
             case "response.created":
                 self._turns[str(response["id"])] = "voice" if self._prompted else "client"
                 self.begun += not self._prompted
+                self.responses += 1
                 self._prompted = False
             case "response.output_audio.delta":
                 if trigger := self._turns.pop(str(event["response_id"]), ""):

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import cast
 from unittest.mock import patch
 from weakref import WeakSet
 
@@ -15,6 +16,9 @@ import structlog
 from structlog.typing import EventDict
 
 from dataplane import table
+from dataplane.errors import Refusal
+from dataplane.limits.budget import Budget
+from dataplane.limits.spending import Model
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import PriceBook
@@ -27,6 +31,7 @@ from dataplane.realtime.session import Session
 from dataplane.realtime.steps import Verdict
 from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import AddressPolicy, Gateway, Limits
+from dataplane.slices import at_once
 from dataplane.telemetry.facade import Telemetry
 from simulator import realtime
 from simulator.server import Simulator
@@ -51,7 +56,11 @@ SESSION = {
     "idle": {"idle": 2.0},
     "brief": {"duration": 4.0},
     "unnamed": {},
+    "limited": {},
 }
+PLENTY = table.CallerLimits(
+    policy="ai/plenty", limits=(table.Limit(kind="tokens", max=10**12, per="Month"),), reserve=1000, end_session=True
+)
 ALLOWED = table.ModelAllow(policy="ai/few", patterns=("none-of-these",))
 PRICE = table.Price(
     input_text=str(oracle.INPUT),
@@ -66,6 +75,20 @@ PRICE = table.Price(
 INJECTED = "injected by a test"
 NARROW = 32 * 1024
 PHASES = Drain(lame_duck=0.1, patience=0.8, closing=0.6, linger=0)
+
+
+@dataclass
+class Spent:
+    """A budget of which nothing is left; what was set aside before is given back as ever."""
+
+    before: Budget
+    ends: bool = True
+
+    async def admit_turn(self, _: Model) -> None:
+        raise Refusal("limit_exceeded", "All is spent.")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.before, name)
 
 
 @dataclass
@@ -87,6 +110,11 @@ class World:
 
     def revoke(self, session_id: str) -> None:
         self._sessions._entries[session_id].revoke(NOT_ADMITTED)
+
+    def spend(self, session_id: str) -> None:
+        turnstile = self._sessions._entries[session_id].turnstile
+        assert turnstile is not None
+        turnstile._budget = cast("Budget", Spent(turnstile._budget))
 
     async def forgotten(self, session_id: str) -> None:
         """Wait until the gateway does not know that session any more."""
@@ -136,6 +164,7 @@ class World:
                 while self._sessions.live():
                     await asyncio.sleep(0.02)
         assert self.gateway.sessions() == []
+        assert [each for each in at_once(self.gateway.limiter.listing()) if each["reserved"]] == []
 
     async def drain(self) -> None:
         await self.gateway.drain(PHASES, asyncio.Event())
@@ -148,7 +177,8 @@ def served(url: str) -> table.Table:
         backend = rig.backend(rig.provider(url, kind="custom"), name=place.backend, models=_models(road))
         limits = (table.SessionLimits.model_validate(SESSION[road]),)
         allowed = (ALLOWED,) if road == "unnamed" else ()
-        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed})
+        many = (PLENTY,) if road == "limited" else ()
+        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed, "limits": many})
         forward = table.Forward(backend=place.backend, policies=policies)
         routes.append(table.sealed(table.Route(name=place.route, hostnames=(f"{road}.test",), forwards=(forward,))))
         backends.append(backend)
