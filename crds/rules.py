@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -91,7 +91,7 @@ def exactly_one(*fields: str, example: str) -> Rule:
     """Exactly one of these optional fields (Python names) of an object is set."""
     message = f"set exactly one of {', '.join(map(to_camel, fields))}, for example {example}"
 
-    def check(value: object) -> bool:
+    def check(value: BaseModel) -> bool:
         found = _which(value, fields)
         if len(found) != 1:
             raise refuse(f"{message}; set here: {', '.join(map(to_camel, found)) or 'none of them'}")
@@ -109,5 +109,6 @@ def at_least_one(*fields: str) -> Rule:
     return Rule(cel, message, lambda value: bool(_which(value, fields)))
 
 
-def _which(value: object, fields: tuple[str, ...]) -> list[str]:
-    return [field for field in fields if getattr(value, field) not in (None, ())]
+def _which(value: BaseModel, fields: tuple[str, ...]) -> list[str]:
+    """Those that were written, be it an empty list: as CEL's `has` sees it."""
+    return [field for field in fields if field in value.model_fields_set and getattr(value, field) is not None]
