@@ -55,11 +55,11 @@ def backend(tenant: str, name: str, made: str = "", **fields: object) -> Json:
     return document(tenant, "Backend", name, made, spec=spec)
 
 
-def secret(tenant: str, name: str, labels: Mapping[str, str] | None = None, **entries: str) -> Json:
-    made = document(tenant, "Secret", name, stringData=entries)
+def secret(tenant: str, name: str, entries: Mapping[str, str], **labels: str) -> Json:
+    made = document(tenant, "Secret", name, stringData=dict(entries))
     metadata = made["metadata"]
     assert isinstance(metadata, dict)
-    return {**made, "metadata": {**metadata, "labels": dict(labels or {})}}
+    return {**made, "metadata": {**metadata, "labels": labels}}
 
 
 def authentication(**fields: object) -> Json:
@@ -74,9 +74,9 @@ def authentication(**fields: object) -> Json:
 def tenant(name: str, limits: Json | None = None) -> Documents:
     """All that one of them has."""
     return [
-        secret(name, "upstream", Authorization=UPSTREAM[name]),
-        secret(name, "callers", **{"ci-bot": own_key(name), "twin": SAME_KEY}),
-        secret(name, "labelled", {"tier": "silver"}, **{"night-shift": f"key-by-label-of-{name}"}),
+        secret(name, "upstream", {"Authorization": UPSTREAM[name]}),
+        secret(name, "callers", {"ci-bot": own_key(name), "twin": SAME_KEY}),
+        secret(name, "labelled", {"night-shift": f"key-by-label-of-{name}"}, tier="silver"),
         backend(name, "voice", expose={"hostnames": [f"direct.{name}.test"], "pathPrefix": "/voice"}),
         route(name, "front", f"{name}.test", {"name": "voice"}),
         policy(name, "guard", authentication=authentication()),
@@ -91,7 +91,7 @@ def tenant(name: str, limits: Json | None = None) -> Documents:
 def only_reds() -> Documents:
     """What blue has nothing of by these names."""
     return [
-        secret(RED, "vault", {"tier": "gold"}, **{"red-admin": "key-in-reds-vault"}),
+        secret(RED, "vault", {"red-admin": "key-in-reds-vault"}, tier="gold"),
         policy(RED, "gold", limits=LIMITS, subjects=[{"team": "gold"}]),
         backend(RED, "inner"),
     ]

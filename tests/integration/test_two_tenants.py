@@ -14,7 +14,7 @@ import pytest
 
 from controller.compile import Compiled
 from controller.compile import compile as compiled
-from tests.integration.calls import Json, at
+from tests.integration.calls import Json, at, provider
 from tests.integration.tenants import (
     BLUE,
     GUEST,
@@ -77,6 +77,10 @@ def attacking(name: str, *targets: Json, **blocks: object) -> list[Json]:
     return [policy(BLUE, name, *targets, **blocks)]
 
 
+def admitting(*keys: Json) -> list[Json]:
+    return attacking("x", FRONT, precedence="Override", authentication=authentication(keys=list(keys)))
+
+
 ATTACKS = [
     Attack("a Policy on what only red has", attacking("x", at("Backend", "inner"), models={"allow": ["*"]}),
            "TargetNotFound: spec.targetRefs[0].name: there is no Backend blue/inner; there is: voice"),
@@ -91,18 +95,15 @@ ATTACKS = [
            limits=LIMITS), 'Invalid: spec.subjects[0].namespace: unknown field'),
     Attack("limits for a key with a namespace", attacking("x", subjects=[{"key": "red/ci-bot"}], limits=LIMITS),
            "In force"),
-    Attack("more callers of red's names", [secret(BLUE, "vault", {"tier": "silver"}, **{"red-admin": "blues-own"})],
-           ""),
-    Attack("labels that red's Secrets have", attacking("x", FRONT, precedence="Override", authentication=authentication(keys=[
-           {"secretSelector": {"matchLabels": {"tier": "gold"}}, "team": "gold"}])),
+    Attack("more callers of red's names", [secret(BLUE, "vault", {"red-admin": "blues-own"}, tier="silver")], ""),
+    Attack("labels that red's Secrets have", admitting({"secretSelector": {"matchLabels": {"tier": "gold"}}, "team": "gold"}),
            "no Secret of namespace blue has the labels tier=gold"),
-    Attack("callers of red's Secret", attacking("x", FRONT, precedence="Override", authentication=authentication(keys=[
-           {"secretRef": {"name": "vault"}}])), "keys[0].secretRef.name: Secret blue/vault does not exist"),
-    Attack("callers of a Secret with a namespace", attacking("x", FRONT, precedence="Override", authentication=authentication(keys=[
-           {"secretRef": {"name": "vault", "namespace": RED}}])), 'unknown field "namespace"'),
+    Attack("callers of red's Secret", admitting({"secretRef": {"name": "vault"}}),
+           "keys[0].secretRef.name: Secret blue/vault does not exist"),
+    Attack("callers of a Secret with a namespace", admitting({"secretRef": {"name": "vault", "namespace": RED}}),
+           'unknown field "namespace"'),
     Attack("a credential that is red's", [backend(BLUE, "thief", providers=[
-           {"name": "one", "custom": {}, "url": "$URL/v1", "auth": {"secretRef": {"name": "vault", "key": "red-admin"}}},
-           ])], "SecretNotFound: spec.providers[0].auth.secretRef: Secret blue/vault does not exist"),
+           provider("one", auth={"secretRef": {"name": "vault", "key": "red-admin"}})])], "SecretNotFound: spec.providers[0].auth.secretRef: Secret blue/vault does not exist"),
     Attack("a broken Policy", attacking("guard-two", FRONT, VOICE, models={"allow": 7}, session={"idle": "soon"}),
            "Invalid: spec.models.allow"),
     Attack("an unknown block", attacking("guard-two", lift="everything"), 'Invalid: spec.lift: unknown field "lift"'),
@@ -173,3 +174,15 @@ def test_on_a_granted_route_reds_rules_hold_and_blues_are_added() -> None:
         "blue/x"
     }
     assert {each.policy for each in own.policies.limits} <= {each.policy for each in theirs.policies.limits}
+
+
+def test_the_oldest_claim_holds_and_who_loses_it_is_told() -> None:
+    """In a cluster the API server says how old an object is. Files are one operator's: without a time, the first by
+    name holds what both claim."""
+    squat = backend(
+        BLUE, "squat", "2020-01-01T00:00:00Z", expose={"hostnames": ["direct.red.test"], "pathPrefix": "/voice"}
+    )
+    found = compiled(Tenants(more=[squat]).documents(URL))
+    (lost,) = [each for each in found.statuses if (each.kind, each.namespace, each.name) == ("Backend", RED, "voice")]
+    assert lost.conditions[0].reason == "HostnameConflict"
+    assert "direct.red.test/voice (Backend blue/squat)" in lost.conditions[0].message
