@@ -14,6 +14,7 @@ import pytest
 
 from controller.compile import Compiled
 from controller.compile import compile as compiled
+from tests.dataplane.callers.issuers import AUDIENCE, ISSUER, jwk, key_set
 from tests.integration.calls import Json, at, provider
 from tests.integration.tenants import (
     BLUE,
@@ -32,6 +33,7 @@ from tests.integration.tenants import (
 )
 
 URL = "http://provider.test"
+FORGERS = key_set(jwk("P-256", 9, kid="a", alg="ES256"))
 OPEN: Json = {"mode": "None"}
 LIFT: Json = {
     "precedence": "Override",
@@ -96,14 +98,17 @@ ATTACKS = [
     Attack("limits for a key with a namespace", attacking("x", subjects=[{"key": "red/ci-bot"}], limits=LIMITS),
            "In force"),
     Attack("more callers of red's names", [secret(BLUE, "vault", {"red-admin": "blues-own"}, tier="silver")], ""),
-    Attack("labels that red's Secrets have", admitting({"secretSelector": {"matchLabels": {"tier": "gold"}}, "team": "gold"}),
+    Attack("labels that red's Secrets have", admitting({"secretSelector": {"matchLabels": {"tier": "gold"}}}),
            "no Secret of namespace blue has the labels tier=gold"),
     Attack("callers of red's Secret", admitting({"secretRef": {"name": "vault"}}),
            "keys[0].secretRef.name: Secret blue/vault does not exist"),
     Attack("callers of a Secret with a namespace", admitting({"secretRef": {"name": "vault", "namespace": RED}}),
            'unknown field "namespace"'),
+    Attack("red's issuer with keys of one's own", attacking("x", FRONT, precedence="Override", authentication={"jwt": [
+           {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"inline": FORGERS}}]}), "In force"),
     Attack("a credential that is red's", [backend(BLUE, "thief", providers=[
-           provider("one", auth={"secretRef": {"name": "vault", "key": "red-admin"}})])], "SecretNotFound: spec.providers[0].auth.secretRef: Secret blue/vault does not exist"),
+           provider("one", auth={"secretRef": {"name": "vault", "key": "red-admin"}})])],
+           "SecretNotFound: spec.providers[0].auth.secretRef: Secret blue/vault does not exist"),
     Attack("a broken Policy", attacking("guard-two", FRONT, VOICE, models={"allow": 7}, session={"idle": "soon"}),
            "Invalid: spec.models.allow"),
     Attack("an unknown block", attacking("guard-two", lift="everything"), 'Invalid: spec.lift: unknown field "lift"'),

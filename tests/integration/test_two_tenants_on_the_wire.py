@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.dataplane.callers.issuers import AUDIENCE, ISSUER, claims, jwk, key_set, token
 from tests.integration.calls import Json, Objects, Seen, Stand, at, standing
 from tests.integration.lives.line import Gone, upgrade
 from tests.integration.lives.used import Used
@@ -118,6 +119,18 @@ async def test_what_is_shown_to_both_makes_two_callers_with_a_budget_each(shown:
             {"namespace": each, "key": name, "team": "support"} for each in (BLUE, RED)
         ]
         assert outcome(await chat(stand, "red.test", key)) == (429, "limit_exceeded")
+
+
+async def test_an_issuers_name_is_nothing_without_its_keys(tmp_path: Path) -> None:
+    """Blue trusts red's issuer by name, with a key of its own making."""
+    forger = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"inline": key_set(jwk("P-256", 9, kid="a"))}}
+    mine = policy(BLUE, "guard", authentication={"jwt": [forger]})
+    async with standing(tmp_path, Tenants(less=named(BLUE, "Policy", "guard"), more=[mine])) as stand:
+        forged = token(claims(sub="red-admin"), number=9)
+        assert who(await chat(stand, "blue.test", forged)) == {"namespace": BLUE, "key": "red-admin", "team": ""}
+        assert outcome(await chat(stand, "red.test", forged)) == (401, "invalid_token")
+        assert outcome(await chat(stand, "blue.test", vouched())) == (401, "invalid_token")
+        assert (await chat(stand, "red.test", vouched())).status == 200
 
 
 async def test_an_origin_of_blues_is_none_of_reds(tmp_path: Path) -> None:
@@ -256,6 +269,23 @@ async def test_a_session_of_reds_on_blues_route_ends_by_red_alone(tmp_path: Path
         await serve(stand, Tenants(more=more, less=named(BLUE)))
         await red.turn()
         await serve(stand, Tenants(more=more, less=named(RED, "Secret", "callers")))
+        await ended(red)
+
+
+BROKEN = {
+    "a broken Policy": [grant(), GUEST, policy(BLUE, "broken", AT_GUEST, models=7)],
+    "a broken route": [grant(), {**GUEST, "spec": {"rules": 7}}],
+    "a grant withdrawn": [GUEST],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_what_blue_breaks_on_its_route_keeps_nobody_whom_red_has_shut_out(broken: str, tmp_path: Path) -> None:
+    async with standing(tmp_path, Tenants(more=[grant(), GUEST])) as stand:
+        red = await session(stand, "guest.test", own_key(RED))
+        await serve(stand, Tenants(more=BROKEN[broken]))
+        await red.turn()
+        await serve(stand, Tenants(more=BROKEN[broken], less=named(RED, "Secret", "callers")))
         await ended(red)
 
 
