@@ -155,7 +155,8 @@ class PolicySpec(ApiModel):
         description=(
             "Default: a Policy on a narrower target replaces this one's authentication, session and "
             "telemetry. "
-            "Override: narrower Policies may add to this one, never replace it."
+            "Override: narrower Policies may add to this one, never replace it. On an HTTPRoute to a Backend of "
+            "another namespace, it replaces nothing of the Policies that this Backend has in its own namespace."
         ),
     )
     transformation: Transformation | None = Field(

@@ -6,19 +6,19 @@ Whether that stands is asked again whenever the table changes, and now and then,
 1. The Backend is gone from the table: revoked.
 2. A token's own time is over: revoked, whatever the table says.
 3. The Backend or the route answers 500, or the HTTPRoute cannot be read, since somebody's edit broke it: that says
-   nothing of anybody, and the session goes on.
+   nothing of anybody, and the session goes on. But where the route is of another namespace than the Backend, other ways
+   to the Backend decide as in 5, if any can: nobody keeps those whom the Backend's owner has shut out.
 4. The way is still there, and decides: its Policy admits what was shown (or whoever comes), or it does not: revoked.
    What other ways admit does not matter.
 5. The way is gone, since the route was renamed or deleted, or leads to another Backend now: another way of that
    route, or to that Backend, will do, if a Policy of the same namespace asks for keys there and admits what was shown;
-   or if it answers 500. Without one: revoked.
+   or if it answers 500, and is of the Backend's namespace. Without one: revoked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from dataplane.callers import CallerIndex, Proof
 from dataplane.slices import SLICE, Slices
@@ -42,6 +42,8 @@ class Access:
 class Way:
     """A route's share that leads to a Backend."""
 
+    namespace: str
+    """The route's."""
     broken: bool
     """It answers 500."""
     authentication: Authentication | None
@@ -71,7 +73,9 @@ class Ways:
         for count, route in enumerate(table.routes, 1):
             if route.error:
                 broken.add(route.name)
-            there = by[route.name] = [Way(bool(each.error), each.policies.authentication) for each in route.forwards]
+            here = _namespace(route.name)
+            there = [Way(here, bool(each.error), each.policies.authentication) for each in route.forwards]
+            by[route.name] = there
             for forward, way in zip(route.forwards, there, strict=True):
                 if forward.backend in to:
                     to[forward.backend].append(way)
@@ -88,14 +92,36 @@ def why_revoked(access: Access, ways: Ways, callers: CallerIndex, now: float) ->
         return f"Backend {access.backend} was deleted."
     if _is_over(access.proof, now):
         return EXPIRED
-    if not ways.broken.isdisjoint((access.backend, access.route, access.route.partition("#")[0])):
+    if access.backend in ways.broken:
         return ""
-    own = ways.own.get((access.route, access.backend))
-    others = chain(there, ways.by.get(access.route, ()))
-    asked = own or (way for way in others if way.broken or _asks(way, access.proof))
-    if any(way.broken or callers.holds(way.authentication, access.proof, now) for way in asked):
-        return ""
-    return NOT_ADMITTED
+    return "" if _stands(access, there, ways, callers, now) else NOT_ADMITTED
+
+
+def _stands(access: Access, there: Sequence[Way], ways: Ways, callers: CallerIndex, now: float) -> bool:
+    """Whether it is admitted by its own way, or by others where that is gone; or nobody can tell."""
+
+    def admitted(ways_: Iterable[Way]) -> bool:
+        return any(callers.holds(way.authentication, access.proof, now) for way in ways_)
+
+    own = ways.own.get((access.route, access.backend), ())
+    owner = _namespace(access.backend)
+    if _is_broken(access.route, ways) or any(way.broken for way in own):
+        knowing = [way for way in there if not way.broken and _knows(way, access.proof)]
+        return _namespace(access.route) == owner or not knowing or admitted(knowing)
+    if own:
+        return admitted(own)
+    elsewhere = (*there, *ways.by.get(access.route, ()))
+    if any(way.broken and way.namespace == owner for way in elsewhere):
+        return True
+    return admitted(way for way in elsewhere if not way.broken and _asks(way, access.proof))
+
+
+def _is_broken(route: str, ways: Ways) -> bool:
+    return not ways.broken.isdisjoint((route, route.partition("#")[0]))
+
+
+def _namespace(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _is_over(proof: Proof, now: float) -> bool:
@@ -111,3 +137,8 @@ def _asks(way: Way, proof: Proof) -> bool:
         return True
     asks = authentication.mode is not AuthenticationMode.NONE
     return asks and authentication.policy.partition("/")[0] == proof.namespace
+
+
+def _knows(way: Way, proof: Proof) -> bool:
+    """Whether it is sure to know who showed this, or that nobody may."""
+    return way.authentication is not None and proof.kind != "none" and _asks(way, proof)

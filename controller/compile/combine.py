@@ -4,6 +4,8 @@
 - transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
 - of authentication, session and telemetry the narrowest wins whole, unless a broader Policy says
   `precedence: Override`: then the broadest that says so wins. On one target the oldest wins, ties by name.
+  Policies of a Backend's own namespace come before all others on the way to it, whatever those say: a ReferenceGrant
+  lets another namespace lead to the Backend, not lift what holds there.
 
 Session and telemetry may have subjects, so several can stand side by side: the first that applies to the caller wins,
 and one without subjects, which applies to everybody, ends the list.
@@ -32,6 +34,8 @@ class Loss(NamedTuple):
         winner = self.winner
         if winner.target == self.loser.target:
             return f"{winner.policy} (on the same target, and older or first by name)"
+        if self.loser.override and winner.policy.namespace != self.loser.policy.namespace:
+            return f"{winner.policy} (on {winner.target}, of its own namespace: no Override from another replaces that)"
         if winner.override:
             return f"{winner.policy} (on {winner.target}, with precedence: Override)"
         return f"{winner.policy} (on the narrower {winner.target})"
@@ -52,9 +56,10 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
     levels = [attachments.at[target] for target in chain if target in attachments.at]
     if not levels:
         return Combined(table.PolicySet(), None, (), ())
-    authentication, authentication_lost = contest(levels, "authentication")
-    session, session_lost = contest(levels, "session")
-    telemetry, telemetry_lost = contest(levels, "telemetry")
+    owner = chain[-1].namespace
+    authentication, authentication_lost = contest(levels, "authentication", owner)
+    session, session_lost = contest(levels, "session", owner)
+    telemetry, telemetry_lost = contest(levels, "telemetry", owner)
     changing = [each for level in levels for each in reversed(level) if each.has("transformation")]
     allowing = [each for level in levels for each in level if each.has("models")]
     limiting = [each for level in levels for each in level if each.has("limits")]
@@ -88,18 +93,25 @@ def _once(limiting: Sequence[Attached]) -> tuple[table.CallerLimits, ...]:
     return tuple(filter(None, by_policy.values()))
 
 
-def contest(levels: Sequence[Sequence[Attached]], block: str) -> tuple[list[Attached], list[Loss]]:
-    """Who stands, in the order in which they are tried, and who lost to whom."""
+def contest(levels: Sequence[Sequence[Attached]], block: str, owner: str) -> tuple[list[Attached], list[Loss]]:
+    """Who stands, in the order in which they are tried, and who lost to whom. `owner`: the Backend's namespace."""
     standing: list[list[Attached]] = []
     losses: list[Loss] = []
     for level in levels:
         kept, lost = _until_one_is_for_all([each for each in level if each.has(block)], block)
         standing.append(kept)
         losses += lost
-    overrides = [each for level in standing for each in level if each.override]
-    defaults = [each for level in reversed(standing) for each in level if not each.override]
-    kept, lost = _until_one_is_for_all([*overrides, *defaults], block)
+    own = [[each for each in level if each.policy.namespace == owner] for level in standing]
+    others = [[each for each in level if each.policy.namespace != owner] for level in standing]
+    kept, lost = _until_one_is_for_all([*_by_precedence(own), *_by_precedence(others)], block)
     return kept, losses + lost
+
+
+def _by_precedence(levels: Sequence[Sequence[Attached]]) -> list[Attached]:
+    """The broadest that says Override first, then the narrowest."""
+    overrides = [each for level in levels for each in level if each.override]
+    defaults = [each for level in reversed(levels) for each in level if not each.override]
+    return [*overrides, *defaults]
 
 
 def _until_one_is_for_all(ordered: Sequence[Attached], block: str) -> tuple[list[Attached], list[Loss]]:

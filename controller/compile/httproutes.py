@@ -140,7 +140,11 @@ def _share(ref: BackendRef, route: Identity, path: str, objects: Objects) -> Sha
         return Share(key, ref.weight, "RefNotPermitted", message)
     backend = objects.backends.get(key)
     if backend is None:
-        names = [name for namespace, name in objects.backends if namespace == key[0]]
+        names = [
+            name
+            for namespace, name in objects.backends
+            if namespace == key[0] and permitted(objects, route.namespace, namespace, name)
+        ]
         message = f"{path}.name: there is no Backend {key[0]}/{key[1]}; {what_exists(ref.name, names)}"
         return Share(key, ref.weight, "BackendNotFound", message)
     if backend.value is None:

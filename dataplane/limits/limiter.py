@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -20,7 +21,8 @@ from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import CallerLimits, Limit, Price, Table
 
 MOST = 65_536
-"""Subjects that are counted by themselves. Keys are few, but subjects of tokens may be any number."""
+"""Subjects that are counted by themselves. Keys are few, but subjects of tokens may be any number. When this room is
+taken, each namespace whose Policies limit anything still has an equal part of as much, which nobody else can take."""
 BEAT = 1.0
 """Seconds between two looks at what can be forgotten."""
 LOOKED_AT = 2000
@@ -54,7 +56,12 @@ class Limiter:
         self._maxima: dict[tuple[str, str], int] = {}
         self._sweep: Iterator[tuple[str, str]] = iter(())
         self._beat: Every | None = None
-        self._full = False
+        self._held: Counter[str] = Counter()
+        """Tallies, by the namespace of their Policies."""
+        self._share = most
+        """Tallies that a namespace may have in any case."""
+        self._full: set[str] = set()
+        """Namespaces of which new callers count together."""
 
     def load(self, table: Table) -> None:
         """From now on the maxima of this table hold, for sessions that are open, too."""
@@ -63,13 +70,16 @@ class Limiter:
     def loading(self, table: Table) -> Slices[None]:
         """`load` in slices."""
         maxima: dict[tuple[str, str], int] = {}
+        tenants: set[str] = set()
         for count, route in enumerate(table.routes, 1):
             for forward in route.forwards:
                 for part in forward.policies.limits:
+                    tenants.add(_tenant(part.policy))
                     maxima.update(((part.policy, limit.name), limit.max) for limit in part.limits)
             if count % SLICE == 0:
                 yield
         self._maxima = maxima
+        self._share = self._most // max(1, len(tenants))
 
     def budget(self, exchange: Exchange) -> Budget | None:
         """What limits the caller of this request; None where nothing does."""
@@ -123,7 +133,9 @@ class Limiter:
         return self._maxima.get((policy, limit.name), limit.max)
 
     def known(self, policy: str, subject: str) -> Tally | None:
-        return self._tallies.get((policy, subject)) or (self._tallies.get((policy, REST)) if self._full else None)
+        return self._tallies.get((policy, subject)) or (
+            None if self._has_room(_tenant(policy)) else self._tallies.get((policy, REST))
+        )
 
     def tally(self, limits: CallerLimits, subject: str) -> Tally:
         found = self._tallies.get((limits.policy, subject))
@@ -145,14 +157,20 @@ class Limiter:
 
     def _new(self, policy: str, subject: str) -> Tally:
         """A tally of its own, while there is room for one: then one for all the rest, which nobody can make larger."""
-        if len(self._tallies) >= self._most:
-            if not self._full:
-                log.warning("limits are counted of too many callers: new ones count together", callers=self._most)
-            self._full, subject = True, REST
+        tenant = _tenant(policy)
+        if not self._has_room(tenant):
+            if tenant not in self._full:
+                log.warning("limits are counted of too many callers: new ones count together", namespace=tenant)
+            self._full.add(tenant)
+            subject = REST
         key = policy, subject
         if key not in self._tallies:
             self._tallies[key] = Tally(policy, subject)
+            self._held[tenant] += 1
         return self._tallies[key]
+
+    def _has_room(self, tenant: str) -> bool:
+        return len(self._tallies) < self._most or self._held[tenant] < self._share
 
     def _shared(self) -> Iterator[Tally]:
         return (tally for tally in list(self._tallies.values()) if tally.shared)
@@ -163,8 +181,19 @@ class Limiter:
         for key in looked:
             tally = self._tallies.get(key)
             if tally is not None and tally.idle(now) and not (self._fleet and self._fleet.owes(tally)):
-                del self._tallies[key]
+                self._drop(key)
         if len(looked) < LOOKED_AT:
             self._sweep = iter(list(self._tallies))
-        if len(self._tallies) < self._most:
-            self._full = False
+        self._full -= {*filter(self._has_room, self._full)}
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        del self._tallies[key]
+        tenant = _tenant(key[0])
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+
+
+def _tenant(policy: str) -> str:
+    """The namespace of a Policy."""
+    return policy.partition("/")[0]

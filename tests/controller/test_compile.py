@@ -78,3 +78,26 @@ def test_a_reference_that_is_not_permitted_says_nothing_about_the_backend() -> N
     alone = compiler.compile([guarded], standalone=False).statuses[0]
     assert compiler.compile([guarded, foreign], standalone=False).statuses[0] == alone
     assert alone.conditions[2].reason == "NoPolicy"
+
+
+def test_who_is_let_in_to_one_backend_is_not_told_of_others() -> None:
+    plan = backend("secret-plan")
+    grant = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "g"},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "foreign"}],
+            "to": [{"group": "tidegate.dev", "kind": "Backend", "name": "shared"}],
+        },
+    }
+    ref = {"group": "tidegate.dev", "kind": "Backend", "name": "shared", "namespace": "default"}
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "r", "namespace": "foreign"},
+        "spec": {"rules": [{"backendRefs": [ref]}]},
+    }
+    (status,) = [each for each in compiler.compile([plan, grant, route]).statuses if each.kind == "HTTPRoute"]
+    assert [each.reason for each in status.conditions] == ["Accepted", "BackendNotFound"]
+    assert "secret-plan" not in str(status)

@@ -50,12 +50,20 @@ def route(*forwards: Forward, name: str = "ai/front#all", error: str = "") -> Ro
     return Route(name=name, forwards=forwards, error=error)
 
 
+GUEST = "sales/guest#all"
+
+
+def guest(forward: Forward) -> Route:
+    return route(forward, name=GUEST)
+
+
+GUEST_BROKEN = guest(to(None, error="a Policy of sales is not accepted"))
 VOICE, SPARE = Backend(name="ai/voice"), Backend(name="ai/spare")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a table has now, for a session that came by `ai/front#all` to `ai/voice`."""
+    """What a table has now, for a session that came by a route to `ai/voice`."""
 
     about: str
     why: str
@@ -65,6 +73,7 @@ class Case:
     proof: Proof = KEY
     now: float = 100.0
     unreadable: tuple[str, ...] = ()
+    by: str = "ai/front#all"
 
 
 CASES = [
@@ -115,6 +124,25 @@ CASES = [
     Case("the route leads elsewhere", "", [route(to(keys(HAS), "ai/spare"))]),
     Case("the route leads elsewhere, the key removed", NOT_ADMITTED, [route(to(keys(LACKS), "ai/spare"))]),
     Case("the route leads to what is not there", "", [route(to(None, "ai/gone", "no such Backend"))]),
+    Case("the route was deleted, and another tenant's to this Backend is broken", NOT_ADMITTED, [GUEST_BROKEN]),
+    # A route of another namespace, which a ReferenceGrant lets lead to this Backend
+    Case("a guest's route is as it was", "", [guest(to(keys(HAS)))], by=GUEST),
+    Case("a guest's route is as it was, the key removed", NOT_ADMITTED, [guest(to(keys(LACKS)))], by=GUEST),
+    Case("a guest's route is broken", "", [GUEST_BROKEN, route(to(keys(HAS)))], by=GUEST),
+    Case("a guest's route is broken, the key removed", NOT_ADMITTED, [GUEST_BROKEN, route(to(keys(LACKS)))], by=GUEST),
+    Case("a guest's route is broken, and nobody else can tell", "", [GUEST_BROKEN], by=GUEST),
+    Case("a guest's route and ours are broken", "", [GUEST_BROKEN, route(to(None, error="broken"))], by=GUEST),
+    Case(
+        "a guest's route cannot be read, the key removed",
+        NOT_ADMITTED,
+        [route(to(keys(LACKS)))],
+        unreadable=("sales/guest",),
+        by=GUEST,
+    ),
+    Case("a guest's route is broken, and others ask nobody", "", [GUEST_BROKEN, route(to(None))], by=GUEST),
+    Case("an open guest's route is broken", "", [GUEST_BROKEN, route(to(keys(HAS)))], proof=NOBODY.proof, by=GUEST),
+    Case("a guest's route is gone", "", [route(to(keys(HAS)))], by=GUEST),
+    Case("a guest's route leads to what is not there", NOT_ADMITTED, [guest(to(None, "sales/gone", "no"))], by=GUEST),
     # Nothing was shown
     Case("nothing was shown", "", [route(to(OPEN))], proof=NOBODY.proof),
     Case("nothing was shown, and need not be", "", [route(to(keys(mode="Optional")))], proof=NOBODY.proof),
@@ -128,7 +156,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
 def test_the_rule(case: Case) -> None:
     table = Table(backends=tuple(case.backends), routes=tuple(case.routes), callers=SETS, unreadable=case.unreadable)
-    access = Access("ai/front#all", "ai/voice", case.proof)
+    access = Access(case.by, "ai/voice", case.proof)
     assert why_revoked(access, at_once(Ways.of(table)), CallerIndex(SETS), case.now) == case.why
 
 

@@ -6,14 +6,15 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.errors import Refusal
 from dataplane.limits import limiter as limiters
-from dataplane.limits.tally import Tally
 from dataplane.metering.usage import Caller, Tokens
-from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, Desk, limits, usage
+from dataplane.slices import at_once
+from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, Desk, limits, table, usage
 
 
 def beat(desk: Desk, times: int = 3) -> None:
@@ -62,6 +63,32 @@ async def test_any_number_of_callers_take_bounded_memory_and_nobody_is_without_a
     assert [each["subject"] for each in desk.listing()] == ["caller:ai/sub-50"]
 
 
+async def test_one_tenant_with_any_number_of_callers_leaves_the_others_room_to_be_counted_by_themselves() -> None:
+    desk = Desk(most=20)
+    plenty = REQUESTS.model_copy(update={"max": 1000})
+    blue, second = (limits(plenty, policy=f"blue/{name}") for name in "pq")
+    red = limits(REQUESTS.model_copy(update={"max": 1}), policy="red/p")
+    at_once(desk.limiter.loading(table(blue, second, red)))
+    for number in range(50):
+        for part in (blue, second):
+            await desk.budget(part, caller=Caller("blue", f"sub-{number}")).admit_request()
+    for number in range(10):
+        await desk.budget(red, caller=Caller("red", f"sub-{number}")).admit_request()
+    assert [each["subject"] for each in desk.listing() if each["policy"] == "red/p"] == [
+        f"caller:red/sub-{number}" for number in range(10)
+    ]
+    assert len(desk.listing()) == 32
+    fields = dict(desk.budget(red, caller=Caller("red", "sub-11")).headers())
+    assert fields["ratelimit"].startswith('"red/p:requests/Minute";r=1;')
+    for number in range(11, 13):
+        admitted = desk.budget(red, caller=Caller("red", f"sub-{number}")).admit_request()
+        if number == 11:
+            await admitted
+        else:
+            with pytest.raises(Refusal, match="for whom there was no room"):
+                await admitted
+
+
 async def test_what_was_set_aside_while_there_was_no_room_is_given_back_there() -> None:
     desk = Desk(most=1)
     first, second = desk.budget(limits(TOKENS)), desk.budget(limits(TOKENS), caller=Caller("ai", "second"))
@@ -76,7 +103,7 @@ async def test_what_was_set_aside_while_there_was_no_room_is_given_back_there() 
 def test_many_tallies_are_looked_at_some_at_a_time() -> None:
     desk = Desk(most=10 * limiters.LOOKED_AT)
     for number in range(3 * limiters.LOOKED_AT):
-        desk.limiter._tallies["ai/p", str(number)] = Tally("ai/p", str(number))
+        desk.limiter._new("ai/p", str(number))
     beat(desk, 2)
     assert len(desk.limiter._tallies) == 2 * limiters.LOOKED_AT
     beat(desk, 3)
