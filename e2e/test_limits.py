@@ -174,7 +174,6 @@ async def test_the_store_goes_and_is_back_and_nothing_is_passed_where_refuse_is_
     fleet.redis.kill() if ends == "killed" else fleet.redis.freeze()
     while not fleet.statuses[503]:
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0)
     fleet.redis.start() if ends == "killed" else fleet.redis.thaw()
     await going
     for gateway in fleet.gateways:
@@ -192,7 +191,6 @@ async def test_each_counts_for_itself_while_the_store_is_away_and_all_is_told_wh
     most = 4000
     fleet.start(most, 100)
     await fleet.callers(1)
-    await asyncio.sleep(0)
     fleet.redis.kill()
     await fleet.callers(4)
     assert fleet.tokens <= 2 * most
