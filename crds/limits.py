@@ -13,7 +13,6 @@ MOST: Final = 1_000_000_000_000
 """Of anything: far more than anybody takes, and every sum of it is exact wherever it is kept."""
 DEFAULT_RESERVE: Final = 4096
 
-
 Per = Literal["Second", "Minute", "Hour", "Day", "Month"]
 Count = Literal["Total", "Input", "Output"]
 

@@ -171,7 +171,7 @@ class PolicySpec(ApiModel):
         default=None,
         description=(
             "What one realtime session may take, and who may hold one. WebSockets on paths of type Passthrough are "
-            "relayed unread: for them origins and onRevoke hold, and no limit does."
+            "relayed unread: for them origins and onRevoke hold, and nothing else of this block does."
         ),
     )
     telemetry: Telemetry | None = Field(

@@ -29,6 +29,8 @@ from dataplane.table import (
 )
 
 _TELEMETRY = Telemetry()
+_SESSION = SessionLimits()
+"""Where no Policy says anything; made once, since making one takes as long as some look-ups."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Exchange:
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""
-        return next((each for each in self.policies.session if applies(each.subjects, self.caller)), SessionLimits())
+        return next((each for each in self.policies.session if applies(each.subjects, self.caller)), _SESSION)
 
     def revocable(self) -> Access | None:
         """What the caller's connection rests on, where it is to end with that."""

@@ -258,7 +258,7 @@ class Gateway:
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
-        if exchange.budget is not None and exchange.type is not RouteType.COMPLETIONS:
+        if exchange.budget is not None and exchange.type is RouteType.PASSTHROUGH:
             await exchange.budget.admit_request()
         return await _SERVE[exchange.type](running.services, request, exchange)
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +71,12 @@ class Fleet:
         limits = httpx.Limits(max_connections=CALLERS)
         async with httpx.AsyncClient(timeout=60, limits=limits, trust_env=False) as http:
             await asyncio.gather(*map(caller, range(CALLERS)))
+
+    async def until(self, said: Callable[[], object], going: asyncio.Task[None]) -> None:
+        """Wait until it is so, which comes while they go on."""
+        while not said():
+            assert not going.done(), f"all were answered before: {self.statuses}"
+            await asyncio.sleep(0.01)
 
     def stored(self) -> tuple[int, int]:
         """Used, and set aside, by what the store has of both."""
@@ -169,12 +175,9 @@ async def test_the_store_goes_and_is_back_and_nothing_is_passed_where_refuse_is_
     most = 6000
     fleet.start(most, 100, "Refuse")
     going = asyncio.create_task(fleet.callers(8))
-    while fleet.turns < 30:
-        await asyncio.sleep(0.01)
+    await fleet.until(lambda: fleet.turns >= 30, going)
     fleet.redis.kill() if ends == "killed" else fleet.redis.freeze()
-    while not fleet.statuses[503]:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0)
+    await fleet.until(lambda: fleet.statuses[503], going)
     fleet.redis.start() if ends == "killed" else fleet.redis.thaw()
     await going
     for gateway in fleet.gateways:
@@ -192,7 +195,6 @@ async def test_each_counts_for_itself_while_the_store_is_away_and_all_is_told_wh
     most = 4000
     fleet.start(most, 100)
     await fleet.callers(1)
-    await asyncio.sleep(0)
     fleet.redis.kill()
     await fleet.callers(4)
     assert fleet.tokens <= 2 * most
@@ -202,7 +204,7 @@ async def test_each_counts_for_itself_while_the_store_is_away_and_all_is_told_wh
     fleet.gateways[0].wait_for(lambda: fleet.redis.cli("DBSIZE").strip() == "3")
     fleet.gateways[0].wait_for(lambda: fleet.stored() == (fleet.tokens, 0))
     fleet.statuses.clear()
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+    async with asyncio.timeout(60), httpx.AsyncClient(timeout=60, trust_env=False) as http:
         while fleet.statuses[429] < 2:  # once everybody was heard, neither lets anybody through
             fleet.statuses.clear()
             await asyncio.gather(fleet.call(http, 0), fleet.call(http, 1))

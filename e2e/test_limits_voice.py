@@ -105,11 +105,9 @@ async def test_voices_are_refused_while_the_store_is_away_and_go_on_when_it_is_b
     async with AsyncExitStack() as stack:
         connections = await voices.open(stack)
         going = asyncio.create_task(voices.talk(connections, 6))
-        while fleet.turns < 30:
-            await asyncio.sleep(0.01)
+        await fleet.until(lambda: fleet.turns >= 30, going)
         fleet.redis.kill()
-        while "limits_unavailable" not in voices.refused:
-            await asyncio.sleep(0.01)
+        await fleet.until(lambda: "limits_unavailable" in voices.refused, going)
         fleet.redis.start()
         await going
         for gateway in fleet.gateways:

@@ -72,7 +72,7 @@ class Options:
     """Address of the store that all gateways count limits in, perhaps with a password; empty: each counts alone."""
     state_password: SecretStr | None = None
     admin_token: SecretStr | None = None
-    """Opens `/table` and `/sessions` to those who are not on this machine; None: nothing does."""
+    """Opens `/table`, `/sessions` and `/limits` to those who are not on this machine; None: nothing does."""
 
 
 @dataclass(slots=True)

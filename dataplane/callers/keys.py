@@ -1,5 +1,5 @@
 """The keys of an issuer as they are known at the moment. Where they come by URL, whoever fetches them puts them here
-(`fetching`); whoever verifies looks here, and never waits. Pure.
+(`refresh`); whoever verifies looks here, and never waits. Pure.
 """
 
 from __future__ import annotations

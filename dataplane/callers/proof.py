@@ -25,7 +25,7 @@ class Proof:
     audiences: tuple[str, ...] = ()
     """Of a token: its `aud`."""
     signer: str = ""
-    """Of a token: the id of the key that signed it (`table.PublicKey.id`)."""
+    """Of a token: the id of the key that signed it (`keys.Signer.id`)."""
 
 
 class Admitted(NamedTuple):

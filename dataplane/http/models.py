@@ -44,8 +44,11 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     name = model_of(paths.normalised(exchange.path))
     if name:
         check(allow, name)
-    if known:
-        return await _answer(services, request, exchange, _said(exchange, name or ""))
+    said = _said(exchange, name or "") if known else None
+    if exchange.budget is not None:
+        await exchange.budget.admit_request()
+    if said is not None:
+        return await _answer(services, request, exchange, said)
     if name or not allow:
         return await passthrough.serve(services, request, replace(exchange, type=RouteType.PASSTHROUGH))
     return await _asked(services, request, exchange)
@@ -107,6 +110,8 @@ async def _answer(services: Services, request: Request, exchange: Exchange, body
     """Answer with JSON of ours, with the header fields that Policies want in an answer. Raises ClientGone."""
     payload, resolve = orjson.dumps(body), exchange.resolver()
     fields = [("content-type", "application/json")]
+    if exchange.budget is not None:
+        fields += exchange.budget.headers()
     for change in exchange.transformations():
         fields = headers.transformed(fields, change.response, resolve)
     fields = [*headers.unframed(fields), (http.REQUEST_ID, exchange.id)]

@@ -17,6 +17,7 @@ import structlog
 from dataplane.realtime.legs import Leg
 from dataplane.revocation import Access
 from dataplane.services import Services
+from dataplane.snapshot import Snapshot
 
 FLUSH_S = 10.0
 UNANSWERED_MS = 120_000
@@ -72,10 +73,10 @@ class Splice:
     def joined(self) -> bool:
         return self._timer is not None
 
-    def check(self) -> None:
-        """Raises Refusal access_revoked where it must not begin any more."""
+    def check(self, began: Snapshot) -> None:
+        """For what `began` with this snapshot. Raises Refusal access_revoked where it must not begin any more."""
         if self._access is not None:
-            self._services.revocations.check(self._access)
+            self._services.revocations.check(self._access, began)
 
     def begin(self) -> None:
         """Both are there."""

@@ -177,7 +177,7 @@ def _join(
     end = incoming.data.index(_END) + len(_END)
     head, rest = bytes(incoming.data[:end]), bytes(incoming.data[end:])
     try:
-        splice.check()
+        splice.check(exchange.snapshot)
         head = _changed(exchange, destination, head)
     except BaseException:
         transport.abort()

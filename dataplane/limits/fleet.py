@@ -253,17 +253,20 @@ class Fleet:
     async def _beat(self) -> None:
         """For as long as there is a gateway: see whether the store is there, and remembers."""
         while True:
-            try:
-                await self._look()
-            except StoreFailed as error:
-                self._failed(error)
-            except Exception as error:  # of ours: without heartbeats the store would be given up for good
-                log.exception("a heartbeat of the limits' store failed")
-                self._failed(StoreFailed(type(error).__name__))
+            await self._heartbeat()
             for _ in range(HEARTBEATS):
                 await asyncio.sleep(PROBE)
                 if not self.up:
                     break
+
+    async def _heartbeat(self) -> None:
+        try:
+            await self._look()
+        except StoreFailed as error:
+            self._failed(error)
+        except Exception as error:  # of ours: without heartbeats the store would be given up for good
+            log.exception("a heartbeat of the limits' store failed")
+            self._failed(StoreFailed(type(error).__name__))
 
     async def _look(self) -> None:
         """Raises StoreFailed."""

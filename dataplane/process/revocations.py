@@ -47,10 +47,12 @@ class Revocations:
         self._again = False
         """Is it to look once more?"""
 
-    def check(self, access: Access) -> None:
-        """Raises Refusal access_revoked where it does not stand any more: for what was admitted a while ago, and is
-        about to begin."""
-        snapshot = self._snapshot()
+    def check(self, access: Access, began: Snapshot) -> None:
+        """Raises Refusal access_revoked where it does not stand any more: for what was admitted by the snapshot that it
+        `began` with, and is about to begin. While that one is served, nothing but time has revoked it."""
+        snapshot, expires = self._snapshot(), access.proof.expires
+        if snapshot is began and (expires is None or self._now() < expires):
+            return
         if why := why_revoked(access, at_once(self._known(snapshot)), snapshot.callers, self._now()):
             raise Refusal("access_revoked", why)
 

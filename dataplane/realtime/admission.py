@@ -18,6 +18,7 @@ from typing import Literal
 from dataplane.dialects import openai
 from dataplane.realtime.effects import Admit, Effect, Forward, Released, Tell
 from dataplane.realtime.events import Event
+from dataplane.realtime.names import check_case
 from dataplane.realtime.turns import Turns
 
 _DETECTION = ("audio", "input", "turn_detection")
@@ -198,20 +199,17 @@ class Admission:
         changed = {"type": kind, "audio": {"input": {"turn_detection": {**detection, _ANSWERS: False}}}}
         self._effects.append(Tell("upstream", {"type": "session.update", "event_id": own, "session": changed}))
 
-    def update(self, event: Event) -> Event | str:
-        """The client's `session.update` as it goes on; or the name of a field that is to be written in lower case,
-        since some readers ignore case."""
+    def update(self, event: Event) -> Event:
+        """The client's `session.update` as it goes on. Raises Misnamed."""
         holder: object = event.get("session")
-        for name in (*_DETECTION, _ANSWERS):
+        for name in _DETECTION:
             if not isinstance(holder, dict):
                 return event
-            if any(key != name and key.casefold() == name for key in holder):
-                return name
-            if name == _ANSWERS:
-                break
+            check_case(holder, (name,))
             holder = holder.get(name)
         if not isinstance(holder, dict):
             return event
+        check_case(holder, (_ANSWERS,))
         self._kept_back, self._wished = True, holder.get(_ANSWERS) is not False
         return _with_detection(event, answers=False)
 

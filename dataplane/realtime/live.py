@@ -45,6 +45,7 @@ for the client, of a frame of the upstream's that was under way; for the upstrea
 LATE = 0.001
 """Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
 
+FAILED = "The gateway failed; its log has the details under this session's id."
 _NO_ROOM = "The messages that are unfinished here take too much memory, and this session holds most of it."
 
 log = structlog.get_logger("tidegate.session")
@@ -464,7 +465,7 @@ class LiveSession:
         """Tell both sides; where that fails too, cut them off. What the session has counted stays counted."""
         if not self.failed:
             self.failed = True
-            self.end(endings.INTERNAL, "The gateway failed; its log has the details under this session's id.")
+            self.end(endings.INTERNAL, FAILED)
             return
         if self.client is not None:
             self.client.drop()

@@ -7,7 +7,7 @@ name like any other: Policies speak of it, and the Backend may say what it stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from dataplane import models
@@ -30,6 +30,14 @@ class Misnamed(Exception):
     def __init__(self, message: str, param: str, code: str = "model_not_allowed") -> None:
         super().__init__(message)
         self.message, self.param, self.code = message, param, code
+
+
+def check_case(holder: Iterable[str], fields: Collection[str]) -> None:
+    """Raises Misnamed where one of these fields stands there in another case: some JSON readers (Go's) ignore case, and
+    would take `Model` for `model`."""
+    for key in holder:
+        if key not in fields and (field := key.casefold()) in fields:
+            raise Misnamed(f"Write the field {field!r} in lower case.", "", "invalid_event")
 
 
 class Names:
@@ -142,10 +150,8 @@ class Names:
             raise Misnamed(why, param)
 
     def _check_case(self, holder: Event, name: str) -> None:
-        """Some JSON readers (Go's) ignore case, and would take `Model` for `model`."""
-        for key in holder if self._terms.allow else ():
-            if key != name and key.casefold() == name:
-                raise Misnamed(f"Write the field {name!r} in lower case.", "", "invalid_event")
+        if self._terms.allow:
+            check_case(holder, (name,))
 
     # -- upstream → client -------------------------------------------------------------------------------------
 

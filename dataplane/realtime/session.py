@@ -20,7 +20,7 @@ from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
-from dataplane.realtime.names import HOLDERS, Misnamed, Names
+from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, Sent, Verdict
 from dataplane.realtime.terms import Terms
@@ -194,17 +194,13 @@ class Session:
             return self._decline("invalid_json", f"The message could not be read: {error}. Send one JSON object.")
         self._log("client", event, len(payload))
         event_id = event.get("event_id")
-        if name := _misspelt(event):
-            return self._decline("invalid_event", f"Write the field {name!r} in lower case.", event_id=event_id)
         try:
+            _check_case(event)
             named = openai_beta.mended(self._names.upstream(event))
+            if self._admission is not None and named.get("type") == "session.update":
+                named = self._admission.update(named)
         except Misnamed as error:
             return self._decline(error.code, error.message, event_id=event_id, param=error.param)
-        if self._admission is not None and named.get("type") == "session.update":
-            changed = self._admission.update(named)
-            if isinstance(changed, str):
-                return self._decline("invalid_event", f"Write the field {changed!r} in lower case.", event_id=event_id)
-            named = changed
         try:
             verdict: Verdict = KEEP if named is event else (events.dump(named),)
         except events.BadEvent as error:
@@ -385,18 +381,12 @@ def _begun(kinds: frozenset[str]) -> tuple[bytes, ...]:
     return tuple(b'{"type":"%b"' % kind.encode() for kind in sorted(kinds))
 
 
-def _misspelt(event: events.Event) -> str:
-    """A field that is judged here, and stands there in another case; empty where none does. Some JSON readers (Go's)
-    ignore case, and would take `Model` for `model`."""
-    for name in event:
-        if name not in _JUDGED and name.casefold() in _JUDGED:
-            return name.casefold()
+def _check_case(event: events.Event) -> None:
+    """Raises Misnamed where a field that is judged here stands there in another case."""
+    check_case(event, _JUDGED)
     for holder in HOLDERS:
         if isinstance(inner := event.get(holder), dict):
-            for name in inner:
-                if name not in _JUDGED_INSIDE and name.casefold() in _JUDGED_INSIDE:
-                    return str(name).casefold()
-    return ""
+            check_case(inner, _JUDGED_INSIDE)
 
 
 _JUDGED = frozenset({"type", *HOLDERS})

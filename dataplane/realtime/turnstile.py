@@ -12,9 +12,7 @@ from dataplane.limits.spending import Model
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Usage
 from dataplane.realtime import endings
-from dataplane.realtime.live import LiveSession
-
-_FAILED = "The gateway failed; its log has the details under this session's id."
+from dataplane.realtime.live import FAILED, LiveSession
 
 log = structlog.get_logger("tidegate.session")
 
@@ -46,7 +44,7 @@ class Turnstile:
             return
         except Exception:
             log.exception("a turn was not admitted", session=live.session.terms.id)
-            live.refuse(ticket, "internal_error", _FAILED)
+            live.refuse(ticket, "internal_error", FAILED)
             return
         if self._closed:
             self._budget.release_turn()

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from dataplane.slices import at_once
-from dataplane.table import Limit
+from dataplane.table import Limit, Model, ModelAllow, Target
 from simulator.server import Simulator
 from tests.dataplane.limits.made import limits
 from tests.dataplane.rig import ASK, BEARER, REQUIRED, Rig, backend, provider, running, table
@@ -119,6 +119,21 @@ async def test_any_other_request_counts_as_one(upstream: Simulator, client: aioh
                 assert reply.status == status
                 assert "RateLimit" in reply.headers
         assert counted(rig)["requests/Month"] == (2, 0)
+
+
+async def test_a_list_of_models_counts_and_says_what_is_left_and_a_refusal_counts_nothing(
+    upstream: Simulator, client: aiohttp.ClientSession
+) -> None:
+    only = ModelAllow(policy="ai/p", patterns=("voice", "gone"))
+    policies = REQUIRED.model_copy(update={"limits": (limits(REQUESTS),), "models": (only,)})
+    declared = (Model(name="voice", targets=(Target(provider="p", weight=1),)),)
+    async with running(table(backend(provider(upstream.url, name="p"), models=declared), policies)) as rig:
+        for path, expected, used in (("/secret", 403, None), ("/gone", 404, None), ("", 200, 1), ("/voice", 200, 2)):
+            async with client.get(f"{rig.url}/v1/models{path}", headers=BEARER) as reply:
+                assert reply.status == expected
+                if used:
+                    assert f'requests/Month";r={2 - used};' in reply.headers["RateLimit"]
+            assert counted(rig) == ({"requests/Month": (used, 0)} if used else {})
 
 
 async def test_callers_without_limits_are_told_nothing(rig: Rig, client: aiohttp.ClientSession) -> None:

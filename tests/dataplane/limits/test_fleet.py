@@ -48,6 +48,12 @@ class World:
     def budget(self, process: int, part: CallerLimits = SHARED, caller: Caller = BOT) -> Budget:
         return Budget(self.processes[process], [part], caller, "ai/voice")
 
+    async def started(self) -> None:
+        """Until each has found the store."""
+        async with asyncio.timeout(5):
+            while not all(each._beaten for each in self.fleets):
+                await asyncio.sleep(0)
+
     async def settled(self) -> None:
         """Until nobody has anything to say."""
         async with asyncio.timeout(5):
@@ -58,12 +64,7 @@ class World:
         """Let so many seconds pass, and each process look for the store."""
         self.clock += after
         for each in self.fleets:
-            assert each._beating is not None
-            each._beating.cancel()
-            await asyncio.wait([each._beating])
-            each._beating = asyncio.create_task(each._beat())
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await each._heartbeat()
         await self.settled()
 
     @property
@@ -85,7 +86,7 @@ async def world(count: int = 2) -> AsyncIterator[World]:
     made = World()
     for _ in range(count):
         made.process()
-    await asyncio.sleep(0.01)
+    await made.started()
     try:
         yield made
     finally:
@@ -193,7 +194,7 @@ async def test_a_window_ends_by_the_store_s_clock() -> None:
     here = World(clock=DAWN + 59)
     here.process()
     here.process(behind=30)
-    await asyncio.sleep(0.01)
+    await here.started()
     await here.budget(0, part).admit_request()
     with pytest.raises(Refusal):
         await here.budget(1, part).admit_request()
@@ -210,7 +211,7 @@ async def test_a_process_that_is_hardly_behind_goes_on_at_the_end_of_a_window(be
     part = limits(REQUESTS, fleet=True)
     here = World(clock=DAWN + 59)
     here.process(behind=behind)
-    await asyncio.sleep(0.01)
+    await here.started()
     here.clock = DAWN + 60
     await here.budget(0, part).admit_request()
     assert all(each.up for each in here.fleets)
