@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from dataplane.errors import Refusal
 from dataplane.limits import limiter as limiters
 from dataplane.limits.tally import Tally
 from dataplane.metering.usage import Caller, Tokens
-from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, Desk, limits, usage
+from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, Desk, limits, table, usage
 
 
 def beat(desk: Desk, times: int = 3) -> None:
@@ -60,6 +61,26 @@ async def test_any_number_of_callers_take_bounded_memory_and_nobody_is_without_a
     beat(desk)
     await desk.budget(one, caller=Caller("ai", "sub-50")).admit_request()
     assert [each["subject"] for each in desk.listing()] == ["caller:ai/sub-50"]
+
+
+async def test_an_edit_that_is_not_accepted_does_not_bring_back_what_held_before_the_last_one() -> None:
+    """Such a Policy is not in the table, while sessions that were opened under it go on."""
+    desk = Desk()
+    session = desk.budget(limits(REQUESTS.model_copy(update={"max": 5})))
+    await session.admit_request()
+    desk.limiter.load(table(limits(REQUESTS.model_copy(update={"max": 2}))))
+    for _ in range(3):
+        desk.limiter.load(table())
+    await session.admit_request()
+    with pytest.raises(Refusal, match="2 requests are used, 0 requests left"):
+        await session.admit_request()
+    assert [each["max"] for each in desk.listing()] == [None]
+    desk.limiter.load(table(limits(REQUESTS.model_copy(update={"max": 3}))))
+    await session.admit_request()
+    desk.clock += 60
+    beat(desk)
+    desk.limiter.load(table())
+    assert not desk.limiter._last
 
 
 async def test_what_was_set_aside_while_there_was_no_room_is_given_back_there() -> None:
