@@ -54,6 +54,8 @@ class Limiter:
         self._most = most
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._maxima: dict[tuple[str, str], int] = {}
+        self._last: dict[tuple[str, str], int] = {}
+        """What was said last of limits that the table says nothing of, though something is counted."""
         self._sweep: Iterator[tuple[str, str]] = iter(())
         self._beat: Every | None = None
         self._held: Counter[str] = Counter()
@@ -64,7 +66,8 @@ class Limiter:
         """Namespaces of which new callers count together."""
 
     def load(self, table: Table) -> None:
-        """From now on the maxima of this table hold, for sessions that are open, too."""
+        """From now on the maxima of this table hold, for sessions that are open, too. What it says nothing of, since a
+        Policy is not accepted any more, say, holds for these as it was said last."""
         at_once(self.loading(table))
 
     def loading(self, table: Table) -> Slices[None]:
@@ -78,6 +81,13 @@ class Limiter:
                     maxima.update(((part.policy, limit.name), limit.max) for limit in part.limits)
             if count % SLICE == 0:
                 yield
+        counted: set[str] = set()
+        for count, (policy, _) in enumerate(list(self._tallies), 1):
+            counted.add(policy)
+            if count % SLICE == 0:
+                yield
+        last = self._last | self._maxima
+        self._last = {key: most for key, most in last.items() if key[0] in counted and key not in maxima}
         self._maxima = maxima
         self._share = self._most // max(1, len(tenants))
 
@@ -130,7 +140,8 @@ class Limiter:
         return self._now() + (self._fleet.ahead if self._fleet else 0.0)
 
     def maximum(self, policy: str, limit: Limit) -> int:
-        return self._maxima.get((policy, limit.name), limit.max)
+        key = policy, limit.name
+        return self._maxima.get(key, self._last.get(key, limit.max))
 
     def known(self, policy: str, subject: str) -> Tally | None:
         return self._tallies.get((policy, subject)) or (

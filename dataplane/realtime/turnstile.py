@@ -26,6 +26,8 @@ class Turnstile:
         self._model = model
         self._asking: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._ends = False
+        """Was the session told to end, because of what transcriptions used?"""
 
     def ask(self, live: LiveSession, ticket: int) -> None:
         """See that `live` learns whether the turn may begin."""
@@ -57,12 +59,17 @@ class Turnstile:
             self._budget.release_turn()
 
     def used(self, live: LiveSession, usage: Usage, cost: Cost) -> None:
-        """Count what a turn used, or a transcription. A session that only transcribes has no turns that could be
-        refused: it ends as soon as there is no room."""
+        """Count what a turn used, or a transcription. Transcriptions are not asked about before, and cannot be refused:
+        a session that only transcribes ends as soon as there is no room, and so does any other whose Policy says so.
+        Whoever never stops talking is never between turns: the next transcription ends the session all the same."""
         self._budget.used(usage, cost)
-        if not self._model.upstream_model and (refusal := self._budget.spent()):
-            soon = asyncio.get_running_loop().call_soon  # it is in the middle of carrying out what was decided
-            soon(live.end_between_turns, endings.LIMIT, refusal.message)
+        if usage.operation != "transcription" or (refusal := self._budget.spent()) is None:
+            return
+        if self._model.upstream_model and not self._budget.ends:
+            return
+        end, self._ends = live.end if self._ends else live.end_between_turns, True
+        soon = asyncio.get_running_loop().call_soon  # it is in the middle of carrying out what was decided
+        soon(end, endings.LIMIT, refusal.message)
 
     def close(self) -> None:
         """The session is over: its seat, and all that was set aside for its turns, are given back."""

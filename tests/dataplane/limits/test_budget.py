@@ -166,7 +166,7 @@ async def test_the_newest_maximum_holds_for_who_is_here_already_and_nothing_begi
     await budget.admit_request()
     await refused(budget.admit_request())
     desk.limiter.load(table())
-    await budget.admit_request()  # the Policy is gone: what it began with
+    await refused(budget.admit_request())  # the Policy is gone, or not accepted: what held last
 
 
 async def test_an_edit_that_is_about_other_things_begins_nothing_anew() -> None:

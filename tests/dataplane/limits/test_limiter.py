@@ -89,6 +89,26 @@ async def test_one_tenant_with_any_number_of_callers_leaves_the_others_room_to_b
                 await admitted
 
 
+async def test_an_edit_that_is_not_accepted_does_not_bring_back_what_held_before_the_last_one() -> None:
+    """Such a Policy is not in the table, while sessions that were opened under it go on."""
+    desk = Desk()
+    session = desk.budget(limits(REQUESTS.model_copy(update={"max": 5})))
+    await session.admit_request()
+    desk.limiter.load(table(limits(REQUESTS.model_copy(update={"max": 2}))))
+    for _ in range(3):
+        desk.limiter.load(table())
+    await session.admit_request()
+    with pytest.raises(Refusal, match="2 requests are used, 0 requests left"):
+        await session.admit_request()
+    assert [each["max"] for each in desk.listing()] == [None]
+    desk.limiter.load(table(limits(REQUESTS.model_copy(update={"max": 3}))))
+    await session.admit_request()
+    desk.clock += 60
+    beat(desk)
+    desk.limiter.load(table())
+    assert not desk.limiter._last
+
+
 async def test_what_was_set_aside_while_there_was_no_room_is_given_back_there() -> None:
     desk = Desk(most=1)
     first, second = desk.budget(limits(TOKENS)), desk.budget(limits(TOKENS), caller=Caller("ai", "second"))

@@ -21,9 +21,12 @@ CREATE = {"type": "response.create", "event_id": "mine"}
 VAD = {"type": "server_vad", "create_response": True}
 
 
-def limited(kind: Literal["requests", "tokens", "sessions"], most: int, *, reserve: int = 100) -> PolicySet:
+def limited(
+    kind: Literal["requests", "tokens", "sessions"], most: int, *, reserve: int = 100, ends: bool = False
+) -> PolicySet:
     limit = Limit(kind=kind, max=most, per=None if kind == "sessions" else "Month")
-    return REQUIRED.model_copy(update={"limits": (CallerLimits(policy="ai/few", limits=(limit,), reserve=reserve),)})
+    limits = CallerLimits(policy="ai/few", limits=(limit,), reserve=reserve, end_session=ends)
+    return REQUIRED.model_copy(update={"limits": (limits,)})
 
 
 def say(peer: Peer, *events: object) -> None:
@@ -38,6 +41,11 @@ def begun(name: str) -> dict[str, object]:
 def done(name: str, tokens: int) -> dict[str, object]:
     usage = {"total_tokens": tokens, "input_tokens": tokens - 1, "output_tokens": 1}
     return {"type": "response.done", "response": {"id": name, "status": "completed", "usage": usage}}
+
+
+def transcribed(item: str, tokens: int) -> dict[str, object]:
+    usage = {"type": "tokens", "total_tokens": tokens, "input_tokens": tokens, "output_tokens": 0}
+    return {"type": "conversation.item.input_audio_transcription.completed", "item_id": item, "usage": usage}
 
 
 async def hears(peer: Peer, *kinds: str) -> dict[str, object]:
@@ -193,3 +201,26 @@ async def test_a_store_that_is_away_refuses_turns_where_the_policy_says_so(monke
         client.reset()
         far.reset()
     assert endings.CLIENT_LOST.label in [summary.reason for summary in it.rig.meter.closed]
+
+
+@pytest.mark.parametrize(
+    ("path", "ends"), [("/v1/realtime?intent=transcription", False), ("/v1/realtime?model=gpt-realtime", True)]
+)
+async def test_whoever_never_stops_talking_is_not_transcribed_for_ever(path: str, *, ends: bool) -> None:
+    async with pair(policies=limited("tokens", 100, ends=ends)) as it, calm(it.rig):
+        client, far = await it.session(path=path)
+        unheard = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "gpt-4o-transcribe"}}}}
+        say(far, {"type": "session.updated", "session": unheard})
+        await hears(client, "session.updated")
+        for number in (1, 2):
+            say(client, {"type": "input_audio_buffer.append", "audio": "A" * 400})
+            await hears(far, "input_audio_buffer.append")
+            say(far, transcribed(f"i{number}", 60 * number))
+            await hears(client, "conversation.item.input_audio_transcription.completed")
+        assert not it.live().relay.ending, "somebody is talking"
+        say(far, transcribed("i3", 1))
+        await hears(client, "conversation.item.input_audio_transcription.completed", "error")
+        assert (await client.closed())[0] == 1008
+        client.reset()
+        far.reset()
+    assert [summary.reason for summary in it.rig.meter.closed] == [endings.LIMIT.label]
