@@ -5,6 +5,6 @@ documents to a routing table, the secrets that the table names, and the status o
 compiles files with it; in a cluster, whoever watches the API server calls the same function with what it saw. So a
 file that `tidegate validate` accepts is accepted by a cluster too, and both serve the same table.
 
-This package imports `crds` (the API), `dataplane.table` (the contract) and `dataplane.jwks` (how key sets are read), and
-nothing else of ours.
+This package imports `crds` (the API), `dataplane.table` (the contract) and `dataplane.jwks` (how key sets are read),
+and nothing else of ours.
 """
