@@ -165,7 +165,12 @@ class PolicySpec(ApiModel):
     authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
     models: ModelAccess | None = Field(default=None, description="Which models may be asked for.")
     limits: Limits | None = Field(
-        default=None, description="How much callers may take. Where several Policies say so, all of it holds."
+        default=None,
+        description=(
+            "How much callers may take. Where several Policies say so, all of it holds. In realtime sessions under "
+            "limits of requests, tokens or spend, a turn that the user's voice begins starts one round trip to the "
+            "provider later, since it is asked about first."
+        ),
     )
     session: SessionLimits | None = Field(
         default=None,
