@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -136,11 +136,19 @@ class Budget:
 
     def used(self, usage: Usage, cost: Cost) -> None:
         """Count what a turn used, or a transcription."""
+        self._count(lambda part, limit: self._amount(part, limit, usage, cost))
+
+    def unanswered(self) -> None:
+        """Count a turn that was admitted and asked for, and of which nothing came: it may have taken all that was set
+        aside for it, as one whose usage nobody reports."""
+        self._count(self._set_aside)
+
+    def _count(self, amount_of: Callable[[CallerLimits, Limit], int]) -> None:
         now = self._books.now()
         for part, whose in self._parts:
             tally = self._books.tally(part, whose)
             for limit in part.limits:
-                if amount := self._amount(part, limit, usage, cost):
+                if limit.kind in ("tokens", "spend") and (amount := amount_of(part, limit)):
                     tally.add(limit, amount, now)
             self._books.changed(tally)
 
@@ -240,8 +248,6 @@ class Budget:
 
     def _amount(self, part: CallerLimits, limit: Limit, usage: Usage, cost: Cost) -> int:
         tokens = usage.tokens
-        if limit.kind not in ("tokens", "spend"):
-            return 0
         if tokens is None:
             # Nobody knows what it took: it may be all that was set aside for it. Otherwise callers who always leave
             # before the end would never be counted. What failed has been billed to nobody.

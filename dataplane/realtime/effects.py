@@ -24,6 +24,8 @@ class Unmetered:
     """Something that may have cost something is in no record: it could not be read, or never came."""
 
     reason: str
+    asked: bool = field(default=False, compare=False)
+    """Is it a turn that the provider was asked for?"""
 
 
 @dataclass(frozen=True, slots=True)

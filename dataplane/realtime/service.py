@@ -234,6 +234,9 @@ class Realtime:
     def unmetered(self, live: LiveSession, effect: Unmetered) -> None:
         terms = live.session.terms
         self._services.meter.unmetered(effect.reason, terms.route, terms.backend)
+        turnstile = self._entries[terms.id].turnstile
+        if effect.asked and turnstile is not None:
+            turnstile.unanswered()
 
     def logged(self, live: LiveSession, effect: Logged) -> None:
         log.info(

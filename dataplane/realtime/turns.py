@@ -297,7 +297,9 @@ class Turns:
         it cost anything."""
         for name in list(self._open):
             self._finish(name, "lost", None)
-        self._effects.extend([Unmetered("unanswered")] * (len(self._asked) + self._due))
+        self._effects.extend(
+            [Unmetered("unanswered", asked=True)] * len(self._asked) + [Unmetered("unanswered")] * self._due
+        )
         self._asked.clear()
         self._spoken.clear()
         self._due = False

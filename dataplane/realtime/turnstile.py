@@ -71,6 +71,10 @@ class Turnstile:
         soon = asyncio.get_running_loop().call_soon  # it is in the middle of carrying out what was decided
         soon(end, endings.LIMIT, refusal.message)
 
+    def unanswered(self) -> None:
+        """Count a turn of which nothing ever came."""
+        self._budget.unanswered()
+
     def close(self) -> None:
         """The session is over: its seat, and all that was set aside for its turns, are given back."""
         self._closed = True

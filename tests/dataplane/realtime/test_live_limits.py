@@ -224,3 +224,28 @@ async def test_whoever_never_stops_talking_is_not_transcribed_for_ever(path: str
         client.reset()
         far.reset()
     assert [summary.reason for summary in it.rig.meter.closed] == [endings.LIMIT.label]
+
+
+async def test_a_turn_that_nobody_ever_answers_counts_as_what_was_set_aside_for_it() -> None:
+    async with pair(policies=limited("tokens", 10_000)) as it, calm(it.rig):
+        for number, leaver in enumerate(("client", "far"), 1):
+            client, far = await it.session()
+            say(client, CREATE)
+            await hears(far, "response.create")
+            (client if leaver == "client" else far).reset()
+            (far if leaver == "client" else client).reset()
+            await until(lambda: not it.rig.gateway.sessions(), "the session ends")
+            assert counts(it) == (100 * number, 0)
+
+
+async def test_a_turn_that_the_provider_refuses_counts_nothing() -> None:
+    async with pair(policies=limited("tokens", 10_000)) as it, calm(it.rig):
+        client, far = await it.session()
+        say(client, CREATE)
+        await hears(far, "response.create")
+        say(far, {"type": "error", "error": {"code": "invalid_value", "event_id": "mine"}})
+        await hears(client, "error")
+        client.reset()
+        far.reset()
+        await until(lambda: not it.rig.gateway.sessions(), "the session ends")
+        assert counts(it) == (0, 0)
