@@ -5,6 +5,7 @@ It asks the data plane's own code, so that it cannot say anything else than what
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,9 @@ from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.limits.spending import Model as Asked
 from dataplane.limits.subjects import subject
+from dataplane.limits.windows import written
 from dataplane.metering.usage import ANONYMOUS, Caller
 from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
@@ -29,6 +32,7 @@ from dataplane.table import (
     Model,
     ModelAllow,
     PolicySet,
+    Price,
     Provider,
     Route,
     RouteType,
@@ -39,6 +43,8 @@ from dataplane.table import (
 )
 from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
+from tidegate import explain_limits
+from tidegate.explain_limits import Counted, of_subject
 from tidegate.wording import (
     budget_words,
     changes,
@@ -70,10 +76,6 @@ class Explanation:
 
     text: str
     served: bool
-
-
-Counted = Sequence[Mapping[str, object]]
-"""What a gateway says that it has counted: `/limits` of its admin port."""
 
 
 def explain(compiled: Compiled, request: Request, counted: Counted | None = None) -> Explanation:
@@ -132,20 +134,21 @@ def _line(label: str, text: str) -> str:
 
 def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str]:
     """The caller of that name, and how, unless it is by a key. Raises Refusal invalid_api_key where nobody can be."""
+    expired = 0.0
     for each in sets:
-        if name in [key.name for key in each.keys]:
-            return Caller(each.namespace, name, each.team), ""
+        for key in each.keys:
+            if key.name == name and (key.expires is None or time.time() < key.expires):
+                return Caller(each.namespace, name, each.team), ""
+            expired = (key.expires or 0.0) if key.name == name else expired
     for each in sets:
         if each.issuer:
             claim = each.issuer.team_claim
             team = f", whose claim {claim} names the team (it is not known here)" if claim else ""
             return Caller(each.namespace, name, each.team), f", by a token of {each.issuer.name}{team}"
+    if expired:
+        raise Refusal("invalid_api_key", f"The key {name} has expired: {written(int(expired))}.")
     names = joined([key.name for each in sets for key in each.keys]) or "none"
     raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
-
-
-def _is_of(counted: Mapping[str, object], policy: str, whose: str) -> bool:
-    return counted.get("policy") == policy and counted.get("subject") == whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,12 @@ class _Candidate:
     public: str = ""
     upstream: str = ""
     weight: int = 1
+    price: Price | None = None
+
+
+def _asked(candidate: _Candidate, kind: RouteType) -> Asked:
+    speaks, provider = kind is RouteType.REALTIME, candidate.provider
+    return Asked(candidate.public, provider.kind, candidate.upstream, candidate.price, speaks)
 
 
 class _Share:
@@ -189,6 +198,7 @@ class _Share:
         self._authentication()
         self._limits()
         if kind is RouteType.MODELS:
+            self._room(kind, [])
             self._listed(backend)
             return
         self._cap(backend, kind)
@@ -196,6 +206,7 @@ class _Share:
             self._allowed(self._model)
         candidates = self._candidates(backend, kind)
         self._providers(candidates, kind, backend)
+        self._room(kind, candidates)
         self._timeouts(backend, kind)
         self._transformations(self._policies.transformations, "")
         for candidate in candidates:
@@ -291,9 +302,22 @@ class _Share:
         if self._counted is None or not named:
             return
         whose = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
-        counted = {each.get("limit"): each for each in self._counted if _is_of(each, limits.policy, whose)}
+        counted = of_subject(self._counted, limits.policy, whose)
         for limit in limits.limits:
             self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
+
+    def _room(self, kind: RouteType, candidates: Sequence[_Candidate]) -> None:
+        """Raises the Refusal of the limits, where the caller is known and none of the candidates may be asked."""
+        parts = [each for each in self._policies.limits if self._concerns(each.subjects)]
+        if self._caller is None or not parts:
+            return
+        metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME)
+        turns = [_asked(each, kind) for each in candidates if not each.provider.error] if metered else [None]
+        whose = (parts, self._caller, self._forward.backend)
+        found = [explain_limits.refusal(*whose, turn, self._counted or []) for turn in turns]
+        refused = [each for each in found if each]
+        if refused and len(refused) == len(found):
+            raise refused[0]
 
     def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
         """Who may be asked."""
@@ -309,7 +333,7 @@ class _Share:
         self._say("Model", f"{self._model}, declared as {model.name}")
         providers = {provider.name: provider for provider in backend.providers}
         return [
-            _Candidate(provider, self._model, name, target.weight)
+            _Candidate(provider, self._model, name, target.weight, model.price)
             for target in model.targets
             for provider in [providers[target.provider]]
             for name in [provider.model_override or target.model.replace("*", star) or self._model]
@@ -330,7 +354,13 @@ class _Share:
         if not permitted:
             raise default_not_allowed(self._allow)
         self._say("Model", "none is named, so a provider's own default is asked for")
-        return [_Candidate(each, default_of(each), each.model_override or default_of(each)) for each in permitted]
+        return [self._default(backend, each) for each in permitted]
+
+    def _default(self, backend: Backend, provider: Provider) -> _Candidate:
+        name = default_of(provider)
+        known = models.find(backend.models, name)
+        upstream = provider.model_override or name
+        return _Candidate(provider, name, upstream, price=known[0].price if known else None)
 
     def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
         total = sum(each.weight for each in candidates if not each.provider.error)

@@ -31,7 +31,9 @@ class Object:
 
     def problems(self, condition: Condition) -> Iterator[str]:
         """What a condition that does not hold says, each with its place."""
-        for message in _SEVERAL.split(condition.message.strip()):
+        text = condition.message.strip()
+        # What does not begin with a field speaks of another object, whose fields are not in these documents.
+        for message in _SEVERAL.split(text) if _ONE.fullmatch(text) else [text]:
             found = _ONE.fullmatch(message)
             path, rest = (found[1], found[2]) if found else ("", message)
             if not found and condition.type != "Accepted":

@@ -101,7 +101,7 @@ def _accepted(place: Place, record: Record) -> Condition:
         _loss(block, why, sorted(set(routes)), partly=block in held) for (block, why), routes in sorted(lost.items())
     ]
     if lost and not held:
-        advice = "Remove one of the two, or attach this one to something that is its alone."
+        advice = "Write both into one Policy, remove one of the two, or attach this one to something that is its alone."
         return false("Accepted", "Conflicted", f"Nothing of this Policy holds: {'; '.join(told)}. {advice}")
     if told:
         return true("Accepted", f"In force, except: {'; '.join(told)}.")

@@ -248,7 +248,7 @@ class Fleet:
         self._tell(None)
         if self.up:
             self.up = False
-            log.warning("the store of limits does not answer: what is declared for that holds", error=str(error))
+            log.warning("the store of limits cannot be asked: what whenStoreFails says holds", error=str(error))
 
     async def _beat(self) -> None:
         """For as long as there is a gateway: see whether the store is there, and remembers."""

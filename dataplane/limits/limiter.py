@@ -130,6 +130,7 @@ class Limiter:
                 "used": count.all_used,
                 "reserved": count.all_reserved,
                 "max": self._maxima.get((tally.policy, name)),
+                "unit": "nano-usd" if name.startswith("spend") else name.partition("/")[0],
                 "window_end": count.window.end if count.per else None,
                 "source": "fleet" if tally.shared and self._fleet and self._fleet.up else "local",
             }

@@ -20,6 +20,7 @@ TIMEOUT: Final = 0.5
 """Seconds for one script, from dialling to the answer."""
 SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 _PARAMETERS: Final = frozenset(["db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+_HINT: Final = " (the password is that of TIDEGATE_STATE_PASSWORD, or of the URL)"
 _SHOWN: Final = 200
 
 
@@ -76,7 +77,7 @@ class ValkeyStore:
 
     async def run(self, key: str, arguments: Sequence[str | int]) -> object:
         """What the script answers. Raises StoreFailed."""
-        from valkey.exceptions import NoScriptError, ValkeyError
+        from valkey.exceptions import AuthenticationError, NoScriptError, ValkeyError
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -90,7 +91,8 @@ class ValkeyStore:
             # Another server may have taken over under the same name: the next one is dialled.
             with suppress(ValkeyError, OSError):
                 await self._pool.disconnect(inuse_connections=False)
-            raise StoreFailed(f"{self.where}: {self._told(error)}") from None
+            hint = _HINT if isinstance(error, AuthenticationError) else ""
+            raise StoreFailed(f"{self.where}: {self._told(error)}{hint}") from None
 
     async def close(self) -> None:
         await self._pool.disconnect()

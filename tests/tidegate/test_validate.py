@@ -92,6 +92,18 @@ def test_several_errors_of_one_object_are_several_lines_with_their_own_places() 
 
 
 @pytest.mark.usefixtures("folder")
+def test_errors_of_a_policy_are_not_placed_in_its_backend() -> None:
+    text = POLICIES.replace("targetRefs:", "targetRef: x\n  targetRef2: y\n  targetRefs:")
+    text = text.replace("openai: {}", "openai: {}, auth: {secretRef: {name: s}}")
+    text += "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {Authorization: x}}\n"
+    lines = checked(text).text().splitlines()
+    (told,) = [line for line in lines if "without it this would be unguarded" in line]
+    assert "spec.targetRef: " in told
+    assert "; spec.targetRef2: " in told
+    assert not any("#1: spec.targetRef" in line for line in lines)
+
+
+@pytest.mark.usefixtures("folder")
 def test_yaml_to_apply_can_be_copied_and_helps() -> None:
     text = POLICIES.replace("caler.team", "route").replace("openai: {}", "openai: {}, auth: {secretRef: {name: s}}")
     text += "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {Authorization: x}}\n"

@@ -238,7 +238,7 @@ async def test_while_it_is_away_each_goes_on_with_what_it_last_heard() -> None:
             assert sum(await admitted([here.budget(1) for _ in range(20)])) == 3
             assert sum(await admitted([here.budget(0) for _ in range(20)])) == 7, "it heard nothing of the other"
         assert [line["event"] for line in lines] == [
-            "the store of limits does not answer: what is declared for that holds"
+            "the store of limits cannot be asked: what whenStoreFails says holds"
         ] * 2
         assert None in here.told
 

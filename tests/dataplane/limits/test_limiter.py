@@ -14,12 +14,23 @@ from dataplane.errors import Refusal
 from dataplane.limits import limiter as limiters
 from dataplane.metering.usage import Caller, Tokens
 from dataplane.slices import at_once
+from dataplane.table import Limit
 from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, Desk, limits, table, usage
 
 
 def beat(desk: Desk, times: int = 3) -> None:
     for _ in range(times):
         desk.limiter._forget()
+
+
+async def test_what_is_listed_has_its_unit() -> None:
+    desk = Desk()
+    every = [REQUESTS, TOKENS, Limit(kind="sessions", max=1), Limit(kind="spend", max=10**10, per="Day")]
+    turn = desk.budget(limits(*every))
+    await turn.admit_turn(PRICED)
+    await turn.admit_session()
+    units = {str(each["limit"]).partition("/")[0]: each["unit"] for each in desk.listing()}
+    assert units == {"requests": "requests", "tokens": "tokens", "sessions": "sessions", "spend": "nano-usd"}
 
 
 async def test_what_is_over_is_forgotten_and_what_is_under_way_is_not() -> None:

@@ -57,6 +57,7 @@ async def test_a_wrong_password_is_told_without_it() -> None:
         with pytest.raises(StoreFailed, match="invalid username-password pair") as caught:
             await store.run("k", NOTHING)
         assert KEY not in str(caught.value)
+        assert "the password is that of TIDEGATE_STATE_PASSWORD" in str(caught.value)
         assert caught.value.__cause__ is None
         await store.close()
 

@@ -1,0 +1,108 @@
+"""`tidegate explain` says that a request is refused where it would be: by limits, and for a key that has expired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from controller import compile as compiler
+from tests.tidegate import files
+from tidegate.documents import Documents
+from tidegate.explain import Explanation, Request, explain
+from tidegate.explain_limits import Counted
+
+CHAT, REALTIME = "/v1/chat/completions", "/v1/realtime"
+SECRET = """\
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: ai}
+stringData:
+  laptop: a-key-of-a-laptop
+  gone: '{"key": "another-key", "expires": "2020-01-31T12:00:00Z"}'
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: callers, namespace: ai}
+spec:
+  targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
+  authentication: {keys: [{secretRef: {name: keys}}]}
+"""
+LIMITS = """\
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: budget, namespace: ai}
+spec:
+  targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
+  limits: {SAID}
+"""
+REQUESTS = "requests: [{max: 3, per: Month}]"
+OPEN = [{"policy": "ai/budget", "limit": "sessions", "subject": "caller:ai/laptop", "used": 0, "reserved": 1}]
+CENT = 'spend: [{usd: "0.01", per: Day}]'
+
+
+@pytest.fixture
+def explained(tmp_path: Path) -> Callable[..., Explanation]:
+    def asked(path: str, model: str, key: str = "laptop", limits: str = "", counted: Counted = ()) -> Explanation:
+        file = tmp_path / "voice.yaml"
+        file.write_text(files.voice("http://127.0.0.1:9", SECRET, LIMITS.replace("SAID", limits) if limits else ""))
+        loaded = Documents(files.ENVIRONMENT).load([file])
+        assert loaded.errors == ()
+        compiled = compiler.compile(loaded.contents, open_by_default=True)
+        return explain(compiled, Request(path, model=model, caller=key), counted)
+
+    return asked
+
+
+def spent(limit: str, used: int) -> Counted:
+    return [{"policy": "ai/budget", "limit": limit, "subject": "caller:ai/laptop", "used": used, "reserved": 0}]
+
+
+def test_a_key_that_has_expired_opens_nothing(explained: Callable[..., Explanation]) -> None:
+    told = explained(CHAT, "gpt-5", key="gone")
+    assert not told.served
+    assert told.text.endswith("  Answer          401 invalid_api_key: The key gone has expired: 2020-01-31T12:00:00Z.")
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "limits", "counted", "answer"),
+    [
+        (CHAT, "nobody-knows", CENT, (), "403 model_not_priced: Policy ai/budget limits what may be spent, and"),
+        (REALTIME, "gpt-realtime", CENT, (), "429 limit_exceeded: Policy ai/budget allows caller ai/laptop 0.01 USD"),
+        (CHAT, "gpt-5", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget allows caller"),
+        (CHAT, "gpt-5", f"scope: Fleet, {REQUESTS}", spent("requests/Month", 3), "429 limit_exceeded: Policy"),
+        (REALTIME, "gpt-realtime", "sessions: 1", OPEN, "429 limit_exceeded: Policy ai/budget allows caller"),
+        ("/v1/models", "", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget"),
+    ],
+)
+def test_what_limits_refuse_is_refused(
+    explained: Callable[..., Explanation], path: str, model: str, limits: str, counted: Counted, answer: str
+) -> None:
+    told = explained(path, model, limits=limits, counted=counted)
+    assert not told.served
+    assert f"  Answer          {answer}" in told.text
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "limits", "counted"),
+    [
+        (CHAT, "gpt-5-mini", CENT, ()),
+        (CHAT, "nobody-knows", f"onUnpriced: Allow, {CENT}", ()),
+        (CHAT, "gpt-5", REQUESTS, spent("requests/Month", 2)),
+        (CHAT, "gpt-5", "sessions: 1", OPEN),
+        (CHAT, "gpt-5", f"scope: Fleet, whenStoreFails: Refuse, {REQUESTS}", ()),
+    ],
+)
+def test_what_has_room_is_served(
+    explained: Callable[..., Explanation], path: str, model: str, limits: str, counted: Counted
+) -> None:
+    told = explained(path, model, limits=limits, counted=counted)
+    assert told.served
+    assert "Answer" not in told.text
+
+
+def test_of_nobody_limits_are_not_asked(explained: Callable[..., Explanation]) -> None:
+    assert explained(CHAT, "nobody-knows", key="", limits=CENT).served
