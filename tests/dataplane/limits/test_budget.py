@@ -324,3 +324,53 @@ async def test_who_is_cancelled_while_it_waits_takes_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert desk.shown() == {"requests/Minute": (0, 0), "tokens/Day": (0, 0)}
+
+
+async def test_a_session_is_opened_where_there_is_room_for_a_turn_and_sets_nothing_aside() -> None:
+    desk = Desk()
+    budget = desk.budget(limits(REQUESTS, TOKENS, SEATS))
+    await budget.admit_session(PRICED)
+    assert desk.shown() == {"requests/Minute": (1, 0), "tokens/Day": (0, 0), "sessions": (0, 1)}
+    budget.used(*usage(Tokens(input_text=901)))
+    refusal = await refused(desk.budget(limits(REQUESTS, TOKENS, SEATS)).admit_session(PRICED))
+    assert "99 tokens left" in refusal.message
+    assert desk.shown()["requests/Minute"] == (1, 0)
+    budget.leave()
+    assert desk.shown()["sessions"] == (0, 0)
+
+
+async def test_a_session_without_a_seat_has_asked_for_nothing() -> None:
+    desk = Desk()
+    part = limits(REQUESTS, TOKENS, SEATS.model_copy(update={"max": 1}))
+    await desk.budget(part).admit_session(PRICED)
+    await refused(desk.budget(part).admit_session(PRICED))
+    assert desk.shown() == {"requests/Minute": (1, 0), "tokens/Day": (0, 0), "sessions": (0, 1)}
+
+
+async def test_a_session_of_a_model_without_a_price_is_not_opened() -> None:
+    refusal = await refused(Desk().budget(limits(SPEND)).admit_session(UNPRICED))
+    assert refusal.code == "model_not_priced"
+
+
+def test_seats_alone_ask_for_no_turns() -> None:
+    assert not Desk().budget(limits(SEATS)).limits_turns
+    assert Desk().budget(limits(SEATS), limits(REQUESTS)).limits_turns
+
+
+def test_what_is_spent_is_told_of() -> None:
+    budget = Desk().budget(limits(TOKENS, REQUESTS, end_session=True))
+    assert budget.spent() is None
+    budget.used(*usage(Tokens(input_text=1000)))
+    refusal = budget.spent()
+    assert refusal is not None
+    assert refusal.code == "limit_exceeded"
+    assert budget.ends
+
+
+async def test_a_turn_that_nobody_answers_counts_as_what_was_set_aside() -> None:
+    desk = Desk()
+    budget = desk.budget(limits(TOKENS))
+    await budget.admit_turn(PRICED)
+    budget.unanswered()
+    budget.release_turn()
+    assert desk.shown() == {"tokens/Day": (100, 0)}

@@ -184,6 +184,12 @@ def test_a_client_that_leaves_waits_for_nothing() -> None:
     (dialogue << Released(1) >> Timer() << upstream(Gone()) << Over(endings.CLIENT_LOST, 1001)).over()
 
 
+def test_a_client_that_leaves_is_refused_nothing() -> None:
+    dialogue = typed() >> client(CREATE) << Admit(1) >> client(Gone())
+    dialogue << upstream(Close(1001, "client went away")) >> NotAdmitted(1)
+    (dialogue >> Timer() << upstream(Gone()) << Over(endings.CLIENT_LOST, 1001)).over()
+
+
 def test_a_close_behind_it_waits_for_the_answer() -> None:
     dialogue = typed() >> client(CREATE, Close(1000)) << Admit(1)
     dialogue.over()
@@ -283,6 +289,12 @@ def test_spellings_that_some_readers_take_for_it_are_refused(path: tuple[str, ..
     dialogue = typed() >> client({"type": "session.update", "session": inner})
     assert "lower case" in json.dumps(dialogue.heard["client"].popleft())
     dialogue.over()
+
+
+@pytest.mark.parametrize("session", ["x", {"audio": 5}, {"audio": {"input": None}}, {"voice": "marin"}])
+def test_updates_that_say_nothing_of_turns_go_on_as_they_came(session: object) -> None:
+    update = {"type": "session.update", "session": session}
+    (voiced() >> client(update) << upstream({"type": "session.update"})).over()
 
 
 def test_a_turn_that_begins_all_the_same_is_admitted_or_cancelled() -> None:
