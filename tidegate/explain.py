@@ -132,19 +132,21 @@ def _line(label: str, text: str) -> str:
     return f"  {label:<15} {text}"
 
 
-def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str]:
-    """The caller of that name, and how, unless it is by a key. Raises Refusal invalid_api_key where nobody can be."""
+def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str, bool]:
+    """The caller of that name; how, unless it is by a key; whether the token alone tells the team.
+
+    Raises Refusal invalid_api_key where nobody can be."""
     expired = 0.0
     for each in sets:
         for key in each.keys:
             if key.name == name and (key.expires is None or time.time() < key.expires):
-                return Caller(each.namespace, name, each.team), ""
+                return Caller(each.namespace, name, each.team), "", False
             expired = (key.expires or 0.0) if key.name == name else expired
     for each in sets:
         if each.issuer:
             claim = each.issuer.team_claim
             team = f", whose claim {claim} names the team (it is not known here)" if claim else ""
-            return Caller(each.namespace, name, each.team), f", by a token of {each.issuer.name}{team}"
+            return Caller(each.namespace, name, each.team), f", by a token of {each.issuer.name}{team}", bool(claim)
     if expired:
         raise Refusal("invalid_api_key", f"The key {name} has expired: {written(int(expired))}.")
     names = joined([key.name for each in sets for key in each.keys]) or "none"
@@ -182,6 +184,8 @@ class _Share:
         raw, _, self._query = request.path.partition("?")
         self._path = paths.stripped(raw, route.strip_prefix)
         self._caller: Caller | None = None
+        self._of_some_team = False
+        """Is the caller's team in a token, which nobody has shown here?"""
         self._model = request.model or queries.get(self._query, "model") or ""
 
     @property
@@ -196,6 +200,7 @@ class _Share:
         kind = path_type(backend, self._path, self._request.method)
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
+        self._undecided()
         self._limits()
         if kind is RouteType.MODELS:
             self._room(kind, [])
@@ -240,13 +245,28 @@ class _Share:
         if not self._request.caller:
             self._say("Caller", "some caller whom this lets in; name a key with --key-name to ask about one")
             return
-        self._caller, how = _admitted(self._request.caller, sets)
+        self._caller, how, self._of_some_team = _admitted(self._request.caller, sets)
         team = f" of team {self._caller.team}" if self._caller.team else ""
         self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}{how}")
 
     def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
         """Whether it applies to the caller; while nobody is named, to some caller."""
         return applies(subjects, self._caller) if self._caller else True
+
+    def _undecided(self) -> None:
+        """Policies that hold for callers of a team, where the caller's is not known."""
+        if not self._of_some_team:
+            return
+        held = self._policies
+        said = [(each.policy, each.subjects) for each in held.models]
+        said += [(each.policy, each.subjects) for each in held.limits]
+        said += [(each.policy, each.subjects) for each in held.session]
+        said += [(each.policy, each.subjects) for each in held.transformations]
+        said += [(each.policy, each.subjects) for each in held.telemetry]
+        for policy, subjects in dict.fromkeys(said):
+            if any(each.team for each in subjects) and not self._concerns(subjects):
+                said_by = self._said_by(policy, subjects)
+                self._say("Not decided", f"{said_by}: it holds as well if the token names such a team")
 
     def _said_by(self, policy: str, subjects: tuple[Subject, ...]) -> str:
         who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])

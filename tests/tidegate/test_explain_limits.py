@@ -1,4 +1,4 @@
-"""`tidegate explain` says that a request is refused where it would be: by limits, and for a key that has expired."""
+"""What `tidegate explain` says of limits, of keys that have expired, and of callers whose team only a token tells."""
 
 from __future__ import annotations
 
@@ -37,7 +37,21 @@ kind: Policy
 metadata: {name: budget, namespace: ai}
 spec:
   targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
-  limits: {SAID}
+  POLICY
+"""
+TOKENS = """\
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: callers, namespace: ai}
+spec:
+  targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
+  authentication:
+    jwt:
+    - issuer: https://idp.test
+      audiences: [a]
+      jwks: {url: "https://idp.test/jwks"}
+      claims: {team: department}
 """
 REQUESTS = "requests: [{max: 3, per: Month}]"
 OPEN = [{"policy": "ai/budget", "limit": "sessions", "subject": "caller:ai/laptop", "used": 0, "reserved": 1}]
@@ -46,9 +60,18 @@ CENT = 'spend: [{usd: "0.01", per: Day}]'
 
 @pytest.fixture
 def explained(tmp_path: Path) -> Callable[..., Explanation]:
-    def asked(path: str, model: str, key: str = "laptop", limits: str = "", counted: Counted = ()) -> Explanation:
+    def asked(
+        path: str,
+        model: str,
+        key: str = "laptop",
+        limits: str = "sessions: 9",
+        counted: Counted = (),
+        secret: str = SECRET,
+        policy: str = "",
+    ) -> Explanation:
         file = tmp_path / "voice.yaml"
-        file.write_text(files.voice("http://127.0.0.1:9", SECRET, LIMITS.replace("SAID", limits) if limits else ""))
+        more = LIMITS.replace("POLICY", policy or f"limits: {{{limits}}}")
+        file.write_text(files.voice("http://127.0.0.1:9", secret, more))
         loaded = Documents(files.ENVIRONMENT).load([file])
         assert loaded.errors == ()
         compiled = compiler.compile(loaded.contents, open_by_default=True)
@@ -65,6 +88,16 @@ def test_a_key_that_has_expired_opens_nothing(explained: Callable[..., Explanati
     told = explained(CHAT, "gpt-5", key="gone")
     assert not told.served
     assert told.text.endswith("  Answer          401 invalid_api_key: The key gone has expired: 2020-01-31T12:00:00Z.")
+
+
+def test_policies_for_a_team_that_only_the_token_tells_are_named(explained: Callable[..., Explanation]) -> None:
+    for_team = "subjects: [{team: support}, {key: boss}]\n  limits: {sessions: 1}\n  models: {allow: [gpt-5]}"
+    told = explained(CHAT, "other", key="alice", secret=TOKENS, policy=for_team).text
+    (said,) = [line for line in told.splitlines() if line.startswith("  Not decided")]
+    assert "Policy ai/budget, for " in said
+    assert said.endswith(": it holds as well if the token names such a team")
+    assert "Not decided" not in explained(CHAT, "gpt-5", key="boss", secret=TOKENS, policy=for_team).text
+    assert "Not decided" not in explained(CHAT, "gpt-5", key="laptop", policy=for_team).text
 
 
 @pytest.mark.parametrize(
