@@ -85,11 +85,16 @@ def _memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def _generations() -> tuple[int, int]:
+    """How many tables are there, ready to serve; among them the empty one of the start, and those of other tests."""
+    return alive(Snapshot), alive(Router)
+
+
 async def _changed(it: Stand) -> None:
     async with asyncio.TaskGroup() as group:
         opening = [group.create_task(Used.open(it.gateway.port, on(n % ROUTES))) for n in range(SESSIONS)]
     residents, over = [task.result() for task in opening], asyncio.Event()
-    memory, turns, kept = 0, 0, (0, 0)
+    memory, turns, before, kept = 0, 0, _generations(), (0, 0)
     async with asyncio.TaskGroup() as group:
         for n, used in enumerate(residents):
             group.create_task(_chat(used, Random(n), over))
@@ -98,11 +103,10 @@ async def _changed(it: Stand) -> None:
             await it.change(place, generation)
             await it.newcomer(place)
             if generation == CHANGES // 5:
-                memory, turns, kept = _memory(), len(it.written.turns), (alive(Snapshot), alive(Router))
+                memory, turns, kept = _memory(), len(it.written.turns), _generations()
         over.set()
     assert {used.id for used in residents} <= {each["id"] for each in it.gateway.sessions()}, "none was dropped"
-    assert (alive(Snapshot), alive(Router)) == kept
-    assert max(kept) <= 2, "the newest, and the empty one of the start"
+    assert _generations() == kept == before, "the newest takes the place of the one before"
     assert _memory() - memory < GROWTH + TURN * (len(it.written.turns) - turns)
     for used in residents:
         assert await used.takes(BIG), "as when it began"
