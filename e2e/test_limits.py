@@ -211,5 +211,5 @@ async def test_each_counts_for_itself_while_the_store_is_away_and_all_is_told_wh
     assert fleet.tokens <= 2 * most
     assert fleet.recorded() == (fleet.turns, fleet.tokens)
     assert fleet.billed() == fleet.tokens
-    assert fleet.said("the store of limits does not answer") == 2
+    assert fleet.said("the store of limits cannot be asked") == 2
     fleet.gateways[0].wait_for(lambda: fleet.stored() == (fleet.tokens, 0))
