@@ -64,6 +64,7 @@ class Admission:
         """Would the server answer the user by itself, had the client its way?"""
         self._updates: list[str] = []
         """Ids of our own `session.update`s that nothing has answered."""
+        self._closed = False
 
     @property
     def holds(self) -> bool:
@@ -83,7 +84,9 @@ class Admission:
 
     def prompt(self) -> None:
         """The server would begin a turn by itself."""
-        if self._kept_back and not self._voice:
+        if self._kept_back and self._closed:
+            self._turns.excuse()  # nobody asks for it any more
+        elif self._kept_back and not self._voice:
             self._committed = False
             self._ask(None)
 
@@ -94,6 +97,8 @@ class Admission:
 
     def begun(self, response_id: str) -> None:
         """A turn has begun."""
+        if self._closed:
+            return
         by_itself = bool(self._voice) and not self._turns.due
         if by_itself:
             self._become("")
@@ -174,10 +179,13 @@ class Admission:
             self._committed = True
 
     def close(self) -> None:
-        """Nothing more is admitted: the session ends."""
+        """Nothing more is admitted: the session ends. What the user said last is never answered."""
+        self._closed = True
         self._waiting.clear()
         self._again = False
-        self._become("")
+        if self._voice:
+            self._become("")
+            self._turns.excuse()
 
     def _become(self, voice: Literal["", "asked", "admitted"]) -> None:
         self._voice = voice

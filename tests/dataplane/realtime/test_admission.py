@@ -240,6 +240,26 @@ def test_it_is_asked_for_once_the_client_is_in_the_middle_of_no_frame() -> None:
     dialogue.feed("client", LONG_AUDIO[HALF:]) << upstream({"type": "input_audio_buffer.append"}, OWN_CREATE)
 
 
+def test_a_turn_of_the_voice_that_waits_is_forgotten_with_the_client() -> None:
+    """The provider was asked for nothing, so there is nothing to wait for, and nothing that may have cost something."""
+    for answer in ((), (Admitted(1),)):
+        dialogue = voiced() >> upstream(*STOPPED) << client(*STOPPED) << Admit(1)
+        for each in answer:
+            dialogue >> each
+        dialogue >> client(Gone()) << upstream(Close(1001, "client went away")) >> upstream(Gone())
+        assert list(dialogue.heard["ledger"]) == [Over(endings.CLIENT_LOST, 1001)]
+        assert list(dialogue.heard["limits"]) == [Released(1)] * len(answer)
+
+
+def test_nobody_is_asked_for_a_client_that_is_gone() -> None:
+    dialogue = voiced() >> client(CREATE) << Admit(1) >> Admitted(1) << upstream(CREATE) >> upstream(begun("r1"))
+    dialogue << client(begun("r1")) >> client(Gone()) << upstream({"type": "response.cancel", "response_id": "r1"})
+    dialogue >> upstream(*STOPPED, COMMITTED, begun("r2"))
+    dialogue << upstream({"type": "response.cancel", "response_id": "r2"})
+    dialogue >> upstream(done("r1"), done("r2")) << over("r1") << over("r2") << Released(1)
+    (dialogue << upstream(Close(1001, "client went away"))).over()
+
+
 def test_a_turn_of_the_voice_that_is_refused_never_begins() -> None:
     dialogue = voiced() >> upstream(*STOPPED) << client(*STOPPED) << Admit(1) >> NotAdmitted(1)
     (dialogue << client(refusal(None)) >> upstream(COMMITTED) << client(COMMITTED)).over()
