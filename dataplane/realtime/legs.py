@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, cast
 
 from dataplane.realtime import relay
+from dataplane.realtime.fair_timer import FairTimer
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before the other leg is held back: one second of audio."""
@@ -82,7 +83,7 @@ class Leg(asyncio.Protocol):
         """Is nothing read until others have had their turn?"""
         self._in_pieces = False
         self._transport: asyncio.Transport | None = None
-        self._cut: asyncio.TimerHandle | None = None
+        self._cut: FairTimer | None = None
         """What cuts the connection off, unless the peer takes what waits for it."""
         self._taken = 0
         """Bytes that the peer had taken when that was last looked at."""
@@ -234,7 +235,7 @@ class Leg(asyncio.Protocol):
 
     def _cut_in(self, seconds: float, cut: Callable[[], None]) -> None:
         self._stop_cut()
-        self._cut = asyncio.get_running_loop().call_later(seconds, cut)
+        self._cut = FairTimer(asyncio.get_running_loop(), seconds, cut)
 
     def _stop_cut(self) -> None:
         if self._cut is not None:

@@ -29,6 +29,7 @@ from dataplane.realtime.effects import (
     Unmetered,
 )
 from dataplane.realtime.endings import Ending
+from dataplane.realtime.fair_timer import FairTimer
 from dataplane.realtime.frames import Close
 from dataplane.realtime.legs import Fate, Leg
 from dataplane.realtime.relay import Relay
@@ -121,7 +122,7 @@ class LiveSession:
         """Is judging to go on, where a peer has sent more than is judged at a time?"""
         self._gone: list[Callable[[], None]] = []
         """What is to be done about peers that left, once all is judged that they have sent."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: FairTimer | None = None
         """The relay's."""
         self._watch: Watch | None = None
         self._looking: asyncio.TimerHandle | None = None
@@ -409,7 +410,7 @@ class LiveSession:
     def _wait(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._expired)
+        self._timer = None if seconds is None else FairTimer(asyncio.get_running_loop(), seconds, self._expired)
 
     @property
     def _held_back(self) -> bool:

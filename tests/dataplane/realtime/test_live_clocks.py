@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
-from dataplane.realtime import frames
+from dataplane.realtime import frames, relay
 from dataplane.server import Limits
 from dataplane.table import SessionLimits
 from tests.dataplane.realtime.wires import MASK, PATIENCE, Peer, Tls, calm, pair, until
@@ -124,6 +126,34 @@ async def test_usage_is_read_from_behind_what_the_client_does_not_take(ends: str
         far.send(b'{"type":"response.done","response":{"id":"r1","status":"cancelled","usage":{"input_tokens":5}}}')
         assert (await far.closed())[0] in (1000, 1001)
         client.reset()
+        far.reset()
+    (turn,) = it.rig.meter.turns
+    assert (turn.status, turn.estimated) == ("cancelled", False)
+
+
+def test_a_loop_that_stood_still_holds_no_peer_to_account(tls: Tls) -> None:
+    """What was used would have been said in time. On uvloop's loop, which calls timers before it reads."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_usage_behind_a_stall(tls))
+
+
+async def _usage_behind_a_stall(tls: Tls) -> None:
+    async with pair(Limits(), tls=tls) as it, calm(it.rig):
+        client, far = await it.session()
+        client.send(b'{"type":"response.create"}')
+        assert (await far.event())["type"] == "response.create"
+        far.send(b'{"type":"response.created","response":{"id":"r1"}}')
+        assert (await client.event())["type"] == "response.created"
+        audio = b'{"type":"input_audio_buffer.append","audio":"' + b"A" * 200_000
+        client.write(frames.frame(frames.TEXT, audio, MASK)[:-1])
+        await until(lambda: it.live().upstream.sent > 100_000, "a part of it is on its way")
+        client.reset()  # in the middle of it: the upstream can only be listened to
+        await until(lambda: it.live().relay.ending is not None, "the session ends")
+        done = b'{"type":"response.done","response":{"id":"r1","status":"cancelled","usage":{"input_tokens":5}}}'
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.01, time.sleep, relay.SETTLE)
+        loop.call_later(relay.SETTLE - 0.01, far.send, done)
+        await until(lambda: it.rig.meter.closed, "the session is over")
         far.reset()
     (turn,) = it.rig.meter.turns
     assert (turn.status, turn.estimated) == ("cancelled", False)
