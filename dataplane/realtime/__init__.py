@@ -13,6 +13,7 @@
     account    one record for each turn and transcription, and their sums
     endings    the one table of how sessions end: event, close code, metric label
     relay      joins two gates and a session: bytes of either leg in, actions out
+    outbox     frames of our own, which go between those that are relayed, or wait until they fit
     watch      the clocks of a session: does each leg live, does anything pass, how long may it last
     timing     how long users wait, and how long turns take
     legs       I/O: one connection, and how it is ended when its peer does not
