@@ -17,7 +17,9 @@
     watch      the clocks of a session: does each leg live, does anything pass, how long may it last
     timing     how long users wait, and how long turns take
     legs       I/O: one connection, and how it is ended when its peer does not
-    live       I/O: two legs and the timers of a session; carries out what its relay decides
+    live       I/O: two legs and the relay between them; carries out what that decides
+    clocks     I/O: when the watch is asked, and what it asks for
+    hooks      where the effects of a live session go
     handshake  I/O: dial the upstream first, wait for its first event, then answer the client's upgrade
     service    I/O: all sessions of the process, and what the meter and the tracer are told (entry, attempt)
 
