@@ -1,6 +1,6 @@
 """The command line, and the composition root that joins the compiler and the data plane in one process.
 
-cli                  the commands and their options; each loads its module when it is called
+cli                  the commands and their options (of serve: `serve_options`); each loads its module when it is called
 commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
                      `watching` tells when, `banner` says what is served
 loading              where its table comes from: `compiling` reads and compiles files, after the first time in a process
