@@ -17,7 +17,6 @@ from dataplane.callers import applies
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
-from dataplane.limits.spending import Model as Asked
 from dataplane.limits.subjects import subject
 from dataplane.limits.windows import written
 from dataplane.metering.usage import ANONYMOUS, Caller
@@ -29,11 +28,8 @@ from dataplane.table import (
     CallerSet,
     Forward,
     Match,
-    Model,
     ModelAllow,
     PolicySet,
-    Price,
-    Provider,
     Route,
     RouteType,
     SessionLimits,
@@ -41,10 +37,10 @@ from dataplane.table import (
     Timeouts,
     Transformation,
 )
-from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
-from dataplane.upstreams.request import address
-from tidegate import explain_limits
+from dataplane.upstreams.choose import unusable
+from tidegate import explain_limits, explain_models
 from tidegate.explain_limits import Counted, of_subject
+from tidegate.explain_models import Candidate
 from tidegate.wording import (
     budget_words,
     changes,
@@ -153,22 +149,6 @@ def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str, bool]:
     raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A provider that may be asked, and what the model is called on both sides."""
-
-    provider: Provider
-    public: str = ""
-    upstream: str = ""
-    weight: int = 1
-    price: Price | None = None
-
-
-def _asked(candidate: _Candidate, kind: RouteType) -> Asked:
-    speaks, provider = kind is RouteType.REALTIME, candidate.provider
-    return Asked(candidate.public, provider.kind, candidate.upstream, candidate.price, speaks)
-
-
 class _Share:
     """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
 
@@ -209,7 +189,9 @@ class _Share:
         self._cap(backend, kind)
         if kind is not RouteType.PASSTHROUGH:
             self._allowed(self._model)
-        candidates = self._candidates(backend, kind)
+        candidates, said = explain_models.candidates(backend, kind, self._model, self._query, self._allow)
+        if said:
+            self._say("Model", said)
         self._providers(candidates, kind, backend)
         self._room(kind, candidates)
         self._timeouts(backend, kind)
@@ -293,13 +275,13 @@ class _Share:
         self._allowed(name)
         others = "; fewer for a caller whom a Policy above limits" if self._unsure else ""
         if backend.models and name:
-            self._declared(backend, name)
+            explain_models.declared(backend, name)
             self._say("Answer", f"that there is {name}")
         elif backend.models:
             allow = [each for each in self._allow if not (self._unsure and each.subjects)]
             self._say("Answer", f"{joined(models.names(backend.models, allow)) or 'no model'}{others}")
         else:
-            self._providers([_Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
+            self._providers([Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
             whole = (
                 "as the provider says it" if name or not self._allow else "what is allowed of what the provider says"
             )
@@ -326,63 +308,20 @@ class _Share:
         for limit in limits.limits:
             self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
 
-    def _room(self, kind: RouteType, candidates: Sequence[_Candidate]) -> None:
+    def _room(self, kind: RouteType, candidates: Sequence[Candidate]) -> None:
         """Raises the Refusal of the limits, where the caller is known and none of the candidates may be asked."""
         parts = [each for each in self._policies.limits if self._concerns(each.subjects)]
         if self._caller is None or not parts:
             return
         metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME)
-        turns = [_asked(each, kind) for each in candidates if not each.provider.error] if metered else [None]
+        turns = [each.asked(kind) for each in candidates if not each.provider.error] if metered else [None]
         whose = (parts, self._caller, self._forward.backend)
         found = [explain_limits.refusal(*whose, turn, self._counted or []) for turn in turns]
         refused = [each for each in found if each]
         if refused and len(refused) == len(found):
             raise refused[0]
 
-    def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
-        """Who may be asked."""
-        transcribes = queries.get(self._query, "intent") == "transcription" and not self._model
-        if kind is RouteType.PASSTHROUGH or (kind is RouteType.REALTIME and transcribes):
-            return [_Candidate(provider) for provider in backend.providers]
-        if not self._model:
-            return self._defaults(backend)
-        if not backend.models:
-            self._say("Model", f"{self._model}; the Backend declares no models, so every name goes on as it is")
-            return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
-        model, star = self._declared(backend, self._model)
-        self._say("Model", f"{self._model}, declared as {model.name}")
-        providers = {provider.name: provider for provider in backend.providers}
-        return [
-            _Candidate(provider, self._model, name, target.weight, model.price)
-            for target in model.targets
-            for provider in [providers[target.provider]]
-            for name in [provider.model_override or target.model.replace("*", star) or self._model]
-        ]
-
-    def _declared(self, backend: Backend, name: str) -> tuple[Model, str]:
-        found = models.find(backend.models, name)
-        if found is None:
-            names = joined([model.name for model in backend.models])
-            raise Refusal("model_not_found", f"Backend {backend.name} does not know {name}; it has: {names}.")
-        return found
-
-    def _defaults(self, backend: Backend) -> list[_Candidate]:
-        willing = [each for each in backend.providers if default_of(each)]
-        if not willing:
-            raise Refusal("missing_model", f"No model is named, and no provider of {backend.name} has a defaultModel.")
-        permitted = [each for each in willing if not models.refused(self._allow, default_of(each))]
-        if not permitted:
-            raise default_not_allowed(self._allow)
-        self._say("Model", "none is named, so a provider's own default is asked for")
-        return [self._default(backend, each) for each in permitted]
-
-    def _default(self, backend: Backend, provider: Provider) -> _Candidate:
-        name = default_of(provider)
-        known = models.find(backend.models, name)
-        upstream = provider.model_override or name
-        return _Candidate(provider, name, upstream, price=known[0].price if known else None)
-
-    def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
+    def _providers(self, candidates: Sequence[Candidate], kind: RouteType, backend: Backend) -> None:
         total = sum(each.weight for each in candidates if not each.provider.error)
         for each in candidates:
             provider = each.provider
@@ -391,17 +330,9 @@ class _Share:
                 continue
             share = f" ({each.weight} of {total} requests)" if len(candidates) > 1 else ""
             named = f", as {each.upstream}" if each.upstream else ""
-            self._say("Provider", f"{provider.name}{share}: {self._url(each, kind)}{named}")
+            self._say("Provider", f"{provider.name}{share}: {each.url(kind, self._path, self._query)}{named}")
         if not total:
             raise unusable(backend, [each.provider.name for each in candidates])
-
-    def _url(self, candidate: _Candidate, kind: RouteType) -> str:
-        query = self._query
-        if kind is not RouteType.REALTIME:
-            return address(candidate.provider, self._path, query)
-        if candidate.upstream:
-            query = queries.replaced(query, "model", candidate.upstream)
-        return address(candidate.provider, self._path, query).replace("http", "ws", 1)
 
     def _transformations(self, transformations: Sequence[Transformation], prefix: str) -> None:
         for each in transformations:
