@@ -38,6 +38,7 @@ from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sea
 from dataplane.table.policies import (
     Authentication,
     AuthenticationMode,
+    Block,
     CallerLimits,
     HeaderOps,
     HeaderValue,
@@ -62,6 +63,7 @@ __all__ = [
     "Authentication",
     "AuthenticationMode",
     "Backend",
+    "Block",
     "CallerKey",
     "CallerLimits",
     "CallerSet",

@@ -55,26 +55,28 @@ class Subject(Frozen):
     team: str = ""
 
 
-class Transformation(Frozen):
+class Block(Frozen):
+    """A block of a Policy, for some callers or for all."""
+
     policy: str
     """`namespace/name` of the Policy that says so, for `explain` and logs."""
     subjects: tuple[Subject, ...] = ()
     """Empty: for everyone."""
+
+
+class Transformation(Block):
     request: HeaderOps = HeaderOps()
     response: HeaderOps = HeaderOps()
 
 
-class ModelAllow(Frozen):
-    policy: str
-    subjects: tuple[Subject, ...] = ()
+class ModelAllow(Block):
     patterns: tuple[str, ...]
     """Public model names, each with at most one `*`."""
 
 
-class Telemetry(Frozen):
+class Telemetry(Block):
     policy: str = ""
     """Empty: no Policy says anything."""
-    subjects: tuple[Subject, ...] = ()
     log_events: tuple[str, ...] = ()
     """Event types, or `*`."""
     caller_key: bool = False
@@ -112,13 +114,12 @@ class OnRevoke(StrEnum):
     END = "EndSession"
 
 
-class SessionLimits(Frozen):
+class SessionLimits(Block):
     """What one realtime session may take, and who may hold one. The defaults are above what real providers allow, so
     that a session ends by theirs: OpenAI after 60 minutes, xAI after 120 (docs/sessions.md)."""
 
     policy: str = ""
     """Empty: no Policy says anything, and these are the defaults."""
-    subjects: tuple[Subject, ...] = ()
     idle: Seconds = 1800.0
     """Seconds in which no message passes in either direction."""
     duration: Seconds = 10_800.0
@@ -154,11 +155,9 @@ class Limit(Frozen):
         return "/".join(filter(None, (self.kind, self.per, self.count if self.count != "Total" else "")))
 
 
-class CallerLimits(Frozen):
+class CallerLimits(Block):
     """How much callers may take: the block `limits` of one Policy."""
 
-    policy: str
-    subjects: tuple[Subject, ...] = ()
     fleet: bool = False
     """Do all processes count together?"""
     counted_by: Literal["Caller", "Team", "Backend", "Policy"] = "Caller"
