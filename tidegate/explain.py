@@ -6,14 +6,15 @@ It asks the data plane's own code, so that it cannot say anything else than what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
 from dataplane import models
-from dataplane.callers import applies
+from dataplane.callers import applies, applying
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
@@ -24,6 +25,7 @@ from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
+    Block,
     CallerLimits,
     CallerSet,
     Forward,
@@ -33,7 +35,6 @@ from dataplane.table import (
     Route,
     RouteType,
     SessionLimits,
-    Subject,
     Timeouts,
     Transformation,
 )
@@ -52,6 +53,8 @@ from tidegate.wording import (
     match_words,
     socket_words,
 )
+
+BlockT = TypeVar("BlockT", bound=Block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,40 +234,42 @@ class _Share:
         team = f" of team {self._caller.team}" if self._caller.team else ""
         self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}{how}")
 
-    def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
-        """Whether it applies to the caller; while nobody is named, to some caller."""
-        return applies(subjects, self._caller) if self._caller else True
+    def _concerning(self, blocks: Iterable[BlockT]) -> Iterator[BlockT]:
+        """Those that apply to the caller; while nobody is named, to some caller."""
+        return applying(blocks, self._caller) if self._caller else iter(blocks)
+
+    def _first(self, blocks: Iterable[BlockT]) -> Iterator[BlockT]:
+        """The first that applies to the caller; while nobody is named, all that may be it."""
+        for block in self._concerning(blocks):
+            yield block
+            if self._caller or not block.subjects:
+                return
 
     def _undecided(self) -> None:
         """Policies that hold for callers of a team, where the caller's is not known."""
-        if not self._of_some_team:
+        if self._caller is None or not self._of_some_team:
             return
         held = self._policies
-        said = [(each.policy, each.subjects) for each in held.models]
-        said += [(each.policy, each.subjects) for each in held.limits]
-        said += [(each.policy, each.subjects) for each in held.session]
-        said += [(each.policy, each.subjects) for each in held.transformations]
-        said += [(each.policy, each.subjects) for each in held.telemetry]
-        for policy, subjects in dict.fromkeys(said):
-            if any(each.team for each in subjects) and not self._concerns(subjects):
-                said_by = self._said_by(policy, subjects)
+        blocks: list[Block] = [*held.models, *held.limits, *held.session, *held.transformations, *held.telemetry]
+        for said_by, subjects in dict.fromkeys((self._said_by(block), block.subjects) for block in blocks):
+            if any(each.team for each in subjects) and not applies(subjects, self._caller):
                 self._say("Not decided", f"{said_by}: it holds as well if the token names such a team")
 
-    def _said_by(self, policy: str, subjects: tuple[Subject, ...]) -> str:
-        who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])
-        return f"Policy {policy}" + (f", for {who}" if who else "")
+    def _said_by(self, block: Block) -> str:
+        who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in block.subjects])
+        return f"Policy {block.policy}" + (f", for {who}" if who else "")
 
     @property
     def _allow(self) -> tuple[ModelAllow, ...]:
-        return tuple(allow for allow in self._policies.models if self._concerns(allow.subjects))
+        return tuple(self._concerning(self._policies.models))
 
     def _allowed(self, model: str) -> None:
         """What may be asked for, and inside a session named; whether `model` may, if one is named."""
         for allow in self._allow:
-            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow.policy, allow.subjects)})")
+            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow)})")
         for allow in self._allow if model else ():
             if models.refused([allow], model):
-                said_by = self._said_by(allow.policy, allow.subjects)
+                said_by = self._said_by(allow)
                 raise Refusal("model_not_allowed", f"{said_by} does not allow the model {model}.")
 
     def _listed(self, backend: Backend) -> None:
@@ -293,10 +298,9 @@ class _Share:
         return self._caller is None and any(allow.subjects for allow in self._policies.models)
 
     def _limits(self) -> None:
-        for limits in self._policies.limits:
-            if self._concerns(limits.subjects):
-                self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
-                self._left(limits)
+        for limits in self._concerning(self._policies.limits):
+            self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits)})")
+            self._left(limits)
 
     def _left(self, limits: CallerLimits) -> None:
         """What the caller has left, where a gateway was asked and it is known whose use counts."""
@@ -310,7 +314,7 @@ class _Share:
 
     def _room(self, kind: RouteType, candidates: Sequence[Candidate]) -> None:
         """Raises the Refusal of the limits, where the caller is known and none of the candidates may be asked."""
-        parts = [each for each in self._policies.limits if self._concerns(each.subjects)]
+        parts = list(self._concerning(self._policies.limits))
         if self._caller is None or not parts:
             return
         metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME)
@@ -335,10 +339,8 @@ class _Share:
             raise unusable(backend, [each.provider.name for each in candidates])
 
     def _transformations(self, transformations: Sequence[Transformation], prefix: str) -> None:
-        for each in transformations:
-            if not self._concerns(each.subjects):
-                continue
-            said_by = self._said_by(each.policy, each.subjects)
+        for each in self._concerning(transformations):
+            said_by = self._said_by(each)
             for label, ops in (("Request", each.request), ("Response", each.response)):
                 for text in changes(ops):
                     self._say(label, f"{prefix}{text} ({said_by})")
@@ -363,35 +365,25 @@ class _Share:
         self._say("Timeouts", f"{', '.join(listed)} ({said_by})")
 
     def _session_limits(self) -> None:
-        told = 0
-        for limits in self._policies.session:
-            if self._concerns(limits.subjects):
-                self._say("Session limits", f"{limit_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
-                if self._caller or not limits.subjects:
-                    return
-                told += 1
-        self._say(
-            "Session limits", f"{limit_words(SessionLimits())} (the defaults{', for the others' if told else ''})"
-        )
+        held = list(self._first(self._policies.session))
+        for limits in held:
+            self._say("Session limits", f"{limit_words(limits)} ({self._said_by(limits)})")
+        if not held or (self._caller is None and held[-1].subjects):
+            others = ", for the others" if held else ""
+            self._say("Session limits", f"{limit_words(SessionLimits())} (the defaults{others})")
 
     def _sockets(self) -> None:
         """What holds for a WebSocket that is relayed as it is."""
-        for limits in self._policies.session:
-            if self._concerns(limits.subjects):
-                if words := socket_words(limits):
-                    self._say("WebSockets", f"{words} ({self._said_by(limits.policy, limits.subjects)})")
-                if self._caller or not limits.subjects:
-                    return
+        for limits in self._first(self._policies.session):
+            if words := socket_words(limits):
+                self._say("WebSockets", f"{words} ({self._said_by(limits)})")
 
     def _telemetry(self) -> None:
-        for telemetry in self._policies.telemetry:
-            if self._concerns(telemetry.subjects):
-                said_by = self._said_by(telemetry.policy, telemetry.subjects)
-                self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
-                if telemetry.caller_key:
-                    self._say("Metrics", f"by the caller's key, too ({said_by})")
-                if self._caller or not telemetry.subjects:
-                    return
+        for telemetry in self._first(self._policies.telemetry):
+            said_by = self._said_by(telemetry)
+            self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
+            if telemetry.caller_key:
+                self._say("Metrics", f"by the caller's key, too ({said_by})")
 
     def _not_in_force(self) -> None:
         for lost in self._compiled.lost:
