@@ -2,8 +2,8 @@
 
     frames     WebSocket frame heads, control frames and close codes (RFC 6455), as plain functions
     gate       one per direction: follows frames, decides what is read, what streams, what is refused
-               (kept: what it keeps until it can; long: frames that go on before they are whole; audio: the proof that
-               a message is nothing else; steps: what comes out)
+               (fragments: which frames may come now; kept: what it keeps until it can; long: frames that go on before
+               they are whole; audio: the proof that a message is nothing else; steps: what comes out)
     events     strict JSON of client events: no duplicate keys, no lenient spellings
     session    what becomes of each message of one session, and what follows (terms, effects)
     names      the models that are named inside one session: which the client may name, what either side calls them
