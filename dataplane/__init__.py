@@ -2,7 +2,7 @@
 
     accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ first event ─ answer ─ relay ─ settle
 
-    table        the contract: what is served, as whoever decides hands it over
+    table/       the contract: what is served, as whoever decides hands it over (pure)
     snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)

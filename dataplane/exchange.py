@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataplane.callers import Proof, applies
+from dataplane.callers import Proof, applying
 from dataplane.errors import Refusal
 from dataplane.http import origins
 from dataplane.http import query as queries
@@ -66,15 +66,15 @@ class Exchange:
     def allowed(self) -> tuple[ModelAllow, ...]:
         """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""
         found = self.policies.models
-        return tuple([allow for allow in found if applies(allow.subjects, self.caller)]) if found else ()
+        return tuple(applying(found, self.caller)) if found else ()
 
     def telemetry(self) -> Telemetry:
         """What is recorded of the caller."""
-        return next((each for each in self.policies.telemetry if applies(each.subjects, self.caller)), _TELEMETRY)
+        return next(applying(self.policies.telemetry, self.caller), _TELEMETRY)
 
     def session_limits(self) -> SessionLimits:
         """What a session of the caller may take."""
-        return next((each for each in self.policies.session if applies(each.subjects, self.caller)), _SESSION)
+        return next(applying(self.policies.session, self.caller), _SESSION)
 
     def revocable(self) -> Access | None:
         """What the caller's connection rests on, where it is to end with that."""
@@ -90,7 +90,7 @@ class Exchange:
     def transformations(self, extra: tuple[Transformation, ...] = ()) -> list[Transformation]:
         """Those that apply to the caller, from broad to narrow; `extra` are the provider's."""
         both = self.forward.policies.transformations + extra
-        return [change for change in both if applies(change.subjects, self.caller)] if both else []
+        return list(applying(both, self.caller)) if both else []
 
     def resolver(self, *, model: str = "", provider: str = "") -> Callable[[Variable], str]:
         """Fills the variables of templates for this exchange; what it does not know is empty."""

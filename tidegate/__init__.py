@@ -1,6 +1,6 @@
 """The command line, and the composition root that joins the compiler and the data plane in one process.
 
-cli                  the commands and their options; each loads its module when it is called
+cli                  the commands and their options (of serve: `serve_options`); each loads its module when it is called
 commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
                      `watching` tells when, `banner` says what is served
 loading              where its table comes from: `compiling` reads and compiles files, after the first time in a process
@@ -8,7 +8,7 @@ loading              where its table comes from: `compiling` reads and compiles 
 commands/simulate    the provider's double
 commands/demo        both in one process and a session through them; its parts are in demo/
 commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage
-commands/inspect     `validate`, `explain`, and the CRDs
+commands/inspect     `validate`, `explain` (in explain, explain_models, explain_limits), and the CRDs
 asking               what commands ask a running gateway, at its admin port
 documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML
 running, addresses   the process: loop, signals, limits; where it listens

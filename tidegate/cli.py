@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tidegate import streams
+from tidegate import serve_options, streams
 from tidegate.exits import Stop
 
 EXIT_CODES = """\
@@ -78,112 +78,23 @@ def options(
 def serve(
     file: Files,
     more: More = None,
-    listen: Annotated[
-        str, typer.Option(help="Where clients connect; port 0 takes a free one.", metavar="HOST:PORT")
-    ] = "127.0.0.1:8080",
-    admin: Annotated[
-        str,
-        typer.Option(
-            help="Where /healthz, /readyz, /metrics, /table, /sessions and /limits are; DELETE /sessions/ID ends a "
-            "session. The last three answer this machine alone, and whoever shows the token in TIDEGATE_ADMIN_TOKEN.",
-            metavar="HOST:PORT",
-        ),
-    ] = "127.0.0.1:9090",
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate chain (PEM) for clients.", metavar="FILE", show_default=False)
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(help="Its private key (PEM).", metavar="FILE", show_default=False)
-    ] = None,
-    reuse_port: Annotated[
-        bool,
-        typer.Option(
-            "--reuse-port",
-            help="Share the address of --listen with other processes of this command that say so, too: the kernel "
-            "spreads connections over them. Each needs an --admin of its own.",
-        ),
-    ] = False,
-    upstreams_allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A private network (CIDR) that upstreams may be in; loopback always is. May be repeated.",
-            metavar="CIDR",
-            show_default=False,
-        ),
-    ] = None,
-    trust_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A network (CIDR) of load balancers whose X-Forwarded-For is believed: who the client is. May be "
-            "repeated; without it nobody's is.",
-            metavar="CIDR",
-            show_default=False,
-        ),
-    ] = None,
-    proxy_protocol: Annotated[
-        bool,
-        typer.Option(
-            "--proxy-protocol",
-            help="Connections from these networks begin with a PROXY header (version 1 or 2), before TLS; one that "
-            "does not is closed.",
-        ),
-    ] = False,
-    max_sessions: Annotated[
-        int,
-        typer.Option(
-            help="Realtime sessions, and WebSockets of Passthrough paths, at a time; one more is refused with 503. "
-            "0: any number, while memory lasts.",
-            metavar="N",
-            min=0,
-        ),
-    ] = 0,
-    drain_lame_duck: Annotated[
-        str,
-        typer.Option(
-            help="After SIGTERM: how long to be not ready and accept all the same, until load balancers have noticed. "
-            "Default 10s; on loopback 0.",
-            metavar="DURATION",
-            show_default=False,
-        ),
-    ] = "",
-    drain_patience: Annotated[
-        str,
-        typer.Option(help="Then: how long sessions may go on; nothing new is taken.", metavar="DURATION"),
-    ] = "1h",
-    drain_closing: Annotated[
-        str,
-        typer.Option(help="The last part of that, in which sessions end between turns.", metavar="DURATION"),
-    ] = "1m",
-    drain_linger: Annotated[
-        str,
-        typer.Option(
-            help="Then: how long /metrics waits for two more scrapes; not at all where nobody ever scraped. "
-            "Default 30s; on loopback 0.",
-            metavar="DURATION",
-            show_default=False,
-        ),
-    ] = "",
-    usage_sink: Annotated[
-        str,
-        typer.Option(
-            help="Where usage records are sent as well, by POST. A bearer token is taken from "
-            "TIDEGATE_USAGE_SINK_TOKEN.",
-            metavar="URL",
-            show_default=False,
-        ),
-    ] = "",
+    listen: serve_options.Listen = "127.0.0.1:8080",
+    admin: serve_options.Admin = "127.0.0.1:9090",
+    tls_cert: serve_options.TlsCert = None,
+    tls_key: serve_options.TlsKey = None,
+    reuse_port: serve_options.ReusePort = False,
+    upstreams_allow: serve_options.UpstreamsAllow = None,
+    trust_proxy: serve_options.TrustProxy = None,
+    proxy_protocol: serve_options.ProxyProtocol = False,
+    max_sessions: serve_options.MaxSessions = 0,
+    drain_lame_duck: serve_options.DrainLameDuck = "",
+    drain_patience: serve_options.DrainPatience = "1h",
+    drain_closing: serve_options.DrainClosing = "1m",
+    drain_linger: serve_options.DrainLinger = "",
+    usage_sink: serve_options.UsageSink = "",
     state: State = "",
-    log_format: Annotated[
-        Literal["console", "json"] | None,
-        typer.Option(
-            help="console is for people, json for programs. Default: console at a terminal, json elsewhere.",
-            show_default=False,
-        ),
-    ] = None,
-    semconv: Annotated[
-        Literal["both", "latest", "legacy"],
-        typer.Option(help="Which generation of the GenAI metric names."),
-    ] = "both",
+    log_format: serve_options.LogFormat = None,
+    semconv: serve_options.Semconv = "both",
 ) -> None:
     """Run a gateway on this machine, from YAML files.
 

@@ -6,18 +6,18 @@ It asks the data plane's own code, so that it cannot say anything else than what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
 from dataplane import models
-from dataplane.callers import applies
+from dataplane.callers import applies, applying
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
-from dataplane.limits.spending import Model as Asked
 from dataplane.limits.subjects import subject
 from dataplane.limits.windows import written
 from dataplane.metering.usage import ANONYMOUS, Caller
@@ -25,26 +25,23 @@ from dataplane.routing import Router, model_of, path_type
 from dataplane.table import (
     AuthenticationMode,
     Backend,
+    Block,
     CallerLimits,
     CallerSet,
     Forward,
     Match,
-    Model,
     ModelAllow,
     PolicySet,
-    Price,
-    Provider,
     Route,
     RouteType,
     SessionLimits,
-    Subject,
     Timeouts,
     Transformation,
 )
-from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
-from dataplane.upstreams.request import address
-from tidegate import explain_limits
+from dataplane.upstreams.choose import unusable
+from tidegate import explain_limits, explain_models
 from tidegate.explain_limits import Counted, of_subject
+from tidegate.explain_models import Candidate
 from tidegate.wording import (
     budget_words,
     changes,
@@ -56,6 +53,8 @@ from tidegate.wording import (
     match_words,
     socket_words,
 )
+
+BlockT = TypeVar("BlockT", bound=Block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +152,6 @@ def _admitted(name: str, sets: Sequence[CallerSet]) -> tuple[Caller, str, bool]:
     raise Refusal("invalid_api_key", f"No key is called {name}; there are: {names}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A provider that may be asked, and what the model is called on both sides."""
-
-    provider: Provider
-    public: str = ""
-    upstream: str = ""
-    weight: int = 1
-    price: Price | None = None
-
-
-def _asked(candidate: _Candidate, kind: RouteType) -> Asked:
-    speaks, provider = kind is RouteType.REALTIME, candidate.provider
-    return Asked(candidate.public, provider.kind, candidate.upstream, candidate.price, speaks)
-
-
 class _Share:
     """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
 
@@ -209,7 +192,9 @@ class _Share:
         self._cap(backend, kind)
         if kind is not RouteType.PASSTHROUGH:
             self._allowed(self._model)
-        candidates = self._candidates(backend, kind)
+        candidates, said = explain_models.candidates(backend, kind, self._model, self._query, self._allow)
+        if said:
+            self._say("Model", said)
         self._providers(candidates, kind, backend)
         self._room(kind, candidates)
         self._timeouts(backend, kind)
@@ -249,40 +234,42 @@ class _Share:
         team = f" of team {self._caller.team}" if self._caller.team else ""
         self._say("Caller", f"{self._caller.key}{team}, in namespace {self._caller.namespace}{how}")
 
-    def _concerns(self, subjects: tuple[Subject, ...]) -> bool:
-        """Whether it applies to the caller; while nobody is named, to some caller."""
-        return applies(subjects, self._caller) if self._caller else True
+    def _concerning(self, blocks: Iterable[BlockT]) -> Iterator[BlockT]:
+        """Those that apply to the caller; while nobody is named, to some caller."""
+        return applying(blocks, self._caller) if self._caller else iter(blocks)
+
+    def _first(self, blocks: Iterable[BlockT]) -> Iterator[BlockT]:
+        """The first that applies to the caller; while nobody is named, all that may be it."""
+        for block in self._concerning(blocks):
+            yield block
+            if self._caller or not block.subjects:
+                return
 
     def _undecided(self) -> None:
         """Policies that hold for callers of a team, where the caller's is not known."""
-        if not self._of_some_team:
+        if self._caller is None or not self._of_some_team:
             return
         held = self._policies
-        said = [(each.policy, each.subjects) for each in held.models]
-        said += [(each.policy, each.subjects) for each in held.limits]
-        said += [(each.policy, each.subjects) for each in held.session]
-        said += [(each.policy, each.subjects) for each in held.transformations]
-        said += [(each.policy, each.subjects) for each in held.telemetry]
-        for policy, subjects in dict.fromkeys(said):
-            if any(each.team for each in subjects) and not self._concerns(subjects):
-                said_by = self._said_by(policy, subjects)
+        blocks: list[Block] = [*held.models, *held.limits, *held.session, *held.transformations, *held.telemetry]
+        for said_by, subjects in dict.fromkeys((self._said_by(block), block.subjects) for block in blocks):
+            if any(each.team for each in subjects) and not applies(subjects, self._caller):
                 self._say("Not decided", f"{said_by}: it holds as well if the token names such a team")
 
-    def _said_by(self, policy: str, subjects: tuple[Subject, ...]) -> str:
-        who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in subjects])
-        return f"Policy {policy}" + (f", for {who}" if who else "")
+    def _said_by(self, block: Block) -> str:
+        who = joined([f"key {each.key}" if each.key else f"team {each.team}" for each in block.subjects])
+        return f"Policy {block.policy}" + (f", for {who}" if who else "")
 
     @property
     def _allow(self) -> tuple[ModelAllow, ...]:
-        return tuple(allow for allow in self._policies.models if self._concerns(allow.subjects))
+        return tuple(self._concerning(self._policies.models))
 
     def _allowed(self, model: str) -> None:
         """What may be asked for, and inside a session named; whether `model` may, if one is named."""
         for allow in self._allow:
-            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow.policy, allow.subjects)})")
+            self._say("Allowed models", f"{joined(allow.patterns)} ({self._said_by(allow)})")
         for allow in self._allow if model else ():
             if models.refused([allow], model):
-                said_by = self._said_by(allow.policy, allow.subjects)
+                said_by = self._said_by(allow)
                 raise Refusal("model_not_allowed", f"{said_by} does not allow the model {model}.")
 
     def _listed(self, backend: Backend) -> None:
@@ -293,13 +280,13 @@ class _Share:
         self._allowed(name)
         others = "; fewer for a caller whom a Policy above limits" if self._unsure else ""
         if backend.models and name:
-            self._declared(backend, name)
+            explain_models.declared(backend, name)
             self._say("Answer", f"that there is {name}")
         elif backend.models:
             allow = [each for each in self._allow if not (self._unsure and each.subjects)]
             self._say("Answer", f"{joined(models.names(backend.models, allow)) or 'no model'}{others}")
         else:
-            self._providers([_Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
+            self._providers([Candidate(each) for each in backend.providers], RouteType.MODELS, backend)
             whole = (
                 "as the provider says it" if name or not self._allow else "what is allowed of what the provider says"
             )
@@ -311,10 +298,9 @@ class _Share:
         return self._caller is None and any(allow.subjects for allow in self._policies.models)
 
     def _limits(self) -> None:
-        for limits in self._policies.limits:
-            if self._concerns(limits.subjects):
-                self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
-                self._left(limits)
+        for limits in self._concerning(self._policies.limits):
+            self._say("Limits", f"{budget_words(limits)} ({self._said_by(limits)})")
+            self._left(limits)
 
     def _left(self, limits: CallerLimits) -> None:
         """What the caller has left, where a gateway was asked and it is known whose use counts."""
@@ -326,63 +312,20 @@ class _Share:
         for limit in limits.limits:
             self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
 
-    def _room(self, kind: RouteType, candidates: Sequence[_Candidate]) -> None:
+    def _room(self, kind: RouteType, candidates: Sequence[Candidate]) -> None:
         """Raises the Refusal of the limits, where the caller is known and none of the candidates may be asked."""
-        parts = [each for each in self._policies.limits if self._concerns(each.subjects)]
+        parts = list(self._concerning(self._policies.limits))
         if self._caller is None or not parts:
             return
         metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME)
-        turns = [_asked(each, kind) for each in candidates if not each.provider.error] if metered else [None]
+        turns = [each.asked(kind) for each in candidates if not each.provider.error] if metered else [None]
         whose = (parts, self._caller, self._forward.backend)
         found = [explain_limits.refusal(*whose, turn, self._counted or []) for turn in turns]
         refused = [each for each in found if each]
         if refused and len(refused) == len(found):
             raise refused[0]
 
-    def _candidates(self, backend: Backend, kind: RouteType) -> list[_Candidate]:
-        """Who may be asked."""
-        transcribes = queries.get(self._query, "intent") == "transcription" and not self._model
-        if kind is RouteType.PASSTHROUGH or (kind is RouteType.REALTIME and transcribes):
-            return [_Candidate(provider) for provider in backend.providers]
-        if not self._model:
-            return self._defaults(backend)
-        if not backend.models:
-            self._say("Model", f"{self._model}; the Backend declares no models, so every name goes on as it is")
-            return [_Candidate(each, self._model, each.model_override or self._model) for each in backend.providers]
-        model, star = self._declared(backend, self._model)
-        self._say("Model", f"{self._model}, declared as {model.name}")
-        providers = {provider.name: provider for provider in backend.providers}
-        return [
-            _Candidate(provider, self._model, name, target.weight, model.price)
-            for target in model.targets
-            for provider in [providers[target.provider]]
-            for name in [provider.model_override or target.model.replace("*", star) or self._model]
-        ]
-
-    def _declared(self, backend: Backend, name: str) -> tuple[Model, str]:
-        found = models.find(backend.models, name)
-        if found is None:
-            names = joined([model.name for model in backend.models])
-            raise Refusal("model_not_found", f"Backend {backend.name} does not know {name}; it has: {names}.")
-        return found
-
-    def _defaults(self, backend: Backend) -> list[_Candidate]:
-        willing = [each for each in backend.providers if default_of(each)]
-        if not willing:
-            raise Refusal("missing_model", f"No model is named, and no provider of {backend.name} has a defaultModel.")
-        permitted = [each for each in willing if not models.refused(self._allow, default_of(each))]
-        if not permitted:
-            raise default_not_allowed(self._allow)
-        self._say("Model", "none is named, so a provider's own default is asked for")
-        return [self._default(backend, each) for each in permitted]
-
-    def _default(self, backend: Backend, provider: Provider) -> _Candidate:
-        name = default_of(provider)
-        known = models.find(backend.models, name)
-        upstream = provider.model_override or name
-        return _Candidate(provider, name, upstream, price=known[0].price if known else None)
-
-    def _providers(self, candidates: Sequence[_Candidate], kind: RouteType, backend: Backend) -> None:
+    def _providers(self, candidates: Sequence[Candidate], kind: RouteType, backend: Backend) -> None:
         total = sum(each.weight for each in candidates if not each.provider.error)
         for each in candidates:
             provider = each.provider
@@ -391,23 +334,13 @@ class _Share:
                 continue
             share = f" ({each.weight} of {total} requests)" if len(candidates) > 1 else ""
             named = f", as {each.upstream}" if each.upstream else ""
-            self._say("Provider", f"{provider.name}{share}: {self._url(each, kind)}{named}")
+            self._say("Provider", f"{provider.name}{share}: {each.url(kind, self._path, self._query)}{named}")
         if not total:
             raise unusable(backend, [each.provider.name for each in candidates])
 
-    def _url(self, candidate: _Candidate, kind: RouteType) -> str:
-        query = self._query
-        if kind is not RouteType.REALTIME:
-            return address(candidate.provider, self._path, query)
-        if candidate.upstream:
-            query = queries.replaced(query, "model", candidate.upstream)
-        return address(candidate.provider, self._path, query).replace("http", "ws", 1)
-
     def _transformations(self, transformations: Sequence[Transformation], prefix: str) -> None:
-        for each in transformations:
-            if not self._concerns(each.subjects):
-                continue
-            said_by = self._said_by(each.policy, each.subjects)
+        for each in self._concerning(transformations):
+            said_by = self._said_by(each)
             for label, ops in (("Request", each.request), ("Response", each.response)):
                 for text in changes(ops):
                     self._say(label, f"{prefix}{text} ({said_by})")
@@ -432,35 +365,25 @@ class _Share:
         self._say("Timeouts", f"{', '.join(listed)} ({said_by})")
 
     def _session_limits(self) -> None:
-        told = 0
-        for limits in self._policies.session:
-            if self._concerns(limits.subjects):
-                self._say("Session limits", f"{limit_words(limits)} ({self._said_by(limits.policy, limits.subjects)})")
-                if self._caller or not limits.subjects:
-                    return
-                told += 1
-        self._say(
-            "Session limits", f"{limit_words(SessionLimits())} (the defaults{', for the others' if told else ''})"
-        )
+        held = list(self._first(self._policies.session))
+        for limits in held:
+            self._say("Session limits", f"{limit_words(limits)} ({self._said_by(limits)})")
+        if not held or (self._caller is None and held[-1].subjects):
+            others = ", for the others" if held else ""
+            self._say("Session limits", f"{limit_words(SessionLimits())} (the defaults{others})")
 
     def _sockets(self) -> None:
         """What holds for a WebSocket that is relayed as it is."""
-        for limits in self._policies.session:
-            if self._concerns(limits.subjects):
-                if words := socket_words(limits):
-                    self._say("WebSockets", f"{words} ({self._said_by(limits.policy, limits.subjects)})")
-                if self._caller or not limits.subjects:
-                    return
+        for limits in self._first(self._policies.session):
+            if words := socket_words(limits):
+                self._say("WebSockets", f"{words} ({self._said_by(limits)})")
 
     def _telemetry(self) -> None:
-        for telemetry in self._policies.telemetry:
-            if self._concerns(telemetry.subjects):
-                said_by = self._said_by(telemetry.policy, telemetry.subjects)
-                self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
-                if telemetry.caller_key:
-                    self._say("Metrics", f"by the caller's key, too ({said_by})")
-                if self._caller or not telemetry.subjects:
-                    return
+        for telemetry in self._first(self._policies.telemetry):
+            said_by = self._said_by(telemetry)
+            self._say("Logged events", f"{joined(telemetry.log_events) or 'none'} ({said_by})")
+            if telemetry.caller_key:
+                self._say("Metrics", f"by the caller's key, too ({said_by})")
 
     def _not_in_force(self) -> None:
         for lost in self._compiled.lost:

@@ -56,7 +56,8 @@ def command_line() -> str:
     group = typer.main.get_group(app)
     context = typer.Context(group, info_name="tidegate")
     parts = _below("tidegate", group, context)
-    return _MADE.format(source="tidegate/cli.py") + _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
+    page = _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
+    return _MADE.format(source="tidegate/cli.py and serve_options.py") + page
 
 
 def _command(name: str, command: TyperCommand | TyperGroup, parent: typer.Context) -> Iterator[str]:

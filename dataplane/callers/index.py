@@ -13,22 +13,11 @@ from dataplane.callers.keys import KeySource
 from dataplane.callers.proof import NOBODY, Admitted, Proof
 from dataplane.callers.tokens import Verifier
 from dataplane.errors import Refusal
-from dataplane.metering.usage import ANONYMOUS, Caller
+from dataplane.metering.usage import Caller
 from dataplane.slices import SLICE, Slices, at_once
-from dataplane.table import Authentication, AuthenticationMode, CallerSet, Issuer, Subject, authentication_yaml
+from dataplane.table import Authentication, AuthenticationMode, CallerSet, Issuer, authentication_yaml
 
 _NO_KEYS: Mapping[bytes, Admitted] = {}
-
-
-def applies(subjects: tuple[Subject, ...], caller: Caller) -> bool:
-    """Whether a part of a Policy is for this caller. Without subjects it is for everyone."""
-    return not subjects or any(
-        subject.namespace == caller.namespace
-        and (subject.key in ("", caller.key))
-        and (subject.team in ("", caller.team))
-        and caller != ANONYMOUS
-        for subject in subjects
-    )
 
 
 class CallerIndex:

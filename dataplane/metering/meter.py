@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from dataplane import table
-from dataplane.metering.instruments import Counter, Instruments
+from dataplane.metering.counters import Counter
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import LABEL_SETS, OTHER, Labels
 from dataplane.metering.prices import UNREPORTED, Cost, Key, PriceBook, cost
 from dataplane.metering.records import SessionSummary

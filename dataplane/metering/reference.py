@@ -9,7 +9,8 @@ import re
 import sys
 from pathlib import Path
 
-from dataplane.metering.instruments import Gauge, Histogram, Instrument, Instruments
+from dataplane.metering.counters import Gauge, Histogram, Instrument
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import LABEL_SETS
 
 PAGE = Path("docs/reference/metrics.md")

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dataplane.realtime import frames
 from dataplane.realtime.audio import HEAD, CanonicalAudio
+from dataplane.realtime.fragments import Fragments
 from dataplane.realtime.kept import Kept
 from dataplane.realtime.long import LongFrame, Proof
-from dataplane.realtime.steps import KEEP, Breach, Control, Keep, Read, Sent, Step
+from dataplane.realtime.steps import KEEP, Control, Keep, Read, Sent, Step
 
 HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
@@ -32,7 +33,6 @@ _OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|\Z)')
 _PLAIN_16, _MASKED_16 = (bytes((frames.FIN | frames.TEXT, masked | 126)) for masked in (0, frames.MASKED))
 """How a whole text message begins that has a 16-bit length."""
 _CLOSE = bytes((frames.FIN | frames.CLOSE,))
-_OPCODES = frozenset({frames.CONTINUATION, frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG})
 
 
 class Gate:
@@ -58,17 +58,12 @@ class Gate:
         "_long",
         "_masked",
         "_max",
-        "_max_fragments",
         "_opaque",
-        "_opcode",
-        "_passes",
         "_payload_at",
         "_quick",
         "_read",
         "_sent",
         "_severed",
-        "_size",
-        "_sniffed",
         "_stopped",
         "_wants",
         "messages",
@@ -93,15 +88,12 @@ class Gate:
         self._read = read
         self._flows = flows if audio is None else self._is_audio
         self._wants = wants
-        self._passes = passes
         self._opaque = opaque
-        self._sniffed = b""
-        """How the fragmented message began that goes on unread."""
         self._masked = masked
         self._begin, self._payload_at = (_MASKED_16, 8) if masked else (_PLAIN_16, 4)
         """How a message begins that may flow, and where its payload does."""
         self._max = max_message
-        self._max_fragments = max_fragments
+        self._fragments = Fragments(masked=masked, max_message=max_message, max_fragments=max_fragments, passes=passes)
         self.messages = 0
         """That were whole, or of whose last frame the head was there."""
         self._sent = sent or Sent()
@@ -110,11 +102,6 @@ class Gate:
         self._audio = audio
         self._kept = Kept(hold)
         self._long: LongFrame | None = None
-        self._opcode = frames.CONTINUATION
-        """Opcode of the message that is open; CONTINUATION where none is."""
-        self._size = 0
-        self._fragments = 0
-        """Frames so far of the message that is open."""
         self._stopped = False
         self._halted = False
         """Is nothing decided for the time being?"""
@@ -142,7 +129,7 @@ class Gate:
     @property
     def mid_message(self) -> bool:
         """Is the other side in the middle of a message? Then only control frames may be put in between."""
-        return self.mid_frame or (self._opcode != frames.CONTINUATION and self._kept.parts is None)
+        return self.mid_frame or (self._fragments.opcode != frames.CONTINUATION and self._kept.parts is None)
 
     def step(self) -> None:
         """Be stepwise from now on: nothing flows then."""
@@ -185,7 +172,7 @@ class Gate:
         kept = self._kept
         if (
             self._flows is None
-            or self._opcode
+            or self._fragments.opcode
             or kept.behind
             or self._long is not None
             or self.stepwise
@@ -204,7 +191,7 @@ class Gate:
     def _usual(self, data: bytes, pos: int) -> int:
         """The position behind what is usual: whole text messages of one frame, with a 16-bit length, that flow."""
         flows = self._flows
-        if flows is None or self._opcode or self.stepwise:
+        if flows is None or self._fragments.opcode or self.stepwise:
             return pos
         end = len(data)
         begin, size = self._begin, self._payload_at
@@ -303,7 +290,14 @@ class Gate:
     def _be_quick(self) -> None:
         """Let what comes next flow, unless something is open, held or behind."""
         kept = self._kept
-        if not (kept.held or kept.behind or self._opcode or self._long is not None or self.stepwise or self._halted):
+        if not (
+            kept.held
+            or kept.behind
+            or self._fragments.opcode
+            or self._long is not None
+            or self.stepwise
+            or self._halted
+        ):
             self._quick = self._flows
 
     def _is_audio(self, data: bytes, start: int, end: int) -> bool:
@@ -318,7 +312,7 @@ class Gate:
     def _stop(self) -> None:
         self._stopped, self._flows = True, None
         if self._kept.parts is not None:  # nothing of it went on
-            self._opcode, self._kept.parts = frames.CONTINUATION, None
+            self._fragments.opcode, self._kept.parts = frames.CONTINUATION, None
             self._kept.tell()
 
     def _decide(self, head: frames.Head | None, data: bytes, pos: int) -> Keep | Sequence[Step] | None:
@@ -326,7 +320,7 @@ class Gate:
         if head is None:
             self._kept.need = len(data) - pos + 1
             return None
-        if (breach := self._breach(head)) is not None:
+        if (breach := self._fragments.breach(head)) is not None:
             self._stop()
             return [breach]
         if self._streams(head, data, pos):
@@ -339,25 +333,6 @@ class Gate:
             return [Control(head.opcode, self._payload(head, data, pos))]
         return self._frame(head, data, pos)
 
-    def _breach(self, head: frames.Head) -> Breach | None:
-        opcode = head.opcode
-        if head.masked != self._masked:
-            return Breach("protocol", "wrong masking")
-        if head.first & 0x70:
-            return Breach("protocol", "reserved bits are set and no extension was negotiated")
-        if opcode not in _OPCODES:
-            return Breach("protocol", f"unknown opcode {opcode}")
-        if opcode >= frames.CLOSE:
-            if not head.fin or head.length > frames.MAX_CONTROL:
-                return Breach("protocol", "control frame fragmented or too long")
-        elif (opcode == frames.CONTINUATION) != (self._opcode != frames.CONTINUATION):
-            return Breach("protocol", "continuation out of order")
-        elif head.length + (self._size if opcode == frames.CONTINUATION else 0) > self._max:
-            return Breach("size", f"message over {self._max} bytes")
-        elif opcode == frames.CONTINUATION and self._fragments >= self._max_fragments:
-            return Breach("fragments", f"message in more than {self._max_fragments} fragments")
-        return None
-
     def _payload(self, head: frames.Head, data: bytes, pos: int) -> bytes:
         start = pos + head.size
         payload = data[start : start + head.length]
@@ -369,22 +344,20 @@ class Gate:
         """What becomes of a whole data frame: it goes on, or these frames do (none while a message is collected)."""
         self.messages += head.fin
         if not self._collects(head, data, pos):
-            self._pass(head)
+            self._fragments.take(head)
             return KEEP
-        payload = self._payload(head, data, pos)
         start = pos + head.size
-        key = data[start - 4 : start] if self._masked else None
+        payload = data[start : start + head.length]
+        key = data[start - 4 : start] if head.masked else None
+        if key is not None:
+            payload = frames.unmasked(payload, key)
         if head.fin and head.opcode != frames.CONTINUATION:
             return self._judged(head.opcode, payload, key)
-        if self._kept.parts is None:
-            self._opcode, self._size, self._fragments = head.opcode, 0, 0
-        self._size += head.length
-        self._fragments += 1
+        opcode = self._fragments.take(head)
         self._kept.collect(payload)
         if not head.fin:
             return []
-        opcode, message = self._opcode, self._kept.collected()
-        self._opcode = frames.CONTINUATION
+        message = self._kept.collected()
         instead = self._judged(opcode, message, key, whole=False)
         return [frames.frame(opcode, message, key)] if instead is KEEP else instead  # its fragments are gone
 
@@ -414,19 +387,8 @@ class Gate:
         if not head.fin and head.length < SNIFF:
             return True
         wanted = self._wants(sniffed, head.length)
-        self._sniffed = b"" if wanted or head.fin else sniffed
+        self._fragments.began = b"" if wanted or head.fin else sniffed
         return wanted
-
-    def _pass(self, head: frames.Head) -> None:
-        """Keep count of a message that goes on unread."""
-        if head.opcode != frames.CONTINUATION:
-            self._opcode, self._size, self._fragments = head.opcode, 0, 0
-        elif self._sniffed and self._passes is not None:
-            self._passes(self._sniffed, head.length)
-        self._size += head.length
-        self._fragments += 1
-        if head.fin:
-            self._opcode, self._sniffed = frames.CONTINUATION, b""
 
     # -- frames over HOLD, forwarded before they are whole -----------------------------------------------------
 
@@ -458,7 +420,7 @@ class Gate:
             start += offset
             self._long = LongFrame(head.length - offset, proof)
         else:
-            self._pass(head)
+            self._fragments.take(head)
             self._long = LongFrame(head.length)
         match self._continue(self._long, data[start:end]):
             case [bytes(piece)]:  # in one step, since the frame may end with it

@@ -1,8 +1,7 @@
-"""A live session: its two connections, its clocks, and the carrying out of what its relay decides.
+"""A live session: its two connections, and the carrying out of what its relay decides.
 
-`LiveSession` is all I/O of a session after the handshakes: it feeds bytes to the relay, writes what comes out,
-keeps the timers of the relay and of the watch, and holds back whoever is too fast. It lives until both connections
-are gone.
+`LiveSession` is the I/O of a session after the handshakes: it feeds bytes to the relay, writes what comes out, keeps
+the relay's timer, and holds back whoever is too fast. It lives until both connections are gone.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
@@ -20,21 +18,15 @@ from dataplane.process.pace import Pace
 from dataplane.process.room import Holder, Room
 from dataplane.realtime import actions, endings
 from dataplane.realtime.actions import Action, Ended
-from dataplane.realtime.effects import (
-    Admit,
-    Logged,
-    Metered,
-    Progress,
-    Released,
-    Unmetered,
-)
+from dataplane.realtime.clocks import Clocks
+from dataplane.realtime.effects import Metered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.fair_timer import FairTimer
 from dataplane.realtime.frames import Close
+from dataplane.realtime.hooks import Hooks, report
 from dataplane.realtime.legs import Fate, Leg
 from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Refused, Session
-from dataplane.realtime.watch import Pulse, Watch
 from dataplane.services import Limits
 from dataplane.table import SessionLimits
 
@@ -43,35 +35,11 @@ EARLY = 1024 * 1024
 LAST = 1024 * 1024
 """Bytes that may wait for a peer once the session ends, when the upstream is read on for its usage whoever takes what:
 for the client, of a frame of the upstream's that was under way; for the upstream, of answers to its Pings."""
-LATE = 0.001
-"""Seconds that the watch is asked after it is due: uvloop's clock has milliseconds, and nothing may come early."""
 
 FAILED = "The gateway failed; its log has the details under this session's id."
 _NO_ROOM = "The messages that are unfinished here take too much memory, and this session holds most of it."
 
 log = structlog.get_logger("tidegate.session")
-
-
-class Hooks(Protocol):
-    """Where a session's effects go."""
-
-    def metered(self, live: LiveSession, effect: Metered) -> None: ...
-
-    def unmetered(self, live: LiveSession, effect: Unmetered) -> None: ...
-
-    def logged(self, live: LiveSession, effect: Logged) -> None: ...
-
-    def progressed(self, live: LiveSession, effect: Progress) -> None: ...
-
-    def asked(self, live: LiveSession, effect: Admit) -> None:
-        """A turn is to be admitted, or refused: `live` waits for either."""
-
-    def released(self, live: LiveSession, effect: Released) -> None: ...
-
-    def carried(self, live: LiveSession) -> None:
-        """More may have gone over the wires. Comes every `Limits.ping` seconds or oftener."""
-
-    def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
 
 class LiveSession:
@@ -124,9 +92,7 @@ class LiveSession:
         """What is to be done about peers that left, once all is judged that they have sent."""
         self._timer: FairTimer | None = None
         """The relay's."""
-        self._watch: Watch | None = None
-        self._looking: asyncio.TimerHandle | None = None
-        """The watch's."""
+        self._clocks: Clocks | None = None
         self._over = False
         self.failed = False
         """Has a fault of ours ended it?"""
@@ -145,15 +111,16 @@ class LiveSession:
         self.client = self._leg(self._from_client, self._client_lost, early)
         self.client.flow, self.client.peer = self.relay.client_flow, self.upstream
         self.upstream.flow, self.upstream.peer = self.relay.upstream_flow, self.client
-        self._watch = Watch(
-            asyncio.get_running_loop().time(),
-            started=self._started,
-            ping=self._patience.ping,
-            silence=self._patience.silence,
-            idle=self.limits.idle,
-            duration=self.limits.duration,
+        self._clocks = Clocks(
+            self._started,
+            self.limits,
+            self._patience,
+            self.relay,
+            self.upstream,
+            self.client,
+            carried=lambda: self._hooks.carried(self),
+            perform=self._perform,
         )
-        self._look_later(self._watch)
         return self.client
 
     def _leg(self, receive: Callable[[bytes], None], lost: Callable[[], None], first: bytes = b"") -> Leg:
@@ -299,40 +266,6 @@ class LiveSession:
         self._timer = None
         self._perform(self.relay.expired)
 
-    # -- the clocks --------------------------------------------------------------------------------------------
-
-    def _look_later(self, watch: Watch) -> None:
-        self._looking = asyncio.get_running_loop().call_at(watch.due + LATE, self._look, watch)
-
-    def _look(self, watch: Watch) -> None:
-        """Do what the clocks ask for. What follows an ending has times of its own."""
-        self._looking = None
-        if self.relay.ending is None:
-            self._perform(lambda: self._asked_for(watch))
-        if self.relay.ending is None and not self._over:
-            self._look_later(watch)
-
-    def _asked_for(self, watch: Watch) -> list[Action]:
-        self._hooks.carried(self)
-        now, here = asyncio.get_running_loop().time(), self.relay
-        ending = watch.look(now, here.client_messages + here.upstream_messages)
-        if ending is not None:
-            return here.end(ending, _TIMES_UP[ending].format(self.limits))
-        actions = self._checked(self.upstream, watch.upstream, here.ping_upstream, now)
-        if self.client is not None:
-            actions += self._checked(self.client, watch.client, here.ping_client, now)
-        return actions
-
-    def _checked(self, leg: Leg, pulse: Pulse, ping: Callable[[], list[Action]], now: float) -> list[Action]:
-        """See whether a peer lives; ask one that is quiet, and give up one that is dead."""
-        match pulse.look(now, leg.received, excused=leg.excused):
-            case "quiet" if asking := ping():
-                pulse.asked()
-                return asking
-            case "dead":
-                leg.give_up("silent")
-        return []
-
     # -- carrying out ------------------------------------------------------------------------------------------
 
     def _perform(self, decide: Callable[[], list[Action]]) -> bool:
@@ -375,23 +308,8 @@ class LiveSession:
             case Ended():
                 self._end(action)
             case _:
-                self._report_on(action)
+                report(self._hooks, self, action)
         return False
-
-    def _report_on(self, effect: Metered | Unmetered | Logged | Progress | Admit | Released) -> None:
-        match effect:
-            case Metered():
-                self._hooks.metered(self, effect)
-            case Unmetered():
-                self._hooks.unmetered(self, effect)
-            case Logged():
-                self._hooks.logged(self, effect)
-            case Admit():
-                self._hooks.asked(self, effect)
-            case Released():
-                self._hooks.released(self, effect)
-            case _:
-                self._hooks.progressed(self, effect)
 
     def _to_client(self, data: bytes) -> None:
         if self.client is not None:
@@ -436,8 +354,9 @@ class LiveSession:
     def _end(self, ended: Ended) -> None:
         self._over = True
         self._wait(None)
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._clocks is not None:
+            self._clocks.stop()
+            self._clocks = None
         self._ended = ended
         self._report()
 
@@ -490,8 +409,3 @@ _UPSTREAM_GONE: dict[Fate, Ending] = {
     "silent": endings.UPSTREAM_SILENT,
     "stalled": endings.UPSTREAM_STALLED,
 }
-_TIMES_UP = {
-    endings.IDLE: "No message passed for {0.idle:g} s.",
-    endings.DURATION: "The session is {0.duration:g} s old, which is the most it may be.",
-}
-"""What the client is told, from the session's limits."""

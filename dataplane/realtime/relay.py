@@ -14,23 +14,11 @@ from collections.abc import Callable, Sequence
 from dataplane.dialects import openai
 from dataplane.realtime import endings, events, frames
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
-from dataplane.realtime.effects import (
-    Admit,
-    Began,
-    Finish,
-    Forward,
-    Interrupted,
-    Logged,
-    Metered,
-    Prompted,
-    Released,
-    Spoke,
-    Tell,
-    Unmetered,
-)
+from dataplane.realtime.effects import Finish, Forward, Tell
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.gate import Gate
+from dataplane.realtime.outbox import ClientOutbox, UpstreamOutbox
 from dataplane.realtime.session import Session
 from dataplane.realtime.steps import Breach, Control
 
@@ -38,8 +26,6 @@ SETTLE = 2.0
 """Seconds that outstanding usage is waited for once the session ends."""
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
-MAX_LATE = 64
-"""Events of ours that may wait for the end of a peer's message; who provokes more goes without."""
 
 
 class Relay:
@@ -60,7 +46,6 @@ class Relay:
         self.ending: Ending | None = None
         self.decided: Sequence[Action] = ()
         """The actions of the newest call; where that raises, those that it came to before."""
-        self._mask = mask
         self.close = Close()
         """What the session's end is reported with."""
         self._client_gate = Gate(
@@ -90,24 +75,13 @@ class Relay:
         that are for `from_client`. To be asked first."""
         self.upstream_flow = self._upstream_gate.flow
         """The same of the upstream and the client."""
-        self._client_hears = True
-        """May more be sent to the client? Not after our Close, or once it is gone."""
-        self._upstream_hears = True
+        self._for_client = ClientOutbox(self._upstream_gate)
+        self._for_upstream = UpstreamOutbox(self._client_gate, mask)
         self._client_gone = False
         self._upstream_gone = False
         self._goodbye: Close | None = None
         """Close for the upstream, once its usage has settled."""
-        self._cut_off = False
-        """The upstream is in the middle of a frame that will never be whole: nothing can be said to it."""
-        self._late: list[tuple[int, bytes]] = []
-        """Frames of ours for the client (opcode, bytes) that wait for the end of the upstream's frame or message."""
-        self._closing_client = False
-        """Close is among them, or was sent: nothing more is begun."""
-        self._unsaid: list[tuple[int, bytes]] = []
-        """Frames for the upstream (opcode, payload) that wait for the end of the client's."""
         self._client_said_close = False
-        self._muted = False
-        """The client is not listened to any more, but for its Close."""
         self._pending: tuple[Ending, str] | None = None
         """What ends the session as soon as it is between turns, unless something else ends it before."""
         self._done = False
@@ -155,17 +129,18 @@ class Relay:
         if self._client_gone:
             return actions
         queue = self.session.queue
+        out = self._for_upstream
         for step in self._client_gate.feed(data):
             match step:
                 case bytes():
-                    if step and self._upstream_hears and not self._muted:
+                    if step and out.hears and not out.alone:
                         actions.append(ToUpstream(step))
                 case Control():
                     self._client_control(step, actions)
                 case Breach():
                     self._finish(_BREACHES[step.kind], step.message, actions)
-            if self._unsaid:
-                self._flush_unsaid(actions)
+            if out.waiting:
+                out.flush(actions)
             if queue:
                 self._apply_effects(actions)
                 if self.session.holds:
@@ -181,17 +156,18 @@ class Relay:
         if self._upstream_gone:
             return actions
         queue = self.session.queue
+        out = self._for_client
         for step in self._upstream_gate.feed(data):
             match step:
                 case bytes():
-                    if step and self._client_hears:
+                    if step and out.hears:
                         actions.append(ToClient(step))
                 case Control():
                     self._upstream_control(step, actions)
                 case Breach():
                     self._upstream_broke(step.code, step.message, actions)
-            if self._late:
-                self._flush_late(actions)
+            if out.waiting and out.flush(actions):
+                self._client_closed(actions)
             if queue:
                 self._apply_effects(actions)
             if self._upstream_gate.stepwise and not self._go_on(actions):
@@ -202,7 +178,7 @@ class Relay:
         """The client's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
         self.decided = actions
-        self._client_hears, self._client_gone = False, True
+        self._for_client.hears, self._client_gone = False, True
         self._begin_end(ending, Close(ending.code, "client went away"))
         self._leave_upstream(Close(1001, "client went away"), actions)
         return self._settled(actions)
@@ -211,22 +187,22 @@ class Relay:
         """The upstream's connection is gone, or given up: then whoever says so ends it."""
         actions: list[Action] = []
         self.decided = actions
-        self._upstream_hears, self._upstream_gone = False, True
+        self._for_upstream.hears, self._upstream_gone = False, True
         self._goodbye = None
         self._tell_end(ending, ending.meaning, actions)
         return self._settled(actions)
 
     def ping_client(self) -> list[Action]:
         """Ask the client for a sign of life; nothing where no Ping can be put now."""
-        if not self._client_hears or self._closing_client or self._upstream_gate.mid_frame:
-            return []
-        return [ToClient(frames.frame(frames.PING, b""))]
+        actions: list[Action] = []
+        self._for_client.put(frames.PING, b"", actions)
+        return actions
 
     def ping_upstream(self) -> list[Action]:
         """Ask the upstream for a sign of life; nothing where no Ping can be put now."""
         actions: list[Action] = []
         self.decided = actions
-        self._to_upstream(frames.PING, b"", actions)
+        self._for_upstream.put(frames.PING, b"", actions)
         return actions
 
     def end(self, ending: Ending, message: str) -> list[Action]:
@@ -285,7 +261,7 @@ class Relay:
 
     def _client_control(self, step: Control, actions: list[Action]) -> None:
         if step.opcode == frames.PING:
-            self._to_client(frames.PONG, step.payload, actions)
+            self._for_client.put(frames.PONG, step.payload, actions)
         elif step.opcode == frames.CLOSE:
             self._client_said_close = True
             try:
@@ -296,12 +272,12 @@ class Relay:
                 self._begin_end(endings.CLIENT_CLOSED, close)
                 self._close_client(close, actions)
                 self._leave_upstream(close, actions)
-            if not self._client_hears:  # both have said Close
+            if not self._for_client.hears:  # both have said Close
                 self._drop_client(actions)
 
     def _upstream_control(self, step: Control, actions: list[Action]) -> None:
         if step.opcode == frames.PING:
-            self._to_upstream(frames.PONG, step.payload, actions)
+            self._for_upstream.put(frames.PONG, step.payload, actions)
         elif step.opcode == frames.CLOSE:
             try:
                 close = frames.parse_close(step.payload)
@@ -328,7 +304,7 @@ class Relay:
 
     def _finish(self, ending: Ending, message: str, actions: list[Action]) -> None:
         """End both legs for a reason of ours."""
-        self._muted = True
+        self._for_upstream.alone = True
         self._tell_end(ending, message, actions)
         self._leave_upstream(Close(1000), actions)
 
@@ -344,16 +320,23 @@ class Relay:
             return
         if ending.event is not None:
             kind, code = ending.event
-            self._send_event(openai.error(f"event_gw_{self.session.terms.id}_end", code, message, kind=kind), actions)
+            event = openai.error(f"event_gw_{self.session.terms.id}_end", code, message, kind=kind)
+            self._for_client.put(frames.TEXT, events.dump(event), actions)
         self._close_client(close, actions)
 
     def _close_client(self, close: Close, actions: list[Action]) -> None:
-        if not self._closing_client:
-            self._closing_client = True
-            self._to_client(frames.CLOSE, close.payload(), actions)
+        if self._for_client.put(frames.CLOSE, close.payload(), actions):
+            self._client_closed(actions)
+
+    def _client_closed(self, actions: list[Action]) -> None:
+        """Our Close is on its way to the client."""
+        if self._client_said_close:
+            self._drop_client(actions)
+        else:
+            actions.append(Wait(LINGER))
 
     def _drop_client(self, actions: list[Action]) -> None:
-        self._client_hears = False
+        self._for_client.hears = False
         if not self._client_gone:
             self._client_gone = True
             actions.append(DropClient())
@@ -361,26 +344,26 @@ class Relay:
     def _leave_upstream(self, close: Close, actions: list[Action]) -> None:
         """Say Close to the upstream, after what the client left running was cancelled and has settled. In the middle
         of a frame nothing can be said to it, but its usage may come all the same."""
-        if not self._upstream_hears or self._goodbye is not None:
+        if not self._for_upstream.hears or self._goodbye is not None:
             return
         self._goodbye = close
-        self._cut_off = self._client_gate.mid_frame
+        self._for_upstream.cut_off = self._client_gate.mid_frame
         if self.session.unsettled:
             self.session.leave()
             actions.append(Wait(SETTLE))
 
     def _close_upstream(self, close: Close, actions: list[Action]) -> None:
         self._goodbye = None
-        if not self._upstream_hears:
+        if not self._for_upstream.hears:
             return
-        self._to_upstream(frames.CLOSE, close.payload(), actions)
-        self._upstream_hears = False
-        if self._cut_off:
+        self._for_upstream.put(frames.CLOSE, close.payload(), actions)
+        self._for_upstream.hears = False
+        if self._for_upstream.cut_off:
             self._drop_upstream(actions)
         actions.append(Wait(LINGER))
 
     def _drop_upstream(self, actions: list[Action]) -> None:
-        self._upstream_hears = False
+        self._for_upstream.hears = False
         self._goodbye = None
         if not self._upstream_gone:
             self._upstream_gone = True
@@ -416,81 +399,15 @@ class Relay:
         for effect in self.session.effects():
             match effect:
                 case Tell(to="client", event=event):
-                    self._send_event(event, actions)
+                    self._for_client.put(frames.TEXT, events.dump(event), actions)
                 case Tell(event=event):
-                    self._to_upstream(frames.TEXT, events.dump(event), actions)
+                    self._for_upstream.put(frames.TEXT, events.dump(event), actions)
                 case Finish(ending=ending, message=message):
                     self._finish(ending, message, actions)
                 case Forward(payload=payload):
-                    self._to_upstream(frames.TEXT, payload, actions)
-                case (
-                    Admit()
-                    | Released()
-                    | Metered()
-                    | Unmetered()
-                    | Logged()
-                    | Prompted()
-                    | Began()
-                    | Spoke()
-                    | Interrupted()
-                ):
+                    self._for_upstream.put(frames.TEXT, payload, actions)
+                case _:
                     actions.append(effect)
-
-    # -- frames of ours ----------------------------------------------------------------------------------------
-
-    def _send_event(self, event: events.Event, actions: list[Action]) -> None:
-        self._to_client(frames.TEXT, events.dump(event), actions)
-
-    def _to_client(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        """Send the client a frame of ours, behind what of the upstream's is under way."""
-        if not self._client_hears or (self._closing_client and opcode != frames.CLOSE):
-            return
-        if opcode == frames.PONG:  # of several Pings the newest is answered (RFC 6455, section 5.5.3)
-            self._late = [late for late in self._late if late[0] != frames.PONG]
-        elif opcode == frames.TEXT and len(self._late) >= MAX_LATE:
-            return
-        self._late.append((opcode, frames.frame(opcode, payload)))
-        self._flush_late(actions)
-
-    def _flush_late(self, actions: list[Action]) -> None:
-        """Send what may go now. An event does not fit into a message; where Close does not wait for it, it is lost."""
-        if not self._late or not self._client_hears or self._upstream_gate.mid_frame:
-            return
-        late, self._late = self._late, []
-        for opcode, data in late:
-            if opcode == frames.TEXT and self._upstream_gate.mid_message:
-                self._late.append((opcode, data))
-                continue
-            actions.append(ToClient(data))
-            if opcode == frames.CLOSE:
-                self._client_closed(actions)
-
-    def _client_closed(self, actions: list[Action]) -> None:
-        """Our Close is on its way to the client."""
-        self._client_hears = False
-        if self._client_said_close:
-            self._drop_client(actions)
-        else:
-            actions.append(Wait(LINGER))
-
-    def _to_upstream(self, opcode: int, payload: bytes, actions: list[Action]) -> None:
-        """Send the upstream a frame of ours, behind a client's that is under way: but for Ping and Close, which are of
-        no use then."""
-        if not self._upstream_hears or self._cut_off:
-            return
-        if self._muted or not self._client_gate.mid_frame:
-            actions.append(ToUpstream(frames.frame(opcode, payload, self._mask())))
-            return
-        if opcode == frames.PONG:  # of several Pings the newest is answered
-            self._unsaid = [unsaid for unsaid in self._unsaid if unsaid[0] != frames.PONG]
-        if opcode in (frames.PONG, frames.TEXT) and len(self._unsaid) < MAX_LATE:
-            self._unsaid.append((opcode, payload))
-
-    def _flush_unsaid(self, actions: list[Action]) -> None:
-        if not self._client_gate.mid_frame:
-            unsaid, self._unsaid = self._unsaid, []
-            for opcode, payload in unsaid:
-                self._to_upstream(opcode, payload, actions)
 
 
 _BREACHES = {

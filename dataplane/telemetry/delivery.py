@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dataplane.metering.instruments import Counter
+from dataplane.metering.counters import Counter
 from dataplane.metering.labels import Labels
 
 DELIVERED, FULL, FAILED = ("delivered", ""), ("dropped", "queue_full"), ("dropped", "failed")

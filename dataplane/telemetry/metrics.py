@@ -30,7 +30,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry, generate_latest
 
-from dataplane.metering.instruments import Counter, Definition, Gauge, Histogram, Instruments
+from dataplane.metering.counters import Counter, Definition, Gauge, Histogram
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import OVERFLOW, Labels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -71,7 +71,7 @@ def _ends_abruptly() -> Patch:
     end = Relay.end
 
     def broken(self: Relay, *args: object) -> object:
-        self._upstream_hears = False
+        self._for_upstream.hears = False
         return end(self, *args)  # type: ignore[arg-type]
 
     return patch.object(Relay, "end", broken)

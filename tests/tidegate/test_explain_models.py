@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller import compile as compiler
 from controller.compile import Compiled
-from dataplane.callers import applies
+from dataplane.callers import applying
 from dataplane.errors import Refusal
 from dataplane.metering.usage import Caller
 from dataplane.models import names
@@ -90,7 +90,7 @@ class Asked:
     def allow(self) -> tuple[ModelAllow, ...]:
         caller = Caller("ai", self.key, KEYS[self.key])
         [forward] = self.compiled.table.routes[0].forwards
-        return tuple(each for each in forward.policies.models if applies(each.subjects, caller))
+        return tuple(applying(forward.policies.models, caller))
 
     def served(self, model: str) -> str:
         """What the data plane does with the name: a code, or nothing where it serves it."""

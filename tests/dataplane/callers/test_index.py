@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from dataplane.callers import NOBODY, CallerIndex, Credentials, Proof, applies
+from dataplane.callers import NOBODY, CallerIndex, Credentials, Proof
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Location, Subject
+from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, Location
 
 
 def digest(key: str) -> str:
@@ -96,23 +96,6 @@ def test_who_shows_nothing_is_told_where(place: Location | None, said: str) -> N
     with pytest.raises(Refusal) as refused:
         INDEX.authenticate(wanted, Credentials(), 0.0, "ai/voice")
     assert refused.value.message == f"No API key was sent. {said}"
-
-
-@pytest.mark.parametrize(
-    ("subjects", "expected"),
-    [
-        ((), True),
-        ((Subject(namespace="ai", key="ci"),), True),
-        ((Subject(namespace="ai", team="support"),), True),
-        ((Subject(namespace="ai", team="other"), Subject(namespace="ai", key="ci")), True),
-        ((Subject(namespace="ai", key="ci", team="other"),), False),
-        ((Subject(namespace="other", key="ci"),), False),
-        ((Subject(namespace="ai", key="x"),), False),
-    ],
-)
-def test_subjects(subjects: tuple[Subject, ...], expected: bool) -> None:
-    assert applies(subjects, Caller("ai", "ci", "support")) == expected
-    assert applies(subjects, ANONYMOUS) == (not subjects)
 
 
 # -- later, under a newer table

@@ -1,4 +1,4 @@
-"""Tokens: whom an issuer vouches for, what is refused, and what is remembered."""
+"""Tokens: whom an issuer vouches for, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import hashlib
 import hmac
 import json
 import random
-import secrets
-import tracemalloc
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.callers import CallerIndex, Credentials, Proof
-from dataplane.callers.tokens import FEW, IN_ALL, LEEWAY, LONGEST, REMEMBERED, KeyUnknown
+from dataplane.callers import CallerIndex, Credentials
+from dataplane.callers.tokens import LEEWAY, LONGEST
 from dataplane.errors import Refusal
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.slices import at_once
-from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet
+from dataplane.table import AuthenticationMode
 from tests.dataplane.callers.issuers import (
     AUDIENCE,
     ISSUER,
@@ -35,33 +31,7 @@ from tests.dataplane.callers.issuers import (
     token,
     unsigned,
 )
-
-NOW = 1_800_000_000.0
-EC = jwk("P-256", kid="a")
-USUAL = callers(EC)
-KEYS = CallerSet(
-    id="ai/keys", namespace="ai", keys=(CallerKey(name="ci-bot", sha256=hashlib.sha256(b"a.b.c").hexdigest()),)
-)
-
-
-def trusting(*sets: CallerSet, mode: AuthenticationMode = AuthenticationMode.REQUIRED) -> Authentication:
-    return Authentication(policy="ai/p", mode=mode, callers=tuple(each.id for each in sets))
-
-
-def shown(text: str, *sets: CallerSet, now: float = NOW, index: CallerIndex | None = None) -> Caller:
-    """Whom the token admits, where these sets are trusted. Raises Refusal."""
-    sets = sets or (USUAL,)
-    index = index or CallerIndex(sets)
-    return index.authenticate(trusting(*sets), Credentials((text,)), now, "ai/voice").caller
-
-
-def refused(text: str, *sets: CallerSet, now: float = NOW) -> str:
-    with pytest.raises(Refusal) as refusal:
-        shown(text, *sets, now=now)
-    assert refusal.value.status == 401
-    assert refusal.value.headers["WWW-Authenticate"].startswith("Bearer")
-    assert not [part for part in text.split(".") if len(part) > 8 and part in refusal.value.message]
-    return f"{refusal.value.code}: {refusal.value.message}"
+from tests.dataplane.callers.showing import EC, KEYS, NOW, USUAL, refused, shown, trusting
 
 
 @pytest.mark.parametrize(
@@ -327,212 +297,3 @@ def test_modes() -> None:
     assert index.authenticate(optional, Credentials((token(claims(NOW)),)), NOW, "ai/voice").caller.key == "alice"
     with pytest.raises(Refusal, match="signature"):
         index.authenticate(optional, Credentials((token(claims(NOW), number=1),)), NOW, "ai/voice")
-
-
-# -- keys that are fetched
-
-
-URL = "https://idp.example.com/jwks.json"
-FETCHED = callers(url=URL)
-
-
-def unknown(index: CallerIndex, text: str) -> KeyUnknown:
-    with pytest.raises(KeyUnknown) as refusal:
-        shown(text, FETCHED, index=index)
-    return refusal.value
-
-
-def test_without_any_keys_it_is_not_the_callers_fault() -> None:
-    refusal = unknown(CallerIndex([FETCHED]), token(claims(NOW)))
-    assert (refusal.status, refusal.code, refusal.url) == (503, "issuer_keys_unavailable", URL)
-    assert int(refusal.headers["Retry-After"]) > 0
-
-
-def test_keys_rotate() -> None:
-    index = CallerIndex([FETCHED])
-    old, new = token(claims(NOW)), token(claims(NOW), number=1, kid="b")
-    index.sources[URL].take(public_keys(EC))
-    assert shown(old, FETCHED, index=index).key == "alice"
-    refusal = unknown(index, new)
-    assert (refusal.status, refusal.code) == (401, "invalid_token")
-    index.sources[URL].take(public_keys(EC, jwk("P-256", 1, kid="b")))
-    assert {shown(each, FETCHED, index=index).key for each in (old, new)} == {"alice"}
-    index.sources[URL].take(public_keys(jwk("P-256", 1, kid="b")))
-    assert shown(new, FETCHED, index=index).key == "alice"
-    assert unknown(index, old).status == 401
-
-
-def test_a_key_that_was_replaced_under_its_name_is_another_one() -> None:
-    index = CallerIndex([FETCHED])
-    index.sources[URL].take(public_keys(EC))
-    shown(token(claims(NOW)), FETCHED, index=index)
-    index.sources[URL].take(public_keys(jwk("P-256", 1, kid="a")))
-    with pytest.raises(Refusal, match="signature"):
-        shown(token(claims(NOW)), FETCHED, index=index)
-
-
-def test_an_issuer_without_keys_says_so() -> None:
-    index = CallerIndex([FETCHED])
-    index.sources[URL].take(())
-    assert unknown(index, token(claims(NOW))).status == 401
-
-
-@pytest.mark.parametrize("said", [{"iss": "x"}, {"aud": "x"}, {"exp": NOW - 60}, {"nbf": NOW + 60}])
-def test_nobody_is_asked_for_the_key_of_a_token_that_would_be_refused_anyway(said: Json) -> None:
-    with pytest.raises(Refusal) as refusal:
-        shown(token(claims(NOW, **said)), FETCHED)
-    assert not isinstance(refusal.value, KeyUnknown)
-
-
-def test_fetched_keys_and_known_tokens_outlive_a_reload() -> None:
-    first = CallerIndex([FETCHED])
-    first.sources[URL].take(public_keys(EC))
-    shown(token(claims(NOW)), FETCHED, index=first)
-    other = callers(url=URL, audiences=("other",), name="https://idp2.example.com")
-    second = _built([FETCHED, other, KEYS], first)
-    assert second.sources[URL] is first.sources[URL]
-    assert second.verifiers[FETCHED.id] is first.verifiers[FETCHED.id]
-    changed = callers(url=URL, audiences=("other",))
-    third = _built([changed], second)
-    assert third.sources[URL] is first.sources[URL]
-    assert third.verifiers[changed.id] is not first.verifiers[changed.id]
-    with pytest.raises(Refusal, match="audience"):
-        shown(token(claims(NOW)), changed, index=third)
-    assert _built([], third).sources == {}
-
-
-def _built(sets: list[CallerSet], previous: CallerIndex) -> CallerIndex:
-    return at_once(CallerIndex.building(sets, previous))
-
-
-def test_keys_that_stand_in_the_policy_are_read_once() -> None:
-    first = CallerIndex([USUAL])
-    shown(token(claims(NOW)), index=first)
-    second = _built([USUAL, KEYS], first)
-    assert second.verifiers[USUAL.id] is first.verifiers[USUAL.id]
-    changed = callers(jwk("P-256", 1, kid="a"))
-    third = _built([changed], second)
-    with pytest.raises(Refusal, match="signature"):
-        shown(token(claims(NOW)), changed, index=third)
-
-
-# -- what is remembered
-
-
-def test_a_known_token_ends_with_its_time() -> None:
-    index = CallerIndex([USUAL])
-    good = token(claims(NOW, exp=NOW + 60))
-    assert shown(good, index=index, now=NOW + 60 + LEEWAY - 1).key == "alice"
-    assert shown(good, index=index, now=NOW + 60 + LEEWAY - 1).key == "alice"
-    with pytest.raises(Refusal, match="expired"):
-        shown(good, index=index, now=NOW + 60 + LEEWAY)
-
-
-def test_it_is_remembered_by_whom_it_was_verified() -> None:
-    """A token that one Policy accepts is not known to another that would refuse it."""
-    strict = callers(EC, namespace="other", audiences=("other",))
-    index = CallerIndex([USUAL, strict])
-    shown(token(claims(NOW)), USUAL, index=index)
-    with pytest.raises(Refusal, match="audience"):
-        shown(token(claims(NOW)), strict, index=index)
-
-
-def test_a_bounded_number_is_remembered() -> None:
-    trusted = callers(jwk("Ed25519", kid="a"))
-    index = CallerIndex([trusted])
-    for number in range(REMEMBERED + 50):
-        shown(token(claims(NOW, jti=number), "EdDSA", "Ed25519"), trusted, index=index)
-    assert len(index.verifiers[trusted.id]._remembered) == REMEMBERED
-
-
-def test_the_more_issuers_there_are_the_less_is_remembered_of_each() -> None:
-    many = [callers(EC, name=f"https://idp-{number}.example.com") for number in range(2 * IN_ALL // REMEMBERED)]
-    index = CallerIndex(many)
-    assert {each.room for each in index.verifiers.values()} == {REMEMBERED // 2}
-    first = CallerIndex([USUAL])
-    for number in range(FEW + 5):
-        shown(token(claims(NOW, jti=number)), index=first)
-    crowd = [USUAL, *(callers(EC, name=f"https://idp-{number}.example.com") for number in range(IN_ALL // FEW))]
-    second = _built(crowd, first)
-    shown(token(claims(NOW, jti="last")), index=second)
-    assert len(second.verifiers[USUAL.id]._remembered) == FEW
-
-
-def test_a_hundred_thousand_guesses_leave_nothing() -> None:
-    """Random keys, random tokens, tokens with unknown keys and with wrong signatures."""
-    index = CallerIndex([USUAL, KEYS, FETCHED])
-    index.sources[URL].take(public_keys(jwk("Ed25519", kid="z")))
-    asked = trusting(KEYS, USUAL, FETCHED)
-    kinds: list[Callable[[], str]] = [
-        lambda: secrets.token_urlsafe(24),
-        lambda: ".".join([secrets.token_urlsafe(18)] * 3),
-        lambda: unsigned({"alg": "ES256", "kid": secrets.token_hex(4)}, claims(NOW)),
-        lambda: unsigned({"alg": "none"}, {"iss": secrets.token_hex(4)}),
-    ]
-
-    def guesses(number: int) -> None:
-        for each in range(number):
-            with suppress(Refusal):
-                index.authenticate(asked, Credentials((kinds[each % 4](),)), NOW, "ai/voice")
-                raise AssertionError("somebody was let in")
-
-    guesses(2000)
-    tracemalloc.start()
-    try:
-        guesses(1000)
-        before, _ = tracemalloc.get_traced_memory()
-        guesses(8000)
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 64 * 1024
-    guesses(89_000)
-    assert not any(each._remembered for each in index.verifiers.values())
-
-
-# -- later, under a newer table
-
-
-def _proof(text: str = "", **said: object) -> Proof:
-    index = CallerIndex([USUAL])
-    text = text or token(claims(NOW, **said))
-    return index.authenticate(trusting(USUAL), Credentials((text,)), NOW, "ai/voice").proof
-
-
-@pytest.mark.parametrize(
-    ("newer", "expected"),
-    [
-        (USUAL, True),
-        (callers(EC, jwk("P-256", 1, kid="b")), True),
-        (callers(jwk("P-256", 0, kid="renamed")), True),
-        (callers(jwk("P-256", 1, kid="a")), False),
-        (callers(), False),
-        (callers(EC, audiences=("other", AUDIENCE)), True),
-        (callers(EC, audiences=("other",)), False),
-        (callers(EC, name="https://other.example.com"), False),
-        (callers(EC, namespace="other"), False),
-        (callers(EC, team="another"), True),
-        (callers(url=URL), True),
-        (KEYS, False),
-    ],
-)
-def test_a_token_holds_while_it_would_be_accepted(newer: CallerSet, expected: bool) -> None:
-    assert CallerIndex([newer]).holds(trusting(newer), _proof(), NOW) == expected
-
-
-def test_a_token_holds_until_it_expires() -> None:
-    held = _proof(exp=NOW + 60)
-    assert held.expires == NOW + 60 + LEEWAY
-    assert held.issuer == ISSUER
-    index = CallerIndex([USUAL])
-    assert index.holds(trusting(USUAL), held, NOW + 60 + LEEWAY - 1)
-    assert not index.holds(trusting(USUAL), held, NOW + 60 + LEEWAY)
-    assert not index.holds(None, held, NOW)
-
-
-def test_what_is_left_of_a_token_opens_nothing() -> None:
-    good = token(claims(NOW))
-    held = _proof(good)
-    assert good not in repr(held)
-    assert held.digest == hashlib.sha256(good.encode()).digest()
-    assert held.digest.hex() not in repr(held)

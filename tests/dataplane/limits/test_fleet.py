@@ -1,11 +1,9 @@
-"""Several processes that count together, over the store's double: whatever becomes of it and of them."""
+"""Several processes that count together: whatever becomes of them, and whatever the store answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,92 +11,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from dataplane.errors import Refusal
-from dataplane.limits import fleet as fleets
 from dataplane.limits.budget import Budget
-from dataplane.limits.fleet import Fleet
-from dataplane.limits.limiter import Limiter
-from dataplane.metering.prices import UnitPrices
-from dataplane.metering.usage import Caller, Tokens
-from dataplane.table import CallerLimits
-from tests.dataplane.limits.double import Memory
-from tests.dataplane.limits.made import BOT, DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
-
-SHARED = limits(TOKENS, fleet=True)
-
-
-@dataclass
-class World:
-    """Processes with one store and one clock."""
-
-    clock: float = DAWN + 100
-    store: Memory = field(init=False)
-    processes: list[Limiter] = field(default_factory=list)
-    told: list[float | None] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.store = Memory(lambda: round(self.clock * 1000))
-
-    def process(self, *, behind: float = 0.0) -> Limiter:
-        fleet = Fleet(self.store, self.told.append, lambda: self.clock - behind)
-        limiter = Limiter(lambda *_: UnitPrices(), now=lambda: self.clock - behind, fleet=fleet)
-        fleet.start(limiter._shared)
-        self.processes.append(limiter)
-        return limiter
-
-    def budget(self, process: int, part: CallerLimits = SHARED, caller: Caller = BOT) -> Budget:
-        return Budget(self.processes[process], [part], caller, "ai/voice")
-
-    async def started(self) -> None:
-        """Until each has found the store."""
-        async with asyncio.timeout(5):
-            while not all(each._beaten for each in self.fleets):
-                await asyncio.sleep(0)
-
-    async def settled(self) -> None:
-        """Until nobody has anything to say."""
-        async with asyncio.timeout(5):
-            while any(line.busy for each in self.fleets for line in each._lines.values()):
-                await asyncio.sleep(0)
-
-    async def beat(self, after: float = fleets.HEARTBEATS) -> None:
-        """Let so many seconds pass, and each process look for the store."""
-        self.clock += after
-        for each in self.fleets:
-            await each._heartbeat()
-        await self.settled()
-
-    @property
-    def fleets(self) -> Iterator[Fleet]:
-        return (each._fleet for each in self.processes if each._fleet is not None)
-
-    def known(self) -> tuple[int, int]:
-        """What the store knows of all: used, and set aside by who is alive."""
-        used = reserved = 0
-        for _seq, deadline, counts in self.store.hashes.get("tidegate:limits:1:ai/p:caller:ai/ci-bot", {}).values():
-            for _name, end, used_, reserved_ in counts:
-                used += used_ if end > self.clock * 1000 else 0
-                reserved += reserved_ if deadline > self.clock * 1000 else 0
-        return used, reserved
-
-
-@asynccontextmanager
-async def world(count: int = 2) -> AsyncIterator[World]:
-    made = World()
-    for _ in range(count):
-        made.process()
-    await made.started()
-    try:
-        yield made
-    finally:
-        for each in made.processes:
-            await each.stop()
-
-
-async def admitted(budgets: Sequence[Budget]) -> list[bool]:
-    """Which of them may begin a turn, asked at the same time."""
-    results = await asyncio.gather(*(each.admit_turn(PRICED) for each in budgets), return_exceptions=True)
-    assert all(each is None or isinstance(each, Refusal) for each in results), results
-    return [each is None for each in results]
+from dataplane.metering.usage import Tokens
+from tests.dataplane.limits.made import DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
+from tests.dataplane.limits.processes import SHARED, World, admitted, world
 
 
 async def test_a_budget_is_one_for_all() -> None:
@@ -218,126 +134,6 @@ async def test_a_process_that_is_hardly_behind_goes_on_at_the_end_of_a_window(be
     await here.processes[0].stop()
 
 
-async def test_nobody_waits_in_line_for_a_store_that_is_away() -> None:
-    async with world(1) as here:
-        here.store.away = True
-        callers = [Caller("ai", f"c{number}") for number in range(100)]
-        await admitted([here.budget(0, caller=each) for each in callers])
-        assert len(here.told) <= 1 + fleets.AT_ONCE + 1
-
-
-# -- the store is away -----------------------------------------------------------------------------------------
-
-
-async def test_while_it_is_away_each_goes_on_with_what_it_last_heard() -> None:
-    async with world(2) as here:
-        assert all(await admitted([here.budget(0) for _ in range(3)]))
-        assert all(await admitted([here.budget(1) for _ in range(4)]))
-        here.store.away = True
-        with capture_logs() as lines:
-            assert sum(await admitted([here.budget(1) for _ in range(20)])) == 3
-            assert sum(await admitted([here.budget(0) for _ in range(20)])) == 7, "it heard nothing of the other"
-        assert [line["event"] for line in lines] == [
-            "the store of limits cannot be asked: what whenStoreFails says holds"
-        ] * 2
-        assert None in here.told
-
-
-async def test_while_it_is_away_everything_is_refused_where_that_is_declared() -> None:
-    part = limits(TOKENS, fleet=True, refuse_without_store=True)
-    async with world(1) as here:
-        first = here.budget(0, part)
-        await first.admit_turn(PRICED)
-        here.store.away = True
-        for _ in range(3):
-            with pytest.raises(Refusal) as caught:
-                await here.budget(0, part).admit_turn(PRICED)
-            assert (caught.value.status, caught.value.code) == (503, "limits_unavailable")
-        first.used(*usage(Tokens(output_text=70)))
-        first.release_turn()
-        here.store.away = False
-        await here.beat(fleets.PROBE)
-        assert here.known() == (70, 0)
-        await here.budget(0, part).admit_turn(PRICED)
-
-
-async def test_it_is_asked_once_and_not_for_each_request_while_it_is_away() -> None:
-    async with world(1) as here:
-        here.store.away = True
-        await admitted([here.budget(0)])
-        here.told.clear()
-        await admitted([here.budget(0) for _ in range(50)])
-        assert here.told == []
-
-
-async def test_what_was_used_meanwhile_is_told_when_it_is_back() -> None:
-    async with world(2) as here:
-        here.store.away = True
-        turns = [here.budget(number % 2) for number in range(8)]
-        assert all(await admitted(turns))
-        for each in turns:
-            each.used(*usage(Tokens(output_text=110)))
-            each.release_turn()
-        assert here.known() == (0, 0)
-        here.store.away = False
-        with capture_logs() as lines:
-            await here.beat(fleets.PROBE)
-        assert [line["event"] for line in lines] == ["the store of limits answers"] * 2
-        assert here.known() == (880, 0)
-        assert sum(await admitted([here.budget(0), here.budget(1)])) == 1
-
-
-async def test_a_store_that_has_forgotten_everything_is_told_again() -> None:
-    async with world(2) as here:
-        turn = here.budget(0)
-        await turn.admit_turn(PRICED)
-        turn.used(*usage(Tokens(output_text=400)))
-        turn.release_turn()
-        await here.settled()
-        assert sum(await admitted([here.budget(1) for _ in range(3)])) == 3
-        here.store.forget()
-        assert sum(await admitted([here.budget(1) for _ in range(20)])) == 3, "what was heard is not unheard"
-        here.store.forget()
-        await here.beat()
-        assert here.known() == (400, 600)
-
-
-async def test_a_store_that_was_started_anew_is_asked_when_it_has_heard_everybody() -> None:
-    """Until then what is declared for its absence holds: here, that everything is refused."""
-    part = limits(TOKENS, fleet=True, refuse_without_store=True)
-    async with world(2) as here:
-        first, second = here.processes
-        turns = [here.budget(0, part) for _ in range(9)]
-        assert all(await admitted(turns))
-        here.store.away = True
-        await admitted([here.budget(0, part), here.budget(1, part)])
-        here.store.forget()
-        here.store.away = False
-        here.processes = [second]
-        await here.beat(fleets.PROBE)
-        assert here.known() == (0, 0)
-        assert not any(await admitted([here.budget(0, part) for _ in range(20)]))
-        here.processes = [first]
-        await here.beat(fleets.PROBE)
-        here.processes = [first, second]
-        here.clock += fleets.REFILL
-        assert sum(await admitted([here.budget(1, part) for _ in range(20)])) == 1
-
-
-async def test_the_last_totals_are_told_before_the_end() -> None:
-    async with world(2) as here:
-        turn = here.budget(0)
-        await turn.admit_turn(PRICED)
-        turn.used(*usage(Tokens(output_text=42)))
-        turn.release_turn()
-        await here.processes[0].stop()
-        await here.processes[0].stop()
-        assert here.known() == (42, 0)
-        late = here.budget(0)
-        await late.admit_request()
-        late.used(*usage(Tokens(output_text=1)))
-
-
 # -- faults ----------------------------------------------------------------------------------------------------
 
 
@@ -407,35 +203,6 @@ async def test_one_who_leaves_right_after_the_answer_gives_it_back() -> None:
             await task
         await here.settled()
         assert here.known() == (0, 0)
-
-
-async def test_what_the_store_was_not_told_is_not_forgotten() -> None:
-    part = limits(REQUESTS, fleet=True)
-    async with world(1) as here:
-        here.store.away = True
-        await here.budget(0, part).admit_request()
-        here.budget(0, part).used(*usage(None))
-        here.clock += 61
-        for _ in range(3):
-            here.processes[0]._forget()
-        assert len(here.processes[0]._tallies) == 1
-        here.store.away = False
-        await here.beat()
-        for _ in range(3):
-            here.processes[0]._forget()
-        assert not here.processes[0]._tallies
-
-
-async def test_many_totals_are_told_some_at_a_time() -> None:
-    async with world(1) as here:
-        here.store.away = True
-        callers = [Caller("ai", f"c{number}") for number in range(5 * fleets.AT_ONCE)]
-        await admitted([here.budget(0, caller=each) for each in callers])
-        here.store.away = False
-        await here.beat()
-        async with asyncio.timeout(5):
-            while len(here.store.hashes) < 1 + len(callers):
-                await asyncio.sleep(0)
 
 
 # -- whatever happens ------------------------------------------------------------------------------------------

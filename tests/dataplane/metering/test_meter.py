@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dataplane import table
 from dataplane.metering import instruments as names
-from dataplane.metering.instruments import Counter, Definition, Histogram
+from dataplane.metering.counters import Counter, Definition, Histogram
 from dataplane.metering.labels import LABEL_SETS, OVERFLOW, Labels
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage
 from dataplane.realtime import endings

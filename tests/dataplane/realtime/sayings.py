@@ -1,11 +1,12 @@
-"""What peers say in dialogues: events, and frames that come in parts."""
+"""What peers say in dialogues: events, frames that come in parts, and how a turn begins."""
 
 from __future__ import annotations
 
 import json
 
+from dataplane.metering.usage import Tokens
 from dataplane.realtime.gate import HOLD, SNIFF
-from tests.dataplane.realtime.play import wire
+from tests.dataplane.realtime.play import Dialogue, client, play, upstream, wire
 
 CREATED = {"type": "session.created", "session": {"id": "sess_1", "model": "gpt-realtime"}}
 CREATE = {"type": "response.create"}
@@ -25,3 +26,11 @@ def begun(name: str) -> dict[str, object]:
 
 def done(name: str, status: str = "completed") -> dict[str, object]:
     return {"type": "response.done", "response": {"id": name, "status": status, "usage": {"output_tokens": 1}}}
+
+
+ONE = Tokens(output_unknown=1)
+"""What a turn of these takes."""
+
+
+def in_a_turn() -> Dialogue:
+    return play() >> upstream(CREATED, begun("r1")) << client(CREATED, begun("r1"))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -13,97 +12,36 @@ from hypothesis import strategies as st
 
 from dataplane.dialects.openai import AUDIO
 from dataplane.realtime import frames
-from dataplane.realtime.audio import HEAD, TAIL
+from dataplane.realtime.audio import TAIL
 from dataplane.realtime.gate import HOLD, PIECE, SNIFF, WORK, Gate
-from dataplane.realtime.steps import KEEP, Breach, Control, Step, Verdict
-
-MAX = 200_000
-FRAGMENTS = 100_000
-TEXT, BINARY, CONTINUATION = frames.TEXT, frames.BINARY, frames.CONTINUATION
-PING, PONG, CLOSE = frames.PING, frames.PONG, frames.CLOSE
-Cut = Callable[[bytes], Iterable[bytes]]
-APPEND = b'{"type":"input_audio_buffer.append","audio":"'
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One frame of a stream."""
-
-    opcode: int
-    payload: bytes
-    fin: bool = True
-    key: bytes | None = None
-
-    def __repr__(self) -> str:
-        return f"Piece({self.opcode}, {self.payload[:40]!r} of {len(self.payload)}, {self.fin})"
-
-    def wire(self) -> bytes:
-        data = frames.frame(self.opcode, self.payload, self.key)
-        return data if self.fin else bytes((data[0] & 0x7F,)) + data[1:]
-
-
-@dataclass
-class Judge:
-    """Keeps what it was asked. The verdict hangs on the message alone."""
-
-    asked: list[tuple[bytes, bool]] = field(default_factory=list)
-
-    def __call__(self, payload: bytes, *, binary: bool) -> Verdict:
-        self.asked.append((payload, binary))
-        if b"drop" in payload:
-            return ()
-        return (b"instead", b"") if b"swap" in payload else KEEP
-
-
-def wants(head: bytes, size: int) -> bool:
-    assert len(head) <= min(size, SNIFF)
-    return b"want" in head
-
-
-def flows(data: bytes, start: int, end: int) -> bool:
-    """Says of some that need not be read that they go on; of the others nothing."""
-    return (end - start) % 3 != 0 and not wants(data[start : min(end, start + SNIFF)], end - start)
-
-
-def client_gate(judge: Judge) -> Gate:
-    return Gate(judge, masked=True, max_message=MAX, max_fragments=FRAGMENTS, audio=AUDIO)
-
-
-def upstream_gate(judge: Judge) -> Gate:
-    return Gate(judge, masked=False, max_message=MAX, max_fragments=FRAGMENTS, flows=flows, wants=wants)
-
-
-KEY = {True: b"mask", False: None}
-
-
-def flowing(*, masked: bool) -> Piece:
-    """A message that goes on unread."""
-    return Piece(TEXT, APPEND + b"A" * 200 + b'"}' if masked else b"." * 200, key=KEY[masked])
-
-
-def taken(gate: Gate, data: bytes, cut: Cut) -> list[Step]:
-    return joined(step for part in cut(data) for step in fed(gate, part))
-
-
-def fed(gate: Gate, data: bytes) -> Iterator[Step]:
-    """All steps that these bytes lead to."""
-    flowing, rest = gate.flow(data)
-    yield flowing
-    yield from gate.feed(rest)
-    while gate.behind:
-        yield from gate.feed(b"")
-
-
-def joined(steps: Iterable[Step]) -> list[Step]:
-    """Steps with neighbouring bytes put together: where they are divided hangs on the cut."""
-    found: list[Step] = []
-    for step in steps:
-        if isinstance(step, bytes) and found and isinstance(last := found[-1], bytes):
-            found[-1] = last + step
-        elif step != b"":
-            found.append(step)
-    return found
-
+from dataplane.realtime.steps import KEEP, Breach, Control, Step
+from tests.dataplane.realtime.pieces import (
+    APPEND,
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    FRAGMENTS,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    Cut,
+    Judge,
+    Piece,
+    by,
+    client_gate,
+    cut_at,
+    cuts,
+    fed,
+    flowing,
+    flows,
+    joined,
+    streams,
+    taken,
+    upstream_gate,
+    wants,
+    whole,
+)
 
 # -- the slow and simple one -------------------------------------------------------------------------------------
 
@@ -153,89 +91,7 @@ def verdict_on(message: list[Piece], judge: Judge) -> Iterator[bytes]:
         yield frames.frame(message[0].opcode, payload, key)
 
 
-# -- streams -----------------------------------------------------------------------------------------------------
-
-NEAR = [0, 1, 2, SNIFF - 1, SNIFF, SNIFF + 1, 125, 126, TAIL, HEAD, HEAD + 1, 5000, 65535, HOLD - 60, HOLD, HOLD + 1]
-SIZES = st.sampled_from([*NEAR, HOLD + HEAD, HOLD + TAIL, MAX]) | st.integers(0, 300)
-WORDS = st.sampled_from(
-    [
-        b"",
-        b"want",
-        b"want swap",
-        b"drop want",
-        b'"want"',
-        b"wan",
-        b"swap",
-        b"drop",
-        b'{"type":"a"}',
-        b'{"want',
-        b'{ "swap',
-    ]
-)
-
-
-@st.composite
-def texts(draw: st.DrawFn) -> bytes:
-    """A message with words at its beginning and end, that count or do not."""
-    first, last, size = draw(WORDS), draw(WORDS), draw(SIZES)
-    return first + b"." * max(0, size - len(first) - len(last)) + last
-
-
-@st.composite
-def audio(draw: st.DrawFn) -> bytes:
-    """Canonical audio of any size."""
-    head = draw(st.sampled_from([b"{", b'{ "event_id": "one",']))
-    tail = (
-        b"}" if b"event_id" in head else draw(st.sampled_from([b"}", b', "event_id": "%s"}' % (b"e" * 512), b" } \n"]))
-    )
-    middle = draw(st.sampled_from([b"AA", b"\\/"])) * (min(draw(SIZES), MAX - 1000) // 2)
-    return head + b'"type": "input_audio_buffer.append", "audio": "' + middle + b'"' + tail
-
-
-@st.composite
-def streams(draw: st.DrawFn, *, masked: bool) -> list[Piece]:
-    """Whole and fragmented messages, control frames before, between and within them."""
-    keys = st.binary(min_size=4, max_size=4) if masked else st.none()
-    controls = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=1)
-    stream: list[Piece] = []
-    for _ in range(draw(st.integers(1, 5))):
-        payload = draw((texts() | audio()) if masked else texts())
-        opcode = draw(st.sampled_from([TEXT, TEXT, TEXT, BINARY]))
-        places = draw(st.lists(st.sampled_from([0, 1, SNIFF, HOLD + 5, len(payload) // 2, len(payload)]), max_size=3))
-        places = sorted({min(place, len(payload)) for place in places})
-        for at, (start, end) in enumerate(pairwise([0, *places, len(payload)])):
-            stream += [Piece(kind, text, key=draw(keys)) for kind, text in draw(controls)]
-            fin = at == len(places)
-            stream.append(Piece(CONTINUATION if at else opcode, payload[start:end], fin, draw(keys)))
-    if draw(st.booleans()):
-        stream.append(Piece(CLOSE, b"\x03\xe8", key=draw(keys)))
-    return stream
-
-
-def whole(data: bytes) -> list[bytes]:
-    return [data]
-
-
-def by(size: int) -> Cut:
-    return lambda data: [data[at : at + size] for at in range(0, len(data), size)]
-
-
-def cut_at(*places: int) -> Cut:
-    return lambda data: [data[start:end] for start, end in pairwise((0, *places, len(data)))]
-
-
-@st.composite
-def cuts(draw: st.DrawFn) -> Cut:
-    sizes = draw(st.lists(st.integers(1, 50) | st.integers(1, HOLD * 2), min_size=1, max_size=20))
-
-    def cut(data: bytes) -> Iterator[bytes]:
-        at = turn = 0
-        while at < len(data):
-            size = sizes[turn % len(sizes)] if turn < 500 else HOLD
-            yield data[at : at + size]
-            at, turn = at + size, turn + 1
-
-    return cut
+# -- however it is cut -------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=150)
@@ -392,95 +248,6 @@ def test_a_frame_up_to_the_limit_is_held_until_it_is_whole() -> None:
     assert joined(gate.feed(data[-1:])) == [data]
 
 
-# -- breaches ----------------------------------------------------------------------------------------------------
-
-BREACHES = {
-    "not masked": (True, Piece(TEXT, b"").wire(), 1002),
-    "masked": (False, Piece(TEXT, b"", key=b"mask").wire(), 1002),
-    "RSV1": (False, b"\xc1\x00", 1002),
-    "RSV2": (False, b"\xa1\x00", 1002),
-    "RSV3 in a Ping": (False, b"\x99\x00", 1002),
-    "opcode 3": (False, b"\x83\x00", 1002),
-    "opcode 11": (False, b"\x8b\x00", 1002),
-    "fragmented Ping": (False, b"\x09\x00", 1002),
-    "long Ping": (False, b"\x89\x7e\x00\x7e", 1002),
-    "continuation of nothing": (False, b"\x80\x00", 1002),
-    "text within a message": (False, b"\x01\x00\x81\x00", 1002),
-    "binary within a message that is passed": (False, b"\x02\x00\x82\x00", 1002),
-    "one byte too many": (False, b"\x81\x7f" + (MAX + 1).to_bytes(8, "big"), 1009),
-    "absurd length": (False, b"\x82\x7f" + b"\xff" * 8, 1009),
-    "one byte too many in fragments": (False, b"\x01\x00" + b"\x80\x7f" + (MAX + 1).to_bytes(8, "big"), 1009),
-}
-
-
-@pytest.mark.parametrize(("masked", "data", "code"), BREACHES.values(), ids=BREACHES)
-@pytest.mark.parametrize("cut", [whole, by(1)])
-def test_a_breach_is_found_in_the_head_and_nothing_comes_behind_it(
-    masked: bool, data: bytes, code: int, cut: Cut
-) -> None:
-    judge = Judge()
-    gate = client_gate(judge) if masked else upstream_gate(judge)
-    *_, last = taken(gate, data, cut)
-    assert isinstance(last, Breach)
-    assert last.code == code
-    assert taken(gate, Piece(TEXT, b"want", key=b"mask" if masked else None).wire(), whole) == []
-    assert judge.asked == []
-
-
-@pytest.mark.parametrize("masked", [True, False])
-@pytest.mark.parametrize("first", [b"want", b"----", b"." * (SNIFF + 1)])
-def test_what_would_flow_is_a_breach_in_the_middle_of_a_message(masked: bool, first: bytes) -> None:
-    """Though it comes in a read of its own."""
-    gate = client_gate(Judge()) if masked else upstream_gate(Judge())
-    wires = [
-        piece.wire()
-        for piece in (flowing(masked=masked), Piece(TEXT, first, False, KEY[masked]), flowing(masked=masked))
-    ]
-    steps = taken(gate, b"".join(wires), cut_at(len(wires[0]), len(wires[0]) + len(wires[1])))
-    assert isinstance(steps[-1], Breach)
-    assert b"".join(step for step in steps if isinstance(step, bytes)) in (wires[0], wires[0] + wires[1])
-
-
-def test_the_limit_counts_what_was_collected_and_what_was_passed() -> None:
-    for first in (b"want", b"." * SNIFF):
-        gate = Gate(Judge(), masked=False, max_message=SNIFF + 10, max_fragments=FRAGMENTS, wants=wants)
-        steps = joined(gate.feed(Piece(TEXT, first, False).wire()))
-        steps += joined(gate.feed(Piece(CONTINUATION, bytes(SNIFF + 11 - len(first)), False).wire()))
-        assert steps[-1] == Breach("size", f"message over {SNIFF + 10} bytes")
-
-
-@pytest.mark.parametrize("first", [b"want", b"." * SNIFF, b"x"], ids=["collected", "passed", "short"])
-@pytest.mark.parametrize("masked", [True, False])
-def test_the_limit_of_fragments_counts_what_was_collected_and_what_was_passed(masked: bool, first: bytes) -> None:
-    key = b"mask" if masked else None
-    for frames_, fits in ((5, True), (6, False)):
-        judge = Judge()
-        gate = Gate(
-            judge,
-            masked=masked,
-            max_message=MAX,
-            max_fragments=5,
-            wants=None if masked else wants,
-            audio=AUDIO if masked else None,
-        )
-        pieces = [
-            Piece(CONTINUATION if at else TEXT, b"" if at else first, at == frames_ - 1, key) for at in range(frames_)
-        ]
-        for _ in range(2):  # it counts from nothing with every message
-            steps = taken(gate, b"".join(piece.wire() for piece in pieces), by(3))
-            breach = Breach("fragments", "message in more than 5 fragments")
-            assert (breach in steps) == (not fits)
-            if not fits:
-                break
-
-
-def test_pings_are_no_fragments() -> None:
-    gate = Gate(Judge(), masked=False, max_message=MAX, max_fragments=2, wants=wants)
-    ping = Piece(PING, b"").wire()
-    data = Piece(TEXT, b"a", False).wire() + ping * 9 + Piece(CONTINUATION, b"b").wire()
-    assert not any(isinstance(step, Breach) for step in taken(gate, data, whole))
-
-
 # -- counting ----------------------------------------------------------------------------------------------------
 
 
@@ -504,22 +271,6 @@ def test_long_audio_is_counted_by_its_frame(cut: Cut) -> None:
     gate = client_gate(Judge())
     taken(gate, Piece(TEXT, APPEND + b"A" * HOLD * 2 + b'"}', key=b"mask").wire() * 2, cut)
     assert (gate.messages, gate._sent.audio) == (2, 2 * (HOLD * 2 + 2))
-
-
-@pytest.mark.parametrize("size", [5, 100, HOLD + 1])
-def test_what_more_comes_of_a_message_that_goes_on_unread_is_said(size: int) -> None:
-    told: list[tuple[bytes, int]] = []
-
-    def passes(head: bytes, more: int) -> None:
-        told.append((head, more))
-
-    gate = Gate(Judge(), masked=False, max_message=MAX, max_fragments=9, wants=wants, passes=passes)
-    first = b"." * (SNIFF + 1)
-    stream = [Piece(TEXT, first, False), Piece(PING, b""), Piece(CONTINUATION, b"x" * size, False)]
-    stream += [Piece(CONTINUATION, b"y"), Piece(TEXT, b"want", False), Piece(CONTINUATION, b"z")]
-    stream += [Piece(BINARY, first, False), Piece(CONTINUATION, b"z"), Piece(TEXT, first), Piece(TEXT, b"short")]
-    taken(gate, b"".join(piece.wire() for piece in stream), whole)
-    assert told == [(first[:SNIFF], size), (first[:SNIFF], 1)]
 
 
 def test_step_by_step_what_follows_from_a_message_is_done_before_the_next_is_read() -> None:
@@ -547,58 +298,6 @@ def test_what_is_over_the_limit_does_not_flow() -> None:
     usual = flowing(masked=False)
     gate = Gate(Judge(), masked=False, max_message=len(usual.payload) - 1, max_fragments=1, flows=flows, wants=wants)
     assert [type(step) for step in fed(gate, usual.wire()) if step] == [Breach]
-
-
-# -- long client frames ------------------------------------------------------------------------------------------
-
-LATE = {
-    "second type": b'A","type":"session.update","session":{"model":"x"}}',
-    "second type far behind": b'A","type":"session.update","x":"' + b"A" * 5000 + b'"}',
-    "escape": b'\\"A"}',
-    "escaped escape": b"\\\\" * 400 + b'A"}',
-    "not ASCII": "\u201d".encode() * 400 + b'A"}',
-    "cut off": b"A",
-    "tail too long": b'A"' + b" " * TAIL + b"}",
-}
-
-
-@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-@pytest.mark.parametrize("cut", [whole, by(1), by(7), by(1000), by(HOLD)], ids=["whole", "1", "7", "1000", "HOLD"])
-def test_a_long_audio_event_that_holds_more_is_never_finished(late: bytes, cut: Cut) -> None:
-    judge = Judge()
-    gate = client_gate(judge)
-    event = APPEND + b"A" * HOLD + late
-    data = Piece(TEXT, event, key=b"mask").wire()
-    *forwarded, last = taken(gate, data, cut)
-    assert last == Breach("audio", "a long audio event holds more than audio")
-    assert last.code == 1008
-    went = b"".join(step for step in forwarded if isinstance(step, bytes))
-    assert data.startswith(went)
-    assert len(went) < len(data)
-    assert gate.mid_frame, "the upstream waits for the rest of the frame, which never comes"
-    assert judge.asked == []
-    assert taken(gate, Piece(TEXT, b"x", key=b"mask").wire(), whole) == []
-
-
-@pytest.mark.parametrize("cut", [whole, by(1000)])
-def test_a_long_message_that_is_not_audio_is_collected(cut: Cut) -> None:
-    for payload in (b'{"audio":"' + b"A" * HOLD + b'","type":"input_audio_buffer.append"}', b"x" * (HOLD + 1)):
-        judge = Judge()
-        piece = Piece(TEXT, payload, key=b"mask")
-        assert taken(client_gate(judge), piece.wire(), cut) == [piece.wire()]
-        assert judge.asked == [(payload, False)]
-
-
-def test_long_audio_streams_while_it_arrives() -> None:
-    gate = client_gate(Judge())
-    data = Piece(TEXT, APPEND + b"A" * HOLD * 2 + b'"}', key=b"mask").wire()
-    went = 0
-    for part in by(HOLD // 4)(data):
-        went += sum(len(step) for step in gate.feed(part) if isinstance(step, bytes))
-        assert gate.mid_frame == (went != len(data))
-        if gate.mid_frame:
-            assert went % (HOLD // 4) in (0, HOLD // 4 - TAIL)
-    assert went == len(data)
 
 
 # -- cost --------------------------------------------------------------------------------------------------------

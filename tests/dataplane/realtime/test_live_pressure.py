@@ -200,7 +200,7 @@ async def test_a_client_that_never_reads_our_answers(piece: bytes, mid_frame: bo
         flooding = asyncio.create_task(flood())
         await stalled(progress)
         assert live.client._transport.get_write_buffer_size() <= ANSWERS
-        assert sum(len(data) for _, data in live.relay._late) <= HIGH_WATER
+        assert sum(len(data) for _, data in live.relay._for_client.waiting) <= HIGH_WATER
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
         client.reset()

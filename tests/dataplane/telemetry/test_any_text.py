@@ -18,7 +18,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from dataplane.metering.instruments import Histogram, Instruments
+from dataplane.metering.counters import Histogram
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import LABEL_SETS
 from dataplane.metering.meter import Meter
 from dataplane.metering.names import LONGEST, clean

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from dataplane.metering.instruments import Counter, Histogram, Instrument, Instruments
+from dataplane.metering.counters import Counter, Histogram, Instrument
+from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import Labels
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Tokens, Usage

@@ -1,0 +1,143 @@
+"""The routing table: the contract between whoever decides (the compiler) and whoever carries (the data plane).
+
+    callers    whom keys and issuers of tokens admit
+    policies   what holds for them on a Backend of a route
+    backends   providers, models, the types of paths
+    routes     which requests go to which Backend
+    entry      what all of these are: frozen, and known by the hash of their content
+
+Everything in it is decided: names are resolved, policies merged, templates parsed, so that a request costs
+look-ups and nothing else. The models are frozen. They hold ids of secrets, never their values: those travel
+apart, as `Secrets`, so that a table can be printed.
+
+Entries of the routes section carry a hash of their own, so that a reload builds only what changed. A table
+that says `error` on an entry is a good table: that entry answers 500 with the message, its neighbours work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from pydantic import ConfigDict, Field, SecretStr
+
+from dataplane.slices import SLICE, Slices, at_once
+from dataplane.table.backends import (
+    Backend,
+    Credential,
+    Model,
+    PathType,
+    Price,
+    Provider,
+    RouteType,
+    Target,
+    Timeouts,
+)
+from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
+from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed
+from dataplane.table.policies import (
+    Authentication,
+    AuthenticationMode,
+    Block,
+    CallerLimits,
+    HeaderOps,
+    HeaderValue,
+    Limit,
+    Location,
+    ModelAllow,
+    OnRevoke,
+    Per,
+    PolicySet,
+    SessionLimits,
+    Subject,
+    Telemetry,
+    Template,
+    Transformation,
+    Variable,
+    authentication_yaml,
+)
+from dataplane.table.routes import Forward, Match, NameMatch, Route
+
+__all__ = [
+    "SCHEMA",
+    "Authentication",
+    "AuthenticationMode",
+    "Backend",
+    "Block",
+    "CallerKey",
+    "CallerLimits",
+    "CallerSet",
+    "Credential",
+    "Entry",
+    "Forward",
+    "Frozen",
+    "HeaderOps",
+    "HeaderValue",
+    "Issuer",
+    "Limit",
+    "Location",
+    "Match",
+    "Model",
+    "ModelAllow",
+    "NameMatch",
+    "OnRevoke",
+    "PathType",
+    "Per",
+    "PolicySet",
+    "Price",
+    "Provider",
+    "PublicKey",
+    "Route",
+    "RouteType",
+    "Secrets",
+    "SessionLimits",
+    "Subject",
+    "Table",
+    "Target",
+    "Telemetry",
+    "Template",
+    "Timeouts",
+    "Transformation",
+    "Variable",
+    "authentication_yaml",
+    "digest",
+    "hash_of",
+    "sealed",
+]
+
+SCHEMA = 1
+"""Number of the table's shape. A controller serves this one and the one before."""
+
+Secrets = Mapping[str, SecretStr]
+"""Secret values by the ids that a table uses. They are in memory only; no dump, log or error holds one."""
+
+
+class Table(Frozen):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_number: int = Field(default=SCHEMA, alias="schema")
+    backends: tuple[Backend, ...] = ()
+    routes: tuple[Route, ...] = ()
+    callers: tuple[CallerSet, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
+    unreadable: tuple[str, ...] = ()
+    """HTTPRoutes (`namespace/name`) of which something cannot be read, sorted: that a rule of theirs is not here does
+    not mean that it was taken away, so it ends no session."""
+
+    def versions(self) -> dict[str, str]:
+        """Content hash of each section; equal on every replica that compiled the same objects."""
+        return at_once(self.versioning())
+
+    def versioning(self) -> Slices[dict[str, str]]:
+        """`versions` in slices."""
+        hashes: list[str] = []
+        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
+        for count, part in enumerate(parts, 1):
+            hashes.append(hash_of(part))
+            if count % SLICE == 0:
+                yield
+        first = len(self.backends) + len(self.routes)
+        routes = [*hashes[:first], *self.unreadable]
+        sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
+        return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}

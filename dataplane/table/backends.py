@@ -1,0 +1,110 @@
+"""Backends: their providers and models, and how their paths are handled."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from dataplane.table.entry import Entry, Frozen, Seconds
+from dataplane.table.policies import Transformation
+
+
+class RouteType(StrEnum):
+    """How a path is handled (not where it goes)."""
+
+    COMPLETIONS = "Completions"
+    REALTIME = "Realtime"
+    PASSTHROUGH = "Passthrough"
+    MODELS = "Models"
+    """Lists the models that a caller may use. No Backend declares it: `/v1/models` has it by itself."""
+
+
+class Credential(Frozen):
+    """What the upstream is shown: a secret of ours, the client's own, or nothing."""
+
+    kind: Literal["secret", "passthrough", "none"] = "none"
+    secret: str = ""
+    """Id of the secret, with kind `secret`."""
+
+
+class Provider(Frozen):
+    name: str
+    kind: Literal["openai", "custom"]
+    url: str
+    """Base address, without a trailing slash: `https://api.openai.com/v1`."""
+    credential: Credential = Credential()
+    default_model: str = ""
+    model_override: str = ""
+    transformations: tuple[Transformation, ...] = ()
+    """Of Policies that target this provider; applied last."""
+    error: str = ""
+    """Why this provider cannot be used (its Secret is missing, …). It is never chosen; where no other is
+    left, requests are answered 500 with the message."""
+
+
+class Price(Frozen):
+    """USD per million tokens, as decimal strings. What is absent is not said here (the catalogue may know)."""
+
+    input_text: str | None = None
+    input_audio: str | None = None
+    input_image: str | None = None
+    cached_text: str | None = None
+    cached_audio: str | None = None
+    cached_image: str | None = None
+    output_text: str | None = None
+    output_audio: str | None = None
+
+
+class Target(Frozen):
+    provider: str
+    model: str = ""
+    """The upstream's name. Empty: the name that was asked for. A `*` stands for what the pattern's `*` matched."""
+    weight: int = 1
+
+
+class Model(Frozen):
+    """A public model name and where it goes."""
+
+    name: str
+    """Exact, or with one `*`. An exact name wins over a pattern, a longer pattern over a shorter one."""
+    targets: tuple[Target, ...]
+    price: Price | None = None
+
+
+class PathType(Frozen):
+    suffix: str
+    """Whole path segments at the end of the path (`/v1/realtime`), or `*` for the rest."""
+    type: RouteType
+
+
+class Timeouts(Frozen):
+    """Seconds that a Backend's providers are waited for."""
+
+    connect: Seconds = 5.0
+    """To be connected, TLS included."""
+    handshake: Seconds = 10.0
+    """From a WebSocket handshake to its answer."""
+    first_event: Seconds = 1.0
+    """From that answer to a realtime session's first event; then the session begins without one."""
+    response: Seconds = 120.0
+    """From the end of an HTTP request to the head of its answer."""
+    idle: Seconds = 300.0
+    """Between two reads of an HTTP answer."""
+
+
+class Backend(Entry):
+    """`namespace/name` of a Backend, with its providers resolved."""
+
+    providers: tuple[Provider, ...] = ()
+    models: tuple[Model, ...] = ()
+    """Empty: every name goes to every provider as it is."""
+    paths: tuple[PathType, ...] = ()
+    """Longest suffix first, `*` last."""
+    timeouts: Timeouts = Timeouts()
+    max_sessions: int = Field(0, ge=0)
+    """Realtime sessions that one data-plane process holds at a time; 0: as many as the process may."""
+    refused: tuple[str, ...] = ()
+    """Paths behind `*` that mint credentials or touch the account, refused because a credential is injected:
+    suffixes, or with `/*` at the end whole segments anywhere in the path."""
