@@ -64,7 +64,7 @@ class Budget:
     """It is asked before anything is taken, and told what was used. Everything or nothing is taken: where one of
     several limits has no room, the others lose nothing."""
 
-    __slots__ = ("_backend", "_books", "_parts", "_price", "_seat", "_turns", "ends")
+    __slots__ = ("_backend", "_beyond", "_books", "_parts", "_price", "_seat", "_turns", "ends")
 
     def __init__(self, books: Books, parts: Sequence[CallerLimits], caller: Caller, backend: str) -> None:
         self.ends = False
@@ -79,6 +79,8 @@ class Budget:
         self._turns: deque[list[Taken]] = deque()
         """What is set aside for the turns that are under way, the oldest first."""
         self._seat: list[Taken] | None = None
+        self._beyond: dict[tuple[str, str], int] = {}
+        """By Policy and limit: what a session has used that could not be refused since nothing is left."""
 
     async def admit_request(self) -> None:
         """Count a request. Raises Refusal limit_exceeded, limits_unavailable."""
@@ -102,18 +104,23 @@ class Budget:
         """Does each turn of a session have to be admitted?"""
         return any(limit.kind != "sessions" for part, _ in self._parts for limit in part.limits)
 
-    def spent(self) -> Refusal | None:
-        """Why nothing more may be used, as far as is known here; None while something may."""
+    def overdrawn(self, usage: Usage, cost: Cost, *, patient: bool) -> Refusal | None:
+        """Why a session must end, in which something was used that cannot be refused (a transcription): nothing was
+        left for it, as far as is known here. Where it is `patient`, and the Policy does not end sessions, it may first
+        use as much more as is set aside for a turn. To be asked right after `used`."""
         now = self._books.now()
         for part, whose in self._parts:
-            wants = [
-                Want(limit, self._books.maximum(part.policy, limit), 1)
-                for limit in part.limits
-                if limit.kind in ("tokens", "spend")
-            ]
-            if short := self._books.tally(part, whose).short(tuple(wants), now):
-                self.ends = part.end_session
-                return wording.exceeded(part, whose, short, now)
+            for limit in part.limits:
+                if limit.kind not in ("tokens", "spend"):
+                    continue
+                want = Want(limit, self._books.maximum(part.policy, limit), 1)
+                short, key = self._books.tally(part, whose).short((want,), now), (part.policy, limit.name)
+                if short is None:
+                    self._beyond.pop(key, None)
+                    continue
+                beyond = self._beyond[key] = self._beyond.get(key, 0) + self._amount(part, limit, usage, cost)
+                if part.end_session or not patient or beyond > self._set_aside(part, limit):
+                    return wording.overdrawn(part, whose, short, now)
         return None
 
     def leave(self) -> None:

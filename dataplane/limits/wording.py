@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from dataplane.errors import Refusal
 from dataplane.limits.spending import NANO
 from dataplane.limits.subjects import words
-from dataplane.limits.tally import Short
+from dataplane.limits.tally import Short, Want
 from dataplane.limits.windows import Window, written
 from dataplane.table import CallerLimits, Limit
 
@@ -52,29 +52,47 @@ def fields(states: Iterable[State], now: float) -> list[tuple[str, str]]:
 def exceeded(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
     """The refusal of what there is no room for."""
     want, window = short.want, short.window
-    limit = want.limit
-    said = (
-        f"Policy {limits.policy} allows {words(subject)} {quantity(limit, want.max)}"
-        f"{f' per {limit.per}' if limit.per else ' at a time'}"
-    )
+    limit, said = want.limit, _allowed(limits, subject, want)
     if want.amount > want.max:
         return Refusal(
             "limit_exceeded",
             f"{said}, and {quantity(limit, want.amount)} are set aside before a turn of this model begins, so none "
             "ever can. Whoever runs the gateway must raise the limit, or lower reserve.",
         )
-    aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
     if limit.per is None:
         wait, rest = SEAT, f"; {short.reserved} are open. Try again when one of them has ended."
     else:
         needs = f" This needs {quantity(limit, want.amount)}." if limit.kind in ("tokens", "spend") else ""
         wait = SOON if short.waits_for_turns else _seconds(window, now)
-        when = f" It begins anew at {written(window.end)}, in {_seconds(window, now)} s."
         sooner = " Turns that end may make room sooner." if short.reserved else ""
-        rest = (
-            f": {quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left.{needs}{when}{sooner}"
-        )
+        rest = f": {_left(short)}{needs}{_anew(window, now)}{sooner}"
     return Refusal("limit_exceeded", said + rest, headers={"Retry-After": str(wait)})
+
+
+def overdrawn(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
+    """Why a session ends that goes on to use what it cannot be refused."""
+    return Refusal(
+        "limit_exceeded",
+        f"{_allowed(limits, subject, short.want)}: {_left(short)} What is said is transcribed all the same, which "
+        f"cannot be refused, so the session ends.{_anew(short.window, now)}",
+    )
+
+
+def _allowed(limits: CallerLimits, subject: str, want: Want) -> str:
+    return (
+        f"Policy {limits.policy} allows {words(subject)} {quantity(want.limit, want.max)}"
+        f"{f' per {want.limit.per}' if want.limit.per else ' at a time'}"
+    )
+
+
+def _left(short: Short) -> str:
+    limit = short.want.limit
+    aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
+    return f"{quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left."
+
+
+def _anew(window: Window, now: float) -> str:
+    return f" It begins anew at {written(window.end)}, in {_seconds(window, now)} s."
 
 
 def unavailable(limits: CallerLimits) -> Refusal:
