@@ -12,7 +12,6 @@ from dataplane.limits import wording
 from dataplane.limits.spending import Model, dearest, nano, spent, unpriced
 from dataplane.limits.subjects import subject
 from dataplane.limits.tally import Ask, Short, Taken, Tally, Want
-from dataplane.limits.wording import State
 from dataplane.metering.prices import Cost, UnitPrices
 from dataplane.metering.usage import Caller, Usage
 from dataplane.table import CallerLimits, Limit, Price
@@ -161,8 +160,18 @@ class Budget:
 
     def headers(self) -> list[tuple[str, str]]:
         """`RateLimit-Policy` and `RateLimit`, from what is known now."""
-        now = self._books.now()
-        return wording.fields(self._states(now), now)
+        books, now = self._books, self._books.now()
+        quotas, rests = [], []
+        for part, whose in self._parts:
+            policy = part.policy
+            tally = books.known(policy, whose) or Tally(policy, whose)
+            for limit in part.limits:
+                most, count = books.maximum(policy, limit), tally.count(limit, now)
+                left = max(0, most - count.all_used - count.all_reserved)
+                quota, rest = wording.fields(policy, limit, most, left, count.window, now)
+                quotas.append(quota)
+                rests.append(rest)
+        return [("ratelimit-policy", ", ".join(quotas)), ("ratelimit", ", ".join(rests))] if quotas else []
 
     # -- what is taken -----------------------------------------------------------------------------------------
 
@@ -266,13 +275,3 @@ class Budget:
         if cost.usd is None and not part.refuse_unpriced:
             return 0
         return spent(cost, tokens, self._price or FREE)
-
-    # -- what is told ------------------------------------------------------------------------------------------
-
-    def _states(self, now: float) -> Iterator[State]:
-        for part, whose in self._parts:
-            tally = self._books.known(part.policy, whose) or Tally(part.policy, whose)
-            for limit in part.limits:
-                most, count = self._books.maximum(part.policy, limit), tally.count(limit, now)
-                left = max(0, most - count.all_used - count.all_reserved)
-                yield State(part.policy, limit, most, left, count.window)

@@ -150,7 +150,8 @@ class Limiter:
 
     def maximum(self, policy: str, limit: Limit) -> int:
         key = policy, limit.name
-        return self._maxima.get(key, self._last.get(key, limit.max))
+        most = self._maxima.get(key)
+        return self._last.get(key, limit.max) if most is None else most
 
     def known(self, policy: str, subject: str) -> Tally | None:
         return self._tallies.get((policy, subject)) or (

@@ -8,9 +8,10 @@ seconds it begins anew. Money is in millionths of a USD, since the fields know w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
 from dataplane.errors import Refusal
 from dataplane.limits.spending import NANO
@@ -26,27 +27,20 @@ _MICRO: Final = 1000
 _UNITS: Final = {"requests": "requests", "tokens": "tokens", "spend": "micro-usd", "sessions": "sessions"}
 
 
-class State(NamedTuple):
-    """Of one limit: how much of it there may be, and is left."""
-
-    policy: str
-    limit: Limit
-    max: int
-    left: int
-    window: Window
+def fields(policy: str, limit: Limit, most: int, left: int, window: Window, now: float) -> tuple[str, str]:
+    """What `RateLimit-Policy` and `RateLimit` say of one limit: how much of it there may be, and is left."""
+    start, end = window
+    name, quota = _quota(policy, limit.name, limit.kind, most, end - start if limit.per else 0)
+    left = left // _MICRO if limit.kind == "spend" else left
+    return quota, f"{name};r={left};t={max(1, math.ceil(end - now))}" if limit.per else f"{name};r={left}"
 
 
-def fields(states: Iterable[State], now: float) -> list[tuple[str, str]]:
-    """`RateLimit-Policy` and `RateLimit`, for what limits a caller."""
-    quotas, rests = [], []
-    for policy, limit, most, left, window in states:
-        name, unit = f'"{policy}:{limit.name}"', _UNITS[limit.kind]
-        scale = _MICRO if limit.kind == "spend" else 1
-        when = f";w={window.end - window.start}" if limit.per else ""
-        anew = f";t={_seconds(window, now)}" if limit.per else ""
-        quotas.append(f'{name};q={most // scale};qu="{unit}"{when}')
-        rests.append(f"{name};r={left // scale}{anew}")
-    return [("ratelimit-policy", ", ".join(quotas)), ("ratelimit", ", ".join(rests))] if quotas else []
+@lru_cache(maxsize=1024)
+def _quota(policy: str, limit: str, kind: str, most: int, seconds: int) -> tuple[str, str]:
+    """What a limit is called, and its part of `RateLimit-Policy` (0 seconds: it has no window). All answers have the
+    same."""
+    name, most = f'"{policy}:{limit}"', most // _MICRO if kind == "spend" else most
+    return name, f'{name};q={most};qu="{_UNITS[kind]}"{f";w={seconds}" if seconds else ""}'
 
 
 def exceeded(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
