@@ -157,8 +157,8 @@ class Limits(ApiModel):
         json_schema_extra={"format": "int32"},
         description=(
             "Tokens that are set aside for each turn before it begins, and given back when it is over and what it used "
-            "is known. Limits of tokens and spend are passed by no more than what turns take beyond it. Write what a "
-            "long turn uses, its whole context included."
+            "is known. Limits of tokens and spend are passed by no more than what turns take beyond it, and by "
+            "transcriptions. Write what a long turn uses, its whole context included."
         ),
     )
     on_unpriced: Literal["Refuse", "Allow"] = Field(
@@ -172,7 +172,8 @@ class Limits(ApiModel):
         default="RefuseTurn",
         description=(
             "In a realtime session, what happens when a turn is over a limit. RefuseTurn: the turn is refused with an "
-            "error event, and the session goes on. EndSession: it ends with limit_exceeded and close code 1008."
+            "error event, and the session goes on, until transcriptions, which cannot be refused, have taken as much "
+            "more as is set aside for a turn. EndSession: it ends with limit_exceeded and close code 1008."
         ),
     )
     when_store_fails: Literal["CountLocally", "Refuse"] = Field(

@@ -55,6 +55,9 @@ class GatewayView(Protocol):
     def listing(self) -> Slices[list[dict[str, object]]]:
         """Live sessions with their usage so far, without keys."""
 
+    async def refresh_limits(self) -> str:
+        """Ask for what other gateways have counted, in a short time; what is to be said where that failed."""
+
     def limits(self) -> Slices[list[dict[str, object]]]:
         """What is counted of callers, and of how much."""
 
@@ -146,7 +149,9 @@ class Admin:
         return _json({"sessions": await gently(self._gateway.listing())})
 
     async def _limits(self, _request: web.Request) -> web.Response:
-        return _json({"limits": await gently(self._gateway.limits())})
+        note = await self._gateway.refresh_limits()
+        limits = await gently(self._gateway.limits())
+        return _json({"limits": limits, **({"note": note} if note else {})})
 
     async def _end_session(self, request: web.Request) -> web.Response:
         session_id = request.match_info["id"]

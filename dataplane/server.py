@@ -27,7 +27,7 @@ from dataplane.http.accept import accept
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
-from dataplane.http.proxies import NOBODY, Proxies
+from dataplane.http.proxies import NO_PROXY, Proxies
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
 from dataplane.limits.limiter import Limiter
@@ -83,7 +83,7 @@ class Gateway:
         memory: Memory | None = None,
         files: Files | None = None,
         limiter: Limiter | None = None,
-        proxies: Proxies = NOBODY,
+        proxies: Proxies = NO_PROXY,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -202,6 +202,10 @@ class Gateway:
         """The same, with pauses, for whoever must hold nobody up."""
         return (yield from self._sessions.sessions()) if self._sessions else []
 
+    async def refresh_limits(self) -> str:
+        """Hear what other processes have counted, for half a second at most; what is to be said where that failed."""
+        return await self.limiter.refresh()
+
     def limits(self) -> Slices[list[dict[str, object]]]:
         """What is counted of callers under each limit, with pauses."""
         return (yield from self.limiter.listing())
@@ -267,7 +271,8 @@ class Gateway:
         target = accept(head)
         snapshot, now = self._snapshot, self._now()
         exchange = authenticated(snapshot, visit, target, head.method, head.headers, rand=self._rand, now=now)
-        exchange.budget = self.limiter.budget(exchange)
+        limits = exchange.policies.limits
+        exchange.budget = self.limiter.budget(limits, exchange.caller, exchange.backend.name)
         return exchange
 
     def _check_resources(self, request: Request) -> None:

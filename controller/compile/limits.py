@@ -50,9 +50,11 @@ def bound(limits: table.CallerLimits) -> str:
     if not told:
         return ""
     each = "each process" if not limits.fleet else "all processes together"
+    grace = "" if limits.end_session else "may take as much more of them as is set aside for a turn, then it "
     return (
         f"Turns at a time, by {each}, of one {limits.counted_by}: {'; '.join(told)}. A limit is passed only by what "
-        f"these turns take beyond the {limits.reserve} tokens that are set aside for each."
+        f"these turns take beyond the {limits.reserve} tokens that are set aside for each; and by transcriptions, "
+        f"which cannot be refused: once nothing is left, an open session {grace}ends, with those that are under way."
     )
 
 

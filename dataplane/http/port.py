@@ -12,7 +12,7 @@ from dataplane.http.connection import Connection, Front
 from dataplane.http.listener import Listener
 from dataplane.http.message import Request
 from dataplane.http.proxied import Introductions
-from dataplane.http.proxies import NOBODY, Proxies
+from dataplane.http.proxies import NO_PROXY, Proxies
 from dataplane.process.files import Files
 from dataplane.services import Limits
 
@@ -32,7 +32,7 @@ class Port:
         limits: Limits,
         files: Files,
         refused: Callable[[Refusal], None],
-        proxies: Proxies = NOBODY,
+        proxies: Proxies = NO_PROXY,
     ) -> None:
         self.number = 0
         self.lasting = True

@@ -48,7 +48,7 @@ class Proxies:
         return any(address in network for network in self.networks)
 
 
-NOBODY = Proxies()
+NO_PROXY = Proxies()
 """No proxy is believed."""
 
 

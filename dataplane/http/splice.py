@@ -73,6 +73,11 @@ class Splice:
     def joined(self) -> bool:
         return self._timer is not None
 
+    async def prepare(self, began: Snapshot) -> None:
+        """What is to be done before `check`, which waits for nothing."""
+        if self._access is not None:
+            await self._services.revocations.prepare(began)
+
     def check(self, began: Snapshot) -> None:
         """For what `began` with this snapshot. Raises Refusal access_revoked where it must not begin any more."""
         if self._access is not None:

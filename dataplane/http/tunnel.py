@@ -54,6 +54,7 @@ async def serve(services: Services, request: Request, exchange: Exchange, splice
                     refused = await incoming.refused(url)
                     return await _relay_refusal(services, request, exchange, destination, refused)
             transport.pause_reading()
+            await splice.prepare(exchange.snapshot)
         except TimeoutError:
             transport.abort()
             seconds = exchange.backend.timeouts.handshake

@@ -12,7 +12,6 @@ from dataplane.limits import wording
 from dataplane.limits.spending import Model, dearest, nano, spent, unpriced
 from dataplane.limits.subjects import subject
 from dataplane.limits.tally import Ask, Short, Taken, Tally, Want
-from dataplane.limits.wording import State
 from dataplane.metering.prices import Cost, UnitPrices
 from dataplane.metering.usage import Caller, Usage
 from dataplane.table import CallerLimits, Limit, Price
@@ -64,7 +63,7 @@ class Budget:
     """It is asked before anything is taken, and told what was used. Everything or nothing is taken: where one of
     several limits has no room, the others lose nothing."""
 
-    __slots__ = ("_backend", "_books", "_parts", "_price", "_seat", "_turns", "ends")
+    __slots__ = ("_backend", "_beyond", "_books", "_parts", "_price", "_seat", "_turns", "ends")
 
     def __init__(self, books: Books, parts: Sequence[CallerLimits], caller: Caller, backend: str) -> None:
         self.ends = False
@@ -79,6 +78,8 @@ class Budget:
         self._turns: deque[list[Taken]] = deque()
         """What is set aside for the turns that are under way, the oldest first."""
         self._seat: list[Taken] | None = None
+        self._beyond: dict[tuple[str, str], int] = {}
+        """By Policy and limit: what a session has used that could not be refused since nothing is left."""
 
     async def admit_request(self) -> None:
         """Count a request. Raises Refusal limit_exceeded, limits_unavailable."""
@@ -102,18 +103,23 @@ class Budget:
         """Does each turn of a session have to be admitted?"""
         return any(limit.kind != "sessions" for part, _ in self._parts for limit in part.limits)
 
-    def spent(self) -> Refusal | None:
-        """Why nothing more may be used, as far as is known here; None while something may."""
+    def overdrawn(self, usage: Usage, cost: Cost, *, patient: bool) -> Refusal | None:
+        """Why a session must end, in which something was used that cannot be refused (a transcription): nothing was
+        left for it, as far as is known here. Where it is `patient`, and the Policy does not end sessions, it may first
+        use as much more as is set aside for a turn. To be asked right after `used`."""
         now = self._books.now()
         for part, whose in self._parts:
-            wants = [
-                Want(limit, self._books.maximum(part.policy, limit), 1)
-                for limit in part.limits
-                if limit.kind in ("tokens", "spend")
-            ]
-            if short := self._books.tally(part, whose).short(tuple(wants), now):
-                self.ends = part.end_session
-                return wording.exceeded(part, whose, short, now)
+            for limit in part.limits:
+                if limit.kind not in ("tokens", "spend"):
+                    continue
+                want = Want(limit, self._books.maximum(part.policy, limit), 1)
+                short, key = self._books.tally(part, whose).short((want,), now), (part.policy, limit.name)
+                if short is None:
+                    self._beyond.pop(key, None)
+                    continue
+                beyond = self._beyond[key] = self._beyond.get(key, 0) + self._amount(part, limit, usage, cost)
+                if part.end_session or not patient or beyond > self._set_aside(part, limit):
+                    return wording.overdrawn(part, whose, short, now)
         return None
 
     def leave(self) -> None:
@@ -154,8 +160,18 @@ class Budget:
 
     def headers(self) -> list[tuple[str, str]]:
         """`RateLimit-Policy` and `RateLimit`, from what is known now."""
-        now = self._books.now()
-        return wording.fields(self._states(now), now)
+        books, now = self._books, self._books.now()
+        quotas, rests = [], []
+        for part, whose in self._parts:
+            policy = part.policy
+            tally = books.known(policy, whose) or Tally(policy, whose)
+            for limit in part.limits:
+                most, count = books.maximum(policy, limit), tally.count(limit, now)
+                left = max(0, most - count.all_used - count.all_reserved)
+                quota, rest = wording.fields(policy, limit, most, left, count.window, now)
+                quotas.append(quota)
+                rests.append(rest)
+        return [("ratelimit-policy", ", ".join(quotas)), ("ratelimit", ", ".join(rests))] if quotas else []
 
     # -- what is taken -----------------------------------------------------------------------------------------
 
@@ -259,13 +275,3 @@ class Budget:
         if cost.usd is None and not part.refuse_unpriced:
             return 0
         return spent(cost, tokens, self._price or FREE)
-
-    # -- what is told ------------------------------------------------------------------------------------------
-
-    def _states(self, now: float) -> Iterator[State]:
-        for part, whose in self._parts:
-            tally = self._books.known(part.policy, whose) or Tally(part.policy, whose)
-            for limit in part.limits:
-                most, count = self._books.maximum(part.policy, limit), tally.count(limit, now)
-                left = max(0, most - count.all_used - count.all_reserved)
-                yield State(part.policy, limit, most, left, count.window)

@@ -36,6 +36,8 @@ HEARTBEATS = 5
 REFILL = 2.0
 """Seconds in which the others tell a store that has lost its memory their totals anew, after they saw it go; until then
 it is not asked."""
+REFRESH = 0.5
+"""Seconds in which the others are heard of all tallies, for whoever wants to see them."""
 FAREWELL = 1.0
 """Seconds for the last totals."""
 AHEAD = 0.02
@@ -147,6 +149,19 @@ class Fleet:
         line.dirty = True
         if self.up:
             self._work(tally, line)
+
+    async def refresh(self) -> bool:
+        """Hear what the others have of all tallies, for half a second at most. Were all heard of?"""
+        if not self.up:
+            return False
+        try:
+            async with asyncio.timeout(REFRESH):
+                await self._tell_each()
+                if busy := [line.busy for line in self._lines.values() if line.busy]:
+                    await asyncio.wait(busy)
+        except TimeoutError:
+            return False
+        return self.up and self._now() >= self._refilled
 
     def owes(self, tally: Tally) -> bool:
         """Is there something about it that the store was not told?"""
@@ -286,6 +301,10 @@ class Fleet:
             self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
         log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
         self.up = True
+        await self._tell_each()
+
+    async def _tell_each(self) -> None:
+        """Tell the totals of all tallies, some at a time."""
         for number, tally in enumerate(self._tallies()):
             self.changed(tally)
             if number % AT_ONCE == AT_ONCE - 1:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import structlog
 
 from dataplane.callers import applies
-from dataplane.exchange import Exchange
 from dataplane.limits.budget import Budget, Unavailable
 from dataplane.limits.fleet import Fleet
 from dataplane.limits.subjects import REST
 from dataplane.limits.tally import Ask, Taken, Tally
 from dataplane.metering.prices import UnitPrices
+from dataplane.metering.usage import Caller
 from dataplane.process.pulse import Every
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import CallerLimits, Limit, Price, Table
@@ -27,6 +27,9 @@ BEAT = 1.0
 """Seconds between two looks at what can be forgotten."""
 LOOKED_AT = 2000
 """Tallies that are looked at each time: some 2 ms."""
+
+UNHEARD = "The store of limits has not answered: of other processes this is what was heard last, which may be old."
+"""Of what is counted together."""
 
 Prices = Callable[[str, str, Price | None], UnitPrices]
 Tell = Callable[[str, str, str], None]
@@ -91,13 +94,12 @@ class Limiter:
         self._maxima = maxima
         self._share = self._most // max(1, len(tenants))
 
-    def budget(self, exchange: Exchange) -> Budget | None:
-        """What limits the caller of this request; None where nothing does."""
-        if not exchange.policies.limits:
+    def budget(self, limits: Sequence[CallerLimits], caller: Caller, backend: str) -> Budget | None:
+        """What limits this caller on this Backend (`namespace/name`); None where nothing does."""
+        if not limits:
             return None
-        caller = exchange.caller
-        parts = [part for part in exchange.policies.limits if applies(part.subjects, caller)]
-        return Budget(self, parts, caller, exchange.backend.name) if parts else None
+        parts = [part for part in limits if applies(part.subjects, caller)]
+        return Budget(self, parts, caller, backend) if parts else None
 
     def start(self) -> None:
         """Begin to forget what is over, and to count together with the others."""
@@ -111,6 +113,12 @@ class Limiter:
             self._beat.stop()
         if self._fleet:
             await self._fleet.stop()
+
+    async def refresh(self) -> str:
+        """Hear what other processes have counted, for half a second at most; what is to be said where that failed."""
+        if self._fleet is None or next(self._shared(), None) is None:
+            return ""
+        return "" if await self._fleet.refresh() else UNHEARD
 
     def listing(self) -> Slices[list[dict[str, object]]]:
         """Everything that is counted, in slices: by process, or as far as is known here, by all of them."""
@@ -142,7 +150,8 @@ class Limiter:
 
     def maximum(self, policy: str, limit: Limit) -> int:
         key = policy, limit.name
-        return self._maxima.get(key, self._last.get(key, limit.max))
+        most = self._maxima.get(key)
+        return self._last.get(key, limit.max) if most is None else most
 
     def known(self, policy: str, subject: str) -> Tally | None:
         return self._tallies.get((policy, subject)) or (

@@ -8,14 +8,15 @@ seconds it begins anew. Money is in millionths of a USD, since the fields know w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
 from dataplane.errors import Refusal
 from dataplane.limits.spending import NANO
 from dataplane.limits.subjects import words
-from dataplane.limits.tally import Short
+from dataplane.limits.tally import Short, Want
 from dataplane.limits.windows import Window, written
 from dataplane.table import CallerLimits, Limit
 
@@ -26,55 +27,66 @@ _MICRO: Final = 1000
 _UNITS: Final = {"requests": "requests", "tokens": "tokens", "spend": "micro-usd", "sessions": "sessions"}
 
 
-class State(NamedTuple):
-    """Of one limit: how much of it there may be, and is left."""
-
-    policy: str
-    limit: Limit
-    max: int
-    left: int
-    window: Window
+def fields(policy: str, limit: Limit, most: int, left: int, window: Window, now: float) -> tuple[str, str]:
+    """What `RateLimit-Policy` and `RateLimit` say of one limit: how much of it there may be, and is left."""
+    start, end = window
+    name, quota = _quota(policy, limit.name, limit.kind, most, end - start if limit.per else 0)
+    left = left // _MICRO if limit.kind == "spend" else left
+    return quota, f"{name};r={left};t={max(1, math.ceil(end - now))}" if limit.per else f"{name};r={left}"
 
 
-def fields(states: Iterable[State], now: float) -> list[tuple[str, str]]:
-    """`RateLimit-Policy` and `RateLimit`, for what limits a caller."""
-    quotas, rests = [], []
-    for policy, limit, most, left, window in states:
-        name, unit = f'"{policy}:{limit.name}"', _UNITS[limit.kind]
-        scale = _MICRO if limit.kind == "spend" else 1
-        when = f";w={window.end - window.start}" if limit.per else ""
-        anew = f";t={_seconds(window, now)}" if limit.per else ""
-        quotas.append(f'{name};q={most // scale};qu="{unit}"{when}')
-        rests.append(f"{name};r={left // scale}{anew}")
-    return [("ratelimit-policy", ", ".join(quotas)), ("ratelimit", ", ".join(rests))] if quotas else []
+@lru_cache(maxsize=1024)
+def _quota(policy: str, limit: str, kind: str, most: int, seconds: int) -> tuple[str, str]:
+    """What a limit is called, and its part of `RateLimit-Policy` (0 seconds: it has no window). All answers have the
+    same."""
+    name, most = f'"{policy}:{limit}"', most // _MICRO if kind == "spend" else most
+    return name, f'{name};q={most};qu="{_UNITS[kind]}"{f";w={seconds}" if seconds else ""}'
 
 
 def exceeded(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
     """The refusal of what there is no room for."""
     want, window = short.want, short.window
-    limit = want.limit
-    said = (
-        f"Policy {limits.policy} allows {words(subject)} {quantity(limit, want.max)}"
-        f"{f' per {limit.per}' if limit.per else ' at a time'}"
-    )
+    limit, said = want.limit, _allowed(limits, subject, want)
     if want.amount > want.max:
         return Refusal(
             "limit_exceeded",
             f"{said}, and {quantity(limit, want.amount)} are set aside before a turn of this model begins, so none "
             "ever can. Whoever runs the gateway must raise the limit, or lower reserve.",
         )
-    aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
     if limit.per is None:
         wait, rest = SEAT, f"; {short.reserved} are open. Try again when one of them has ended."
     else:
         needs = f" This needs {quantity(limit, want.amount)}." if limit.kind in ("tokens", "spend") else ""
         wait = SOON if short.waits_for_turns else _seconds(window, now)
-        when = f" It begins anew at {written(window.end)}, in {_seconds(window, now)} s."
         sooner = " Turns that end may make room sooner." if short.reserved else ""
-        rest = (
-            f": {quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left.{needs}{when}{sooner}"
-        )
+        rest = f": {_left(short)}{needs}{_anew(window, now)}{sooner}"
     return Refusal("limit_exceeded", said + rest, headers={"Retry-After": str(wait)})
+
+
+def overdrawn(limits: CallerLimits, subject: str, short: Short, now: float) -> Refusal:
+    """Why a session ends that goes on to use what it cannot be refused."""
+    return Refusal(
+        "limit_exceeded",
+        f"{_allowed(limits, subject, short.want)}: {_left(short)} What is said is transcribed all the same, which "
+        f"cannot be refused, so the session ends.{_anew(short.window, now)}",
+    )
+
+
+def _allowed(limits: CallerLimits, subject: str, want: Want) -> str:
+    return (
+        f"Policy {limits.policy} allows {words(subject)} {quantity(want.limit, want.max)}"
+        f"{f' per {want.limit.per}' if want.limit.per else ' at a time'}"
+    )
+
+
+def _left(short: Short) -> str:
+    limit = short.want.limit
+    aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
+    return f"{quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left."
+
+
+def _anew(window: Window, now: float) -> str:
+    return f" It begins anew at {written(window.end)}, in {_seconds(window, now)} s."
 
 
 def unavailable(limits: CallerLimits) -> Refusal:

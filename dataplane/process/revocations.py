@@ -41,11 +41,19 @@ class Revocations:
         self._watched: dict[Access, set[End]] = {}
         self._ways: tuple[Snapshot, Ways] | None = None
         """Of the last snapshot that was looked at."""
+        self._finding = asyncio.Lock()
+        """Held by whoever finds those of a newer one, for all who need them."""
         self._timer: Every | None = None
         self._task: asyncio.Task[None] | None = None
         """Looks."""
         self._again = False
         """Is it to look once more?"""
+
+    async def prepare(self, began: Snapshot) -> None:
+        """What is to be done before `check`: where the table has changed, all ways of the new one are found, in slices
+        (of 5,000 routes that takes some 20 ms), once for all who ask."""
+        if self._snapshot() is not began:
+            await self._find()
 
     def check(self, access: Access, began: Snapshot) -> None:
         """Raises Refusal access_revoked where it does not stand any more: for what was admitted by the snapshot that it
@@ -93,6 +101,7 @@ class Revocations:
         while self._again:
             self._again = False
             try:
+                await self._find()
                 await gently(self.look())
             except Exception:  # the next look may do better
                 log.exception("looking for revoked access failed")
@@ -112,6 +121,11 @@ class Revocations:
         log.info("access is revoked", route=access.route, backend=access.backend, connections=len(ends), reason=why)
         for end in ends:
             self._pace.later(partial(end, why))
+
+    async def _find(self) -> None:
+        async with self._finding:
+            while self._ways is None or self._ways[0] is not self._snapshot():
+                await gently(self._known(self._snapshot()))
 
     def _known(self, snapshot: Snapshot) -> Slices[Ways]:
         if self._ways is None or self._ways[0] is not snapshot:

@@ -9,6 +9,7 @@
     names      the models that are named inside one session: which the client may name, what either side calls them
     turns      which turns are due and under way, and what was seen of each
     admission  turns that may begin only once somebody says so; `turnstile` (I/O) asks the caller's limits
+    detection  who answers when the user falls silent: the server by itself, or the gateway in its place
     speech     what the user says: who is talking, what is yet to be transcribed
     account    one record for each turn and transcription, and their sums
     endings    the one table of how sessions end: event, close code, metric label

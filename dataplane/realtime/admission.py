@@ -2,8 +2,8 @@
 
 Two things begin a turn. The client asks for one: its `response.create` waits here until the answer comes, and so does
 everything that it sends behind it. Or the server begins one by itself when the user falls silent: then it is kept from
-doing so (`create_response: false`), and the gateway asks for the turn in its place, once it is admitted. The client
-sees the session as it set it up. A turn that begins all the same is admitted afterwards, or cancelled.
+doing so (`detection`), and the gateway asks for the turn in its place, once it is admitted. A turn that begins all the
+same is admitted afterwards, or cancelled.
 
 Events are those of OpenAI's GA protocol: https://platform.openai.com/docs/api-reference/realtime-client-events
 """
@@ -11,18 +11,15 @@ Events are those of OpenAI's GA protocol: https://platform.openai.com/docs/api-r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from dataplane.dialects import openai
+from dataplane.realtime.detection import Detection
 from dataplane.realtime.effects import Admit, Effect, Forward, Released, Tell
 from dataplane.realtime.events import Event
-from dataplane.realtime.names import check_case
 from dataplane.realtime.turns import Turns
-
-_DETECTION = ("audio", "input", "turn_detection")
-_ANSWERS = "create_response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,8 @@ class Admission:
     """Puts among `effects` who is to be asked, and what follows from the answers. `own_id` makes ids of ours."""
 
     def __init__(self, turns: Turns, effects: deque[Effect], own_id: Callable[[], str]) -> None:
+        self.detection = Detection(effects, own_id)
+        """Who answers the user."""
         self._turns = turns
         self._effects = effects
         self._own_id = own_id
@@ -58,12 +57,6 @@ class Admission:
         """Is what the user said an item of the conversation?"""
         self._again = False
         """The user said more, while a turn kept it from being answered: it is, once that is over."""
-        self._kept_back = False
-        """Was the server told not to answer the user by itself? Nobody tells one that does not say how it listens."""
-        self._wished = True
-        """Would the server answer the user by itself, had the client its way?"""
-        self._updates: list[str] = []
-        """Ids of our own `session.update`s that nothing has answered."""
         self._closed = False
 
     @property
@@ -83,10 +76,12 @@ class Admission:
         self._ask(_Asked(payload, event_id))
 
     def prompt(self) -> None:
-        """The server would begin a turn by itself."""
-        if self._kept_back and self._closed:
-            self._turns.excuse()  # nobody asks for it any more
-        elif self._kept_back and not self._voice:
+        """The server would begin a turn by itself, had the client its way."""
+        if not self.detection.silenced:
+            return
+        if self._closed or not self.detection.wished:
+            self._turns.excuse()  # nobody asks for it
+        elif not self._voice:
             self._committed = False
             self._ask(None)
 
@@ -191,67 +186,15 @@ class Admission:
         self._voice = voice
         self._turns.waits = bool(voice)
 
-    # -- how the server detects turns --------------------------------------------------------------------------
+    # -- what the client knows nothing of ----------------------------------------------------------------------
 
-    def created(self, session: object) -> None:
-        """The session begins: the server is told not to answer the user by itself, if it would."""
-        detection = openai.turn_detection(session)
-        if not isinstance(detection, Mapping) or not _answers(session):
-            return
-        self._wished = detection.get(_ANSWERS) is not False
-        if not self._wished:
-            return
-        own, self._kept_back = self._own_id(), True
-        self._updates.append(own)
-        kind = openai.text(session, "type") or "realtime"
-        changed = {"type": kind, "audio": {"input": {"turn_detection": {**detection, _ANSWERS: False}}}}
-        self._effects.append(Tell("upstream", {"type": "session.update", "event_id": own, "session": changed}))
-
-    def update(self, event: Event) -> Event:
-        """The client's `session.update` as it goes on. Raises Misnamed."""
-        holder: object = event.get("session")
-        for name in _DETECTION:
-            if not isinstance(holder, dict):
-                return event
-            check_case(holder, (name,))
-            holder = holder.get(name)
-        if not isinstance(holder, dict):
-            return event
-        check_case(holder, (_ANSWERS,))
-        self._kept_back, self._wished = True, holder.get(_ANSWERS) is not False
-        return _with_detection(event, answers=False)
-
-    def swallows(self, kind: str, about: str) -> bool:
-        """Is this event, or this error about the event of that id, the answer to something of the gateway's, which the
-        client knows nothing of?"""
-        if kind == "session.updated" and self._updates:
-            del self._updates[0]
-        elif kind == "error" and about in self._updates:
-            self._updates.remove(about)
-        elif kind == "error" and self._turns.answers(about):
-            self._turns.refuse_named(about)
-            self._again = self._turns.count > 0
-        else:
+    def swallows(self, kind: str, event: Event) -> bool:
+        """Is this the answer to something of the gateway's own?"""
+        if self.detection.swallows(kind, event):
+            return True
+        about = openai.name(event, "error", "event_id")
+        if kind != "error" or not self._turns.answers(about):
             return False
+        self._turns.refuse_named(about)
+        self._again = self._turns.count > 0
         return True
-
-    def shown(self, event: Event) -> Event:
-        """A server's event that holds the session, as the client set it up."""
-        changed = event.get("type") == "session.updated" and self._wished
-        return _with_detection(event, answers=True) if changed else event
-
-
-def _answers(session: object) -> bool:
-    """Has the session turns at all?"""
-    return openai.text(session, "type") != "transcription"
-
-
-def _with_detection(event: Event, *, answers: bool) -> Event:
-    """The event with turn detection that says so; the same object where it detects no turns, or says so already."""
-    session = event.get("session")
-    detection = openai.part(session, *_DETECTION)
-    if not isinstance(session, dict) or not isinstance(detection, dict) or detection.get(_ANSWERS, True) is answers:
-        return event
-    audio = session["audio"]
-    changed = {**audio, "input": {**audio["input"], "turn_detection": {**detection, _ANSWERS: answers}}}
-    return {**event, "session": {**session, "audio": changed}}

@@ -108,6 +108,7 @@ class Realtime:
                 await handshake.first_event(live, exchange, chosen.destination, first_event)
             head = handshake.client_head(upgrade, exchange, chosen, answer)
             if entry.access is not None:  # it may have been revoked meanwhile
+                await services.revocations.prepare(exchange.snapshot)
                 services.revocations.check(entry.access, exchange.snapshot)
             self._begin(entry, attempt)  # before the client's first bytes, which may end the session
             answered = handshake.answer_client(request, head, live)

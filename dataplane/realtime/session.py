@@ -193,21 +193,23 @@ class Session:
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message could not be read: {error}. Send one JSON object.")
         self._log("client", event, len(payload))
-        event_id = event.get("event_id")
+        event_id, admission, update = event.get("event_id"), self._admission, None
         try:
             _check_case(event)
             named = openai_beta.mended(self._names.upstream(event))
-            if self._admission is not None and named.get("type") == "session.update":
-                named = self._admission.update(named)
+            if admission is not None and named.get("type") == "session.update":
+                named, update = admission.detection.update(named)
         except Misnamed as error:
             return self._decline(error.code, error.message, event_id=event_id, param=error.param)
         try:
             verdict: Verdict = KEEP if named is event else (events.dump(named),)
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message cannot be passed on: {error}.", event_id=event_id)
-        if self._admission is not None and named.get("type") == "response.create":
-            self._admission.hold(openai.name(event, "event_id"), payload if verdict is KEEP else verdict[0])
+        if admission is not None and named.get("type") == "response.create":
+            admission.hold(openai.name(event, "event_id"), payload if verdict is KEEP else verdict[0])
             return ()
+        if admission is not None and update is not None:
+            admission.detection.sent(update)
         self._note_client(named)
         return verdict
 
@@ -248,16 +250,16 @@ class Session:
         if self.opened is None:
             self._open(Refused(*_complaint(event)) if kind == "error" else True)
         self._log("upstream", event, len(payload))
-        if self._admission is None:
+        if (admission := self._admission) is None:
             self._note(kind, event)
             return self._for_client(event, event)
-        if self._admission.swallows(kind, openai.name(event, "error", "event_id")):
-            self._admission.settle()
+        if admission.swallows(kind, event):
+            admission.settle()
             return ()
-        shown = self._admission.shown(event)
+        shown = admission.detection.shown(event)
         self._note(kind, shown)
-        self._note_admission(self._admission, kind, shown)
-        return self._for_client(event, shown)
+        self._note_admission(admission, kind, shown)
+        return self._for_client(event, admission.detection.answered(shown))
 
     def _open(self, opened: Literal[True] | Refused) -> None:
         self.opened = opened
@@ -285,7 +287,7 @@ class Session:
         """Learn what it says about turns that are to be admitted."""
         match kind:
             case "session.created":
-                admission.created(event.get("session"))
+                admission.detection.created(event.get("session"))
             case "response.created":
                 admission.begun(openai.name(event, "response", "id"))
             case "input_audio_buffer.committed":

@@ -60,12 +60,13 @@ class Turnstile:
 
     def used(self, live: LiveSession, usage: Usage, cost: Cost) -> None:
         """Count what a turn used, or a transcription. Transcriptions are not asked about before, and cannot be refused:
-        a session that only transcribes ends as soon as there is no room, and so does any other whose Policy says so.
-        Whoever never stops talking is never between turns: the next transcription ends the session all the same."""
+        where nothing is left for them the session ends. Whoever never stops talking is never between turns: the next
+        transcription ends the session all the same."""
         self._budget.used(usage, cost)
-        if usage.operation != "transcription" or (refusal := self._budget.spent()) is None:
+        if usage.operation != "transcription":
             return
-        if self._model.upstream_model and not self._budget.ends:
+        refusal = self._budget.overdrawn(usage, cost, patient=bool(self._model.upstream_model))
+        if refusal is None:
             return
         end, self._ends = live.end if self._ends else live.end_between_turns, True
         soon = asyncio.get_running_loop().call_soon  # it is in the middle of carrying out what was decided

@@ -56,6 +56,7 @@ class Gateway:
         self.loaded: table.Table | None = TABLE
         self.is_ready = True
         self.live = {"s1", "s2/odd id"}
+        self.note = ""
 
     def ready(self) -> bool:
         return self.is_ready
@@ -66,6 +67,9 @@ class Gateway:
     def listing(self) -> Slices[list[dict[str, object]]]:
         yield
         return [{"id": name, "cost_usd": Decimal("0.01"), "tokens": {"input_text": 3}} for name in sorted(self.live)]
+
+    async def refresh_limits(self) -> str:
+        return self.note
 
     def limits(self) -> Slices[list[dict[str, object]]]:
         yield
@@ -161,7 +165,14 @@ async def test_the_table_without_secrets(http: aiohttp.ClientSession, url: str) 
 
 async def test_what_is_counted_is_listed(http: aiohttp.ClientSession, url: str) -> None:
     async with http.get(f"{url}/limits") as response:
-        assert (await response.json())["limits"][0]["used"] == 5
+        shown = await response.json()
+    assert shown == {"limits": [{"policy": "ai/p", "limit": "tokens/Day", "subject": "caller:ai/bot", "used": 5}]}
+
+
+async def test_what_could_not_be_heard_of_is_said(http: aiohttp.ClientSession, url: str, gateway: Gateway) -> None:
+    gateway.note = "This may be old."
+    async with http.get(f"{url}/limits") as response:
+        assert (await response.json())["note"] == "This may be old."
 
 
 async def test_sessions_are_listed_and_ended(http: aiohttp.ClientSession, url: str, gateway: Gateway) -> None:

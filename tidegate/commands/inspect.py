@@ -55,6 +55,8 @@ def _counted(admin: str) -> Sequence[Mapping[str, object]]:
     found = body.get("limits")
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise asking.refused(address, status, body)
+    if note := body.get("note"):
+        typer.echo(note, err=True)
     return found
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.http.proxies import MOST, NOBODY, Proxies, read
+from dataplane.http.proxies import MOST, NO_PROXY, Proxies, read
 
 OURS = Proxies([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
 
@@ -62,8 +62,8 @@ def test_read_from_the_right_up_to_the_first_that_is_no_proxy(peer: str, forward
 
 
 def test_without_proxies_nothing_is_believed() -> None:
-    assert NOBODY.client("10.0.0.1", ["192.0.2.1"]) == "10.0.0.1"
-    assert not NOBODY.trusts("10.0.0.1")
+    assert NO_PROXY.client("10.0.0.1", ["192.0.2.1"]) == "10.0.0.1"
+    assert not NO_PROXY.trusts("10.0.0.1")
 
 
 def test_so_many_are_looked_at() -> None:

@@ -8,7 +8,9 @@ import re
 import pytest
 
 from dataplane.errors import Refusal
-from dataplane.metering.usage import ANONYMOUS, Caller, Status, Tokens
+from dataplane.limits.budget import Budget
+from dataplane.metering.prices import Cost
+from dataplane.metering.usage import ANONYMOUS, Caller, Status, Tokens, Usage
 from tests.dataplane.limits.made import (
     DAWN,
     INPUT,
@@ -357,14 +359,65 @@ def test_seats_alone_ask_for_no_turns() -> None:
     assert Desk().budget(limits(SEATS), limits(REQUESTS)).limits_turns
 
 
-def test_what_is_spent_is_told_of() -> None:
-    budget = Desk().budget(limits(TOKENS, REQUESTS, end_session=True))
-    assert budget.spent() is None
-    budget.used(*usage(Tokens(input_text=1000)))
-    refusal = budget.spent()
+# -- what cannot be refused ------------------------------------------------------------------------------------
+
+
+def heard(tokens: int) -> tuple[Usage, Cost]:
+    """What a transcription used."""
+    return usage(Tokens(input_audio=tokens), operation="transcription")
+
+
+def transcribed(budget: Budget, tokens: int, *, patient: bool = True) -> Refusal | None:
+    """Why the session must end."""
+    budget.used(*heard(tokens))
+    return budget.overdrawn(*heard(tokens), patient=patient)
+
+
+@pytest.mark.parametrize(("ends", "patient"), [(True, True), (False, False)])
+def test_what_cannot_be_refused_ends_the_session_once_nothing_is_left(*, ends: bool, patient: bool) -> None:
+    budget = Desk().budget(limits(TOKENS, REQUESTS, end_session=ends))
+    assert transcribed(budget, 999, patient=patient) is None
+    refusal = transcribed(budget, 1, patient=patient)
     assert refusal is not None
     assert refusal.code == "limit_exceeded"
-    assert budget.ends
+    assert refusal.message == (
+        "Policy ai/p allows caller ai/ci-bot 1000 tokens per Day: 1000 tokens are used, 0 tokens left. What is said is "
+        "transcribed all the same, which cannot be refused, so the session ends. It begins anew at "
+        "2026-01-02T00:00:00Z, in 86400 s."
+    )
+
+
+def test_where_turns_are_refused_and_the_session_goes_on_it_may_use_as_much_more_as_a_turn() -> None:
+    desk = Desk()
+    session, other = desk.budget(limits(TOKENS)), desk.budget(limits(TOKENS))
+    assert transcribed(session, 990) is None
+    assert transcribed(session, 40) is None
+    assert transcribed(session, 60) is None
+    assert transcribed(other, 100) is None, "each session by itself"
+    assert transcribed(session, 1) is not None
+    assert transcribed(other, 1) is not None
+
+
+def test_what_was_used_beyond_is_forgotten_with_the_window() -> None:
+    desk = Desk()
+    session = desk.budget(limits(TOKENS))
+    assert transcribed(session, 1000) is not None
+    session = desk.budget(limits(TOKENS))
+    assert transcribed(session, 90) is None
+    desk.clock += 86_400
+    assert transcribed(session, 990) is None
+    assert transcribed(session, 100) is None
+
+
+async def test_money_is_counted_beyond_in_its_own_terms() -> None:
+    desk = Desk()
+    session = desk.budget(limits(SPEND))
+    await session.admit_session(PRICED)
+    session.used(*costing("1", Tokens(input_audio=1)))
+    for cost, ends in (("0.09", False), ("0.02", True)):
+        told = costing(cost, Tokens(seconds=5.0))
+        session.used(*told)
+        assert (session.overdrawn(*told, patient=True) is not None) == ends
 
 
 async def test_a_turn_that_nobody_answers_counts_as_what_was_set_aside() -> None:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.metering.usage import Tokens
 from dataplane.realtime import endings
 from dataplane.realtime.effects import Admit, Prompted, Released
+from tests.dataplane.realtime.limited import (
+    COMMITTED,
+    LIMITED,
+    OWN_CREATE,
+    STOPPED,
+    over,
+    refused,
+    session,
+    typed,
+    vad,
+    voiced,
+)
 from tests.dataplane.realtime.play import (
-    TERMS,
     Admitted,
     Close,
-    Dialogue,
     Gone,
     NotAdmitted,
     Over,
     Timer,
-    Turn,
     client,
     play,
     upstream,
@@ -30,45 +38,9 @@ from tests.dataplane.realtime.play import (
 )
 from tests.dataplane.realtime.sayings import HALF, LONG_AUDIO, begun, done
 
-LIMITED = replace(TERMS, admits=True)
 ITEM = {"type": "conversation.item.create", "item": {"type": "message", "role": "user"}}
 AUDIO = {"type": "input_audio_buffer.append", "audio": "A" * 400}
 CREATE = {"type": "response.create", "event_id": "mine"}
-OWN_CREATE = {"type": "response.create"}
-STOPPED = (
-    {"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "i1"},
-    {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 1000, "item_id": "i1"},
-)
-COMMITTED = {"type": "input_audio_buffer.committed", "item_id": "i1"}
-
-
-def session(detection: object, kind: str = "created", **fields: object) -> dict[str, object]:
-    inner = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}, **fields}
-    return {"type": f"session.{kind}", "session": inner}
-
-
-def vad(*, answers: bool, **fields: object) -> dict[str, object]:
-    return {"type": "server_vad", "threshold": 0.5, "create_response": answers, **fields}
-
-
-def typed() -> Dialogue:
-    """A session whose server answers when it is asked."""
-    return play(LIMITED) >> upstream(session(None)) << client(session(None))
-
-
-def voiced() -> Dialogue:
-    """A session whose server would answer the user by itself, and was told not to."""
-    return (
-        play(LIMITED)
-        >> upstream(session(vad(answers=True)))
-        << client(session(vad(answers=True)))
-        << upstream(session(vad(answers=False), "update"))
-        >> upstream(session(vad(answers=False), "updated"))
-    )
-
-
-def over(name: str) -> Turn:
-    return Turn(name, tokens=Tokens(output_unknown=1))
 
 
 def refusal(event_id: str | None) -> dict[str, object]:
@@ -313,8 +285,8 @@ def test_spellings_that_some_readers_take_for_it_are_refused(path: tuple[str, ..
 
 @pytest.mark.parametrize("session", ["x", {"audio": 5}, {"audio": {"input": None}}, {"voice": "marin"}])
 def test_updates_that_say_nothing_of_turns_go_on_as_they_came(session: object) -> None:
-    update = {"type": "session.update", "session": session}
-    (voiced() >> client(update) << upstream({"type": "session.update"})).over()
+    update = {"type": "session.update", "session": session, "event_id": "mine"}
+    (voiced() >> client(update) << upstream({"type": "session.update", "event_id": "mine"})).over()
 
 
 def test_a_turn_that_begins_all_the_same_is_admitted_or_cancelled() -> None:
@@ -377,6 +349,12 @@ class Provider:
         """Event ids of turns that it was asked for."""
         self.running: list[str] = []
         self.admitted = self.released = self._begun = 0
+        self.updates: deque[dict[str, object]] = deque()
+        """That it has not answered."""
+        self.wished: dict[str, bool] = {}
+        """Of each update of the client's: is the server to answer the user by itself?"""
+        self.wish = True
+        """What holds of that."""
 
     def move(self, move: str, which: int) -> None:
         """Something happens, if it can."""
@@ -408,6 +386,32 @@ class Provider:
         if self.tickets:
             self.dialogue >> NotAdmitted(self.tickets.pop(which % len(self.tickets)))
 
+    def want(self, which: int) -> None:
+        """The client wants that the server answers the user by itself, or not."""
+        name = f"u{len(self.wished)}"
+        self.wished[name] = bool(which % 2)
+        self.dialogue >> client({**session(vad(answers=self.wished[name]), "update"), "event_id": name})
+
+    def take(self, _: int) -> None:
+        """The oldest update is taken; the client sees what it set up."""
+        if self.updates:
+            self.wish = self.wished[str(self.updates.popleft()["event_id"])]
+            self.dialogue.heard["client"].clear()
+            self.dialogue >> upstream(session(vad(answers=False), "updated"))
+            self.dialogue << client(session(vad(answers=self.wish), "updated"))
+
+    def decline(self, _: int) -> None:
+        """It is refused."""
+        if self.updates:
+            self.dialogue >> upstream(refused(self.updates.popleft()["event_id"]))
+
+    def listen(self, _: int) -> None:
+        """The user falls silent."""
+        asked, waits = len(self.tickets), self.dialogue.relay.session._turns.waits
+        self.dialogue >> upstream(*STOPPED)
+        self.look()
+        assert len(self.tickets) - asked == (self.wish and not waits), "the client asks for its turns, or the gateway"
+
     def look(self) -> None:
         for effect in self.dialogue.heard["limits"]:
             if isinstance(effect, Admit):
@@ -415,7 +419,10 @@ class Provider:
             elif isinstance(effect, Released):
                 self.released += effect.count
         for event in self.dialogue.heard["upstream"]:
-            if isinstance(event, dict) and event["type"] == "response.create":
+            assert isinstance(event, dict)
+            if event["type"] == "session.update":
+                self.updates.append(event)
+            elif event["type"] == "response.create":
                 self.wanted.append(str(event.get("event_id")))
         self.dialogue.heard["limits"].clear()
         self.dialogue.heard["upstream"].clear()
@@ -424,8 +431,10 @@ class Provider:
 MOVES: dict[str, Callable[[Provider, int], object]] = {
     "the client asks": lambda it, _: it.dialogue >> client(CREATE),
     "the client talks": lambda it, _: it.dialogue >> client(AUDIO),
-    "the client has its way": lambda it, which: it.dialogue >> client(session(vad(answers=bool(which % 2)), "update")),
-    "the user fell silent": lambda it, _: it.dialogue >> upstream(*STOPPED),
+    "the client has its way": Provider.want,
+    "that is taken": Provider.take,
+    "that is refused": Provider.decline,
+    "the user fell silent": Provider.listen,
     "what was said is an item": lambda it, _: it.dialogue >> upstream(COMMITTED),
     "a turn begins": Provider.begin,
     "a turn ends": Provider.end,

@@ -226,6 +226,27 @@ async def test_whoever_never_stops_talking_is_not_transcribed_for_ever(path: str
     assert [summary.reason for summary in it.rig.meter.closed] == [endings.LIMIT.label]
 
 
+async def test_where_turns_are_refused_transcriptions_do_not_go_on_for_ever() -> None:
+    """The session goes on without turns; what it may still take, that cannot be refused, is as much as a turn."""
+    async with pair(policies=limited("tokens", 100)) as it, calm(it.rig):
+        client, far = await it.session()
+        say(far, transcribed("i1", 60), transcribed("i2", 60))
+        heard = "conversation.item.input_audio_transcription.completed"
+        await hears(client, heard, heard)
+        say(client, CREATE)
+        error = (await hears(client, "error"))["error"]
+        assert isinstance(error, dict)
+        assert error["code"] == "limit_exceeded"
+        assert it.live().relay.ending is None
+        say(far, transcribed("i3", 60))
+        error = (await hears(client, heard, "error"))["error"]
+        assert isinstance(error, dict)
+        assert "cannot be refused" in str(error["message"])
+        assert (await client.closed())[0] == 1008
+        client.reset()
+        far.reset()
+
+
 async def test_a_turn_that_nobody_ever_answers_counts_as_what_was_set_aside_for_it() -> None:
     async with pair(policies=limited("tokens", 10_000)) as it, calm(it.rig):
         for number, leaver in enumerate(("client", "far"), 1):

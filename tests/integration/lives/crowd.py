@@ -84,7 +84,8 @@ async def gather(plans: list[Plan], last: list[Plan], rng: Random, *, at_once: i
         it.tape.mark()
         midway = it.telemetry.exposition()
         await _drain(it, last, lives, stories)
-        truth = Truth(it.simulator.ledger.turns, it.tap.sessions, stories, Counter(life.story.road for life in lives))
+        open_, spent = Counter(life.story.road for life in lives), it.spent()
+        truth = Truth(it.simulator.ledger.turns, it.tap.sessions, stories, open_, spent)
         return Crowd(it.tape.calls, it.written, truth, midway, it.telemetry.exposition())
 
 

@@ -49,13 +49,36 @@ async def model_not_allowed(life: Life) -> None:
     await _told(life, "permission_error", "model_not_allowed")
 
 
-async def over_its_limit(life: Life) -> None:
-    """On a road where each turn must be admitted, and the session ends where one is not."""
-    life.story.ends("limit", 1008)
+async def _ask_for_too_much(life: Life) -> None:
+    """Where each turn must be admitted, ask for one that is not. The session is to end, once nothing is under way."""
     life.host.spend(life.story.session)
     await life.say("response.create")
     life.story.asked -= 1  # it is never passed on
+
+
+async def over_its_limit(life: Life) -> None:
+    """What is under way ends by itself."""
+    life.story.ends("limit", 1008)
+    await _ask_for_too_much(life)
     await _told(life, "rate_limit_error", "limit_exceeded")
+
+
+async def over_its_limit_in_a_turn(life: Life) -> None:
+    """What is under way ends when the client says so."""
+    life.story.ends("limit", 1008)
+    await _ask_for_too_much(life)
+    for turn in life.turns:
+        await life.say("response.cancel", response_id=turn)
+    life.story.cancels += len(life.turns)
+    await _told(life, "rate_limit_error", "limit_exceeded")
+
+
+async def over_its_limit_for_ever(life: Life) -> None:
+    """What is under way does not end: the session goes on, until the client leaves."""
+    life.story.ends("client_closed", 1000)
+    await _ask_for_too_much(life)
+    life.line.say_close((1000).to_bytes(2, "big"))
+    await life.over()
 
 
 async def fault(life: Life) -> None:

@@ -9,15 +9,17 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 from weakref import WeakSet
 
+from tests.dataplane import rig
 from tests.integration.lives.line import Event, Gone, Line, upgrade
 from tests.integration.lives.oracle import Place
 from tests.integration.talker import Talker
 
-Road = Literal["calm", "rough", "idle", "brief", "unnamed", "limited"]
+Road = Literal["calm", "rough", "idle", "brief", "unnamed"]
 """A route with its backend, its model and its limits. On the calm one every byte is accounted for; on the unnamed one
-sessions only transcribe, and callers may not use what the provider does that with; on the limited one every turn must
-be admitted."""
-ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed", "limited")
+sessions only transcribe, and callers may not use what the provider does that with."""
+ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed")
+LIMITED_KEY = "limited-key-7a6b5c4d3e2f"
+"""Of a caller with a budget: each turn must be admitted."""
 
 PLACES: dict[Road, Place] = {road: Place(f"ai/{road}", f"ai/{road}") for road in ROADS}
 MODELS: dict[Road, str] = {road: f"voice-{road}" for road in PLACES} | {"unnamed": "None"}
@@ -47,6 +49,8 @@ class Story:
     refusal: str = ""
     reason: str = ""
     code: int = 0
+    limited: bool = False
+    """Is the caller one whose turns must be admitted?"""
     told: bool = False
     """Must the provider have been heard out, so that none of its turns is an estimate for want of patience?"""
     asked: int = 0
@@ -112,6 +116,8 @@ class Life:
     manner: Manner = "reads on"
     busy: bool = False
     """Is a turn under way? Then another must be out of band."""
+    turns: list[str] = field(default_factory=list)
+    """Ids of the turns that its state has begun, and that go on until they are cancelled."""
     _line: Line | None = field(default=None, repr=False)
 
     @property
@@ -124,8 +130,8 @@ class Life:
         model = "intent=transcription" if self.story.road == "unnamed" else "model=voice"
         path = f"/v1/realtime?{model}&scenario={quote(scenario)}"
         host = f"{self.story.road}.test"
-        request = upgrade(host, path, key) if key else upgrade(host, path)
-        self._line = await Line.open(self.host.port, request, window=window)
+        key = key or (LIMITED_KEY if self.story.limited else rig.CLIENT_KEY)
+        self._line = await Line.open(self.host.port, upgrade(host, path, key), window=window)
         self.host.lines.add(self._line)
         self.story.status = await self.line.answered()
         if self.story.status != 101:
@@ -185,6 +191,12 @@ class Life:
             if event["type"] in kinds:
                 return event
             assert event["type"] != "error", event
+
+    async def created(self) -> None:
+        """Read until the turn that was asked for begins, which goes on until it is cancelled."""
+        response = (await self.event("response.created"))["response"]
+        assert isinstance(response, dict)
+        self.turns.append(response["id"])
 
     async def stop_reading(self) -> None:
         """Take nothing more; returns when the gateway has noticed."""

@@ -21,6 +21,8 @@ UNHURRIED = ("quiet", "stuck", "never transcribed")
 """States in which nothing must come before some time is over."""
 LASTING = ("stuck", "never transcribed", "after", "unanswered")
 """States in which the gateway waits for the upstream to the last moment."""
+NEVER = ("stuck", "after", "never transcribed")
+"""States that only the end of the session ends."""
 TURNS: tuple[str, ...] = (*KINDS, "noise")
 WAYS: tuple[str, ...] = ("", "", "", "", "fragments:90", "drip:97", "ping:30", "no-close-reply", "transcript-late")
 """How the provider's connection behaves beside that."""
@@ -33,6 +35,8 @@ class End:
     states: tuple[str, ...] = EACH
     """In which it may come."""
     road: Road = "rough"
+    limited: bool = False
+    """Must each turn be admitted? Of other endings that is left to chance."""
     url: str = ""
     """Scenarios that the connection is opened with."""
     patient: bool = True
@@ -82,7 +86,9 @@ ENDS = {
     "idle": End(gateway_ends.idle, 3, (*SILENT_ONES, "unread"), "idle", manners=("sips",)),
     "duration": End(gateway_ends.too_long, 4, MOST, "brief", manners=("sips",)),
     "model not allowed": End(gateway_ends.model_not_allowed, 3, ("quiet",), "unnamed"),
-    "limit": End(gateway_ends.over_its_limit, 6, ("quiet",), "limited"),
+    "limit": End(gateway_ends.over_its_limit, 6, ("quiet", "late", "asked", "transcribed late"), limited=True),
+    "limit, in a turn": End(gateway_ends.over_its_limit_in_a_turn, 4, ("held", "begun", "beside"), limited=True),
+    "limit, for ever": End(gateway_ends.over_its_limit_for_ever, 3, NEVER, limited=True),
     "fault": End(gateway_ends.fault, 4),
 }
 DRAINED = End(gateway_ends.drained, 0, MOST, manners=("sips",))
@@ -99,6 +105,7 @@ class Plan:
     way: str
     seed: int
     manner: Manner = "reads on"
+    limited: bool = False
 
     @property
     def told(self) -> bool:
@@ -111,6 +118,7 @@ class Plan:
             f"{self.name}, {self.state.enter.__name__}, {self.way}, {self.turns}, {self.manner}",
             self.end.road,
             told=self.told,
+            limited=self.limited,
         )
         life = Life(host, rng, story, manner=self.manner, pieces=rng.random() < 0.15)
         url = ",".join(part for part in (self.end.url, self.state.url, self.way) if part)
@@ -162,4 +170,5 @@ def plan(rng: Random, name: str, end: End, state: str) -> Plan:
         kinds = tuple(kind for kind in kinds if kind not in ("audio", "vad"))
     way = "" if end.plain else rng.choice(ways)
     turns = rng.choices(kinds, k=rng.choice((0, 1, 1, 2))) if kinds and not end.plain else []
-    return Plan(name, end, STATES[state], tuple(turns), way, rng.randrange(2**32), rng.choice(manners))
+    limited = end.limited or rng.random() < 0.25
+    return Plan(name, end, STATES[state], tuple(turns), way, rng.randrange(2**32), rng.choice(manners), limited)

@@ -26,9 +26,11 @@ def of_stories(stories: Iterable[Story], sent: Mapping[str, Sent]) -> Book:
         if story.status == 101:
             _add_session(book, story, place)
             _add_progress(book, story, place, sent.get(story.far) or Sent())
-        if story.status == 101 and story.road == "limited":
+        if story.status == 101 and story.limited:
             decision = {"policy": "ai/plenty", "limit": "tokens/Month", "outcome": "admitted"}
-            book[key("tidegate_limit_decisions_total", decision)] += 1 + sent[story.far].responses
+            seen = sent.get(story.far) or Sent()
+            spoken = seen.responses - seen.begun
+            book[key("tidegate_limit_decisions_total", decision)] += 1 + story.asked + spoken
     return book
 
 

@@ -37,13 +37,14 @@ async def held(life: Life) -> None:
     """In the middle of an answer, which ends when it is cancelled."""
     spoken = {} if life.rng.random() < 0.5 else TEXT
     await life.ask(f"wait,{SMALL}", **spoken)
+    await life.created()
     await life.event(*DELTAS)
 
 
 async def begun(life: Life) -> None:
     """Before the first piece."""
     await life.ask("stall")
-    await life.event("response.created")
+    await life.created()
 
 
 async def stuck(life: Life) -> None:
@@ -64,7 +65,7 @@ async def beside(life: Life) -> None:
     await life.event(*DELTAS)
     for _ in range(life.rng.randint(1, 2)):
         await life.ask("stall", **TEXT)
-        await life.event("response.created")
+        await life.created()
 
 
 async def asked(life: Life) -> None:

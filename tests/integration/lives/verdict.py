@@ -16,6 +16,8 @@ from tests.integration.lives.tap import Sent
 from tests.integration.lives.tape import Written
 
 CAPACITY = 100_000
+RESERVE = 1000
+"""Tokens that a budget sets aside for a turn."""
 CHATTED = "chat"
 """The script of a chat completion."""
 
@@ -30,6 +32,8 @@ class Truth:
     """Of sessions, of those that were refused, and of chat completions."""
     open: Counter[Road]
     """Sessions that were open at the moment that the tape has marked."""
+    spent: int
+    """Tokens of the budget of those whose turns had to be admitted."""
 
 
 def faults(midway: bytes, exposition: bytes, written: Written, truth: Truth) -> Iterator[str]:
@@ -48,6 +52,7 @@ def of_records(written: Written, truth: Truth) -> Iterator[str]:
     yield from _of_summaries(written, truth.stories)
     yield from _of_patience(truth)
     yield from _of_estimates(written, truth.ledger)
+    yield from _of_budget(written, truth)
 
 
 def _wanted(written: Written, truth: Truth) -> Book:
@@ -223,3 +228,19 @@ def _billed(usage: object) -> Tokens:
         output_audio=out.get("audio_tokens", 0),
         seconds=usage.get("seconds", 0.0),
     )
+
+
+# -- budgets -------------------------------------------------------------------------------------------------------
+
+
+def _of_budget(written: Written, truth: Truth) -> Iterator[str]:
+    """What was taken of the budget is the sum of the records: of a turn of which nothing is known, what was set aside
+    for it, and the same of one that was asked for and never began."""
+    stories = {story.session: story for story in truth.stories if story.limited}
+    mine = [usage for usage, _ in written.turns if usage.session in stories]
+    known = sum(usage.tokens.input + usage.tokens.output for usage in mine if usage.tokens is not None)
+    unknown = [usage for usage in mine if usage.tokens is None and usage.operation != "transcription"]
+    never = sum(story.asked - (truth.sent.get(story.far) or Sent()).begun for story in stories.values())
+    wanted = known + RESERVE * (never + sum(usage.status != "failed" for usage in unknown))
+    if truth.spent != wanted:
+        yield f"{truth.spent} tokens of the budget are used, not {wanted}"

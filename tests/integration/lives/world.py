@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import traceback
 from collections.abc import AsyncIterator
@@ -38,11 +39,11 @@ from simulator.server import Simulator
 from tests.dataplane import rig
 from tests.integration.lives import client_ends, oracle
 from tests.integration.lives.gateway_ends import FAULT
-from tests.integration.lives.life import MODELS, PLACES, Road, Side
+from tests.integration.lives.life import LIMITED_KEY, MODELS, PLACES, Road, Side
 from tests.integration.lives.line import Line
 from tests.integration.lives.tap import Tap
 from tests.integration.lives.tape import Tape, Written
-from tests.integration.lives.verdict import CAPACITY
+from tests.integration.lives.verdict import CAPACITY, RESERVE
 from tests.integration.talker import CHAT_MODELS, TRANSCRIBERS
 
 PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 2.6, 2.5
@@ -56,10 +57,15 @@ SESSION = {
     "idle": {"idle": 2.0},
     "brief": {"duration": 4.0},
     "unnamed": {},
-    "limited": {},
 }
+_LIMITED = table.CallerKey(name="limited", sha256=hashlib.sha256(LIMITED_KEY.encode()).hexdigest())
+CALLERS = rig.CALLERS.model_copy(update={"keys": (*rig.CALLERS.keys, _LIMITED)})
 PLENTY = table.CallerLimits(
-    policy="ai/plenty", limits=(table.Limit(kind="tokens", max=10**12, per="Month"),), reserve=1000, end_session=True
+    policy="ai/plenty",
+    subjects=(table.Subject(namespace="ai", key="limited"),),
+    limits=(table.Limit(kind="tokens", max=10**12, per="Month"),),
+    reserve=RESERVE,
+    end_session=True,
 )
 ALLOWED = table.ModelAllow(policy="ai/few", patterns=("none-of-these",))
 PRICE = table.Price(
@@ -129,10 +135,14 @@ class World:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
 
     async def read(self, session_id: str, messages: int) -> None:
-        """Wait until the gateway has read so many of the client's messages."""
+        """Wait until the gateway has read so many of the client's messages, and every turn among them is admitted."""
         async with asyncio.timeout(20):
-            while self._live(session_id).relay.client_messages < messages:
+            while self._live(session_id).relay.client_messages < messages or self._asks(session_id):
                 await asyncio.sleep(0.005)
+
+    def _asks(self, session_id: str) -> bool:
+        turnstile = self._sessions._entries[session_id].turnstile
+        return turnstile is not None and bool(turnstile._asking)
 
     async def full(self, session_id: str) -> None:
         """Wait until more waits for that session's client than should."""
@@ -166,6 +176,10 @@ class World:
         assert self.gateway.sessions() == []
         assert [each for each in at_once(self.gateway.limiter.listing()) if each["reserved"]] == []
 
+    def spent(self) -> int:
+        """Tokens of the one budget."""
+        return sum(int(str(each["used"])) for each in at_once(self.gateway.limiter.listing()))
+
     async def drain(self) -> None:
         await self.gateway.drain(PHASES, asyncio.Event())
 
@@ -177,12 +191,11 @@ def served(url: str) -> table.Table:
         backend = rig.backend(rig.provider(url, kind="custom"), name=place.backend, models=_models(road))
         limits = (table.SessionLimits.model_validate(SESSION[road]),)
         allowed = (ALLOWED,) if road == "unnamed" else ()
-        many = (PLENTY,) if road == "limited" else ()
-        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed, "limits": many})
+        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed, "limits": (PLENTY,)})
         forward = table.Forward(backend=place.backend, policies=policies)
         routes.append(table.sealed(table.Route(name=place.route, hostnames=(f"{road}.test",), forwards=(forward,))))
         backends.append(backend)
-    return table.Table(backends=tuple(backends), routes=tuple(routes), callers=(rig.CALLERS,), secrets=("upstream@1",))
+    return table.Table(backends=tuple(backends), routes=tuple(routes), callers=(CALLERS,), secrets=("upstream@1",))
 
 
 def _models(road: Road) -> tuple[table.Model, ...]:
