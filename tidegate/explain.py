@@ -44,7 +44,7 @@ from dataplane.table import (
 from dataplane.upstreams.choose import default_not_allowed, default_of, unusable
 from dataplane.upstreams.request import address
 from tidegate import explain_limits
-from tidegate.explain_limits import Counted, of_subject
+from tidegate.explain_limits import Counted, counted_as, of_subject
 from tidegate.wording import (
     budget_words,
     changes,
@@ -321,7 +321,8 @@ class _Share:
         named = self._caller is not None or limits.counted_by in ("Backend", "Policy")
         if self._counted is None or not named:
             return
-        whose = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        itself = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        whose = counted_as(self._counted, limits.policy, itself)
         counted = of_subject(self._counted, limits.policy, whose)
         for limit in limits.limits:
             self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))
