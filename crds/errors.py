@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from crds.rules import RULE_ERROR
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_FEW = 2
+"""Places of one name that are told: what is in more may be meant anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> FieldError:
         at = context["at"]
         return FieldError(path_of([*place, *(at if isinstance(at, tuple) else ())]), str(context["message"]))
     if error["type"] == "extra_forbidden":
-        return FieldError(path_of(place), _unknown_field(str(place[-1]), _fields_at(model, place[:-1])))
+        name = str(place[-1])
+        return FieldError(path_of(place), _unknown_field(name, _fields_at(model, place[:-1]), _places(model, name)))
     words = _WORDS.get(error["type"])
     message = words(context, error["input"]) if words else "this value is not valid; kubectl explain says what is"
     return FieldError(path_of(place), message)
@@ -78,9 +81,24 @@ def one_of(choices: Sequence[str], given: object, what: str) -> str:
     return f'unknown {what} "{_shortened(given)}"; {" ".join(filter(None, [suggestion, choice]))}'
 
 
-def _unknown_field(name: str, known: Sequence[str]) -> str:
-    hint = _suggestion(name, known) or (f"known here: {', '.join(known)}" if known else "write {}")
+def _unknown_field(name: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:
+    hint = _suggestion(name, known)
+    if not hint and 0 < len(elsewhere) <= _FEW:
+        hint = f"write it as {' or '.join(elsewhere)}"
+    hint = hint or (f"known here: {', '.join(known)}" if known else "write {}")
     return f'unknown field "{_shortened(name)}"; {hint}'
+
+
+def _places(model: type[BaseModel], name: str, path: str = "") -> list[str]:
+    """Paths of the fields of that name in all of a document, such as `spec.session.onRevoke`."""
+    found: list[str] = []
+    for field_name, field in model.model_fields.items():
+        known = field.alias or field_name
+        here = f"{path}{known}"
+        found += [here] if known.lower() == name.lower() else []
+        inside = next(_models_in(field.annotation), None)
+        found += _places(inside, name, f"{here}.") if inside else []
+    return found
 
 
 def _suggestion(given: str, choices: Sequence[str]) -> str:
@@ -132,6 +150,19 @@ def _text(_: Mapping[str, object], given: object) -> str:
     return f"must be text, but YAML reads it as {_kind(given)}: put it in quotes"
 
 
+def _whole_number(_: Mapping[str, object], given: object) -> str:
+    if isinstance(given, str) and given.strip().lstrip("+-").isdecimal():
+        return "must be a whole number, but is text: remove the quotes"
+    if isinstance(given, str) and re.fullmatch(r"[0-9][0-9.,_e+ -]*", given.strip(), re.IGNORECASE):
+        return "must be a whole number, but is text: write digits alone, without quotes"
+    return f"must be a whole number, but is {'a decimal' if isinstance(given, float) else _kind(given)}"
+
+
+def _truth(_: Mapping[str, object], given: object) -> str:
+    quoted = isinstance(given, str) and given.lower() in ("true", "false")
+    return f"must be true or false, but is {_kind(given)}{': remove the quotes' if quoted else ''}"
+
+
 def _choice(context: Mapping[str, object], given: object) -> str:
     return one_of(re.findall(r"'([^']*)'", str(context["expected"])), given, "value")
 
@@ -150,9 +181,9 @@ _TIME = "write a time with its zone, such as 2026-01-31T12:00:00Z"
 _WORDS: dict[str, Callable[[Mapping[str, object], object], str]] = {
     "missing": lambda _, __: "is missing, and it is required",
     "string_type": _text,
-    "int_type": _must_be("a whole number"),
-    "int_from_float": _must_be("a whole number"),
-    "bool_type": _must_be("true or false"),
+    "int_type": _whole_number,
+    "int_from_float": _whole_number,
+    "bool_type": _truth,
     "model_type": _must_be("a mapping (name: value)"),
     "model_attributes_type": _must_be("a mapping (name: value)"),
     "dict_type": _must_be("a mapping (name: value)"),

@@ -81,6 +81,12 @@ CATALOGUE: dict[str, Kind] = {
         "permission_error",
         "A Policy limits what may be spent, and the price of this model is not known. The message says what to write.",
     ),
+    "limit_too_low": Kind(
+        403,
+        "permission_error",
+        "A limit of a Policy is lower than what is set aside before a turn of this model begins, so none ever can: "
+        "trying again is of no use. Whoever runs the gateway must raise the limit, or lower `reserve`.",
+    ),
     "path_not_allowed": Kind(
         403,
         "permission_error",

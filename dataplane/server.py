@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 from dataplane.callers import KeyUnknown
+from dataplane.callers.expiry import Expiries
 from dataplane.callers.fetch import fetch
 from dataplane.callers.refresh import Refresher
 from dataplane.errors import Refusal
@@ -100,6 +101,7 @@ class Gateway:
         self._files = files or Files()
         self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._proxies = proxies
+        self._expiries = Expiries()
         self._sessions: Realtime | None = None
         self._running: Running | None = None
 
@@ -122,6 +124,7 @@ class Gateway:
         if self._running:
             self._running.services.revocations.changed()
             self._running.keys.follow(snapshot.callers.sources)
+        yield from self._expiries.tell(snapshot.table.callers, self._now())
 
     def table(self) -> Table:
         """The table that is served (it holds no secrets)."""

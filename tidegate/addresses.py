@@ -1,4 +1,4 @@
-"""Addresses to listen on and to call: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0`."""
+"""Addresses to listen on and to call: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0`; and that of the store."""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ def parse_peer(text: str, option: str) -> Address:
     if not port:
         raise _wrong(text, option, "the port is a number from 1 to 65535")
     return Address(host, port)
+
+
+def parse_store(text: str) -> str:
+    """The address of the store that gateways count in together; empty: there is none. Raises Stop (usage), which does
+    not quote it, as it may hold a password."""
+    from dataplane.limits.store import where  # commands without a store are spared what that imports
+
+    address = text.strip()
+    try:
+        return address if address and where(address) else ""
+    except ValueError as error:
+        raise Stop(Exit.USAGE, f"--state {error}.") from None
 
 
 def _parts(address: str, text: str, option: str, such_as: str) -> tuple[str, int | None]:

@@ -151,7 +151,7 @@ def validate(
     """
     from tidegate.commands import inspect
 
-    raise typer.Exit(inspect.validate([*file, *(more or [])], json=json, has_store=bool(state)))
+    raise typer.Exit(inspect.validate([*file, *(more or [])], json=json, state=state))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -161,6 +161,7 @@ def explain(
         typer.Argument(help="What a client would ask for, such as /v1/realtime.", metavar="PATH", show_default=False),
     ],
     file: Files,
+    more: More = None,
     host: Annotated[str, typer.Option(help="The Host that the client sends.", metavar="HOST", show_default=False)] = "",
     method: Annotated[str, typer.Option(help="The HTTP method.", metavar="METHOD")] = "GET",
     model: Annotated[str, typer.Option(help="The model that is asked for.", metavar="MODEL", show_default=False)] = "",
@@ -199,7 +200,14 @@ def explain(
 
     raise typer.Exit(
         inspect.explain(
-            path, file, host=host, method=method, model=model, key_name=key_name, headers=header or [], admin=admin
+            path,
+            [*file, *(more or [])],
+            host=host,
+            method=method,
+            model=model,
+            key_name=key_name,
+            headers=header or [],
+            admin=admin,
         )
     )
 

@@ -40,7 +40,7 @@ from dataplane.table import (
 )
 from dataplane.upstreams.choose import unusable
 from tidegate import explain_limits, explain_models
-from tidegate.explain_limits import Counted, of_subject
+from tidegate.explain_limits import Counted, counted_as, of_subject
 from tidegate.explain_models import Candidate
 from tidegate.wording import (
     budget_words,
@@ -307,7 +307,8 @@ class _Share:
         named = self._caller is not None or limits.counted_by in ("Backend", "Policy")
         if self._counted is None or not named:
             return
-        whose = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        itself = subject(limits, self._caller or ANONYMOUS, self._forward.backend)
+        whose = counted_as(self._counted, limits.policy, itself)
         counted = of_subject(self._counted, limits.policy, whose)
         for limit in limits.limits:
             self._say("Left", left_words(limit, whose, counted.get(limit.name, {})))

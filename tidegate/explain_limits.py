@@ -9,13 +9,19 @@ from dataplane.errors import Refusal
 from dataplane.limits.budget import Budget
 from dataplane.limits.limiter import Limiter
 from dataplane.limits.spending import Model
-from dataplane.limits.subjects import subject
+from dataplane.limits.subjects import REST, subject
 from dataplane.metering.prices import PriceBook
 from dataplane.metering.usage import Caller
 from dataplane.table import CallerLimits
 
 Counted = Sequence[Mapping[str, object]]
 """What a gateway says that it has counted: `/limits` of its admin port."""
+
+
+def counted_as(counted: Counted, policy: str, whose: str) -> str:
+    """The subject under which the next request is counted: REST, where there is no room for another by itself."""
+    known = {each.get("subject"): each for each in counted if each.get("policy") == policy}
+    return REST if whose not in known and known.get(REST, {}).get("takes_new") else whose
 
 
 def of_subject(counted: Counted, policy: str, whose: str) -> dict[object, Mapping[str, object]]:
@@ -60,7 +66,7 @@ def _done(work: Coroutine[object, None, None]) -> None:
 
 
 def _fill(limiter: Limiter, part: CallerLimits, whose: str, counted: Counted) -> None:
-    found = of_subject(counted, part.policy, whose)
+    found = of_subject(counted, part.policy, counted_as(counted, part.policy, whose))
     tally = limiter.tally(part, whose)
     for limit in part.limits:
         said = found.get(limit.name, {})

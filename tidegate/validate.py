@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import orjson
 
 from controller import compile as compiler
 from controller.compile import Condition, Identity, Status
+from dataplane.callers.expiry import expiring
+from dataplane.slices import at_once
 from tidegate.documents import Document, Documents, Loaded
 
 NEEDED = ("Accepted", "ResolvedRefs", "Enforced")
 """Conditions that must hold. Authenticated is a choice: without a Policy callers get 401, on loopback they do not."""
 
+_END = {True: "has expired, and opens nothing any more: replace or remove it", False: "expires soon: replace it"}
 _FIELD = r"(?:metadata|spec|data|stringData)\b(?:[^\s:\"]|\"[^\"]*\")*"
 _SEVERAL = re.compile(rf"; (?={_FIELD}: )")
 _ONE = re.compile(rf"({_FIELD}): (.*)", re.DOTALL)
@@ -49,6 +53,8 @@ class Report:
     objects: tuple[Object, ...]
     errors: tuple[str, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What will be wrong one day though it is written well: keys that expire."""
 
     @property
     def ok(self) -> bool:
@@ -57,8 +63,8 @@ class Report:
 
     def text(self) -> str:
         """For people."""
-        parts = [*self.errors, *(line for each in self.objects for line in _lines(each)), *self.notes, self._summary()]
-        return "\n".join(parts) + "\n"
+        told = [*self.errors, *(line for each in self.objects for line in _lines(each)), *self.warnings, *self.notes]
+        return "\n".join([*told, self._summary()]) + "\n"
 
     def json(self) -> bytes:
         """For programs."""
@@ -66,7 +72,8 @@ class Report:
             {**asdict(each.status), "places": [_place(document) for document in each.documents]}
             for each in self.objects
         ]
-        report = {"ok": self.ok, "errors": self.errors, "notes": self.notes, "objects": objects}
+        said = {"errors": self.errors, "warnings": self.warnings, "notes": self.notes}
+        report = {"ok": self.ok, **said, "objects": objects}
         return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def _summary(self) -> str:
@@ -81,13 +88,21 @@ class Report:
         return f"{_count(self.objects, 'object')}, all accepted{'' if ready else ', but not all Ready'}."
 
 
-def check(paths: Iterable[str | Path], documents: Documents | None = None, *, has_store: bool = False) -> Report:
+def check(
+    paths: Iterable[str | Path],
+    documents: Documents | None = None,
+    *,
+    has_store: bool = False,
+    now: Callable[[], float] = time.time,
+) -> Report:
     """Read these files and say what a cluster would say. Never raises for what is in them."""
     loaded = (documents or Documents()).load(paths)
     if loaded.errors:
         return Report((), loaded.errors, loaded.notes)
     compiled = compiler.compile(loaded.contents, has_store=has_store)
-    return Report(tuple(_objects(compiled.statuses, loaded)), (), loaded.notes)
+    keys = at_once(expiring(compiled.table.callers, now()))
+    warnings = (f"{each}: the key {_END[each.expired]}" for each in keys)
+    return Report(tuple(_objects(compiled.statuses, loaded)), (), loaded.notes, tuple(warnings))
 
 
 def _objects(statuses: Sequence[Status], loaded: Loaded) -> Iterator[Object]:

@@ -86,7 +86,8 @@ def budget_words(limits: CallerLimits) -> str:
     if any(limit.kind in ("tokens", "spend") for limit in limits.limits):
         told.append(f"{limits.reserve} tokens set aside for each turn")
     scope = "all processes together" if limits.fleet else "each process"
-    return f"{', '.join(told)}; of each {limits.counted_by}, counted by {scope}"
+    whose = "all that it applies to" if limits.counted_by == "Policy" else f"each {limits.counted_by}"
+    return f"{', '.join(told)}; of {whose}, counted by {scope}"
 
 
 def left_words(limit: Limit, whose: str, counted: Mapping[str, object]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import crds
 from controller.compile.backends import Compiled, resolved
-from controller.compile.objects import Read
-from controller.compile.routes import Link
+from controller.compile.names import some
+from controller.compile.objects import Identity, Read
+from controller.compile.routes import LOCATION_NEEDED, Link
 from controller.compile.statuses import Condition, Status, false, not_accepted, ready, status, true, unknown
-from dataplane.table import authentication_yaml
+from dataplane.table import AuthenticationMode, authentication_yaml
 
 
 def backend_status(
@@ -30,12 +31,16 @@ def backend_status(
 def _authenticated(
     backend: Read[crds.Backend], compiled: Compiled, links: Sequence[Link], open_by_default: bool
 ) -> Condition:
-    if not compiled.injects:
+    anonymous = [link for link in links if _lets_nobody_in_particular_in(link)]
+    lost = [told for link in anonymous for told in _lost(link)]
+    if not compiled.injects and not lost:
         return true("Authenticated", "No credential is injected, so none is asked for.", "NothingInjected")
     if closed := next((link for link in links if link.closed and not link.combined.authenticator), None):
         return false("Authenticated", "PolicyNotAccepted", f"Requests are answered 500: {closed.closed}")
     undecided = [link for link in links if link.undecided]
     if not undecided:
+        if anonymous:
+            return true("Authenticated", _anonymous(anonymous, lost, links), "Anonymous")
         return true("Authenticated", "A Policy says how callers authenticate.")
     how_to = authentication_yaml(backend.identity.path)
     if open_by_default:
@@ -47,3 +52,33 @@ def _authenticated(
         f"{' on ' + where if where else ''}. Apply a Secret with your own keys, and this Policy:\n{how_to}"
     )
     return false("Authenticated", "NoPolicy", message)
+
+
+def _lets_nobody_in_particular_in(link: Link) -> bool:
+    """Whether somebody without a key may come this way because a Policy says so."""
+    authenticator = link.combined.authenticator
+    written = authenticator and authenticator.authentication
+    cannot_hold = link.closed or any(each.reason == LOCATION_NEEDED for each in link.unenforced)
+    return bool(written and written.mode is not AuthenticationMode.REQUIRED and not cannot_hold)
+
+
+def _lost(link: Link) -> Iterator[str]:
+    """Policies that ask for a key and do not hold, since the one that does not ask wins."""
+    for loss in link.combined.lost:
+        written = loss.loser.authentication
+        if loss.block == "authentication" and written and written.mode is AuthenticationMode.REQUIRED:
+            yield f"{loss.loser.policy}, which requires a key, does not hold: it is replaced by {loss.why}."
+
+
+def _anonymous(open_: Sequence[Link], lost: Sequence[str], links: Sequence[Link]) -> str:
+    by: dict[Identity, AuthenticationMode] = {}
+    for link in open_:
+        if (authenticator := link.combined.authenticator) and authenticator.authentication:
+            by[authenticator.policy] = authenticator.authentication.mode
+    routes = sorted({link.route for link in open_ if link.route})
+    where = f" on {some(routes)}" if routes and len(open_) < len(links) else ""
+    who = {AuthenticationMode.NONE: "everybody in", AuthenticationMode.OPTIONAL: "in whoever shows no key"}
+    told = [f"{policy} lets {who[mode]}{where} (mode: {mode.value})." for policy, mode in sorted(by.items())]
+    names = " and ".join(map(str, sorted(by)))
+    to_close = f"remove authentication from {names}" if lost else f"write mode: Required, with keys, into {names}"
+    return " ".join([*told, *sorted(set(lost)), f"To let in only callers with a key, {to_close}."])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from controller.compile.objects import Document, Identity, Read
 from controller.compile.secrets import Secret, caller_set, missing_secret
+from controller.compile.subjects import Known
 from crds.authentication import Authentication, Claims, JwtIssuer, KeySource, Location
 from dataplane import jwks, table
 
@@ -29,17 +30,27 @@ class Admitted:
     sets: list[table.CallerSet] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Reason and message of what is wrong."""
+    weak: list[str] = field(default_factory=list)
+    """Entries whose keys hold, and are found by trying."""
     _by: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By the name of a Secret: the field that admits its keys, and their team."""
     _first_use: dict[str, str] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+    _whole: bool = True
+    """Are all Secrets there, so that all names are known?"""
 
     def say(self, reason: str, message: str) -> None:
         self.problems.append((reason, message))
 
+    def misses(self, reason: str, message: str) -> None:
+        """Say what is wrong with a whole Secret: callers may come of it one day, under names that nobody knows yet."""
+        self._whole = False
+        self.say(reason, message)
+
     def add(self, where: str, secret: Read[Secret], team: str) -> None:
         """Admit who has a key in this Secret."""
         if secret.value is None:
-            self.say("InvalidKeys", f"{where}: {secret.identity} cannot be used: {secret.error}")
+            self.misses("InvalidKeys", f"{where}: {secret.identity} cannot be used: {secret.error}")
             return
         first, as_team = self._by.setdefault(secret.identity.name, (where, team))
         if first != where:
@@ -48,7 +59,9 @@ class Admitted:
                 message = f"{where}: {secret.identity} is admitted by {first} already, {of_team}, which holds"
                 self.say("InvalidKeys", message)
             return
-        found, skipped = caller_set(secret.value, team)
+        self._names |= {*secret.value.entries, *secret.value.unreadable}
+        found, skipped, weak = caller_set(secret.value, team)
+        self.weak += (f'{secret.identity}, entry "{name}"' for name in weak)
         for problem in skipped:
             self.say("InvalidKeys", f"{where}: {secret.identity}: {problem}")
         for key in found.keys:
@@ -56,6 +69,13 @@ class Admitted:
             if (before := self._first_use.setdefault(key.sha256, here)) != here:
                 self.say("InvalidKeys", f"{where}: {here} is the same key as {before}, which holds")
         self.sets.append(found)
+
+    def known(self, namespace: str, written: Authentication) -> Known:
+        """Who may come of all that."""
+        keys = None if written.jwt or not self._whole else frozenset(self._names)
+        teams = {*(each.team for each in written.keys), *(each.team for each in written.jwt)}
+        said = frozenset(filter(None, teams))
+        return Known(namespace, keys, None if any(each.claims and each.claims.team for each in written.jwt) else said)
 
 
 def admitted(policy: Identity, written: Authentication, secrets: Secrets) -> Admitted:
@@ -87,7 +107,7 @@ def _secrets(
         if secret := secrets.get(name):
             yield where, secret
         else:
-            found.say("SecretNotFound", f"{where}.name: {missing_secret(namespace, name, 'CALLER')}")
+            found.misses("SecretNotFound", f"{where}.name: {missing_secret(namespace, name, 'CALLER')}")
     elif source.secret_selector:
         wanted, where = source.secret_selector.match_labels, f"{where}.secretSelector"
         selected = [each for each in secrets.values() if any(_has(wanted, one) for one in each.documents)]
@@ -98,7 +118,7 @@ def _secrets(
                 f"{where}: no Secret of namespace {namespace} has the labels {labels.replace(' ', ', ')}, so nobody "
                 f"has a key by it; label one: kubectl --namespace {namespace} label secret NAME {labels}"
             )
-            found.say("SecretNotFound", message)
+            found.misses("SecretNotFound", message)
 
 
 def _has(wanted: Mapping[str, str], document: Document) -> bool:

@@ -44,29 +44,56 @@ def _limits(written: crds.limits.Limits) -> Iterator[table.Limit]:
         yield table.Limit(kind="spend", max=int(Decimal(spend.usd) * NANO), per=spend.per)
 
 
-def bound(limits: table.CallerLimits) -> str:
+def bound(limits: table.CallerLimits, *, has_store: bool) -> str:
     """By how much limits of tokens and spend can be passed: what a Policy's status says beforehand; or nothing."""
     told = [_turns(limit, limits.reserve) for limit in limits.limits if limit.kind in ("tokens", "spend")]
     if not told:
         return ""
-    each = "each process" if not limits.fleet else "all processes together"
     grace = "" if limits.end_session else "may take as much more of them as is set aside for a turn, then it "
     return (
-        f"Turns at a time, by {each}, of one {limits.counted_by}: {'; '.join(told)}. A limit is passed only by what "
-        f"these turns take beyond the {limits.reserve} tokens that are set aside for each; and by transcriptions, "
-        f"which cannot be refused: once nothing is left, an open session {grace}ends, with those that are under way."
+        f"Turns at a time, by {_counting(limits, has_store=has_store)}, of {_counted(limits)}: {'; '.join(told)}. "
+        f"A limit is passed only by what these turns take beyond the {limits.reserve} tokens that are set aside for "
+        "each; and by transcriptions, which cannot be refused: once nothing is left, an open session "
+        f"{grace}ends, with those that are under way."
     )
+
+
+def _counting(limits: table.CallerLimits, *, has_store: bool) -> str:
+    if not limits.fleet:
+        return "each process"
+    if has_store:
+        return "all processes together"
+    if limits.refuse_without_store:
+        return "all processes together, once they have a store"
+    return "each process, and once they have a store by all together"
+
+
+def _counted(limits: table.CallerLimits) -> str:
+    """Whose turns."""
+    return f"all callers of Policy {limits.policy}" if limits.counted_by == "Policy" else f"one {limits.counted_by}"
 
 
 def _turns(limit: table.Limit, reserve: int) -> str:
     if limit.kind == "tokens":
         count = "" if limit.count == "Total" else f" ({limit.count})"
         return f"{limit.max} tokens{count} per {limit.per}: at most {limit.max // reserve}"
-    most = limit.max // (reserve * EXAMPLE_PRICE * NANO // 1_000_000)
+    one = reserve * EXAMPLE_PRICE * NANO // 1_000_000
+    what = f"{_usd(limit.max)} per {limit.per}"
+    if limit.max < one:
+        dearest = _usd(limit.max * 1_000_000 // reserve)
+        return (
+            f"{what}: none at all where the model's dearest price is {EXAMPLE_PRICE} USD per million tokens, since "
+            f"{_usd(one)} are set aside for each (all are refused with 403 limit_too_low: raise usd, lower reserve, or "
+            f"offer only models whose dearest price is at most {dearest})"
+        )
     return (
-        f"{Decimal(limit.max) / NANO:f} USD per {limit.per}: at most {most} where the model's dearest price is "
+        f"{what}: at most {limit.max // one} where the model's dearest price is "
         f"{EXAMPLE_PRICE} USD per million tokens, and in proportion"
     )
+
+
+def _usd(nano: int) -> str:
+    return f"{Decimal(nano) / NANO:f} USD"
 
 
 def store_missing(limits: table.CallerLimits) -> str:

@@ -12,6 +12,7 @@ from controller.compile.names import what_exists
 from controller.compile.objects import Age, Document, Identity, Objects, Read
 from controller.compile.secrets import Secret
 from controller.compile.statuses import Condition, Target, false
+from controller.compile.subjects import Known
 from crds.authentication import Authentication
 from crds.policy import Precedence, TargetRef
 from dataplane import table
@@ -58,6 +59,10 @@ class Attachments:
     """By id."""
     key_problems: dict[Identity, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     """Reason and message of what is wrong with a Policy's keys."""
+    weak_keys: dict[Identity, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Entries whose keys hold, and are found by trying."""
+    known: dict[Identity, Known] = field(default_factory=dict)
+    """Whom a Policy with authentication may let in."""
 
     def why_closed(self, target: Target) -> str:
         """The first reason why nothing is served there, or nothing."""
@@ -175,6 +180,8 @@ def _authentication(
         return None
     found = admitted(policy, written, secrets)
     attachments.key_problems[policy] += found.problems
+    attachments.weak_keys[policy] += found.weak
+    attachments.known[policy] = found.known(policy.namespace, written)
     attachments.callers.update((each.id, each) for each in found.sets)
     return table.Authentication(
         policy=policy.path,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from controller.compile import limits
+from controller.compile import limits, subjects
+from controller.compile.names import some
 from controller.compile.objects import Identity, Objects
 from controller.compile.policies import Attached, Attachments
 from controller.compile.routes import Link
+from controller.compile.secrets import LEAST
 from controller.compile.statuses import Ancestor, Condition, Status, Target, false, not_accepted, status, true
+from controller.compile.subjects import Known
 from dataplane.table import OnRevoke
 
 Place = tuple[Identity, Target]
 
+_KEYS = "spec.authentication.keys"
 _NO_SESSIONS = "and no Backend here has a path of type Realtime: declare one in its spec.routes, or remove the block"
 _OF_SESSIONS = {
     "session": f"spec.session: these are limits of realtime sessions, {_NO_SESSIONS}",
@@ -34,12 +38,21 @@ class Record:
         """Reason, by message."""
         self.sessions: dict[Place, dict[str, bool]] = defaultdict(dict)
         """By block that is about realtime sessions: whether they can come any way there."""
+        self.callers: dict[Identity, set[Known | None]] = defaultdict(set)
+        """Of Policies for some callers: who may come the ways on which they hold; None: that is not known."""
+        self.reaching: dict[tuple[str, str], set[Known | None]] = defaultdict(set)
+        """The same of a Backend, which its provider's Policies need: (namespace, name)."""
         for link in links:
             self._add(link)
 
     def _add(self, link: Link) -> None:
+        if link.backend:
+            namespace, _, name = link.backend.partition("/")
+            self.reaching[namespace, name].add(link.callers)
         for attached, block in link.combined.held:
             place = (attached.policy, attached.target)
+            if attached.has_subjects:
+                self.callers[attached.policy].add(link.callers)
             self.held[place].add(block)
             if block in _OF_SESSIONS and not _logs_nothing(attached, block):
                 reached = link.has_sockets if _is_for_sockets(attached, block) else link.has_sessions
@@ -112,14 +125,37 @@ def _enforced(attached: Attached, attachments: Attachments, record: Record) -> C
     place, written = (attached.policy, attached.target), attached.blocks.limits
     problems = list(attachments.key_problems.get(place[0], []))
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
+    problems += [("NoSuchCallers", message) for message in _nobody(attached, record)]
     absent = [block for block, found in sorted(record.sessions.get(place, {}).items()) if not found]
     problems += [("NoSessions", _OF_SESSIONS[block]) for block in absent]
     if written and written.fleet and not record.has_store:
         problems.append(("StoreMissing", limits.store_missing(written)))
+    weak = _weak(attachments.weak_keys.get(place[0], []))
+    notes = {"spec.limits": limits.bound(written, has_store=record.has_store) if written else "", _KEYS: weak}
     if problems:
-        return false("Enforced", problems[0][0], "; ".join(message for _, message in problems))
-    bound = limits.bound(written) if written else ""
-    return true("Enforced", " ".join(filter(None, ("Enforced wherever it is in force.", bound))))
+        told = [message for _, message in problems] + [f"{field}: {note}" for field, note in notes.items() if note]
+        return false("Enforced", problems[0][0], "; ".join(told))
+    told = ["Enforced wherever it is in force.", *filter(None, notes.values())]
+    return true("Enforced", " ".join(told), "WeakKeys" if weak else "")
+
+
+def _nobody(attached: Attached, record: Record) -> Iterator[str]:
+    """What is to be said of subjects that are nobody. Other namespaces' callers are no subjects; see `routes`."""
+    target, ways = attached.target, record.callers.get(attached.policy, set())
+    if target.kind == "Backend" and target.section:
+        ways = ways | record.reaching.get((target.namespace, target.name), set())
+    if None not in ways:
+        own = [each for each in ways if each and each.namespace == attached.policy.namespace]
+        yield from subjects.nobody(attached.blocks.spec.subjects, own)
+
+
+def _weak(entries: Sequence[str]) -> str:
+    if not entries:
+        return ""
+    return (
+        f"Weak keys: {some(entries)}. Keys shorter than {LEAST} characters, or of one character again and again, are "
+        "found by trying; make others: openssl rand -base64 32"
+    )
 
 
 def _because_of(accepted: Condition, *, closed: bool = False) -> Condition:

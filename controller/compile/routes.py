@@ -12,6 +12,7 @@ from controller.compile.exposure import Exposure, route_of
 from controller.compile.httproutes import ServedRule, Share
 from controller.compile.policies import Attached, Attachments
 from controller.compile.statuses import Target
+from controller.compile.subjects import NOBODY, Known
 from dataplane import table
 
 LOCATION_NEEDED = "LocationNeeded"
@@ -44,6 +45,8 @@ class Link:
     """So can WebSockets of Passthrough paths, or both."""
     closed: str = ""
     """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
+    callers: Known | None = None
+    """Who may come this way; None where that is not known, since it is broken."""
 
 
 @dataclass(slots=True)
@@ -97,7 +100,8 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     if error := backend.entry.error or closed:
         forward = table.Forward(backend=name, weight=share.weight, error=error)
         return forward, Link(rule.route.name, name, combined, closed=closed)
-    unenforced = tuple(_unenforced(backend, combined))
+    callers = _callers(combined, around.attachments)
+    unenforced = tuple(_unenforced(backend, combined, callers))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     conflict = next((each for each in unenforced if each.reason == LOCATION_NEEDED), None)
     forward = table.Forward(
@@ -107,17 +111,26 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
     )
     return forward, Link(
-        rule.route.name, name, combined, unenforced, undecided, backend.has_sessions, backend.has_sockets
+        rule.route.name,
+        name,
+        combined,
+        unenforced,
+        undecided,
+        backend.has_sessions,
+        backend.has_sockets,
+        callers=callers,
     )
 
 
 def _unserved(name: str, around: Surroundings) -> Link:
     """A Backend that no route leads to: its Policies are looked at all the same."""
     namespace, _, short = name.partition("/")
-    combined = combine((Target("Backend", namespace, short),), around.attachments)
+    target = Target("Backend", namespace, short)
+    combined = combine((target,), around.attachments)
     backend = around.backends[name]
     _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     unknown = bool(backend.entry.error)
+    broken = unknown or around.attachments.why_closed(target)
     return Link(
         "",
         name,
@@ -125,6 +138,7 @@ def _unserved(name: str, around: Surroundings) -> Link:
         undecided=undecided,
         has_sessions=backend.has_sessions or unknown,
         has_sockets=backend.has_sockets or unknown,
+        callers=None if broken else _callers(combined, around.attachments),
     )
 
 
@@ -141,9 +155,10 @@ def _authenticated(backend: Compiled, policies: table.PolicySet, open_by_default
     return policies.model_copy(update={"authentication": NOBODY_ASKED}), backend.injects
 
 
-def _knows_callers_of(namespace: str, combined: Combined) -> bool:
+def _callers(combined: Combined, attachments: Attachments) -> Known:
+    """Who may come where this holds."""
     authenticator = combined.authenticator
-    return bool(authenticator and authenticator.policy.namespace == namespace and _asks_for_keys(combined))
+    return attachments.known[authenticator.policy] if authenticator and _asks_for_keys(combined) else NOBODY
 
 
 def _asks_for_keys(combined: Combined) -> bool:
@@ -175,11 +190,11 @@ def _uncounted(attached: Attached) -> str:
     return " and ".join(kind for kind in ("tokens", "spend") if kind in kinds)
 
 
-def _unenforced(backend: Compiled, combined: Combined) -> Iterator[Unenforced]:
+def _unenforced(backend: Compiled, combined: Combined, callers: Known) -> Iterator[Unenforced]:
     if combined.authenticator and (message := _no_place(backend, combined)):
         yield Unenforced(combined.authenticator, LOCATION_NEEDED, message)
     for attached, block in combined.held:
-        if attached.has_subjects and not _knows_callers_of(attached.policy.namespace, combined):
+        if attached.has_subjects and callers.namespace != attached.policy.namespace:
             message = (
                 f"spec.subjects: nobody who reaches Backend {backend.entry.name} shows a key that a Policy of "
                 f"namespace {attached.policy.namespace} knows, so this is for no one; add a Policy there with "

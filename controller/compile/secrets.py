@@ -24,6 +24,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENTRY = re.compile(r"[-._A-Za-z0-9]{1,253}")
 """What an API server takes as the name of an entry."""
 _CALLER_FIELDS = ("key", "sha256", "expires")
+LEAST = 16
+"""Characters of a key that is not called weak. Random ones of 64 kinds are 96 bits then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +99,26 @@ def provider_credential(secret: Secret, key: str) -> Credential:
     return Credential(f"{secret.path}/{key}@{secret.version}", SecretStr(value))
 
 
-def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str]]:
-    """The callers whose keys a Secret holds, and what is wrong with the entries that were skipped."""
+def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str], list[str]]:
+    """The callers whose keys a Secret holds, what is wrong with the entries that were skipped, and which entries hold
+    keys that are found by trying."""
     problems = [f"{problem} (skipped)" for _, problem in sorted(secret.unreadable.items())]
+    weak: list[str] = []
     keys: dict[str, CallerKey] = {}
     for name, value in sorted(secret.entries.items()):
         try:
             if not _ENTRY.fullmatch(name):
                 raise ValueError("has a name that is none in Kubernetes: use letters, digits, '-', '_' and '.'")
-            key = _caller_key(name, value.get_secret_value())
+            key, is_weak = _caller_key(name, value.get_secret_value())
         except ValueError as error:
             problems.append(f'entry "{name}" {error} (skipped)')
             continue
         if (first := keys.setdefault(key.sha256, key)) is not key:
             problems.append(f'entry "{name}" is the same key as "{first.name}", which holds: give each caller its own')
+        elif is_weak:
+            weak.append(name)
     identity = f"{secret.path}@{secret.version}" + (f"#{team}" if team else "")
-    return CallerSet(id=identity, namespace=secret.namespace, team=team, keys=tuple(keys.values())), problems
+    return CallerSet(id=identity, namespace=secret.namespace, team=team, keys=tuple(keys.values())), problems, weak
 
 
 def missing_secret(namespace: str, name: str, key: str) -> str:
@@ -135,9 +141,11 @@ def bare_key(text: str) -> str:
     return key
 
 
-def _caller_key(name: str, text: str) -> CallerKey:
+def _caller_key(name: str, text: str) -> tuple[CallerKey, bool]:
+    """The key of a caller, and whether it is found by trying, as far as can be told."""
     if not text.strip().startswith("{"):
-        return CallerKey(name=name, sha256=_digest(bare_key(text)))
+        key = bare_key(text)
+        return CallerKey(name=name, sha256=_digest(key)), _is_weak(key)
     try:
         written = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -148,10 +156,15 @@ def _caller_key(name: str, text: str) -> CallerKey:
         raise ValueError("has a field that is not text")
     if ("key" in written) == ("sha256" in written):
         raise ValueError("needs exactly one of key and sha256")
-    digest = _digest(bare_key(written["key"])) if "key" in written else written["sha256"].lower()
+    key = bare_key(written["key"]) if "key" in written else ""
+    digest = _digest(key) if key else written["sha256"].lower()
     if not _SHA256.fullmatch(digest):
         raise ValueError("has a sha256 that is not 64 hexadecimal digits")
-    return CallerKey(name=name, sha256=digest, expires=_expiry(written.get("expires")))
+    return CallerKey(name=name, sha256=digest, expires=_expiry(written.get("expires"))), bool(key) and _is_weak(key)
+
+
+def _is_weak(key: str) -> bool:
+    return len(key) < LEAST or len(set(key)) == 1
 
 
 def _digest(key: str) -> str:

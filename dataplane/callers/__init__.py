@@ -5,6 +5,7 @@ index        the callers of a table, by the digests of their keys, or by those w
 tokens       those who vouch: JWTs, verified once and remembered (pure); `keys` are what they are verified with (pure)
 proof        what remains of a credential that was accepted, to be asked about later (pure)
 applying     which blocks of Policies are for a caller (pure)
+expiry       keys that have expired, or will soon (pure)
 refresh      keeps the keys of issuers fresh; `fetch` gets them
 """
 

@@ -132,7 +132,7 @@ class Budget:
 
     async def admit_turn(self, model: Model) -> None:
         """Count a turn as a request, and set aside what it may use; `release_turn` gives that back. Raises Refusal
-        limit_exceeded, limits_unavailable, model_not_priced."""
+        limit_exceeded, limit_too_low, limits_unavailable, model_not_priced."""
         self._look_up(model)
         self._turns.append(await self._admit(request=True, turn=True))
 

@@ -130,6 +130,9 @@ class Limiter:
         return shown
 
     def _shown(self, tally: Tally) -> Iterator[dict[str, object]]:
+        more: dict[str, object] = {}
+        if tally.subject == REST:
+            more["takes_new"] = not self._has_room(_tenant(tally.policy))
         for name, count in tally.shown(self.now()):
             yield {
                 "policy": tally.policy,
@@ -141,6 +144,7 @@ class Limiter:
                 "unit": "nano-usd" if name.startswith("spend") else name.partition("/")[0],
                 "window_end": count.window.end if count.per else None,
                 "source": "fleet" if tally.shared and self._fleet and self._fleet.up else "local",
+                **more,
             }
 
     # -- what budgets ask --------------------------------------------------------------------------------------

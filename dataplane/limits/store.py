@@ -27,14 +27,16 @@ _SHOWN: Final = 200
 def where(url: str) -> str:
     """The address as a log may show it. Raises ValueError, which does not quote it, for what is none."""
     try:
+        if "://" not in url:
+            raise ValueError
         parts = urlsplit(url)
         port, parameters = parts.port, parse_qsl(parts.query, strict_parsing=bool(parts.query))
     except ValueError:
         raise ValueError("is no URL: write redis://HOST:6379, rediss:// for TLS, or unix:///PATH") from None
     if parts.scheme not in SCHEMES:
-        raise ValueError(f"begins with none of {', '.join(f'{each}://' for each in SCHEMES)}")
+        raise ValueError(f"begins with none of {', '.join(f'{each}://' for each in SCHEMES)}: write redis://HOST:6379")
     if parts.fragment:
-        raise ValueError("has a '#': in a password write %23")
+        raise ValueError("has a '#': in a password write %23, as in redis://:PASS%23WORD@HOST:6379")
     if parts.scheme == "unix" and not parts.path.startswith("/"):
         raise ValueError("has no path: write unix:///PATH")
     if parts.scheme != "unix" and not parts.hostname:
@@ -42,7 +44,8 @@ def where(url: str) -> str:
     if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal():
         raise ValueError("has a path that is no number of a database: write redis://HOST:6379/0")
     if not {name for name, _ in parameters} <= _PARAMETERS:
-        raise ValueError(f"has parameters that mean nothing here; known are {', '.join(sorted(_PARAMETERS))}")
+        known = ", ".join(sorted(_PARAMETERS))
+        raise ValueError(f"has parameters that mean nothing here; known are {known}, as in redis://HOST:6379?db=1")
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname

@@ -49,12 +49,12 @@ def exceeded(limits: CallerLimits, subject: str, short: Short, now: float) -> Re
     limit, said = want.limit, _allowed(limits, subject, want)
     if want.amount > want.max:
         return Refusal(
-            "limit_exceeded",
-            f"{said}, and {quantity(limit, want.amount)} are set aside before a turn of this model begins, so none "
-            "ever can. Whoever runs the gateway must raise the limit, or lower reserve.",
+            "limit_too_low",
+            f"{said}, and {_are(limit, want.amount)} set aside before a turn of this model begins, so none ever can. "
+            "Whoever runs the gateway must raise the limit, or lower reserve.",
         )
     if limit.per is None:
-        wait, rest = SEAT, f"; {short.reserved} are open. Try again when one of them has ended."
+        wait, rest = SEAT, _open(short.reserved)
     else:
         needs = f" This needs {quantity(limit, want.amount)}." if limit.kind in ("tokens", "spend") else ""
         wait = SOON if short.waits_for_turns else _seconds(window, now)
@@ -82,7 +82,7 @@ def _allowed(limits: CallerLimits, subject: str, want: Want) -> str:
 def _left(short: Short) -> str:
     limit = short.want.limit
     aside = f", {quantity(limit, short.reserved)} set aside for turns under way" if short.reserved else ""
-    return f"{quantity(limit, short.used)} are used{aside}, {quantity(limit, short.left)} left."
+    return f"{_are(limit, short.used)} used{aside}, {quantity(limit, short.left)} left."
 
 
 def _anew(window: Window, now: float) -> str:
@@ -114,12 +114,24 @@ def not_priced(limits: CallerLimits, model: str, kinds: Sequence[str], backend: 
 def quantity(limit: Limit, amount: int) -> str:
     """So much of what is limited, for people."""
     count = f" ({limit.count})" if limit.count != "Total" else ""
-    return f"{figure(limit, amount)} {'USD' if limit.kind == 'spend' else limit.kind}{count}"
+    kind = limit.kind.removesuffix("s") if amount == 1 else limit.kind
+    return f"{figure(limit, amount)} {'USD' if limit.kind == 'spend' else kind}{count}"
 
 
 def figure(limit: Limit, amount: int) -> str:
     """The same without what it is of."""
     return f"{Decimal(amount) / NANO:f}" if limit.kind == "spend" else str(amount)
+
+
+def _open(seats: int) -> str:
+    if seats == 1:
+        return "; 1 is open. Try again when it has ended."
+    return f"; {seats} are open. Try again when one of them has ended."
+
+
+def _are(limit: Limit, amount: int) -> str:
+    """`1 request is`, `2 requests are`."""
+    return f"{quantity(limit, amount)} {'is' if amount == 1 and limit.kind != 'spend' else 'are'}"
 
 
 def _seconds(window: Window, now: float) -> int:

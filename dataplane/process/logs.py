@@ -178,10 +178,21 @@ def _console() -> Callable[[WrappedLogger, str, EventDict], bytes]:
     return render
 
 
-def _filled(fields: dict[str, object]) -> dict[str, object]:
-    """The fields that say something, for a person; programs get all of them, in JSON."""
-    pruned = {name: _filled(value) if isinstance(value, dict) else value for name, value in fields.items()}
-    return {name: value for name, value in pruned.items() if value not in ("", None, {}, [])}
+def _filled(fields: dict[str, object], path: str = "") -> dict[str, object]:
+    """The fields that say something, for a person, those inside of others by their paths; programs get all, in JSON."""
+    found: dict[str, object] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            found |= _filled(value, f"{path}{name}.")
+        elif value not in ("", None, []):
+            found[path + name] = _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return ", ".join(str(_plain(each)) for each in value)
+    return orjson.dumps(value).decode() if isinstance(value, dict | bool) else value
 
 
 def _dump(event: EventDict, option: int = orjson.OPT_NON_STR_KEYS) -> bytes:

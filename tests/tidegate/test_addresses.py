@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.addresses import Address, parse, parse_peer
+from tidegate.addresses import Address, parse, parse_peer, parse_store
 from tidegate.exits import Exit, Stop
 
 
@@ -83,3 +83,16 @@ def test_what_is_nowhere_is_refused_with_what_to_write(text: str, hint: str) -> 
     assert stop.value.code is Exit.USAGE
     assert stop.value.message.startswith(f"--admin {text!r}: ")
     assert hint in stop.value.message
+
+
+@pytest.mark.parametrize("text", ["", " ", "redis://127.0.0.1:6379", "unix:///run/valkey.sock"])
+def test_the_store_is_named_or_there_is_none(text: str) -> None:
+    assert parse_store(text) == text.strip()
+    assert parse_store(f" {text}\n") == text.strip()
+
+
+def test_a_store_that_is_no_address_is_refused_without_its_password() -> None:
+    with pytest.raises(Stop) as caught:
+        parse_store("redis:/:hunter2@127")
+    assert (caught.value.code, "hunter2" in caught.value.message) == (Exit.USAGE, False)
+    assert "write redis://HOST:6379" in caught.value.message

@@ -85,6 +85,11 @@ async def test_shell_completion(shell: str) -> None:
         (["talk", "ws://[::1"], "write ws://"),
         (["crds", "gateway"], "gateway"),
         (["explain", "/v1", "-f", "x.yaml", "--header", "x"], "NAME: VALUE"),
+        (["explain", "-f", "x.yaml", "y.yaml", "/v1"], "comes first: tidegate explain /v1/realtime -f FILE FILE"),
+        (["explain", "-f", "x.yaml", __file__, "/v1"], "is a file; the path"),
+        (["validate", "-f", "x.yaml", "--state", "redis:/127"], "--state is no URL: write redis://HOST:6379"),
+        (["serve", "-f", "x.yaml", "--state", "redis:/127"], "--state is no URL: write redis://HOST:6379"),
+        (["validate", "-f", "x.yaml", "--state", "redis://"], "write redis://HOST:6379"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_a_hint(

@@ -84,6 +84,12 @@ def spent(limit: str, used: int) -> Counted:
     return [{"policy": "ai/budget", "limit": limit, "subject": "caller:ai/laptop", "used": used, "reserved": 0}]
 
 
+def rest(used: int, *, takes_new: bool) -> list[dict[str, object]]:
+    """Counted of all for whom there was no room to be counted by themselves."""
+    of_all = {"policy": "ai/budget", "limit": "requests/Month", "subject": "rest", "used": used, "reserved": 0}
+    return [{**of_all, "takes_new": takes_new}]
+
+
 def test_a_key_that_has_expired_opens_nothing(explained: Callable[..., Explanation]) -> None:
     told = explained(CHAT, "gpt-5", key="gone")
     assert not told.served
@@ -104,11 +110,12 @@ def test_policies_for_a_team_that_only_the_token_tells_are_named(explained: Call
     ("path", "model", "limits", "counted", "answer"),
     [
         (CHAT, "nobody-knows", CENT, (), "403 model_not_priced: Policy ai/budget limits what may be spent, and"),
-        (REALTIME, "gpt-realtime", CENT, (), "429 limit_exceeded: Policy ai/budget allows caller ai/laptop 0.01 USD"),
+        (REALTIME, "gpt-realtime", CENT, (), "403 limit_too_low: Policy ai/budget allows caller ai/laptop 0.01 USD"),
         (CHAT, "gpt-5", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget allows caller"),
         (CHAT, "gpt-5", f"scope: Fleet, {REQUESTS}", spent("requests/Month", 3), "429 limit_exceeded: Policy"),
         (REALTIME, "gpt-realtime", "sessions: 1", OPEN, "429 limit_exceeded: Policy ai/budget allows caller"),
         ("/v1/models", "", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget"),
+        (CHAT, "gpt-5", REQUESTS, rest(3, takes_new=True), "429 limit_exceeded: Policy ai/budget"),
     ],
 )
 def test_what_limits_refuse_is_refused(
@@ -126,6 +133,8 @@ def test_what_limits_refuse_is_refused(
         (CHAT, "nobody-knows", f"onUnpriced: Allow, {CENT}", ()),
         (CHAT, "gpt-5", REQUESTS, spent("requests/Month", 2)),
         (CHAT, "gpt-5", "sessions: 1", OPEN),
+        (CHAT, "gpt-5", REQUESTS, rest(3, takes_new=False)),
+        (CHAT, "gpt-5", REQUESTS, [*rest(3, takes_new=True), *spent("requests/Month", 2)]),
         (CHAT, "gpt-5", f"scope: Fleet, whenStoreFails: Refuse, {REQUESTS}", ()),
     ],
 )
@@ -135,6 +144,16 @@ def test_what_has_room_is_served(
     told = explained(path, model, limits=limits, counted=counted)
     assert told.served
     assert "Answer" not in told.text
+
+
+def test_what_is_left_of_callers_who_are_counted_together(explained: Callable[..., Explanation]) -> None:
+    told = explained(CHAT, "gpt-5", limits=REQUESTS, counted=rest(2, takes_new=True)).text
+    assert "  Left            1 of 3 requests per Month, for all callers for whom there was no room" in told
+    told = explained(CHAT, "gpt-5", limits=REQUESTS, counted=rest(2, takes_new=False)).text
+    assert "  Left            3 of 3 requests per Month, for caller ai/laptop: 0 used" in told
+    counted = [*rest(2, takes_new=True), *spent("requests/Month", 1)]
+    told = explained(CHAT, "gpt-5", limits=REQUESTS, counted=counted).text
+    assert "  Left            2 of 3 requests per Month, for caller ai/laptop: 1 used" in told
 
 
 def test_of_nobody_limits_are_not_asked(explained: Callable[..., Explanation]) -> None:

@@ -64,6 +64,14 @@ def test_explain_says_what_holds(capsys: pytest.CaptureFixture[str], voice: Path
     assert "team support" in out
 
 
+def test_explain_takes_more_files(capsys: pytest.CaptureFixture[str], voice: Path) -> None:
+    other = voice.with_name("other.yaml")
+    other.write_text(files.BACKEND.format(name="other", url="http://127.0.0.1:9100"))
+    asked = ("explain", "/ai/other/v1/realtime", "-f", str(voice), str(other), "--model", "m")
+    code, out, err = call(capsys, *asked)
+    assert (code, "Backend ai/other" in out) == (0, True), err
+
+
 def test_explain_says_what_would_be_refused(capsys: pytest.CaptureFixture[str], voice: Path) -> None:
     code, out, _ = call(capsys, "explain", "/v1/files", "-f", str(voice))
     assert code == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from dataplane.snapshot import Snapshot
 from simulator.server import Simulator
@@ -200,3 +201,16 @@ async def test_an_empty_file_to_begin_with_is_no_error(tmp_path: Path, simulator
         path.write_text(files.voice(simulator.url))
         await served.reload()
         assert await ask(served) == 200
+
+
+async def test_a_key_that_has_expired_is_named_in_the_log_once(tmp_path: Path) -> None:
+    path = tmp_path / "voice.yaml"
+    keys = files.KEYS.replace('"${CALLER_KEY}"', '\'{"key": "${CALLER_KEY}", "expires": "2026-01-31T12:00:00Z"}\'')
+    with capture_logs() as lines:
+        path.write_text(files.voice("http://127.0.0.1:9", keys))
+        async with serving(path) as served:
+            path.write_text(files.voice("http://127.0.0.1:9", keys, "---\n# another text\n"))
+            await served.reload(asked=True)
+    told = [line["keys"] for line in lines if line["event"].startswith("keys have expired")]
+    assert told == [['Secret ai/callers, entry "laptop" (2026-01-31T12:00:00Z)']]
+    assert files.CALLER_KEY not in str(lines)

@@ -141,3 +141,54 @@ def test_json_says_the_same_and_no_secret(path: Path) -> None:
     assert all(place["line"] > 0 for each in told["objects"] for place in each["places"])
     assert "sk-" not in report.text()
     assert b"sk-" not in report.json()
+
+
+CALLERS = """\
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: callers}
+spec:
+  targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
+  authentication: {keys: [{secretRef: {name: keys}}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData:
+  laptop: "k3y-of-it"
+  old: '{"key": "a-long-and-random-key", "expires": "2026-01-31T12:00:00Z"}'
+  next: '{"key": "another-long-and-random-key", "expires": "2026-02-05T12:00:00Z"}'
+  later: '{"key": "one-more-long-and-random-key", "expires": "2026-03-01T12:00:00Z"}'
+"""
+FEBRUARY = 1_769_904_000.0
+
+
+@pytest.mark.usefixtures("folder")
+def test_keys_that_expire_or_are_weak_are_named_and_not_shown() -> None:
+    Path("policies.yaml").write_text(POLICIES.replace("caler", "caller") + CALLERS)
+    report = check(["policies.yaml"], Documents({}), now=lambda: FEBRUARY)
+    expired = 'Secret default/keys, entry "old" (2026-01-31T12:00:00Z): the key has expired, and opens nothing any more'
+    soon = 'Secret default/keys, entry "next" (2026-02-05T12:00:00Z): the key expires soon: replace it'
+    assert f"\n{soon}\n{expired}: replace or remove it\n3 objects, all accepted.\n" in report.text()
+    weak = 'Enforced wherever it is in force. Weak keys: Secret default/keys, entry "laptop". '
+    assert f"Enforced      True    {weak}" in report.text()
+    assert orjson.loads(report.json())["warnings"] == list(report.warnings)
+    assert report.ok
+    for told in (report.text(), report.json().decode()):
+        assert not any(key in told for key in ("k3y-of-it", "long-and-random"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_subject_that_nobody_is_has_its_line_and_so_has_what_holds_all_the_same() -> None:
+    budget = POLICIES.partition("---\n")[2].replace("name: teams", "name: budget").partition("  transformation")[0]
+    more = "  subjects: [{key: laptp}]\n  limits: {tokens: [{max: 8192, per: Day}]}\n"
+    report = checked(f"{POLICIES.replace('caler', 'caller')}{CALLERS}---\n{budget}{more}")
+    assert (
+        "  Enforced      False   NoSuchCallers\n"
+        '    policies.yaml #5: spec.subjects[0].key: nobody who comes here is called "laptp"; did you mean "laptop"? '
+        "(there is: laptop, later, next, old) (line 39)\n"
+        "    policies.yaml #5: spec.limits: Turns at a time, by each process, of one Caller: "
+        "8192 tokens per Day: at most 2. "
+    ) in report.text()
+    assert not report.ok

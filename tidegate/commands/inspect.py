@@ -10,11 +10,13 @@ import typer
 from tidegate.exits import Exit, Stop
 
 
-def validate(paths: Sequence[Path], *, json: bool, has_store: bool) -> Exit:
-    """Print what a cluster would say of these files. FAILED where something is not accepted."""
+def validate(paths: Sequence[Path], *, json: bool, state: str) -> Exit:
+    """Print what a cluster would say of these files. FAILED where something is not accepted. `state`: address of the
+    store, which is not asked; empty: there is none. Raises Stop."""
+    from tidegate.addresses import parse_store
     from tidegate.validate import check
 
-    report = check(paths, has_store=has_store)
+    report = check(paths, has_store=bool(parse_store(state)))
     typer.echo(report.json() if json else report.text(), nl=False)
     return Exit.OK if report.ok else Exit.FAILED
 
@@ -36,6 +38,7 @@ def explain(
     from tidegate import explain as explaining
     from tidegate.documents import Documents
 
+    _check_path(path)
     request = explaining.Request(path, method.upper(), host, dict(map(_header, headers)), model, key_name)
     loaded = Documents().load(paths)
     if loaded.errors:
@@ -44,6 +47,22 @@ def explain(
     explanation = explaining.explain(compiled, request, _counted(admin) if admin else None)
     typer.echo(explanation.text)
     return Exit.OK if explanation.served else Exit.FAILED
+
+
+def _check_path(path: str) -> None:
+    """Raises Stop where it is none that a client can ask for, as where `-f *.yaml` stands before it."""
+    is_file = _is_file(path)
+    if is_file or not path.startswith("/"):
+        what = "is a file" if is_file else "does not begin with '/'"
+        hint = "the path that a client asks for comes first: tidegate explain /v1/realtime -f FILE FILE"
+        raise Stop(Exit.USAGE, f"{path!r} {what}; {hint}.")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # longer than names of files may be, or with what they cannot have
+        return False
 
 
 def _counted(admin: str) -> Sequence[Mapping[str, object]]:

@@ -85,7 +85,7 @@ def _understood(options: Options) -> standalone.Options:
         drain=_drain(options, listen),
         usage_sink=options.usage_sink,
         usage_sink_token=environment.secret("TIDEGATE_USAGE_SINK_TOKEN"),
-        state=options.state.strip(),
+        state=addresses.parse_store(options.state),
         state_password=environment.secret("TIDEGATE_STATE_PASSWORD"),
         admin_token=environment.admin_token(),
         tls=standalone.server_tls(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None,

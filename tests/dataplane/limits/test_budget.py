@@ -248,11 +248,25 @@ async def test_a_model_without_a_price_costs_nothing_where_that_is_allowed() -> 
 
 async def test_a_turn_that_can_never_begin_is_told_so() -> None:
     refusal = await refused(Desk().budget(limits(SPEND, reserve=10_000)).admit_turn(PRICED))
+    assert (refusal.status, refusal.code, refusal.kind.type) == (403, "limit_too_low", "permission_error")
     assert refusal.message == (
         "Policy ai/p allows caller ai/ci-bot 1 USD per Month, and 10 USD are set aside before a turn of this model "
         "begins, so none ever can. Whoever runs the gateway must raise the limit, or lower reserve."
     )
     assert "Retry-After" not in refusal.headers
+
+
+async def test_of_one_thing_it_is_said_in_the_singular() -> None:
+    desk, one = Desk(), {"max": 1}
+    budget = desk.budget(limits(REQUESTS.model_copy(update=one)))
+    await budget.admit_request()
+    message = (await refused(budget.admit_request())).message
+    assert "1 request per Minute: 1 request is used, 0 requests left." in message
+    seats = [desk.budget(limits(SEATS.model_copy(update=one), policy="ai/q")) for _ in range(2)]
+    await seats[0].admit_session()
+    assert (await refused(seats[1].admit_session())).message.endswith(
+        " 1 session at a time; 1 is open. Try again when it has ended."
+    )
 
 
 # -- what is told ----------------------------------------------------------------------------------------------

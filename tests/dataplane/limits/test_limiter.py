@@ -131,6 +131,19 @@ async def test_what_was_set_aside_while_there_was_no_room_is_given_back_there() 
     assert [(each["subject"], each["reserved"]) for each in desk.listing()] == [("rest", 0)]
 
 
+async def test_those_who_count_together_say_whether_new_callers_do() -> None:
+    desk = Desk(most=2)
+    turns = [desk.budget(limits(TOKENS), caller=Caller("ai", name)) for name in ("first", "second", "third")]
+    for turn in turns:
+        await turn.admit_turn(PRICED)
+    said = {each["subject"]: each.get("takes_new") for each in desk.listing()}
+    assert said == {"caller:ai/first": None, "caller:ai/second": None, "rest": True}
+    for turn in turns[:2]:
+        turn.release_turn()
+    beat(desk)
+    assert [(each["subject"], each["takes_new"]) for each in desk.listing()] == [("rest", False)]
+
+
 def test_many_tallies_are_looked_at_some_at_a_time() -> None:
     desk = Desk(most=10 * limiters.LOOKED_AT)
     for number in range(3 * limiters.LOOKED_AT):

@@ -117,6 +117,8 @@ def test_addresses_are_shown_without_what_is_secret(url: str, shown: str) -> Non
         f"redis://user:12#{KEY}@x",
         f"redis://user:12/{KEY}@x",
         f"redis://:{KEY}@x:99999",
+        "redis:/127",
+        "unix:/run/redis.sock",
     ],
 )
 def test_what_is_no_address_is_refused_without_a_secret(url: str) -> None:

@@ -192,6 +192,14 @@ def test_the_console_leaves_out_what_is_empty(capsys: Capture) -> None:
     assert output(capsys).endswith("[info] turn turns=0 cost=0\n")
 
 
+def test_the_console_shows_no_python(capsys: Capture) -> None:
+    logs.configure("console")
+    tokens = {"input": {"text": 3, "audio": 0}}
+    structlog.get_logger().info("turn", tokens=tokens, keys=["a", "b"], more=[{"c": True}], new=False)
+    written = output(capsys).partition("[info] ")[2]
+    assert written == "turn tokens.input.text=3 tokens.input.audio=0 keys='a, b' more='{\"c\":true}' new=false\n"
+
+
 def test_what_is_no_http_is_not_quoted(capsys: Capture) -> None:
     logs.configure()
     for error in (BadHttpMessage("Authorization : hunter2"), ValueError("a bug")):
