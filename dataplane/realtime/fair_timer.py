@@ -27,15 +27,17 @@ class FairTimer:
         self._arm()
 
     def cancel(self) -> None:
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _arm(self) -> None:
         step = min(self._tick, self._left)
         self._left -= step
         self._due = self._loop.time() + step
-        self._handle = self._loop.call_at(self._due, self._fire)
+        self._handle: asyncio.TimerHandle | None = self._loop.call_at(self._due, self._fire)
 
     def _fire(self) -> None:
+        self._handle = None  # it knows this timer, and so who waits: neither would go without the other
         late = self._loop.time() - self._due
         if SHORTEST < late <= self._spare:
             self._spare -= late
