@@ -95,6 +95,8 @@ def _places(model: type[BaseModel], name: str, path: str = "") -> list[str]:
     for field_name, field in model.model_fields.items():
         known = field.alias or field_name
         here = f"{path}{known}"
+        if known == "metadata":
+            continue  # it says of the object what fields of that name say of others
         found += [here] if known.lower() == name.lower() else []
         inside = next(_models_in(field.annotation), None)
         found += _places(inside, name, f"{here}.") if inside else []

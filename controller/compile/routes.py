@@ -46,7 +46,7 @@ class Link:
     closed: str = ""
     """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
     callers: Known | None = None
-    """Who may come this way; None where that is not known, since it is broken."""
+    """Who may come this way; None where that is not known, since something is broken."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,8 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     closed = _closed(chain, around.attachments)
     if error := backend.entry.error or closed:
         forward = table.Forward(backend=name, weight=share.weight, error=error)
-        return forward, Link(rule.route.name, name, combined, closed=closed)
+        callers = _callers_once_mended(chain, combined, around.attachments)
+        return forward, Link(rule.route.name, name, combined, closed=closed, callers=callers)
     callers = _callers(combined, around.attachments)
     unenforced = tuple(_unenforced(backend, combined, callers))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
@@ -130,7 +131,6 @@ def _unserved(name: str, around: Surroundings) -> Link:
     backend = around.backends[name]
     _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     unknown = bool(backend.entry.error)
-    broken = unknown or around.attachments.why_closed(target)
     return Link(
         "",
         name,
@@ -138,7 +138,7 @@ def _unserved(name: str, around: Surroundings) -> Link:
         undecided=undecided,
         has_sessions=backend.has_sessions or unknown,
         has_sockets=backend.has_sockets or unknown,
-        callers=None if broken else _callers(combined, around.attachments),
+        callers=_callers_once_mended((target,), combined, around.attachments),
     )
 
 
@@ -159,6 +159,15 @@ def _callers(combined: Combined, attachments: Attachments) -> Known:
     """Who may come where this holds."""
     authenticator = combined.authenticator
     return attachments.known[authenticator.policy] if authenticator and _asks_for_keys(combined) else NOBODY
+
+
+def _callers_once_mended(chain: tuple[Target, ...], combined: Combined, attachments: Attachments) -> Known | None:
+    """Who may come here, be it broken for now; None: a Policy of the Backend's namespace is not accepted, and may say
+    that. Those of others do not matter, as they replace nothing of it."""
+    owner = chain[-1].namespace
+    if any(target.namespace == owner and attachments.why_closed(target) for target in chain):
+        return None
+    return _callers(combined, attachments)
 
 
 def _asks_for_keys(combined: Combined) -> bool:

@@ -92,7 +92,7 @@ ATTACKS = [
            'Invalid: spec.targetRefs[0].namespace: unknown field'),
     Attack("a Policy with Override on equal names", attacking("x", FRONT, VOICE, **LIFT), "In force"),
     Attack("limits for red's team and key", attacking("x", subjects=[{"team": "gold"}, {"key": "red-admin"}],
-           limits={"requests": [{"max": 1, "per": "Month"}]}), "Enforced"),
+           limits={"requests": [{"max": 1, "per": "Month"}]}), "NoSuchCallers: spec.subjects[0].team: "),
     Attack("limits for a subject with a namespace", attacking("x", subjects=[{"namespace": RED, "key": "ci-bot"}],
            limits=LIMITS), 'Invalid: spec.subjects[0].namespace: unknown field'),
     Attack("limits for a key with a namespace", attacking("x", subjects=[{"key": "red/ci-bot"}], limits=LIMITS),

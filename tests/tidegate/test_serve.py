@@ -66,7 +66,7 @@ async def test_it_says_what_it_serves_and_serves_it(tmp_path: Path, simulator: S
         await process.until(rf"Realtime +ws://{address}/v1/realtime\n")
         async with client.session(f"ws://{address}/v1/realtime?model=gpt-realtime", files.CALLER_KEY) as session:
             assert "Hello" in await answer(session, "Hello")
-        await process.until(r"\] turn .*'key': 'laptop'")
+        await process.until(r"\] turn .*caller\.key=laptop")
         async with aiohttp.ClientSession() as http, http.get(f"http://{admin}/metrics") as reply:
             assert "gen_ai_client_token_usage_sum{" in await reply.text()
         process.signal(signal.SIGTERM)
