@@ -45,6 +45,9 @@ _.read_timeout
 _.ignore_aliases
 _.disabled
 
+# websockets asks what becomes of a redirect.
+_.process_redirect
+
 # typer offers every member of an enum as a choice.
 _.JSON
 _.LATEST

@@ -259,7 +259,10 @@ def demo() -> None:
 @app.command(epilog=EXIT_CODES)
 def talk(
     url: Annotated[
-        str, typer.Argument(help="ws://HOST:PORT, with or without /v1/realtime.", metavar="URL", show_default=False)
+        str,
+        typer.Argument(
+            help="ws://HOST:PORT, with or without /v1/realtime and a query.", metavar="URL", show_default=False
+        ),
     ],
     model: Annotated[str, typer.Option(help="The model to talk with.", metavar="MODEL", show_default=False)] = "",
     key: Annotated[
@@ -271,6 +274,17 @@ def talk(
             show_default=False,
         ),
     ] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-H",
+            "--header",
+            help="A header to send, as 'NAME: VALUE': where a key belongs elsewhere than into Authorization. May be "
+            "repeated.",
+            metavar="HEADER",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(help="Say this instead of reading stdin. May be repeated.", metavar="TEXT", show_default=False),
@@ -290,7 +304,7 @@ def talk(
     """
     from tidegate.commands import talk as command
 
-    raise typer.Exit(command.run(url, model, key, text or [], voice_file, raw=raw))
+    raise typer.Exit(command.run(url, model, key, header or [], text or [], voice_file, raw=raw))
 
 
 AdminPort = Annotated[

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import cast
@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeaderValue, InvalidStatus, InvalidURI
 
 from tidegate.exits import Exit, Stop
 
@@ -94,14 +95,22 @@ def _item(item: Event) -> Event:
     return {"type": "conversation.item.create", "item": item}
 
 
+class _Connect(connect):
+    """Follows no redirect: what is shown to one server is for no other."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 @asynccontextmanager
-async def session(url: str, key: str = "") -> AsyncIterator[Client]:
-    """Open a session; it is closed politely at the end. Raises Stop if it is refused or nobody answers."""
+async def session(url: str, key: str = "", headers: Sequence[tuple[str, str]] = ()) -> AsyncIterator[Client]:
+    """Open a session; it is closed politely at the end. `headers` (names in lower case) are sent besides; an
+    `authorization` among them in the place of the key's. Raises Stop if it is refused or nobody answers."""
     local = (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
     try:
-        socket = await connect(
+        socket = await _Connect(
             url,
-            additional_headers={"Authorization": f"Bearer {key}"} if key else {},
+            additional_headers=_shown(key, headers),
             compression=None,
             max_size=MAX_EVENT,
             open_timeout=OPEN_S,
@@ -109,17 +118,31 @@ async def session(url: str, key: str = "") -> AsyncIterator[Client]:
             proxy=None if local else True,
         )
     except InvalidStatus as refused:
-        raise Stop(Exit.FAILED, _refusal(refused, key)) from None
+        raise Stop(Exit.FAILED, _refusal(refused, shown=bool(key or headers))) from None
     except InvalidURI:
-        raise Stop(Exit.USAGE, f"{url!r} is no address of a session: write ws://HOST:PORT/v1/realtime") from None
+        raise Stop(Exit.USAGE, f"{_bare(url)!r} is no address of a session: write ws://HOST:PORT/v1/realtime") from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
-        where = urlsplit(url).netloc
+        where = urlsplit(url).netloc.rpartition("@")[2]
         why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
         raise Stop(Exit.CANNOT_START, f"cannot reach {where}: {why}. {_advice(error)}") from None
     try:
         yield Client(socket)
     finally:
         await socket.close()
+
+
+def _shown(key: str, headers: Sequence[tuple[str, str]]) -> Headers:
+    """What the handshake says besides. Raises Stop (usage)."""
+    own = [("authorization", f"Bearer {key}")] if key and "authorization" not in dict(headers) else []
+    try:
+        return Headers([*own, *headers])
+    except InvalidHeaderValue as error:
+        raise Stop(Exit.USAGE, f"the value of {error.name} is none: it must be one line.") from None
+
+
+def _bare(url: str) -> str:
+    """Without what may be a key."""
+    return url.partition("?")[0]
 
 
 def address(text: str, model: str = "") -> str:
@@ -133,7 +156,9 @@ def address(text: str, model: str = "") -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise Stop(Exit.USAGE, f"{text!r} is no address of a session: write ws://HOST:PORT/v1/realtime?model=MODEL")
+        raise Stop(
+            Exit.USAGE, f"{_bare(text)!r} is no address of a session: write ws://HOST:PORT/v1/realtime?model=MODEL"
+        )
     path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
     query = parts.query
     if model:
@@ -171,8 +196,8 @@ def _advice(error: Exception) -> str:
     return "Is a gateway running there?"
 
 
-def _refusal(refused: InvalidStatus, key: str) -> str:
-    """`401 Unauthorized: No API key was sent. …`."""
+def _refusal(refused: InvalidStatus, *, shown: bool) -> str:
+    """`401 Unauthorized: No API key was sent. …`. `shown`: was any?"""
     response = refused.response
     body = bytes(response.body or b"")
     try:
@@ -180,8 +205,17 @@ def _refusal(refused: InvalidStatus, key: str) -> str:
     except orjson.JSONDecodeError:
         message = ""
     message = message or body[:500].decode("utf-8", "replace").strip() or "no reason was given"
-    hint = " Set TIDEGATE_KEY to a key." if response.status_code == HTTPStatus.UNAUTHORIZED and not key else ""
+    hint = _hint(message, shown=shown) if response.status_code == HTTPStatus.UNAUTHORIZED else ""
     return f"refused with {response.status_code} {response.reason_phrase}: {message}".rstrip() + hint
+
+
+def _hint(message: str, *, shown: bool) -> str:
+    """How to do what a gateway asks for."""
+    if "in the header " in message:
+        return " The option --header does."
+    if "in the query parameter " in message:
+        return " Write it into the address."
+    return "" if shown else " Set TIDEGATE_KEY to a key."
 
 
 MEANINGS = {

@@ -45,8 +45,8 @@ _JWS = jwt.PyJWS()
 
 
 class KeyUnknown(Refusal):
-    """The token may be good: its key is not known, and there may be a newer set of keys at `url`. Whoever has fetched
-    that may ask again; it is the answer where that was of no use."""
+    """The token may be good: its key is not known, or has changed, and there may be a newer set of keys at
+    `url`. Whoever has fetched that may ask again; it is the answer where that was of no use."""
 
     def __init__(self, refusal: Refusal, url: str) -> None:
         super().__init__(refusal.code, refusal.message, headers=refusal.headers)
@@ -130,7 +130,7 @@ class Verifier:
         try:
             _JWS.decode_complete(token.text, signer.key, algorithms=[signer.key.algorithm_name])
         except jwt.PyJWTError:
-            raise invalid("Its signature is not the issuer's.") from None
+            raise self._not_theirs() from None
         caller = Caller(self._namespace, self._name(token.claims), self._team_of(token.claims))
         proof = Proof("token", self._namespace, digest, expires, self.issuer.name, audiences, signer.id)
         return self._remember(Admitted(caller, proof))
@@ -140,6 +140,11 @@ class Verifier:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[admitted.proof.digest] = admitted
         return admitted
+
+    def _not_theirs(self) -> Refusal:
+        """Or it is that of a key which has taken the name of one that is known."""
+        refusal = invalid("Its signature is not the issuer's.")
+        return KeyUnknown(refusal, self.source.url) if self.source.url else refusal
 
     def _no_key(self) -> Refusal:
         url = self.source.url

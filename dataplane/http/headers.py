@@ -26,7 +26,9 @@ _HOP_BY_HOP = frozenset(["connection", "keep-alive", "te", "trailer", "transfer-
 _OURS = frozenset(["host", "content-length", "expect"])
 _CREDENTIALS = frozenset(["authorization", *callers.HEADERS])
 _ACCOUNT = frozenset(["openai-organization", "openai-project"])
-_WAY_HERE = frozenset(["forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"]) | frozenset(
+_WAY_HERE = frozenset(
+    ["forwarded", "x-forwarded", "via", "x-real-ip", "true-client-ip", "x-envoy-external-address"]
+) | frozenset(
     ["x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "cf-connecting-ip", "fastly-client-ip"]
 )
 _TRACE = frozenset(["traceparent", "tracestate", "baggage"])

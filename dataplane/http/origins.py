@@ -17,7 +17,7 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 def canonical(origin: str) -> str:
     """`scheme://host` in lower case, with the port where it is not the scheme's own; empty for what is no origin of a
     page, such as `null`."""
-    match = _ORIGIN.fullmatch(origin.strip().lower())
+    match = _ORIGIN.fullmatch(origin.strip().lower()) if origin.isascii() else None  # a Kelvin sign is no "k"
     if match is None:
         return ""
     scheme, host, port = match.groups()

@@ -34,10 +34,15 @@ class Count:
         """Until when what the others have set aside counts."""
 
     def at(self, now: float) -> Count:
-        """It, in the window that `now` is in."""
-        if now >= self.window.end:
+        """It, in the window that `now` is in. A clock that is set back by a little gives nobody anything anew: the
+        window goes on, to its own end. One that is set back by more than a window must not make it last for ever: then
+        what was used counts in the window that it is now."""
+        start, end = self.window
+        if now >= end:
             self.window = window(self.per, now)
             self.used = self.others_used = 0
+        elif now < start - (end - start):
+            self.window = window(self.per, now)
         if self.others_reserved and now >= self.others_until:
             self.others_reserved = 0
         return self
@@ -130,7 +135,7 @@ class Tally:
 
     def idle(self, now: float) -> bool:
         """Is there nothing in it that matters?"""
-        return not any(count.reserved or (count.used and now < count.window.end) for count in self.counts.values())
+        return not any(count.reserved or count.at(now).used for count in self.counts.values())
 
     @property
     def reserves(self) -> bool:

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import structlog
 
+from dataplane.callers import refresh
 from dataplane.slices import at_once
+from tests.dataplane.callers.issuers import AUDIENCE, ISSUER, claims, jwk, key_set, token
+from tests.dataplane.callers.publisher import Publisher
 from tests.integration.calls import Objects, standing
-from tests.integration.lives.line import Gone, upgrade
+from tests.integration.lives.line import Gone, Line, upgrade
 from tests.integration.lives.used import Used
 
 EACH = 20
@@ -66,6 +69,71 @@ async def test_one_of_two_keys_is_revoked(tmp_path: Path) -> None:
         ("one", "revoked", 1): EACH,
         ("two", "client_closed", 2): EACH,
     }
+
+
+async def test_whoever_comes_while_a_key_goes_and_comes_back_is_gone_when_it_is(tmp_path: Path) -> None:
+    """Sessions are opened all the while, and tables are loaded: nobody slips through between the two."""
+    request = upgrade("any.test", "/v1/realtime?model=gpt-realtime", BOTH["one"])
+    opened_, statuses, over = list[Line](), Counter[int](), asyncio.Event()
+
+    async def come(port: int) -> None:
+        for _ in range(60):
+            line = await Line.open(port, request)
+            statuses[await line.answered()] += 1
+            opened_.append(line)
+            if over.is_set():
+                return
+
+    async with standing(tmp_path, objects(BOTH)) as stand:
+        port = stand.gateway.address.port
+        stays = await opened(port, BOTH["two"])
+        coming = [asyncio.create_task(come(port)) for _ in range(4)]
+        without = objects({"two": BOTH["two"]})
+        for served in (without, objects(BOTH), without, objects(BOTH), without):
+            stand.write(served)
+            await stand.gateway.reload()
+        over.set()
+        await asyncio.gather(*coming)
+        async with asyncio.timeout(WITHIN):
+            for line in opened_:
+                if line.status == 101:
+                    assert await line.gone() == 1008
+        assert await Used.knock(port, request) == 401
+        for used in stays:
+            await used.turn()
+            await used.close()
+        for line in opened_:
+            line.reset()
+    assert {101, 401} >= set(statuses), statuses
+
+
+async def test_a_session_ends_with_the_key_that_signed_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer is away, then back with another key under the same name."""
+    monkeypatch.setattr(refresh, "SOONEST", 0.0)
+    first, second = token(claims(department="support")), token(claims(department="support"), number=1)
+    async with Publisher(key_set(jwk("P-256", kid="a", alg="ES256"))) as publisher:
+        issuer = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"url": publisher.url}}
+        policies = ({"authentication": {"jwt": [issuer]}}, ENDS)
+        async with standing(tmp_path, Objects(policies=policies)) as stand:
+            port = stand.gateway.address.port
+
+            def asking(shown: str) -> bytes:
+                return upgrade("any.test", "/v1/realtime?model=gpt-realtime", shown)
+
+            old = await Used.open(port, asking(first))
+            publisher.status = 503
+            assert await Used.knock(port, asking(second)) == 401
+            at_once(stand.gateway.gateway._running.services.revocations.look())  # type: ignore[union-attr]
+            await old.turn()
+            publisher.status, publisher.body = 200, key_set(jwk("P-256", 1, kid="a", alg="ES256"))
+            new = await Used.open(port, asking(second))
+            assert await Used.knock(port, asking(first)) == 401
+            async with asyncio.timeout(WITHIN):
+                assert await old.line.gone() == 1008
+            await new.turn()
+            await new.close()
 
 
 @pytest.mark.parametrize("edit", ["a Policy that cannot be read", "a Backend that cannot be read", "a broken file"])

@@ -112,6 +112,21 @@ async def test_keys_rotate_without_a_restart(tmp_path: Path, monkeypatch: pytest
         assert [(await stand.call("chat", bearer(each))).status for each in (new, old)] == [200, 401]
 
 
+async def test_a_key_that_takes_the_name_of_the_old_one_is_accepted_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an issuer that was set up anew, which was away meanwhile."""
+    async with Publisher(key_set(ONE)) as publisher, standing_by(tmp_path, publisher) as stand:
+        old, new = good(), token(claims(department="support"), number=1)
+        assert (await stand.call("chat", bearer(old))).status == 200
+        monkeypatch.setattr(refresh, "SOONEST", 0.0)
+        publisher.status = 503
+        assert outcome(await stand.call("chat", bearer(new))) == (401, "invalid_token")
+        assert (await stand.call("chat", bearer(old))).status == 200
+        publisher.status, publisher.body = 200, key_set(jwk("P-256", 1, kid="a", alg="ES256"))
+        assert [(await stand.call("chat", bearer(each))).status for each in (new, old)] == [200, 401]
+
+
 async def test_unknown_keys_cause_no_storm(tmp_path: Path) -> None:
     async with Publisher(key_set(ONE)) as publisher, standing_by(tmp_path, publisher) as stand:
         assert (await stand.call("chat", bearer(good()))).status == 200

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from tidegate.exits import Exit, Stop
+from tidegate.headers import parsed
 
 
 def validate(paths: Sequence[Path], *, json: bool, state: str) -> Exit:
@@ -39,7 +40,7 @@ def explain(
     from tidegate.documents import Documents
 
     _check_path(path)
-    request = explaining.Request(path, method.upper(), host, dict(map(_header, headers)), model, key_name)
+    request = explaining.Request(path, method.upper(), host, dict(map(parsed, headers)), model, key_name)
     loaded = Documents().load(paths)
     if loaded.errors:
         raise Stop(Exit.FAILED, "\n  ".join(["these files cannot be used:", *loaded.errors]))
@@ -77,13 +78,6 @@ def _counted(admin: str) -> Sequence[Mapping[str, object]]:
     if note := body.get("note"):
         typer.echo(note, err=True)
     return found
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise Stop(Exit.USAGE, f"--header {text!r}: write 'NAME: VALUE'.")
-    return name.strip().lower(), value.strip()
 
 
 def crds(kind: str) -> None:

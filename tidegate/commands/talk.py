@@ -20,6 +20,7 @@ import typer
 
 from tidegate.client import DELTAS, PCM_RATE, SILENCE_S, Client, Closed, Event, address, field, session, text_at
 from tidegate.exits import Exit, Stop
+from tidegate.headers import parsed
 from tidegate.tokens import shown, tokens
 
 T = TypeVar("T")
@@ -31,14 +32,26 @@ OPENING: Event = {
 """Answers as text, and no turn until it is asked for: a file is sent whole."""
 
 
-def run(url: str, model: str, key: str, texts: Sequence[str], voice: Path | None, *, raw: bool) -> Exit:
+def run(
+    url: str, model: str, key: str, headers: Sequence[str], texts: Sequence[str], voice: Path | None, *, raw: bool
+) -> Exit:
     """Hold the session until there is no more to say. Raises Stop."""
+    fields = [_field(each) for each in headers]
     spoken = read_voice(voice) if voice else b""
-    return asyncio.run(_talk(address(url, model), key, texts, spoken, raw=raw))
+    return asyncio.run(_talk(address(url, model), key, fields, texts, spoken, raw=raw))
 
 
-async def _talk(url: str, key: str, texts: Sequence[str], spoken: bytes, *, raw: bool) -> Exit:
-    async with session(url, key) as client:
+def _field(text: str) -> tuple[str, str]:
+    name, value = parsed(text)
+    if name in ("host", "connection", "upgrade") or name.startswith("sec-websocket-"):
+        raise Stop(Exit.USAGE, f"--header {name}: the handshake says that itself.")
+    return name, value
+
+
+async def _talk(
+    url: str, key: str, headers: Sequence[tuple[str, str]], texts: Sequence[str], spoken: bytes, *, raw: bool
+) -> Exit:
+    async with session(url, key, headers) as client:
         talk = Talk(client, raw=raw)
         try:
             await talk.hold(texts, spoken)

@@ -46,6 +46,23 @@ def test_a_key_that_was_replaced_under_its_name_is_another_one() -> None:
         shown(token(claims(NOW)), FETCHED, index=index)
 
 
+def test_a_signature_of_a_key_that_may_have_taken_the_name_of_a_known_one_asks_for_newer_keys() -> None:
+    index = CallerIndex([FETCHED])
+    index.sources[URL].take(public_keys(EC))
+    new = token(claims(NOW), number=1)
+    refusal = unknown(index, new)
+    assert (refusal.status, refusal.code, refusal.url) == (401, "invalid_token", URL)
+    assert "signature" in refusal.message
+    index.sources[URL].take(public_keys(jwk("P-256", 1, kid="a")))
+    assert shown(new, FETCHED, index=index).key == "alice"
+
+
+def test_nobody_is_asked_for_newer_keys_where_none_are_fetched() -> None:
+    with pytest.raises(Refusal, match="signature") as refusal:
+        shown(token(claims(NOW), number=1))
+    assert not isinstance(refusal.value, KeyUnknown)
+
+
 def test_an_issuer_without_keys_says_so() -> None:
     index = CallerIndex([FETCHED])
     index.sources[URL].take(())

@@ -25,6 +25,7 @@ DROPPED = [
     ("X-Forwarded-For", "1.2.3.4"),
     ("X-Forwarded-Anything", "x"),
     ("Forwarded", "for=x"),
+    ("X-Forwarded", "for=x"),
     ("X-Real-IP", "1.2.3.4"),
     ("Via", "x"),
     ("True-Client-IP", "x"),

@@ -32,6 +32,8 @@ ALLOWED = ("https://app.example.com", "https://*.example.org", "http://localhost
         ("https://app.example.com:x", ""),
         ("https://*.example.com", ""),
         ("https://äpp.example.com", ""),
+        ("https://\u212aiosk.example.com", ""),
+        ("\u00a0https://app.example.com", ""),
         ("https://app.example.com\n", "https://app.example.com"),
         ("https://app.example.com\\evil", ""),
         ("file://", ""),

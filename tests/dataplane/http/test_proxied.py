@@ -58,8 +58,14 @@ class Place:
 
     async def client_of(self, first: bytes, **headers: str) -> object:
         """The client's address of a session that is opened so, as operators are told, wherever they are."""
+        return await self.caller(
+            first + handshake(headers={name.replace("_", "-"): value for name, value in headers.items()})
+        )
+
+    async def caller(self, data: bytes) -> object:
+        """The same of a session that is opened with these bytes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
-        writer.write(first + handshake(headers={name.replace("_", "-"): value for name, value in headers.items()}))
+        writer.write(data)
         far = await self.upstream.opened()
         async with asyncio.timeout(PATIENCE):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
@@ -111,6 +117,93 @@ INTRODUCED = Proxies([HERE], protocol=True)
 async def test_whom_a_session_is_from(proxies: Proxies, first: bytes, forwarded: str, expected: str) -> None:
     async with place(proxies) as it:
         assert await it.client_of(first, X_Forwarded_For=forwarded, X_Real_IP="192.0.2.3") == expected
+
+
+HOPS = [
+    (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 127.0.0.9"], "192.0.2.1"),
+    (["X-Forwarded-For: 127.0.0.9", "X-Forwarded-For: 192.0.2.1"], "192.0.2.1"),
+    (["X-Forwarded-For: 1.1.1.1", "x-forwarded-for:192.0.2.1"], "192.0.2.1"),
+    (["X-Forwarded-For: 1.1.1.1, 127.0.0.8, 192.0.2.1, 127.0.0.9"], "192.0.2.1"),
+    (["X-Forwarded-For: 127.0.0.8,127.0.0.9"], "127.0.0.8"),
+    (["X-Forwarded-For: [2001:db8::1]:4711"], "2001:db8::1"),
+    (["X-Forwarded-For: 2001:DB8:0:0::1"], "2001:db8::1"),
+    (['X-Forwarded-For: "[2001:db8::1]"'], "127.0.0.1"),
+    (["X-Forwarded-For: ::ffff:192.0.2.1"], "192.0.2.1"),
+    (["X-Forwarded-For: ::ffff:127.0.0.9, ::ffff:7f00:9"], "127.0.0.9"),
+    (["X-Forwarded-For: 192.0.2.1:4711, 127.0.0.9:80"], "192.0.2.1"),
+    (["X-Forwarded-For: fe80::1%eth0"], "fe80::1"),
+    (["X-Forwarded-For: 192.0.2.1,"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-For:"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.1, unknown"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.1 127.0.0.9"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.1;127.0.0.9"], "127.0.0.1"),
+    (["X-Forwarded-For: 3221225985"], "127.0.0.1"),
+    (["X-Forwarded-For: 0x7f.1"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.01"], "127.0.0.1"),
+    (["X-Forwarded-For: 192.0.2.\u0661"], "127.0.0.1"),
+    (["X-Forwarded-For: " + "192.0.2.1, " * 500 + "127.0.0.9"], "192.0.2.1"),
+    (["X-Forwarded-For: 192.0.2.1, " + "127.0.0.9, " * 500 + "127.0.0.9"], "127.0.0.9"),
+    (["Forwarded: for=192.0.2.1"], "127.0.0.1"),
+    (["Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.2"], "192.0.2.2"),
+    (["X-Real-IP: 192.0.2.1", "True-Client-IP: 192.0.2.1", "CF-Connecting-IP: 192.0.2.1"], "127.0.0.1"),
+    (["X-Forwarded: 192.0.2.1", "X-Forwarded-Host: 192.0.2.1"], "127.0.0.1"),
+]
+"""What a proxy sends, who may have got some of it from its client, and whom it speaks for."""
+
+
+async def test_what_proxies_and_their_clients_write() -> None:
+    async with place(BELIEVED) as it:
+        for lines, expected in HOPS:
+            head = handshake().removesuffix(b"\r\n")
+            data = head + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+            assert await it.caller(data) == expected, lines
+
+
+V6 = SIGNATURE + b"\x21\x21\x00\x24" + socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + bytes(4)
+UNIX = SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216)
+LARGEST = SIGNATURE + b"\x21\x11\x0f\xf0" + V2[16:] + bytes(4080 - 12)
+UNKNOWN = b"PROXY UNKNOWN " + b"f" * 91 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (V6, "2001:db8::7"),
+        (LARGEST, "192.0.2.7"),
+        (UNIX, "127.0.0.1"),
+        (UNKNOWN, "127.0.0.1"),
+        (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n", "192.0.2.7"),
+    ],
+    ids=["v6", "the largest", "unix", "unknown", "v4 in v6"],
+)
+async def test_headers_of_every_kind(header: bytes, expected: str) -> None:
+    async with place(INTRODUCED) as it:
+        assert await it.client_of(header) == expected
+        pieces = [header[start : start + 100] for start in range(0, len(header), 100)]
+        assert (await it.said(GET, None, pieces)).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SIGNATURE + b"\x21\x11\xff\xff" + bytes(65_535) + GET,
+        SIGNATURE + b"\x21\x11\x0f\xf1" + bytes(4081) + GET,
+        b"PROXY UNKNOWN " + b"f" * 92 + b"\r\n" + GET,
+        b"PROXY " + b"1" * 100_000,
+    ],
+    ids=["65,535 bytes", "one byte too many", "a line of 108", "a line without an end"],
+)
+async def test_one_that_is_too_long_is_closed(data: bytes) -> None:
+    async with place(INTRODUCED) as it:
+        assert await it.said(data) == b""
+        assert (await it.said(V1 + GET)).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize("second", [V1, V2, LOCAL])
+async def test_a_second_one_is_no_request(second: bytes) -> None:
+    """It would be a client's."""
+    async with place(INTRODUCED) as it:
+        assert (await it.said(V1 + second + GET)).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])

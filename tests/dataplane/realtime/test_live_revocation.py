@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from dataplane.callers.tokens import LEEWAY
+from dataplane.process.revocations import Revocations
 from dataplane.realtime import frames
 from dataplane.revocation import EXPIRED, NOT_ADMITTED
+from dataplane.slices import at_once
 from dataplane.table import Authentication, AuthenticationMode, CallerKey, CallerSet, OnRevoke, SessionLimits, Table
 from tests.dataplane.callers import issuers
 from tests.dataplane.realtime.wires import CREATED, Peer, Upstream, calm, dial, gateway, handshake, switching, upstreams
@@ -68,6 +70,21 @@ class Place:
         far = await self.upstream.opened(glued=b"")
         assert (await client.answer()).status == 101
         return client, far
+
+    @property
+    def revocations(self) -> Revocations:
+        assert self.rig.gateway._running is not None
+        return self.rig.gateway._running.services.revocations
+
+    def looks(self) -> None:
+        """See at once who must go."""
+        at_once(self.revocations.look())
+
+    async def looked(self) -> None:
+        """The same, behind what is under way."""
+        if self.revocations._task is not None:
+            await self.revocations._task
+        self.looks()
 
     def serve(self, *, issuer: CallerSet | None = None, **changes: object) -> None:
         """From now on, a table with these changes."""
@@ -185,6 +202,57 @@ async def test_what_a_session_began_with_holds() -> None:
         await told(*ends, NOT_ADMITTED)
         await talks(*keeps)
         keeps[0].reset()
+
+
+async def test_a_key_that_is_back_before_anybody_looked_was_never_gone() -> None:
+    async with place() as it:
+        pair = await it.session("one")
+        for _ in range(3):
+            it.serve(callers=keys(two=None))
+            it.serve(callers=keys(one=None, two=None))
+        await it.looked()
+        await talks(*pair)
+        pair[0].reset()
+
+
+async def test_a_key_that_comes_back_opens_new_sessions_and_no_old_ones() -> None:
+    async with place() as it:
+        gone = await it.session("one")
+        it.serve(callers=keys(two=None))
+        it.looks()
+        it.serve(callers=keys(one=None, two=None))
+        await told(*gone, NOT_ADMITTED)
+        again = await it.session("one")
+        await it.looked()
+        await talks(*again)
+        again[0].reset()
+
+
+async def test_a_change_while_it_is_looked_who_must_go() -> None:
+    """The look goes on, and another follows: who was revoked first is not forgotten, who comes back stays."""
+    async with place(**{f"k{number}": None for number in range(3)}) as it:
+        first, second, third = [await it.session(f"k{number}") for number in range(3)]
+        it.serve(callers=keys(k1=None, k2=None))
+        looking = it.revocations.look()
+        next(looking, None)
+        it.serve(callers=keys(k0=None, k2=None))
+        for _ in looking:
+            pass
+        await told(*second, NOT_ADMITTED)
+        await told(*first, NOT_ADMITTED)
+        await talks(*third)
+        third[0].reset()
+
+
+async def test_who_closes_while_it_is_revoked_ends_once() -> None:
+    async with place() as it:
+        client, far = await it.session("one")
+        client.close(1000)
+        it.serve(callers=keys(two=None))
+        assert (await client.closed())[0] in (1000, 1008)
+        client.reset()
+        far.reset()
+    assert len(it.rig.meter.closed) == 1
 
 
 @pytest.mark.parametrize("stage", ["dialled", "upgrading", "first event"])
