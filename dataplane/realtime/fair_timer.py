@@ -45,4 +45,9 @@ class FairTimer:
         if self._left > 0:
             self._arm()
         else:
-            self._act()
+            act, self._act = self._act, _nothing  # its handle and it hold each other: whoever it was for is not held
+            act()
+
+
+def _nothing() -> None:
+    """What is done by a timer that has fired."""
