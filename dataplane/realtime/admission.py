@@ -60,9 +60,9 @@ class Admission:
         self._closed = False
 
     @property
-    def holds(self) -> bool:
-        """Does the client wait for an answer?"""
-        return any(isinstance(each, _Asked) for each in self._waiting.values())
+    def holds(self) -> int:
+        """How many bytes of the client's wait for an answer?"""
+        return sum(len(each.payload) for each in self._waiting.values() if isinstance(each, _Asked))
 
     @property
     def pending(self) -> bool:

@@ -135,13 +135,16 @@ class Gate:
         """Be stepwise from now on: nothing flows then."""
         self.stepwise, self._quick = True, None
 
-    def halt(self) -> None:
-        """Decide nothing more, from the next message on: all that comes is kept. Whoever says so reads no more."""
+    def halt(self, waits: int = 0) -> None:
+        """Decide nothing more, from the next message on: all that comes is kept. Whoever says so reads no more, and
+        holds so many bytes of what was decided until it says `go_on`."""
         self._halted, self._quick = True, None
+        self._kept.wait(waits)
 
     def go_on(self) -> None:
         """Decide again. Where more is kept, the gate is behind."""
         self._halted = False
+        self._kept.wait(0)
         self._be_quick()
 
     def mute(self) -> None:
@@ -149,7 +152,7 @@ class Gate:
         which may bring nothing, what is held of a long one is let go."""
         self._read = self._flows = self._quick = self._kept.parts = None
         self._kept.need = 0
-        self._kept.tell()
+        self._kept.wait(0)
 
     def flow(self, data: bytes) -> tuple[bytes, bytes]:
         """What goes on at once, as it came, and the bytes behind it, which are for `feed`. Ask this first: most traffic

@@ -11,7 +11,7 @@ GRAIN = 16 * 1024
 class Kept:
     """Of one direction. `hold` is told how much more, or less, is kept, if that is over GRAIN."""
 
-    __slots__ = ("_hold", "_told", "behind", "behind_at", "held", "need", "parts")
+    __slots__ = ("_hold", "_told", "_waits", "behind", "behind_at", "held", "need", "parts")
 
     def __init__(self, hold: Callable[[int], None] | None) -> None:
         self.held = bytearray()
@@ -24,6 +24,8 @@ class Kept:
         self.parts: bytearray | None = None
         """Payload so far of a fragmented message that is collected."""
         self._hold = hold
+        self._waits = 0
+        """Bytes that somebody else keeps meanwhile."""
         self._told = 0
         """What `hold` knows of."""
 
@@ -66,13 +68,18 @@ class Kept:
         self._let_go()
         return message
 
+    def wait(self, size: int) -> None:
+        """So many bytes are kept by somebody else from now on: a message that is whole, and may not go on yet."""
+        self._waits = size
+        self.tell()
+
     def _let_go(self) -> None:
         if self._told:
             self.tell()
 
     def tell(self) -> None:
         """Tell how much is kept."""
-        kept = len(self.held) + len(self.behind) + (len(self.parts) if self.parts is not None else 0)
+        kept = len(self.held) + len(self.behind) + (len(self.parts) if self.parts is not None else 0) + self._waits
         kept = kept if kept > GRAIN else 0
         if self._hold is not None and kept != self._told:
             more, self._told = kept - self._told, kept

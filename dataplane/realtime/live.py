@@ -35,9 +35,14 @@ EARLY = 1024 * 1024
 LAST = 1024 * 1024
 """Bytes that may wait for a peer once the session ends, when the upstream is read on for its usage whoever takes what:
 for the client, of a frame of the upstream's that was under way; for the upstream, of answers to its Pings."""
+USUAL = 512 * 1024
+"""Bytes that may wait for a peer as a matter of course: it is held back then. Of a large message there may be more."""
 
 FAILED = "The gateway failed; its log has the details under this session's id."
-_NO_ROOM = "The messages that are unfinished here take too much memory, and this session holds most of it."
+_NO_ROOM = (
+    "The messages that are unfinished here, or that nobody takes, take too much memory, and this session holds most "
+    "of it."
+)
 
 log = structlog.get_logger("tidegate.session")
 
@@ -81,6 +86,8 @@ class LiveSession:
         self.client: Leg | None = None
         self._hooks = hooks
         self._early = bytearray()
+        self._untaken = 0
+        """Bytes beyond what is usual that wait for peers, as the room knows it."""
         self._answering = False
         """The client is sent answers of ours faster than it reads."""
         self._ponging = False
@@ -348,8 +355,17 @@ class LiveSession:
             takes = here.ending is not None or not (self.upstream.full or self._answering)
             client.read(takes and not here.client_behind and not here.client_waits)
         self.upstream.read(not self._held_back and not here.upstream_behind)
+        self._weigh()
         if (here.client_behind and not self._answering) or (here.upstream_behind and not self._held_back):
             self._judge_on()
+
+    def _weigh(self) -> None:
+        """Count as held what waits for peers, as far as it is of large messages: they take them slowly, or not."""
+        legs = (self.upstream, self.client)
+        untaken = sum(max(0, leg.waiting - USUAL) for leg in legs if leg is not None and leg.full)
+        if untaken != self._untaken:
+            more, self._untaken = untaken - self._untaken, untaken
+            self._holder.hold(more)
 
     def _end(self, ended: Ended) -> None:
         self._over = True

@@ -143,8 +143,8 @@ class Relay:
                 out.flush(actions)
             if queue:
                 self._apply_effects(actions)
-                if self.session.holds:
-                    self._client_gate.halt()
+                if waits := self.session.holds:
+                    self._client_gate.halt(waits)
             if self._goodbye is not None:
                 self._go_on(actions)
         return self._settled(actions)

@@ -107,9 +107,9 @@ class Session:
         return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
 
     @property
-    def holds(self) -> bool:
-        """Does a message of the client's wait for a turn to be admitted? Then what comes behind it must wait, too."""
-        return self._admission is not None and self._admission.holds
+    def holds(self) -> int:
+        """How many bytes of the client's wait for a turn to be admitted? Then what comes behind them must wait, too."""
+        return self._admission.holds if self._admission is not None else 0
 
     def admit(self, ticket: int) -> None:
         """The turn that was asked about may begin."""

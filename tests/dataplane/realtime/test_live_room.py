@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,12 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
+from dataplane.limits.budget import Budget
+from dataplane.limits.spending import Model
 from dataplane.process.room import Room
 from dataplane.realtime import frames
+from tests.dataplane.realtime.test_live_limits import limited
+from tests.dataplane.realtime.test_live_pressure import small_buffers
 from tests.dataplane.realtime.wires import MASK, Pair, Peer, calm, pair, until
 
 MIB = 1024 * 1024
@@ -99,6 +104,88 @@ async def test_an_upstream_that_holds_most() -> None:
         far.write(b"A" * MIB)
         await until(lambda: it.live().upstream.received >= 3 * MIB, "there is more")
         assert len(gate._kept.held) < 1024
+        client.reset()
+        far.reset()
+
+
+async def test_what_waits_for_a_turn_to_be_admitted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of messages that are whole: a store that is asked may be slow, and they may be large."""
+    admit, may = Budget.admit_turn, asyncio.Event()
+    create = b'{"type":"response.create","response":{"instructions":"' + b"x" * MIB + b'"}}'
+
+    async def late(self: Budget, model: Model) -> None:
+        await may.wait()
+        await admit(self, model)
+
+    async with pair(policies=limited("tokens", 10**6)) as it, calm(it.rig):
+        sessions = [await it.session() for _ in range(3)]
+        limit(it, 13 * MIB // 4)
+        monkeypatch.setattr(Budget, "admit_turn", late)
+        for number, (client, _) in enumerate(sessions[:2], 1):
+            client.send(create)
+            await until(lambda wanted=number: room(it).held >= wanted * MIB, "it is held")
+        client, _ = sessions[2]
+        client.send(create[:-3] + b"x" * MIB + create[-3:])
+        assert (await client.closed())[0] == 1009
+        assert 2 * MIB <= room(it).held < 3 * MIB
+        may.set()
+        for _, far in sessions[:2]:
+            assert (await far.event())["type"] == "response.create"
+        await until(lambda: room(it).held == 0, "nothing is held any more")
+        for asker, far in sessions:
+            asker.reset()
+            far.reset()
+
+
+def small_send_buffers(it: Pair) -> None:
+    """Keep the kernel from holding what the gateway is to count."""
+    assert it.rig.gateway._sessions is not None
+    for entry in it.rig.gateway._sessions._entries.values():
+        for leg in (entry.live.client, entry.live.upstream):
+            assert leg is not None
+            assert leg._transport is not None
+            leg._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+
+
+@pytest.mark.parametrize("down", [True, False], ids=["to the client", "to the upstream"])
+async def test_large_messages_that_a_peer_does_not_take_count(*, down: bool) -> None:
+    """They are whole, and can be read by whoever they are for, once that reads."""
+    kind = b"response.done" if down else b"conversation.item.create"
+    message = b'{"type":"' + kind + b'","x":"' + b"A" * 4 * MIB + b'"}'
+    async with pair() as it, calm(it.rig):
+        sessions = [await it.session() for _ in range(3)]
+        limit(it, 9 * MIB)
+        small_send_buffers(it)
+        for number, (client, far) in enumerate(sessions, 1):
+            sender, taker = (far, client) if down else (client, far)
+            small_buffers(taker)
+            taker.sleep()
+            sender.send(message)
+            if number < 3:
+                await until(lambda wanted=number: room(it).held >= 3 * MIB * wanted, "it is held")
+        await until(lambda: len(it.rig.gateway.sessions()) == 2, "one had to go")
+        assert room(it).held <= 8 * MIB
+        takers = [client if down else far for client, far in sessions]
+        for taker in takers:
+            taker.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        taken = [found[1] for found in await asyncio.gather(*(taker.frame() for taker in takers)) if found is not None]
+        assert taken.count(message) == 2
+        await until(lambda: room(it).held == 0, "everything was taken")
+        for client, far in sessions:
+            client.reset()
+            far.reset()
+    assert sorted(summary.reason for summary in it.rig.meter.closed)[-1] == "message_too_big"
+
+
+async def test_what_waits_for_slow_peers_as_a_matter_of_course_does_not() -> None:
+    async with pair() as it, calm(it.rig):
+        client, far = await it.session()
+        small_send_buffers(it)
+        small_buffers(far)
+        far.sleep()
+        client.send(b'{"type":"conversation.item.create","x":"' + b"A" * (MIB // 2 - 1000) + b'"}')
+        await until(lambda: it.live().upstream.waiting > MIB // 8, "it waits")
+        assert room(it).held == 0
         client.reset()
         far.reset()
 
