@@ -1,10 +1,10 @@
 """How processes count together: the store's one script, what it is given, and what it answers. Pure.
 
 Each tally is one hash in the store, with one field for each process. A field holds that process's own totals, absolute
-numbers that nobody else writes: so a script that comes twice, or late, does no harm; a store that has lost its memory
-is filled again by the processes that still run; and what a process used stays counted when it dies, while what it had
-set aside falls away when its deadline is over. `seq` grows with each script of a process, so that one that was delayed
-on its way never replaces what is newer.
+numbers that nobody else writes, and what its last script was granted: so one that comes twice, or late, does no harm,
+and decides nothing anew; a store that has lost its memory is filled again by the processes that still run; and what a
+process used stays counted when it dies, while what it had set aside falls away when its deadline is over. `seq` grows
+with each script of a process, so that one that was delayed on its way never replaces what is newer.
 
 The script sums the others up, decides on what is asked for, one ask after the other, and writes the process's own
 totals with what it granted. The store's clock rules: a process that is behind it is told so, and asks again.
@@ -31,7 +31,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local own, seq, ttl, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local counts, asks, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
 local names, stop, uses, used, reserved, index = {}, {}, {}, {}, {}, {}
-local known, others_used, others_reserved = {}, {}, {}
+local known, others_used, others_reserved, before = {}, {}, {}, nil
 for i = 1, counts do
   names[i], stop[i], uses[i] = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == 'u'
   used[i], reserved[i] = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
@@ -42,9 +42,10 @@ end
 
 local found, fields = 0, redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
-  local number, deadline, rest = string.match(fields[i + 1], '^(%d+) (%d+) (.*)$')
+  local number, deadline, grants, rest = string.match(fields[i + 1], '^(%d+) (%d+) g(%d*) (.*)$')
   if fields[i] == own then
     if tonumber(number) > seq then return {'old', now} end
+    if tonumber(number) == seq then before = grants end
     found = 1
   else
     local alive = tonumber(deadline) > now
@@ -68,6 +69,7 @@ for _ = 1, asks do
     local after = used[k] + others_used[k] + reserved[k] + others_reserved[k] + amount
     room = room and after <= tonumber(ARGV[at + 3 + 3 * j])
   end
+  if before then room = string.sub(before, #granted + 1, #granted + 1) == '1' end
   for j = 0, wants - 1 do
     local k, amount = tonumber(ARGV[at + 1 + 3 * j]), tonumber(ARGV[at + 2 + 3 * j])
     if room and uses[k] then used[k] = used[k] + amount elseif room then reserved[k] = reserved[k] + amount end
@@ -81,7 +83,7 @@ for i = 1, counts do
   parts[i] = string.format('%s,%.0f,%.0f,%.0f', names[i], stop[i], used[i], reserved[i])
   if stop[i] < 250000000000000 then last = math.max(last, stop[i] - now) end
 end
-redis.call('HSET', KEYS[1], own, string.format('%.0f %.0f ', seq, now + ttl) .. table.concat(parts, ';'))
+redis.call('HSET', KEYS[1], own, string.format('%.0f %.0f g%s ', seq, now + ttl, granted) .. table.concat(parts, ';'))
 if redis.call('PTTL', KEYS[1]) < last + keep then redis.call('PEXPIRE', KEYS[1], last + keep) end
 local answer = {'ok', now, found, granted}
 for i = 1, counts do

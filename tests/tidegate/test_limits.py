@@ -108,7 +108,9 @@ async def test_the_store_may_come_later(tmp_path: Path, monkeypatch: pytest.Monk
 
 def _requests(store: Server) -> list[int]:
     found = [fields for key, fields in store.memory.hashes.items() if "budget" in key]
-    return [count[2] for fields in found for _, _, counts in fields.values() for count in counts if count[0][0] == "r"]
+    return [
+        count[2] for fields in found for _, _, _, counts in fields.values() for count in counts if count[0][0] == "r"
+    ]
 
 
 async def test_an_address_that_is_none_ends_with_2(tmp_path: Path) -> None:

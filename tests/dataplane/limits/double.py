@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataplane.limits.fleet import StoreFailed
 from dataplane.limits.script import SCRIPT, SHA
 
-Field = tuple[int, int, list[tuple[str, int, int, int]]]
-"""seq, deadline, and of each count: name, end, used, reserved."""
+Field = tuple[int, int, str, list[tuple[str, int, int, int]]]
+"""seq, deadline, what was granted, and of each count: name, end, used, reserved."""
 
 
 class Memory:
@@ -51,6 +51,7 @@ class Memory:
         fields = self.hashes.get(key, {})
         if own in fields and fields[own][0] > seq:
             return [b"old", now]
+        before = fields[own][2] if own in fields and fields[own][0] == seq else None
         others = self._others(fields, own, names, [each[0] for each in kept], now)
         others = [(max(used, each[4]), reserved) for (used, reserved), each in zip(others, kept, strict=True)]
         granted = ""
@@ -59,12 +60,14 @@ class Memory:
             room = all(
                 kept[k - 1][2] + kept[k - 1][3] + sum(others[k - 1]) + amount <= most for k, amount, most in wants
             )
+            if before is not None:  # the same script has come before
+                room = before[len(granted) : len(granted) + 1] == "1"
             granted += "01"[room]
             for k, amount, _most in wants if room else ():
                 kept[k - 1][2 if kept[k - 1][1] else 3] += amount
         found = own in fields
         written = [(name, end, used, held) for name, (end, _, used, held, *_) in zip(names, kept, strict=True)]
-        self.hashes.setdefault(key, fields)[own] = (seq, now + ttl, written)
+        self.hashes.setdefault(key, fields)[own] = (seq, now + ttl, granted, written)
         last = max([ttl, *(end - now for end, *_ in kept if end < 250_000_000_000_000)])
         self.expires[key] = max(self.expires.get(key, 0), now + last + keep)
         return [b"ok", now, int(found), granted.encode(), *(number for pair in others for number in pair)]
@@ -74,7 +77,7 @@ class Memory:
         fields: dict[str, Field], own: str, names: list[str], ends: list[int], now: int
     ) -> list[tuple[int, int]]:
         sums = {name: [0, 0] for name in names}
-        for process, (_, deadline, counts) in list(fields.items()):
+        for process, (_, deadline, _granted, counts) in list(fields.items()):
             if process == own:
                 continue
             alive = deadline > now

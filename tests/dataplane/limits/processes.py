@@ -69,7 +69,9 @@ class World:
     def known(self) -> tuple[int, int]:
         """What the store knows of all: used, and set aside by who is alive."""
         used = reserved = 0
-        for _seq, deadline, counts in self.store.hashes.get("tidegate:limits:1:ai/p:caller:ai/ci-bot", {}).values():
+        for _seq, deadline, _granted, counts in self.store.hashes.get(
+            "tidegate:limits:1:ai/p:caller:ai/ci-bot", {}
+        ).values():
             for _name, end, used_, reserved_ in counts:
                 used += used_ if end > self.clock * 1000 else 0
                 reserved += reserved_ if deadline > self.clock * 1000 else 0
