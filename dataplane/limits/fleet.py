@@ -36,6 +36,8 @@ HEARTBEATS = 5
 REFILL = 2.0
 """Seconds in which the others tell a store that has lost its memory their totals anew, after they saw it go; until then
 it is not asked."""
+LONGEST = 1.0
+"""Seconds that whoever asks waits at most, what others ask before it included: a store that is slow is none."""
 REFRESH = 0.5
 """Seconds in which the others are heard of all tallies, for whoever wants to see them."""
 FAREWELL = 1.0
@@ -136,11 +138,14 @@ class Fleet:
         line.waiting.append((ask, answer))
         self._work(tally, line)
         try:
-            return await answer
-        except asyncio.CancelledError:
+            async with asyncio.timeout(LONGEST):
+                return await answer
+        except (asyncio.CancelledError, TimeoutError) as error:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 answer.result().undo()
                 self.changed(tally)
+            if isinstance(error, TimeoutError):
+                raise Unavailable from None
             raise
 
     def changed(self, tally: Tally) -> None:

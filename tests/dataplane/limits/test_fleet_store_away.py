@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,6 +21,28 @@ async def test_nobody_waits_in_line_for_a_store_that_is_away() -> None:
         callers = [Caller("ai", f"c{number}") for number in range(100)]
         await admitted([here.budget(0, caller=each) for each in callers])
         assert len(here.told) <= 1 + fleets.AT_ONCE + 1
+
+
+async def test_a_store_that_is_slow_is_waited_for_by_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it grants to somebody who has gone on without it is given back."""
+    monkeypatch.setattr(fleets, "LONGEST", 0.01)
+    async with world(1) as here:
+        await here.settled()
+        run, answers = here.store.run, asyncio.Event()
+
+        async def slow(key: str, arguments: Sequence[str | int]) -> object:
+            await answers.wait()
+            return await run(key, arguments)
+
+        monkeypatch.setattr(here.store, "run", slow)
+        patient = limits(TOKENS, fleet=True)
+        strict = limits(TOKENS, fleet=True, refuse_without_store=True)
+        late = [here.budget(0, part) for part in (patient, strict)]
+        assert await admitted(late) == [True, False]
+        late[0].release_turn()
+        answers.set()
+        await here.settled()
+        assert here.known() == (0, 0)
 
 
 async def test_while_it_is_away_each_goes_on_with_what_it_last_heard() -> None:
