@@ -80,7 +80,7 @@ class Fleet:
 
     def stored(self) -> tuple[int, int]:
         """Used, and set aside, by what the store has of both."""
-        fields = self.redis.cli("HVALS", "tidegate:limits:1:ai/budget:policy").split()[2::3]
+        fields = self.redis.cli("HVALS", "tidegate:limits:1:ai/budget:policy").split()[3::4]
         totals = [field.split(",") for field in fields]
         return sum(int(each[2]) for each in totals), sum(int(each[3]) for each in totals)
 
