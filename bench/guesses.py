@@ -26,7 +26,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from bench.processes import HERE, OTHERS_CPU, RELAY_CPU, free_port, prepare, running
+from bench.processes import HERE, OTHERS_CPU, RELAY_CPU, free_port, prepare, rss, running
 
 CONFIG = """
 apiVersion: tidegate.dev/v1alpha1
@@ -181,11 +181,6 @@ async def answer(reader: asyncio.StreamReader) -> int:
         sys.exit(f"an answer says not how long it is: {head!r}")
     await reader.readexactly(int(length[1]))
     return int(head[9:12])
-
-
-def rss(pid: int) -> int:
-    """KB of memory."""
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
 
 
 def seconds(pid: int) -> float:

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from bench import quick
+from bench.processes import rss
 from bench.quick import HERE, build, free_port, load, running
 
 READERS, READ, READ_EVERY_S = 20, 1024, 0.2
@@ -208,10 +208,6 @@ def wait_until_there(count: Callable[[], int], many: int) -> None:
             return
         time.sleep(0.1)
     sys.exit(f"only {most} connections were ever there, so the figures mean nothing")
-
-
-def rss(pid: int) -> int:
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
 
 
 def open_files(pid: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -112,6 +113,11 @@ def family(pid: int) -> list[int]:
             with suppress(OSError):
                 found += map(int, task.read_text().split())
     return found
+
+
+def rss(pid: int) -> int:
+    """KB of a process's memory."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
 
 
 def freeze(pids: Iterable[int]) -> None:
