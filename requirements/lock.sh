@@ -18,7 +18,7 @@ lock() { # lock NAME WHAT…
         --no-emit-find-links --no-header --no-annotate --upgrade "$@" -o "requirements/$name.txt"
 }
 
-lock dev --extra otlp --group dev pyproject.toml
+lock dev --extra otlp --extra controller --group dev pyproject.toml
 lock run --constraint requirements/dev.txt pyproject.toml # the same versions as in dev.txt
 lock build --group build
 lock e2e --group e2e # an environment of its own: openai-agents wants an older websockets
