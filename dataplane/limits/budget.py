@@ -90,13 +90,10 @@ class Budget:
         for a turn of it, though nothing is set aside yet. Raises as `admit_turn` does."""
         if model is not None and model.upstream_model:
             self._look_up(model)
-        room = await self._admit(request=True, turn=model is not None)
-        try:
-            self._seat = await self._admit(seat=True)
-        except BaseException:
-            self._give_back(room)
-            raise
-        self._release(room)
+        # In one: what was taken and given back would stay in what other processes have heard.
+        taken = await self._admit(request=True, turn=model is not None, seat=True)
+        self._seat = _of(taken, "sessions")
+        self._release(_of(taken, "tokens", "spend"))
 
     @property
     def limits_turns(self) -> bool:
@@ -180,6 +177,8 @@ class Budget:
         try:
             for part, whose in self._parts:
                 ask = tuple(self._wants(part, request=request, turn=turn, seat=seat))
+                if seat:  # last: others end, but what never can begin never will
+                    ask = tuple(sorted(ask, key=lambda want: want.limit.kind == "sessions"))
                 if ask:
                     taken.append(await self._take(part, whose, ask))
         except BaseException:
@@ -240,7 +239,10 @@ class Budget:
         now = self._books.now()
         if short := tally.short(ask, now):
             raise Exceeded(short)
-        return tally.take(ask, now)
+        taken = tally.take(ask, now)
+        if part.fleet:  # the others are to hear of it as soon as may be
+            self._books.changed(tally)
+        return taken
 
     def _release(self, taken: list[Taken]) -> None:
         for each in taken:
@@ -275,3 +277,9 @@ class Budget:
         if cost.usd is None and not part.refuse_unpriced:
             return 0
         return spent(cost, tokens, self._price or FREE)
+
+
+def _of(taken: Sequence[Taken], *kinds: str) -> list[Taken]:
+    """What was taken of limits of these kinds."""
+    parts = (each._replace(ask=tuple(want for want in each.ask if want.limit.kind in kinds)) for each in taken)
+    return [each for each in parts if each.ask]

@@ -59,6 +59,18 @@ async def test_seats_are_of_all() -> None:
         await here.budget(1, part).admit_session()
 
 
+async def test_openings_without_a_seat_use_up_nothing_in_any_process() -> None:
+    part = limits(REQUESTS, SEATS, fleet=True)
+    async with world(2) as here:
+        openings = [here.budget(0, part) for _ in range(10)]
+        asked = [each.admit_session() for each in openings]
+        await asyncio.gather(*asked, here.budget(1, part).admit_request(), return_exceptions=True)
+        for _ in range(6):
+            await here.budget(1, part).admit_request()
+        with pytest.raises(Refusal, match="10 requests are used"):
+            await here.budget(1, part).admit_request()
+
+
 async def test_the_newest_maximum_holds_at_once() -> None:
     async with world(2) as here:
         assert all(await admitted([here.budget(0) for _ in range(5)]))
