@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from dataplane.errors import Refusal
 from dataplane.limits import wording
@@ -70,8 +70,7 @@ class Budget:
         """Does a session end for what was refused last?"""
         self._books = books
         self._backend = backend
-        # Those that may have to wait come last: what is refused here and now is not asked for elsewhere.
-        ordered = sorted(parts, key=lambda part: part.fleet) if len(parts) > 1 else parts
+        ordered = sorted(parts, key=_turn) if len(parts) > 1 else parts
         self._parts = [(part, subject(part, caller, backend)) for part in ordered]
         self._price: Decimal | None = FREE
         """USD of the dearest token of the model that was asked last; None where that is not known."""
@@ -277,6 +276,20 @@ class Budget:
         if cost.usd is None and not part.refuse_unpriced:
             return 0
         return spent(cost, tokens, self._price or FREE)
+
+
+_BREADTH: Final = ("Caller", "Team", "Backend", "Policy")
+
+
+def _turn(part: CallerLimits) -> int:
+    """Which is asked first. Those that may have to wait come last: what is refused here and now is not asked for
+    elsewhere. Of these, requests come last, and of requests what more callers share: where they are counted and given
+    back, other processes may have heard of them meanwhile, and do not unlearn it in that window. So nobody who has used
+    up what is his own uses up what he shares."""
+    if not part.fleet:
+        return 0
+    counts = any(limit.kind == "requests" for limit in part.limits)
+    return 2 + _BREADTH.index(part.counted_by) if counts else 1
 
 
 def _of(taken: Sequence[Taken], *kinds: str) -> list[Taken]:

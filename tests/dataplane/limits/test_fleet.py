@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,8 +13,9 @@ from structlog.testing import capture_logs
 
 from dataplane.errors import Refusal
 from dataplane.limits.budget import Budget
-from dataplane.metering.usage import Tokens
-from tests.dataplane.limits.made import DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
+from dataplane.metering.usage import Caller, Tokens
+from dataplane.table import Limit
+from tests.dataplane.limits.made import BOT, DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
 from tests.dataplane.limits.processes import SHARED, World, admitted, world
 
 
@@ -69,6 +71,32 @@ async def test_openings_without_a_seat_use_up_nothing_in_any_process() -> None:
             await here.budget(1, part).admit_request()
         with pytest.raises(Refusal, match="10 requests are used"):
             await here.budget(1, part).admit_request()
+
+
+async def test_who_has_used_up_what_is_his_own_uses_up_nothing_that_he_shares() -> None:
+    """Though others ask while he is refused."""
+    team, own = Limit(kind="requests", max=100, per="Day"), Limit(kind="requests", max=5, per="Day")
+    shared = limits(team, policy="ai/team", fleet=True, counted_by="Team")
+    parts = [shared, limits(own, fleet=True)]
+    async with world(2) as here:
+        greedy = [Budget(here.processes[0], parts, BOT, "ai/voice") for _ in range(200)]
+        other = here.budget(1, shared, Caller("ai", "other", "support"))
+
+        async def others() -> int:
+            admitted = 0
+            for turn in range(200):
+                await asyncio.sleep(0)
+                with suppress(Refusal):
+                    await other.admit_request()
+                    admitted += 1
+                if turn > 8:
+                    await here.settled()
+            return admitted
+
+        *_, admitted = await asyncio.gather(
+            *(each.admit_request() for each in greedy), others(), return_exceptions=True
+        )
+        assert admitted == 95
 
 
 async def test_the_newest_maximum_holds_at_once() -> None:
