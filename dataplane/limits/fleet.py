@@ -38,6 +38,8 @@ REFILL = 2.0
 it is not asked."""
 LONGEST = 1.0
 """Seconds that whoever asks waits at most, what others ask before it included: a store that is slow is none."""
+SETTLED = 60.0
+"""Seconds that the store has answered, or been known, until everybody who is still there has told it so."""
 REFRESH = 0.5
 """Seconds in which the others are heard of all tallies, for whoever wants to see them."""
 FAREWELL = 1.0
@@ -107,6 +109,8 @@ class Fleet:
         self._refilled = 0.0
         """When a store that had lost its memory has heard everybody."""
         self._beaten = False
+        self._since = now()
+        """From when on the store has answered, and forgotten nothing."""
 
     def start(self, tallies: Callable[[], Iterable[Tally]]) -> None:
         """Begin to beat. `tallies`: all that are counted together."""
@@ -242,7 +246,8 @@ class Fleet:
             for ask in asks:
                 for want in ask:
                     tally.count(want.limit, now + self.ahead)
-            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead)
+            fold = now - self._since > SETTLED
+            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead, fold=fold)
             reply = await self._ask(script.key(tally.policy, tally.subject), sent.arguments)
             if reply.status == "ok":
                 script.heard(sent, reply)
@@ -290,7 +295,7 @@ class Fleet:
 
     async def _look(self) -> None:
         """Raises StoreFailed."""
-        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
+        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0, 0)
         reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
         forgotten = not reply.found and (self._beaten or not self.up)
         if forgotten or not self.up:
@@ -305,7 +310,7 @@ class Fleet:
         if forgotten:
             self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
         log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
-        self.up = True
+        self.up, self._since = True, self._now()
         await self._tell_each()
 
     async def _tell_each(self) -> None:

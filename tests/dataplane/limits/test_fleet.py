@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from dataplane.errors import Refusal
+from dataplane.limits import fleet as fleets
 from dataplane.limits.budget import Budget
 from dataplane.metering.usage import Caller, Tokens
 from dataplane.table import Limit
@@ -106,6 +107,34 @@ async def test_the_newest_maximum_holds_at_once() -> None:
         assert not any(await admitted([here.budget(1)]))
         here.processes[1].load(table(limits(TOKENS.model_copy(update={"max": 600}), fleet=True)))
         assert await admitted([here.budget(1), here.budget(1)]) == [True, False]
+
+
+async def test_what_thousands_that_died_have_used_is_one_number_after_a_day() -> None:
+    """A roll-out in the morning and one at night, all the month: each script reads what is in the store."""
+    month = limits(Limit(kind="tokens", max=2000, per="Month"), fleet=True)
+    async with world(1) as here:
+        for _ in range(20):
+            await here.processes[0].stop()
+            here.processes = []
+            turn = Budget(here.process(), [month], BOT, "ai/voice")
+            await here.started()
+            await turn.admit_turn(PRICED)
+            turn.used(*usage(Tokens(output_text=50)))
+            turn.release_turn()
+            await here.settled()
+            here.clock += 43_200
+        key = "tidegate:limits:1:ai/p:caller:ai/ci-bot"
+        assert len(here.store.hashes[key]) == 20
+        await here.beat()
+        assert len(here.store.hashes[key]) == 20, "the others may just have been away, as this one was"
+        await here.beat(fleets.SETTLED + 1)
+        assert await admitted([here.budget(0, month)]) == [True]
+        assert len(here.store.hashes[key]) == 2, "one's own, and all others in one"
+        assert here.known() == (1000, 100)
+        here.clock = DAWN + 31 * 86_400
+        here.budget(0, month).used(*usage(Tokens(output_text=1)))
+        await here.settled()
+        assert len(here.store.hashes[key]) == 1
 
 
 async def test_what_a_process_that_died_had_set_aside_falls_away_and_what_it_used_does_not() -> None:
