@@ -107,7 +107,7 @@ class Fleet:
         self._tallies: Callable[[], Iterable[Tally]] = tuple
         self._beating: asyncio.Task[None] | None = None
         self._refilled = 0.0
-        """When a store that had lost its memory has heard everybody."""
+        """When a store that had lost its memory, since `_since`, has heard everybody."""
         self._beaten = False
         self._since = now()
         """From when on the store has answered, and forgotten nothing."""
@@ -135,7 +135,7 @@ class Fleet:
 
     async def take(self, tally: Tally, ask: Ask) -> Taken:
         """Take it, if there is room among all. Raises Exceeded, Unavailable."""
-        if not self.up or self._now() < self._refilled:
+        if not self.up or self._refilling:
             raise Unavailable
         answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         line = self._line(tally)
@@ -170,7 +170,12 @@ class Fleet:
                     await asyncio.wait(busy)
         except TimeoutError:
             return False
-        return self.up and self._now() >= self._refilled
+        return self.up and not self._refilling
+
+    @property
+    def _refilling(self) -> bool:
+        """Do others still tell a store that has lost its memory? A clock that is set back does not make that last."""
+        return self._since <= self._now() < self._refilled
 
     def owes(self, tally: Tally) -> bool:
         """Is there something about it that the store was not told?"""
@@ -307,10 +312,11 @@ class Fleet:
     async def _tell_all(self, *, forgotten: bool) -> None:
         """The store is back, or has lost its memory: it is told everything anew. Those who saw it go tell it at once,
         the others with their next heartbeat."""
+        self._since = self._now()
         if forgotten:
-            self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
+            self._refilled = self._since + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
         log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
-        self.up, self._since = True, self._now()
+        self.up = True
         await self._tell_each()
 
     async def _tell_each(self) -> None:

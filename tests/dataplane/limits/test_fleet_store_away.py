@@ -153,6 +153,16 @@ async def test_seats_that_are_taken_until_it_has_heard_everybody_are_told() -> N
             await here.budget(1, part).admit_session()
 
 
+async def test_a_clock_that_is_set_back_does_not_keep_it_from_being_asked() -> None:
+    part = limits(TOKENS, fleet=True, refuse_without_store=True)
+    async with world(1) as here:
+        here.store.forget()
+        await here.beat()
+        assert await admitted([here.budget(0, part)]) == [False]
+        here.clock -= 3600
+        assert await admitted([here.budget(0, part)]) == [True]
+
+
 async def test_the_last_totals_are_told_before_the_end() -> None:
     async with world(2) as here:
         turn = here.budget(0)
