@@ -123,7 +123,7 @@ class Gateway:
         self._loaded = True
         if self._running:
             self._running.services.revocations.changed()
-            self._running.keys.follow(snapshot.callers.sources)
+            self._running.keys.follow(snapshot.callers.sources, snapshot.callers.tenants)
         yield from self._expiries.tell(snapshot.table.callers, self._now())
 
     def table(self) -> Table:
@@ -174,7 +174,8 @@ class Gateway:
         tunnels = Tunnels(services)
         self._running = Running(listener, services, self._sessions, tunnels, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
-        keys.follow(self._snapshot.callers.sources)
+        callers = self._snapshot.callers
+        keys.follow(callers.sources, callers.tenants)
 
     async def drain(self, phases: Drain, hurry: asyncio.Event) -> None:
         """Stop in the phases of `process.drain`, up to the deadline; then do what `stop` does. When `hurry` is set, the

@@ -46,6 +46,7 @@ def arguments(rand: random.Random, now: int, seq: int) -> list[str | int]:
         KEEP_MS,
         len(names),
         len(asks),
+        rand.choice([0, 0, 1, 30]),
     ]
     for name in names:
         kind, known = "u" if name.startswith("requests") else "r", rand.choice([0, 0, 200])
@@ -73,7 +74,7 @@ async def main(url: str) -> int:
     granted = 0
     for seq in range(1, ROUNDS):
         key = f"alike:{rand.randint(1, 5)}:{seq // 500}"
-        first = await store.run("clock", ["p", seq, 1, 1, 0, 0])
+        first = await store.run("clock", ["p", seq, 1, 1, 0, 0, 0])
         assert isinstance(first, list)
         said = arguments(rand, int(first[1]), seq)
         real = await store.run(key, said)

@@ -26,6 +26,8 @@ class CallerIndex:
     def __init__(self, sets: Iterable[CallerSet] = ()) -> None:
         self.sources: dict[str, KeySource] = {}
         """Where keys of issuers are fetched, by URL."""
+        self.tenants: dict[str, set[str]] = {}
+        """The namespaces whose Policies name each of these URLs."""
         self._keys: dict[str, dict[bytes, Admitted]] = {}
         self.verifiers: dict[str, Verifier] = {}
         """Those who vouch for callers, by the ids of their sets."""
@@ -60,6 +62,7 @@ class CallerIndex:
         if issuer.url:
             fetched = previous.sources.get(issuer.url) if previous else None
             source = self.sources.setdefault(issuer.url, fetched or KeySource(issuer.url))
+            self.tenants.setdefault(issuer.url, set()).add(callers.namespace)
         else:
             source = before.source if before and before.callers == callers else KeySource(keys=issuer.keys)
         return before if before and before.callers == callers else Verifier(callers, issuer, source)

@@ -8,7 +8,7 @@ away for a while would make its outage ours. It is in the log when it begins and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 import structlog
@@ -23,8 +23,9 @@ SOONEST = 10.0
 """Seconds between two fetches that unknown keys ask for: anybody can make one up."""
 PATIENCE = 3.0
 """Seconds that one request waits for newer keys."""
-AT_ONCE = 32
-"""Fetches at a time: a table may name any number of URLs."""
+AT_ONCE = 16
+"""Fetches at a time of what one namespace names: that may be any number of URLs, of servers that never answer. Others
+do not wait for them; what several namespaces name waits for neither."""
 _RETRIES = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 """Seconds until it is tried again, after each failure in a row; the last ones again and again."""
 
@@ -40,15 +41,19 @@ class Refresher:
 
     def __init__(self, fetch: Fetch, tell: Tell, rand: Callable[[], float]) -> None:
         self._fetch, self._tell, self._rand = fetch, tell, rand
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms: dict[frozenset[str], asyncio.Semaphore] = {}
+        self._tenants: Mapping[str, Collection[str]] = {}
         self._followed: dict[str, _Follower] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def follow(self, sources: Mapping[str, KeySource]) -> None:
-        """Keep these fresh from now on, and no others."""
+    def follow(self, sources: Mapping[str, KeySource], tenants: Mapping[str, Collection[str]]) -> None:
+        """Keep these fresh from now on, and no others. `tenants`: the namespaces that name each URL."""
         if self._closed:
             return
+        self._tenants = tenants
+        rooms = {*map(frozenset, tenants.values())}
+        self._rooms = {each: self._rooms.get(each) or asyncio.Semaphore(AT_ONCE) for each in rooms}
         for url, follower in list(self._followed.items()):
             if sources.get(url) is not follower.source:
                 self._end(self._followed.pop(url))
@@ -70,7 +75,7 @@ class Refresher:
             await asyncio.wait(self._ending)
 
     async def _in_turn(self, url: str) -> KeysRead:
-        async with self._room:
+        async with self._rooms[frozenset(self._tenants[url])]:
             return await self._fetch(url)
 
     def _end(self, follower: _Follower) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from dataplane.errors import Refusal
 from dataplane.limits import wording
@@ -70,8 +70,7 @@ class Budget:
         """Does a session end for what was refused last?"""
         self._books = books
         self._backend = backend
-        # Those that may have to wait come last: what is refused here and now is not asked for elsewhere.
-        ordered = sorted(parts, key=lambda part: part.fleet) if len(parts) > 1 else parts
+        ordered = sorted(parts, key=_turn) if len(parts) > 1 else parts
         self._parts = [(part, subject(part, caller, backend)) for part in ordered]
         self._price: Decimal | None = FREE
         """USD of the dearest token of the model that was asked last; None where that is not known."""
@@ -90,13 +89,10 @@ class Budget:
         for a turn of it, though nothing is set aside yet. Raises as `admit_turn` does."""
         if model is not None and model.upstream_model:
             self._look_up(model)
-        room = await self._admit(request=True, turn=model is not None)
-        try:
-            self._seat = await self._admit(seat=True)
-        except BaseException:
-            self._give_back(room)
-            raise
-        self._release(room)
+        # In one: what was taken and given back would stay in what other processes have heard.
+        taken = await self._admit(request=True, turn=model is not None, seat=True)
+        self._seat = _of(taken, "sessions")
+        self._release(_of(taken, "tokens", "spend"))
 
     @property
     def limits_turns(self) -> bool:
@@ -180,6 +176,8 @@ class Budget:
         try:
             for part, whose in self._parts:
                 ask = tuple(self._wants(part, request=request, turn=turn, seat=seat))
+                if seat:  # last: others end, but what never can begin never will
+                    ask = tuple(sorted(ask, key=lambda want: want.limit.kind == "sessions"))
                 if ask:
                     taken.append(await self._take(part, whose, ask))
         except BaseException:
@@ -240,7 +238,10 @@ class Budget:
         now = self._books.now()
         if short := tally.short(ask, now):
             raise Exceeded(short)
-        return tally.take(ask, now)
+        taken = tally.take(ask, now)
+        if part.fleet:  # the others are to hear of it as soon as may be
+            self._books.changed(tally)
+        return taken
 
     def _release(self, taken: list[Taken]) -> None:
         for each in taken:
@@ -275,3 +276,23 @@ class Budget:
         if cost.usd is None and not part.refuse_unpriced:
             return 0
         return spent(cost, tokens, self._price or FREE)
+
+
+_BREADTH: Final = ("Caller", "Team", "Backend", "Policy")
+
+
+def _turn(part: CallerLimits) -> int:
+    """Which is asked first. Those that may have to wait come last: what is refused here and now is not asked for
+    elsewhere. Of these, requests come last, and of requests what more callers share: where they are counted and given
+    back, other processes may have heard of them meanwhile, and do not unlearn it in that window. So nobody who has used
+    up what is his own uses up what he shares."""
+    if not part.fleet:
+        return 0
+    counts = any(limit.kind == "requests" for limit in part.limits)
+    return 2 + _BREADTH.index(part.counted_by) if counts else 1
+
+
+def _of(taken: Sequence[Taken], *kinds: str) -> list[Taken]:
+    """What was taken of limits of these kinds."""
+    parts = (each._replace(ask=tuple(want for want in each.ask if want.limit.kind in kinds)) for each in taken)
+    return [each for each in parts if each.ask]

@@ -38,6 +38,8 @@ REFILL = 2.0
 it is not asked."""
 LONGEST = 1.0
 """Seconds that whoever asks waits at most, what others ask before it included: a store that is slow is none."""
+SETTLED = 60.0
+"""Seconds that the store has answered, or been known, until everybody who is still there has told it so."""
 REFRESH = 0.5
 """Seconds in which the others are heard of all tallies, for whoever wants to see them."""
 FAREWELL = 1.0
@@ -105,8 +107,10 @@ class Fleet:
         self._tallies: Callable[[], Iterable[Tally]] = tuple
         self._beating: asyncio.Task[None] | None = None
         self._refilled = 0.0
-        """When a store that had lost its memory has heard everybody."""
+        """When a store that had lost its memory, since `_since`, has heard everybody."""
         self._beaten = False
+        self._since = now()
+        """From when on the store has answered, and forgotten nothing."""
 
     def start(self, tallies: Callable[[], Iterable[Tally]]) -> None:
         """Begin to beat. `tallies`: all that are counted together."""
@@ -131,7 +135,7 @@ class Fleet:
 
     async def take(self, tally: Tally, ask: Ask) -> Taken:
         """Take it, if there is room among all. Raises Exceeded, Unavailable."""
-        if not self.up or self._now() < self._refilled:
+        if not self.up or self._refilling:
             raise Unavailable
         answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         line = self._line(tally)
@@ -166,7 +170,12 @@ class Fleet:
                     await asyncio.wait(busy)
         except TimeoutError:
             return False
-        return self.up and self._now() >= self._refilled
+        return self.up and not self._refilling
+
+    @property
+    def _refilling(self) -> bool:
+        """Do others still tell a store that has lost its memory? A clock that is set back does not make that last."""
+        return self._since <= self._now() < self._refilled
 
     def owes(self, tally: Tally) -> bool:
         """Is there something about it that the store was not told?"""
@@ -242,7 +251,8 @@ class Fleet:
             for ask in asks:
                 for want in ask:
                     tally.count(want.limit, now + self.ahead)
-            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead)
+            fold = now - self._since > SETTLED
+            sent = script.told(self._process, next(self._seq), tally, asks, now + self.ahead, fold=fold)
             reply = await self._ask(script.key(tally.policy, tally.subject), sent.arguments)
             if reply.status == "ok":
                 script.heard(sent, reply)
@@ -290,7 +300,7 @@ class Fleet:
 
     async def _look(self) -> None:
         """Raises StoreFailed."""
-        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0)
+        arguments = (self._process, next(self._seq), int(4 * HEARTBEATS * PROBE * 1000), script.KEEP_MS, 0, 0, 0)
         reply = await self._ask(f"{script.PREFIX}:process:{self._process}", arguments)
         forgotten = not reply.found and (self._beaten or not self.up)
         if forgotten or not self.up:
@@ -302,8 +312,9 @@ class Fleet:
     async def _tell_all(self, *, forgotten: bool) -> None:
         """The store is back, or has lost its memory: it is told everything anew. Those who saw it go tell it at once,
         the others with their next heartbeat."""
+        self._since = self._now()
         if forgotten:
-            self._refilled = self._now() + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
+            self._refilled = self._since + (REFILL + HEARTBEATS * PROBE if self.up else REFILL)
         log.info("the store of limits has lost its memory" if self.up else "the store of limits answers")
         self.up = True
         await self._tell_each()

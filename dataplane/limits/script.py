@@ -6,6 +6,9 @@ and decides nothing anew; a store that has lost its memory is filled again by th
 process used stays counted when it dies, while what it had set aside falls away when its deadline is over. `seq` grows
 with each script of a process, so that one that was delayed on its way never replaces what is newer.
 
+What processes used that were not heard of for a day is added up in one field, `gone`, since each script reads all of
+them, and in a month there may have been thousands.
+
 The script sums the others up, decides on what is asked for, one ask after the other, and writes the process's own
 totals with what it granted. The store's clock rules: a process that is behind it is told so, and asks again.
 """
@@ -23,13 +26,16 @@ PREFIX: Final = "tidegate:limits:1"
 """Of every key; the number is that of the format."""
 KEEP_MS: Final = 60_000
 """For how long a tally is kept in the store when it is over."""
+GONE_MS: Final = 86_400_000
+"""After so long a process that says nothing does not come back. One that does, and was cut off from the store alone,
+counts twice what it had used in windows that go on."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@/:-]{0,160}")
 
 SCRIPT: Final = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local own, seq, ttl, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local counts, asks, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
+local counts, asks, fold, at = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), 8
 local names, stop, uses, used, reserved, index = {}, {}, {}, {}, {}, {}
 local known, others_used, others_reserved, before = {}, {}, {}, nil
 for i = 1, counts do
@@ -41,6 +47,7 @@ for i = 1, counts do
 end
 
 local found, fields = 0, redis.call('HGETALL', KEYS[1])
+local gone, over, folds = {}, {}, false
 for i = 1, #fields, 2 do
   local number, deadline, grants, rest = string.match(fields[i + 1], '^(%d+) (%d+) g(%d*) (.*)$')
   if fields[i] == own then
@@ -48,16 +55,27 @@ for i = 1, #fields, 2 do
     if tonumber(number) == seq then before = grants end
     found = 1
   else
-    local alive = tonumber(deadline) > now
+    local alive, old = tonumber(deadline) > now, fold > 0 and tonumber(deadline) + fold <= now
     local matters = alive
     for name, ends, u, r in string.gmatch(rest, '([^,;]+),(%d+),(%d+),(%d+)') do
       local k = index[name]
       if k and alive then others_reserved[k] = others_reserved[k] + tonumber(r) end
       if k and tonumber(ends) == stop[k] then others_used[k] = others_used[k] + tonumber(u) end
-      matters = matters or (tonumber(u) > 0 and tonumber(ends) > now)
+      if tonumber(u) > 0 and tonumber(ends) > now then
+        matters = true
+        if old then gone[name .. ',' .. ends] = (gone[name .. ',' .. ends] or 0) + tonumber(u) end
+      end
     end
-    if not matters then redis.call('HDEL', KEYS[1], fields[i]) end
+    old = old and fields[i] ~= 'gone'
+    folds = folds or old
+    if old or not matters then over[#over + 1] = fields[i] end
   end
+end
+for _, field in ipairs(over) do redis.call('HDEL', KEYS[1], field) end
+if folds and next(gone) then
+  local sums = {}
+  for count, sum in pairs(gone) do sums[#sums + 1] = string.format('%s,%.0f,0', count, sum) end
+  redis.call('HSET', KEYS[1], 'gone', '0 0 g ' .. table.concat(sums, ';'))
 end
 
 local granted = ''
@@ -111,12 +129,14 @@ class Told(NamedTuple):
     """With the ends of their windows."""
 
 
-def told(process: str, seq: int, tally: Tally, asks: Sequence[Ask], now: float) -> Told:
+def told(process: str, seq: int, tally: Tally, asks: Sequence[Ask], now: float, *, fold: bool = False) -> Told:
     """What the store is told of a tally, and asked for. It is told as well what the others used when they were last
-    heard of: within a window that only grows, so where the store has lost its memory it is not less."""
+    heard of: within a window that only grows, so where the store has lost its memory it is not less. `fold`: processes
+    that are gone are to be added up."""
     counts = [(name, count.at(now)) for name, count in tally.counts.items()]
     places = {name: place for place, (name, _) in enumerate(counts, 1)}
     arguments: list[str | int] = [process, seq, int(TTL * 1000), KEEP_MS, len(counts), len(asks)]
+    arguments.append(GONE_MS if fold else 0)
     for name, count in counts:
         kind = "u" if name.startswith("requests") else "r"
         arguments += (name, count.window.end * 1000, kind, count.used, count.reserved, count.others_used)

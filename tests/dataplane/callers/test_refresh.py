@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -57,11 +57,16 @@ def idp() -> Idp:
     return Idp()
 
 
+def of_one(urls: Iterable[str]) -> dict[str, set[str]]:
+    """All are named by Policies of one namespace."""
+    return {url: {"ai"} for url in urls}
+
+
 @asynccontextmanager
 async def following(idp: Idp, *urls: str) -> AsyncIterator[tuple[Refresher, dict[str, KeySource]]]:
     refresher = Refresher(idp.fetch, lambda url, result: idp.told.append((url, result)), lambda: 0.5)
     sources = {url: KeySource(url) for url in urls or (URL,)}
-    refresher.follow(sources)
+    refresher.follow(sources, of_one(sources))
     try:
         yield refresher, sources
     finally:
@@ -125,12 +130,12 @@ async def test_now_and_then_they_are_fetched_anew(idp: Idp, monkeypatch: pytest.
 async def test_who_is_not_followed_is_not_asked(idp: Idp) -> None:
     async with following(idp) as (refresher, sources):
         await idp.heard_back(1)
-        refresher.follow(sources)
+        refresher.follow(sources, of_one(sources))
         await refresher.refreshed(OTHER)
-        refresher.follow({OTHER: KeySource(OTHER)})
+        refresher.follow({OTHER: KeySource(OTHER)}, of_one([OTHER]))
         await idp.heard(1, OTHER)
         await refresher.refreshed(URL)
-    refresher.follow(sources)
+    refresher.follow(sources, of_one(sources))
     assert idp.asked == {URL: 1, OTHER: 1}
 
 
@@ -196,5 +201,26 @@ async def test_nothing_is_left_when_it_is_closed(idp: Idp) -> None:
     idp.free.clear()
     async with following(idp, URL, OTHER) as (refresher, _):
         await idp.heard(1)
-        refresher.follow({})
+        refresher.follow({}, {})
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_nobody_waits_for_a_neighbours_issuers() -> None:
+    """A namespace may name any number of servers that take connections, and never answer."""
+    answered = asyncio.Event()
+
+    async def fetch(url: str) -> KeysRead:
+        if url != URL:
+            await asyncio.Event().wait()
+        answered.set()
+        return GOOD
+
+    urls = [f"https://idp-{number}.example.com/" for number in range(3 * refresh.AT_ONCE)]
+    sources = {url: KeySource(url) for url in (*urls, URL)}
+    for mine in ({"ai"}, {"ai", "evil"}):
+        refresher = Refresher(fetch, lambda *_: None, lambda: 0.5)
+        refresher.follow(sources, {**{url: {"evil"} for url in urls}, URL: mine})
+        async with asyncio.timeout(10):
+            await answered.wait()
+        answered.clear()
+        await refresher.close()

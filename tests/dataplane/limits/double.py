@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -39,7 +40,7 @@ class Memory:
             self.hashes.pop(key, None)
             self.expires.pop(key, None)
         rest = iter(arguments)
-        own, seq, ttl, keep, counts, asks = next(rest), *(int(next(rest)) for _ in range(5))
+        own, seq, ttl, keep, counts, asks, fold = next(rest), *(int(next(rest)) for _ in range(6))
         names: list[str] = []
         kept: list[list[int]] = []  # end, uses, used, reserved, what the others are known to have used
         for _ in range(counts):
@@ -53,6 +54,7 @@ class Memory:
             return [b"old", now]
         before = fields[own][2] if own in fields and fields[own][0] == seq else None
         others = self._others(fields, own, names, [each[0] for each in kept], now)
+        self._fold(fields, own, fold, now)
         others = [(max(used, each[4]), reserved) for (used, reserved), each in zip(others, kept, strict=True)]
         granted = ""
         for _ in range(asks):
@@ -88,6 +90,16 @@ class Memory:
             if not alive and not any(used > 0 and end > now for _, end, used, _ in counts):
                 del fields[process]
         return [(sums[name][0], sums[name][1]) for name in names]
+
+    @staticmethod
+    def _fold(fields: dict[str, Field], own: str, fold: int, now: int) -> None:
+        old = [each for each in fields if fold and each not in (own, "gone") and fields[each][1] + fold <= now]
+        sums: Counter[tuple[str, int]] = Counter()
+        for process in (*old, *(["gone"] if "gone" in fields and old else [])):
+            for name, end, used, _held in fields.pop(process)[3]:
+                sums[name, end] += used if end > now else 0
+        if +sums:
+            fields["gone"] = 0, 0, "", [(name, end, used, 0) for (name, end), used in (+sums).items()]
 
     async def run(self, key: str, arguments: Sequence[str | int]) -> object:
         """As `fleet.Store` has it, without a network."""

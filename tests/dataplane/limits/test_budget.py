@@ -363,6 +363,13 @@ async def test_a_session_without_a_seat_has_asked_for_nothing() -> None:
     assert desk.shown() == {"requests/Minute": (1, 0), "tokens/Day": (0, 0), "sessions": (0, 1)}
 
 
+async def test_what_never_can_begin_is_not_told_to_wait_for_a_seat() -> None:
+    desk = Desk()
+    part = limits(SEATS.model_copy(update={"max": 1}), SPEND.model_copy(update={"max": 1}))
+    await desk.budget(part).admit_session()
+    assert (await refused(desk.budget(part).admit_session(PRICED))).code == "limit_too_low"
+
+
 async def test_a_session_of_a_model_without_a_price_is_not_opened() -> None:
     refusal = await refused(Desk().budget(limits(SPEND)).admit_session(UNPRICED))
     assert refusal.code == "model_not_priced"

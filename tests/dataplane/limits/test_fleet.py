@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from dataplane.errors import Refusal
+from dataplane.limits import fleet as fleets
 from dataplane.limits.budget import Budget
-from dataplane.metering.usage import Tokens
-from tests.dataplane.limits.made import DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
+from dataplane.metering.usage import Caller, Tokens
+from dataplane.table import Limit
+from tests.dataplane.limits.made import BOT, DAWN, PRICED, REQUESTS, SEATS, TOKENS, limits, table, usage, want
 from tests.dataplane.limits.processes import SHARED, World, admitted, world
 
 
@@ -59,6 +62,44 @@ async def test_seats_are_of_all() -> None:
         await here.budget(1, part).admit_session()
 
 
+async def test_openings_without_a_seat_use_up_nothing_in_any_process() -> None:
+    part = limits(REQUESTS, SEATS, fleet=True)
+    async with world(2) as here:
+        openings = [here.budget(0, part) for _ in range(10)]
+        asked = [each.admit_session() for each in openings]
+        await asyncio.gather(*asked, here.budget(1, part).admit_request(), return_exceptions=True)
+        for _ in range(6):
+            await here.budget(1, part).admit_request()
+        with pytest.raises(Refusal, match="10 requests are used"):
+            await here.budget(1, part).admit_request()
+
+
+async def test_who_has_used_up_what_is_his_own_uses_up_nothing_that_he_shares() -> None:
+    """Though others ask while he is refused."""
+    team, own = Limit(kind="requests", max=100, per="Day"), Limit(kind="requests", max=5, per="Day")
+    shared = limits(team, policy="ai/team", fleet=True, counted_by="Team")
+    parts = [shared, limits(own, fleet=True)]
+    async with world(2) as here:
+        greedy = [Budget(here.processes[0], parts, BOT, "ai/voice") for _ in range(200)]
+        other = here.budget(1, shared, Caller("ai", "other", "support"))
+
+        async def others() -> int:
+            admitted = 0
+            for turn in range(200):
+                await asyncio.sleep(0)
+                with suppress(Refusal):
+                    await other.admit_request()
+                    admitted += 1
+                if turn > 8:
+                    await here.settled()
+            return admitted
+
+        *_, admitted = await asyncio.gather(
+            *(each.admit_request() for each in greedy), others(), return_exceptions=True
+        )
+        assert admitted == 95
+
+
 async def test_the_newest_maximum_holds_at_once() -> None:
     async with world(2) as here:
         assert all(await admitted([here.budget(0) for _ in range(5)]))
@@ -66,6 +107,34 @@ async def test_the_newest_maximum_holds_at_once() -> None:
         assert not any(await admitted([here.budget(1)]))
         here.processes[1].load(table(limits(TOKENS.model_copy(update={"max": 600}), fleet=True)))
         assert await admitted([here.budget(1), here.budget(1)]) == [True, False]
+
+
+async def test_what_thousands_that_died_have_used_is_one_number_after_a_day() -> None:
+    """A roll-out in the morning and one at night, all the month: each script reads what is in the store."""
+    month = limits(Limit(kind="tokens", max=2000, per="Month"), fleet=True)
+    async with world(1) as here:
+        for _ in range(20):
+            await here.processes[0].stop()
+            here.processes = []
+            turn = Budget(here.process(), [month], BOT, "ai/voice")
+            await here.started()
+            await turn.admit_turn(PRICED)
+            turn.used(*usage(Tokens(output_text=50)))
+            turn.release_turn()
+            await here.settled()
+            here.clock += 43_200
+        key = "tidegate:limits:1:ai/p:caller:ai/ci-bot"
+        assert len(here.store.hashes[key]) == 20
+        await here.beat()
+        assert len(here.store.hashes[key]) == 20, "the others may just have been away, as this one was"
+        await here.beat(fleets.SETTLED + 1)
+        assert await admitted([here.budget(0, month)]) == [True]
+        assert len(here.store.hashes[key]) == 2, "one's own, and all others in one"
+        assert here.known() == (1000, 100)
+        here.clock = DAWN + 31 * 86_400
+        here.budget(0, month).used(*usage(Tokens(output_text=1)))
+        await here.settled()
+        assert len(here.store.hashes[key]) == 1
 
 
 async def test_what_a_process_that_died_had_set_aside_falls_away_and_what_it_used_does_not() -> None:

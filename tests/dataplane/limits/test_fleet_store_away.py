@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from dataplane.errors import Refusal
 from dataplane.limits import fleet as fleets
 from dataplane.metering.usage import Caller, Tokens
-from tests.dataplane.limits.made import PRICED, REQUESTS, TOKENS, limits, usage
+from tests.dataplane.limits.made import PRICED, REQUESTS, SEATS, TOKENS, limits, usage
 from tests.dataplane.limits.processes import admitted, world
 
 
@@ -138,6 +138,29 @@ async def test_a_store_that_was_started_anew_is_asked_when_it_has_heard_everybod
         here.processes = [first, second]
         here.clock += fleets.REFILL
         assert sum(await admitted([here.budget(1, part) for _ in range(20)])) == 1
+
+
+async def test_seats_that_are_taken_until_it_has_heard_everybody_are_told() -> None:
+    part = limits(SEATS, fleet=True)
+    async with world(2) as here:
+        here.store.forget()
+        await here.beat()
+        for _ in range(3):
+            await here.budget(0, part).admit_session()
+        here.clock += fleets.REFILL + fleets.HEARTBEATS * fleets.PROBE
+        await here.settled()
+        with pytest.raises(Refusal, match="3 are open"):
+            await here.budget(1, part).admit_session()
+
+
+async def test_a_clock_that_is_set_back_does_not_keep_it_from_being_asked() -> None:
+    part = limits(TOKENS, fleet=True, refuse_without_store=True)
+    async with world(1) as here:
+        here.store.forget()
+        await here.beat()
+        assert await admitted([here.budget(0, part)]) == [False]
+        here.clock -= 3600
+        assert await admitted([here.budget(0, part)]) == [True]
 
 
 async def test_the_last_totals_are_told_before_the_end() -> None:

@@ -24,9 +24,13 @@ def test_it_is_told_totals_and_what_is_asked_for() -> None:
     asks = [(want(REQUESTS, 1), want(TOKENS, 100)), (want(TOKENS, 5, 999),)]
     minute, day = (DAWN + 60) * 1000, (DAWN + 86_400) * 1000
     sent = script.told("me", 9, tally, asks, DAWN).arguments
-    assert sent[:6] == ["me", 9, 15_000, 60_000, 2, 2]
-    assert sent[6:18] == ["requests/Minute", minute, "u", 2, 0, 0, "tokens/Day", day, "r", 30, 100, 7]
-    assert sent[18:] == [2, 1, 1, 10, 2, 100, 1000, 1, 2, 5, 999]
+    assert sent[:7] == ["me", 9, 15_000, 60_000, 2, 2, 0]
+    assert sent[7:19] == ["requests/Minute", minute, "u", 2, 0, 0, "tokens/Day", day, "r", 30, 100, 7]
+    assert sent[19:] == [2, 1, 1, 10, 2, 100, 1000, 1, 2, 5, 999]
+
+
+def test_only_who_knows_the_store_for_a_while_adds_up_who_is_gone() -> None:
+    assert script.told("me", 9, Tally("ai/p", "policy"), [], DAWN, fold=True).arguments[6] == script.GONE_MS
 
 
 def test_what_it_answers() -> None:

@@ -11,7 +11,7 @@ from dataplane.limits.fleet import StoreFailed
 from dataplane.limits.store import ValkeyStore, where
 from tests.dataplane.limits.double import Memory, serving
 
-NOTHING: list[str | int] = ["me", 1, 15_000, 60_000, 0, 0]
+NOTHING: list[str | int] = ["me", 1, 15_000, 60_000, 0, 0, 0]
 KEY = "s3cr3t-pass"
 
 
