@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from controller import compile as compiler
 from controller.compile import Compiled, Condition, Identity
+from controller.compile.statuses import CLOSED
 from dataplane import delta
 from dataplane.delta import Outline, Written
 from dataplane.slices import SLICE
@@ -132,6 +133,8 @@ def _problems(compiled: Compiled, loaded: Loaded) -> list[str]:
 
 
 def _false(conditions: Sequence[Condition]) -> Iterator[Condition]:
-    """Those that say something of their own: Ready sums up the others, and what is not accepted is nothing else."""
-    wrong = [each for each in conditions if each.status == "False" and each.type != "Ready"]
+    """Those that say something of their own: Ready sums up the others, unless it is closed, and what is not accepted is
+    nothing else."""
+    own = [each for each in conditions if each.type != "Ready" or each.reason == CLOSED]
+    wrong = [each for each in own if each.status == "False"]
     yield from [each for each in wrong if each.type == "Accepted"] or wrong

@@ -10,6 +10,7 @@ from dataplane.limits.budget import Budget
 from dataplane.limits.limiter import Limiter
 from dataplane.limits.spending import Model
 from dataplane.limits.subjects import REST, subject
+from dataplane.limits.wording import unavailable
 from dataplane.metering.prices import PriceBook
 from dataplane.metering.usage import Caller
 from dataplane.table import CallerLimits
@@ -33,8 +34,9 @@ def refusal(
     parts: Sequence[CallerLimits], caller: Caller, backend: str, model: Model | None, counted: Counted
 ) -> Refusal | None:
     """Why a request is refused; with `model`, one that begins a turn of it, or the session that turns are of."""
+    silent = [part for part in parts if _unheard(part, counted)]
     # No store is asked here: what all processes count is in `counted`.
-    alone = [part.model_copy(update={"fleet": False}) for part in parts]
+    alone = [part.model_copy(update={"fleet": False}) for part in parts if part not in silent]
     limiter = Limiter(PriceBook().unit_prices, now=time.time)
     for part in alone:
         _fill(limiter, part, subject(part, caller, backend), counted)
@@ -43,7 +45,13 @@ def refusal(
         _done(_asked(budget, model))
     except Refusal as refused:
         return refused
-    return None
+    return unavailable(silent[0]) if silent else None
+
+
+def _unheard(part: CallerLimits, counted: Counted) -> bool:
+    """Whether the gateway that counted refuses what this limits, since its store does not answer."""
+    own = [each for each in counted if each.get("policy") == part.policy]
+    return part.fleet and part.refuse_without_store and any(each.get("source") == "local" for each in own)
 
 
 async def _asked(budget: Budget, model: Model | None) -> None:

@@ -8,8 +8,8 @@ import crds
 from controller.compile.backends import Compiled, resolved
 from controller.compile.names import some
 from controller.compile.objects import Identity, Read
-from controller.compile.routes import LOCATION_NEEDED, Link
-from controller.compile.statuses import Condition, Status, false, not_accepted, ready, status, true, unknown
+from controller.compile.routes import Link
+from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, ready, status, true, unknown
 from dataplane.table import AuthenticationMode, authentication_yaml
 
 
@@ -25,7 +25,19 @@ def backend_status(
             resolved(compiled.problems),
             _authenticated(backend, compiled, links, open_by_default),
         ]
-    return status(backend.identity, *conditions, ready(conditions))
+    return status(backend.identity, *conditions, _ready(conditions, links))
+
+
+def _ready(conditions: Sequence[Condition], links: Sequence[Link]) -> Condition:
+    """The sum of the others, if a request is served on any way here: where a Policy closes all, none is."""
+    said = ready(conditions)
+    closed = {link.route: link.closed for link in links if link.closed}
+    if said.status != "True" or not closed:
+        return said
+    if all(link.closed for link in links):
+        return false("Ready", CLOSED, f"Requests are answered 500: {'; '.join(sorted(set(closed.values())))}")
+    told = "; ".join(f"{route}: {why}" for route, why in sorted(closed.items()))
+    return true("Ready", f"Ready to serve, but on some routes requests are answered 500: {told}")
 
 
 def _authenticated(
@@ -33,7 +45,8 @@ def _authenticated(
 ) -> Condition:
     anonymous = [link for link in links if _lets_nobody_in_particular_in(link)]
     lost = [told for link in anonymous for told in _lost(link)]
-    if not compiled.injects and not lost:
+    asks = any(link.combined.authenticator and not _lets_nobody_in_particular_in(link) for link in links)
+    if not compiled.injects and not lost and not asks:
         return true("Authenticated", "No credential is injected, so none is asked for.", "NothingInjected")
     if closed := next((link for link in links if link.closed and not link.combined.authenticator), None):
         return false("Authenticated", "PolicyNotAccepted", f"Requests are answered 500: {closed.closed}")
@@ -58,8 +71,7 @@ def _lets_nobody_in_particular_in(link: Link) -> bool:
     """Whether somebody without a key may come this way because a Policy says so."""
     authenticator = link.combined.authenticator
     written = authenticator and authenticator.authentication
-    cannot_hold = link.closed or any(each.reason == LOCATION_NEEDED for each in link.unenforced)
-    return bool(written and written.mode is not AuthenticationMode.REQUIRED and not cannot_hold)
+    return bool(written and written.mode is not AuthenticationMode.REQUIRED and not link.closed)
 
 
 def _lost(link: Link) -> Iterator[str]:

@@ -21,6 +21,7 @@ CLIENTS_OWN = {
     "query": ("access_token", "api-key", "key"),
 }
 """Where clients put the provider's credential: with `auth.passthrough` it goes on from there."""
+_HOW = "write them as stringData: {CALLER: KEY}"
 
 
 @dataclass(slots=True)
@@ -59,6 +60,8 @@ class Admitted:
                 message = f"{where}: {secret.identity} is admitted by {first} already, {of_team}, which holds"
                 self.say("InvalidKeys", message)
             return
+        if not secret.value.entries and not secret.value.unreadable:
+            self.misses("InvalidKeys", f"{where}: {secret.identity} has no entries, so nobody has a key by it; {_HOW}")
         self._names |= {*secret.value.entries, *secret.value.unreadable}
         found, skipped, weak = caller_set(secret.value, team)
         self.weak += (f'{secret.identity}, entry "{name}"' for name in weak)

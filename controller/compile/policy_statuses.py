@@ -104,7 +104,8 @@ def _status(
     broken = objects.policies[policy.namespace, policy.name]
     if broken.value is None:
         accepted = not_accepted(broken)
-        return status(policy, accepted, _because_of(accepted), ancestors=ancestors)
+        closed = any(attachments.is_closed_by(policy, target) for target in conditions)
+        return status(policy, accepted, _because_of(accepted, closed=closed), ancestors=ancestors)
     return status(policy, *_summary(ancestors), ancestors=ancestors)
 
 
@@ -159,7 +160,7 @@ def _weak(entries: Sequence[str]) -> str:
 
 
 def _because_of(accepted: Condition, *, closed: bool = False) -> Condition:
-    instead = " It guards this target, so requests there are answered 500 until it is accepted." if closed else ""
+    instead = " It guards what it targets, so requests there are answered 500 until it is accepted." if closed else ""
     return false("Enforced", accepted.reason, f"Not enforced, since it is not accepted; see Accepted.{instead}")
 
 

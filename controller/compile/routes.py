@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.compile.backends import Compiled
@@ -44,7 +44,7 @@ class Link:
     has_sockets: bool = True
     """So can WebSockets of Passthrough paths, or both."""
     closed: str = ""
-    """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted."""
+    """Why nothing is served here although the Backend is good: a Policy that guards it is not accepted, or cannot."""
     callers: Known | None = None
     """Who may come this way; None where that is not known, since something is broken."""
 
@@ -104,12 +104,9 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     callers = _callers(combined, around.attachments)
     unenforced = tuple(_unenforced(backend, combined, callers))
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
-    conflict = next((each for each in unenforced if each.reason == LOCATION_NEEDED), None)
+    closed = _why_none_holds(unenforced)
     forward = table.Forward(
-        backend=name,
-        weight=share.weight,
-        policies=table.PolicySet() if conflict else policies,
-        error=f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else "",
+        backend=name, weight=share.weight, policies=table.PolicySet() if closed else policies, error=closed
     )
     return forward, Link(
         rule.route.name,
@@ -119,7 +116,8 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         undecided,
         backend.has_sessions,
         backend.has_sockets,
-        callers=callers,
+        closed,
+        callers,
     )
 
 
@@ -140,6 +138,12 @@ def _unserved(name: str, around: Surroundings) -> Link:
         has_sockets=backend.has_sockets or unknown,
         callers=_callers_once_mended((target,), combined, around.attachments),
     )
+
+
+def _why_none_holds(unenforced: Sequence[Unenforced]) -> str:
+    """Why nobody may be let in though all is accepted: credentials would be in one place."""
+    conflict = next((each for each in unenforced if each.reason == LOCATION_NEEDED), None)
+    return f"{conflict.attached.policy} cannot hold: {conflict.message}" if conflict else ""
 
 
 def _closed(chain: tuple[Target, ...], attachments: Attachments) -> str:

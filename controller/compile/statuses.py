@@ -9,6 +9,9 @@ from typing import Literal
 
 from controller.compile.objects import Identity, Read
 
+CLOSED = "Closed"
+"""Reason of Ready where all is well with a Backend, and a Policy lets nobody through to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

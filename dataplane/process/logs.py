@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -164,7 +165,7 @@ def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> bytes:
 
 def _console() -> Callable[[WrappedLogger, str, EventDict], bytes]:
     renderer = structlog.dev.ConsoleRenderer(
-        colors=sys.stdout.isatty(),
+        colors=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),  # https://no-color.org
         pad_event_to=0,
         pad_level=False,
         sort_keys=False,

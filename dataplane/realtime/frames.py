@@ -119,5 +119,8 @@ def parse_close(payload: bytes) -> Close:
 
 
 def _cut(reason: str) -> bytes:
-    """At most 123 bytes of UTF-8, cut between characters."""
-    return reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
+    """At most 123 bytes of UTF-8: whole sentences where one fits, or else cut between characters."""
+    if len(encoded := reason.encode()) <= MAX_REASON:
+        return encoded
+    sentences, end, _ = encoded[: MAX_REASON + 1].rpartition(b". ")
+    return sentences + end.rstrip() or encoded[:MAX_REASON].decode(errors="ignore").encode()

@@ -84,6 +84,11 @@ def spent(limit: str, used: int) -> Counted:
     return [{"policy": "ai/budget", "limit": limit, "subject": "caller:ai/laptop", "used": used, "reserved": 0}]
 
 
+def heard(source: str) -> Counted:
+    """Counted by all processes (fleet) or, while the store does not answer, by one."""
+    return [{**each, "source": source} for each in spent("requests/Month", 1)]
+
+
 def rest(used: int, *, takes_new: bool) -> list[dict[str, object]]:
     """Counted of all for whom there was no room to be counted by themselves."""
     of_all = {"policy": "ai/budget", "limit": "requests/Month", "subject": "rest", "used": used, "reserved": 0}
@@ -113,6 +118,7 @@ def test_policies_for_a_team_that_only_the_token_tells_are_named(explained: Call
         (REALTIME, "gpt-realtime", CENT, (), "403 limit_too_low: Policy ai/budget allows caller ai/laptop 0.01 USD"),
         (CHAT, "gpt-5", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget allows caller"),
         (CHAT, "gpt-5", f"scope: Fleet, {REQUESTS}", spent("requests/Month", 3), "429 limit_exceeded: Policy"),
+        (CHAT, "gpt-5", f"whenStoreFails: Refuse, scope: Fleet, {REQUESTS}", heard("local"), "503 limits_unavailable"),
         (REALTIME, "gpt-realtime", "sessions: 1", OPEN, "429 limit_exceeded: Policy ai/budget allows caller"),
         ("/v1/models", "", REQUESTS, spent("requests/Month", 3), "429 limit_exceeded: Policy ai/budget"),
         (CHAT, "gpt-5", REQUESTS, rest(3, takes_new=True), "429 limit_exceeded: Policy ai/budget"),
@@ -136,6 +142,9 @@ def test_what_limits_refuse_is_refused(
         (CHAT, "gpt-5", REQUESTS, rest(3, takes_new=False)),
         (CHAT, "gpt-5", REQUESTS, [*rest(3, takes_new=True), *spent("requests/Month", 2)]),
         (CHAT, "gpt-5", f"scope: Fleet, whenStoreFails: Refuse, {REQUESTS}", ()),
+        (CHAT, "gpt-5", f"scope: Fleet, whenStoreFails: Refuse, {REQUESTS}", heard("fleet")),
+        (CHAT, "gpt-5", f"scope: Fleet, whenStoreFails: CountLocally, {REQUESTS}", heard("local")),
+        (CHAT, "gpt-5", f"whenStoreFails: Refuse, {REQUESTS}", heard("local")),
     ],
 )
 def test_what_has_room_is_served(

@@ -43,6 +43,17 @@ async def ask(served: Standalone, **headers: str) -> int:
             return reply.status
 
 
+WITH_A_MISTAKE = """\
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {name: budget, namespace: ai}
+spec:
+  targetRefs: [{group: tidegate.dev, kind: Backend, name: voice}]
+  limits: {sesions: 2}
+"""
+
+
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator() as started:
@@ -63,6 +74,17 @@ async def test_callers_need_no_key_on_loopback_and_a_policy_elsewhere(tmp_path: 
         assert await ask(served) == 401
         assert await ask(served, Authorization=f"Bearer {files.CALLER_KEY}") == 200
         assert served.problems() == []
+
+
+async def test_a_policy_with_a_mistake_closes_its_backend_and_the_log_says_so(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice(simulator.url, files.KEYS + WITH_A_MISTAKE))
+    async with serving(path) as served:
+        assert await ask(served, Authorization=f"Bearer {files.CALLER_KEY}") == 500
+        (told,) = [each for each in served.problems() if each.startswith("Backend ")]
+        assert "Closed: Requests are answered 500: Policy ai/budget is not accepted" in told
 
 
 @pytest.mark.parametrize("bad", ["kind: [", "kind: Backend\n", "apiVersion: tidegate.dev/v9\nkind: Backend\n"])

@@ -104,6 +104,15 @@ def test_errors_of_a_policy_are_not_placed_in_its_backend() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_policy_that_closes_a_backend_says_so_and_so_does_the_backend() -> None:
+    limited = POLICIES.replace("caler", "caller") + "  limits: {sesions: 2}\n"
+    lines = [line.strip() for line in checked(limited).text().splitlines()]
+    (told,) = [line for line in lines if line.startswith("Ready")]
+    assert told.startswith("Ready         False   Requests are answered 500: Policy default/teams is not accepted")
+    assert any("requests there are answered 500" in line for line in lines)
+
+
+@pytest.mark.usefixtures("folder")
 def test_yaml_to_apply_can_be_copied_and_helps() -> None:
     text = POLICIES.replace("caler.team", "route").replace("openai: {}", "openai: {}, auth: {secretRef: {name: s}}")
     text += "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {Authorization: x}}\n"

@@ -186,6 +186,17 @@ def test_the_console_is_short_and_cannot_be_driven_by_what_is_logged(capsys: Cap
     assert sys.stdout.isatty() is False
 
 
+@pytest.mark.parametrize(("wished", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_has_colours_unless_nobody_wants_them(
+    wished: str, coloured: bool, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", wished)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    logs.configure("console")
+    structlog.get_logger().info("hello")
+    assert ("\x1b[" in output(capsys)) is coloured
+
+
 def test_the_console_leaves_out_what_is_empty(capsys: Capture) -> None:
     logs.configure("console")
     structlog.get_logger().info("turn", session="", tokens=None, caller={"key": "", "team": ""}, turns=0, cost="0")

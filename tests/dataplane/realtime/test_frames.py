@@ -95,4 +95,17 @@ def test_a_close_reason_is_cut_between_characters(reason: str) -> None:
     assert len(payload) <= frames.MAX_CONTROL
     told = frames.parse_close(payload).reason
     assert reason.startswith(told)
-    assert told == reason or len(reason[: len(told) + 1].encode()) > frames.MAX_REASON
+    assert told == reason or told.endswith(".") or len(reason[: len(told) + 1].encode()) > frames.MAX_REASON
+
+
+@pytest.mark.parametrize("more", ["It begins anew at", "x" * 23, "x" * 24, "é. And on"])
+def test_a_long_close_reason_ends_with_a_whole_sentence(more: str) -> None:
+    sentence = "The " + "first " * 15 + "part."
+    payload = Close(1008, f"{sentence} {more} {'and so on ' * 20}").payload()
+    told = frames.parse_close(payload).reason
+    assert told == (f"{sentence} é." if more.startswith("é") else sentence)
+
+
+def test_a_close_reason_whose_sentence_just_fits_keeps_it() -> None:
+    sentence = "x" * (frames.MAX_REASON - 1) + "."
+    assert frames.parse_close(Close(1008, f"{sentence} More.").payload()).reason == sentence
