@@ -25,11 +25,13 @@ def backend_status(
             resolved(compiled.problems),
             _authenticated(backend, compiled, links, open_by_default),
         ]
-    return status(backend.identity, *conditions, _ready(conditions, links))
+    own = [link for link in links if link.route.startswith(f"{backend.identity.namespace}/")]
+    return status(backend.identity, *conditions, _ready(conditions, own))
 
 
 def _ready(conditions: Sequence[Condition], links: Sequence[Link]) -> Condition:
-    """The sum of the others, if a request is served on any way here: where a Policy closes all, none is."""
+    """The sum of the others, if a request is served on any way here: where a Policy closes all, none is. Of `links`,
+    those of the Backend's own namespace: what closes the routes of others is theirs to know."""
     said = ready(conditions)
     closed = {link.route: link.closed for link in links if link.closed}
     if said.status != "True" or not closed:
