@@ -4,6 +4,7 @@
     policies   what holds for them on a Backend of a route
     backends   providers, models, the types of paths
     routes     which requests go to which Backend
+    endpoints  where the pods of Services are
     entry      what all of these are: frozen, and known by the hash of their content
 
 Everything in it is decided: names are resolved, policies merged, templates parsed, so that a request costs
@@ -34,6 +35,7 @@ from dataplane.table.backends import (
     Timeouts,
 )
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
+from dataplane.table.endpoints import EndpointSet
 from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed
 from dataplane.table.policies import (
     Authentication,
@@ -68,6 +70,7 @@ __all__ = [
     "CallerLimits",
     "CallerSet",
     "Credential",
+    "EndpointSet",
     "Entry",
     "Forward",
     "Frozen",
@@ -119,6 +122,7 @@ class Table(Frozen):
     backends: tuple[Backend, ...] = ()
     routes: tuple[Route, ...] = ()
     callers: tuple[CallerSet, ...] = ()
+    endpoints: tuple[EndpointSet, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
     unreadable: tuple[str, ...] = ()
@@ -132,12 +136,18 @@ class Table(Frozen):
     def versioning(self) -> Slices[dict[str, str]]:
         """`versions` in slices."""
         hashes: list[str] = []
-        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
+        parts = (*self.backends, *self.routes, *self.callers, *self.endpoints)
         for count, part in enumerate(parts, 1):
             hashes.append(hash_of(part))
             if count % SLICE == 0:
                 yield
         first = len(self.backends) + len(self.routes)
+        last = first + len(self.callers)
         routes = [*hashes[:first], *self.unreadable]
-        sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
+        sections = {
+            "routes": routes,
+            "callers": hashes[first:last],
+            "secrets": self.secrets,
+            "endpoints": hashes[last:],
+        }
         return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
