@@ -8,9 +8,9 @@ is trusted before it signs, and for as long as what it signed may be served:
 
 Who deletes the Secret makes all of them worthless: the next authority is a new one, and it alone is trusted.
 
-Nothing here reads or writes the cluster or the clock. Keys are random, so what is made is new each time; what is decided
-depends on the arguments alone. All certificates have what strict verifiers (Python 3.13) ask for: RFC 5280, section
-4.2.1, with keyUsage critical and both key identifiers.
+Nothing here reads or writes the cluster or the clock. Keys are random, so what is made is new each time; what is
+decided depends on the arguments alone. All certificates have what strict verifiers (Python 3.13) ask for: RFC 5280,
+section 4.2.1, with keyUsage critical and both key identifiers.
 """
 
 from __future__ import annotations

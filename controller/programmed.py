@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from controller.push.channel import Holding
-from dataplane.table.watermark import Watermark
+from dataplane.table.watermark import Watermark, reached
 
 GRACE: Final = 30.0
 """Seconds."""
@@ -111,7 +111,8 @@ class Programmed(Generic[SubjectT]):
         self._listen(holdings, now)
         standings = [self._standing(gateway, now) for gateway in ready]
         unheard = now - self.begun < GRACE and any(each.silent for each in standings)
-        found = {number: self._verdict(standings, number, unheard) for _, number in self._since.values()}
+        numbers = {number for _, number in self._since.values()}
+        found = {number: self._verdict(standings, number, unheard) for number in numbers}
         return {
             subject: verdict for subject, (_, number) in self._since.items() if (verdict := found[number]) is not None
         }
@@ -124,7 +125,14 @@ class Programmed(Generic[SubjectT]):
 
     def _confirmed(self, holding: Holding, before: _Word | None) -> int:
         by_hash = self._numbers.get(holding.table, 0)
-        by_mark = next((number for number, mark in reversed(self._marks) if _reached(holding.watermark, mark)), 0)
+        by_mark = next(
+            (
+                number
+                for number, mark in reversed(self._marks)
+                if holding.watermark and reached(holding.watermark, mark)
+            ),
+            0,
+        )
         same = before.confirmed if before and before.holding.table == holding.table else 0
         return max(by_hash, by_mark, same)
 
@@ -151,13 +159,6 @@ class Programmed(Generic[SubjectT]):
         if unheard or not serving:
             return None
         return Verdict(True, "Programmed", f"Served by {_counted(serving)}.")
-
-
-def _reached(one: Watermark | None, other: Watermark) -> bool:
-    """Was everything of the other's cluster seen at this one, too?"""
-    if one is None or one.epoch != other.epoch:
-        return False
-    return all(one.versions.get(kind, -1) >= version for kind, version in other.versions.items())
 
 
 def _refused(refusing: Sequence[_Standing]) -> Verdict:

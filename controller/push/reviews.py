@@ -10,7 +10,8 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+from controller.push.door import Review, read
 
 GOOD_FOR = 300.0
 """Seconds. The token of a pod that was deleted meanwhile opens nothing: see `door`."""
@@ -29,19 +30,6 @@ CreateTokenReview = Callable[[str, str], Awaitable[Mapping[str, object]]]
 
 class Unavailable(Exception):
     """The API server gave no answer. The message says why, without the token."""
-
-
-class Review(NamedTuple):
-    """What the API server says of a token."""
-
-    refusal: str = ""
-    """Why it is not good; empty: it is."""
-    user: str = ""
-    """`system:serviceaccount:NAMESPACE:NAME` of a ServiceAccount."""
-    pod: str = ""
-    """The pod that the token is bound to, or empty."""
-    uid: str = ""
-    """Of that pod."""
 
 
 @dataclass(slots=True)
@@ -84,26 +72,3 @@ class Reviews:
             raise Unavailable(f"the API server did not review the token within {TIMEOUT:g} s") from None
         except Exception as error:  # clients' errors repeat their request, and that has the token in it
             raise Unavailable(f"the API server did not review the token ({type(error).__name__})") from None
-
-
-def read(review: Mapping[str, object], audience: str) -> Review:
-    """What a TokenReview says. Whatever is not as it should be is no proof."""
-    status = _mapping(review.get("status"))
-    if status.get("authenticated") is not True:
-        return Review("the API server does not accept the token: it is not of this cluster, not for the audience "
-                      f"{audience}, or has expired")  # fmt: skip
-    if audience not in _texts(status.get("audiences")):
-        return Review(f"the token is not for the audience {audience}")
-    user = _mapping(status.get("user"))
-    extra = _mapping(user.get("extra"))
-    pod, uid = (_texts(extra.get(f"authentication.kubernetes.io/pod-{each}")) for each in ("name", "uid"))
-    name = user.get("username")
-    return Review("", name if isinstance(name, str) else "", "".join(pod[:1]), "".join(uid[:1]))
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _texts(value: object) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list | tuple) else []

@@ -71,12 +71,12 @@ def test_what_was_stored_is_read_and_left_alone() -> None:
 
 
 def test_a_rotation_never_leaves_a_gateway_without_trust() -> None:
-    """Day by day for three years: what replicas serve is trusted by the ConfigMap of that day, and of the day before."""
+    """Day by day for three years: what replicas serve is trusted by the ConfigMap of that day and of the day before."""
     authorities = certificates.kept(None, NOW)
     shown = serving(authorities)
     before = authorities.config()["ca.crt"]
     signers = set()
-    for day in range(0, 3 * 365):
+    for day in range(3 * 365):
         now = NOW + day * DAY
         authorities = certificates.kept(certificates.stored(authorities.secret()), now)
         was = shown

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.push import door
-from controller.push.door import Pod, Refusal
-from controller.push.reviews import Review
+from controller.push.door import Pod, Refusal, Review
 
 ACCOUNT = "tidegate:tidegate-dataplane"
 USER = f"system:serviceaccount:{ACCOUNT}"

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller.push import reviews
-from controller.push.reviews import Review, Reviews, Unavailable
+from controller.push import door, reviews
+from controller.push.door import Review
+from controller.push.reviews import Reviews, Unavailable
 
 AUDIENCE = "tidegate-controller"
 ACCOUNT = "system:serviceaccount:tidegate:tidegate-dataplane"
 TOKEN = "very-secret-token"
 
 
-def token_review(pod: str = "dp-0", uid: str = "u0", user: str = ACCOUNT, audience: str = AUDIENCE) -> dict[str, object]:
+def token_review(
+    pod: str = "dp-0", uid: str = "u0", user: str = ACCOUNT, audience: str = AUDIENCE
+) -> dict[str, object]:
     """As the API server answers."""
     extra = {
         "authentication.kubernetes.io/pod-name": [pod],
@@ -136,7 +139,7 @@ async def test_a_token_that_is_too_long_is_not_even_asked_for() -> None:
 )
 def test_what_is_no_proof(answer: Mapping[str, object], refusal: str) -> None:
     """An API server that knows no audiences answers without them: such a token may be for anybody."""
-    found = reviews.read(answer, AUDIENCE)
+    found = door.read(answer, AUDIENCE)
     assert refusal in found.refusal
     assert TOKEN not in found.refusal
     assert found.user == ""
@@ -144,7 +147,7 @@ def test_what_is_no_proof(answer: Mapping[str, object], refusal: str) -> None:
 
 def test_a_user_who_is_no_pod() -> None:
     status = {"authenticated": True, "audiences": [AUDIENCE], "user": {"username": "admin", "extra": None}}
-    assert reviews.read({"status": status}, AUDIENCE) == Review("", "admin")
+    assert door.read({"status": status}, AUDIENCE) == Review("", "admin")
 
 
 async def test_tokens_are_in_no_repr() -> None:
