@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from dataplane.table import SCHEMA, Backend, CallerSet, Route, Table, hash_of
+from dataplane.table import SCHEMA, Backend, CallerSet, Listener, Route, Table, hash_of
 
-Part = Backend | Route | CallerSet
+Part = Backend | Listener | Route | CallerSet
 Parts = Mapping[str, Part]
 """By their hashes."""
-Kind = Literal["backend", "route", "callers"]
+Kind = Literal["backend", "listener", "route", "callers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Outline:
 
     schema_number: int = SCHEMA
     backends: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     callers: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -42,10 +43,10 @@ class Written(NamedTuple):
 
 def outlined(table: Table) -> tuple[Outline, Parts]:
     """The outline of a table, and its parts."""
-    sections = [{hash_of(part): part for part in section} for section in (table.backends, table.routes, table.callers)]
-    backends, routes, callers = map(tuple, sections)
+    of_table = (table.backends, table.listeners, table.routes, table.callers)
+    sections = [{hash_of(part): part for part in section} for section in of_table]
     parts = {name: part for section in sections for name, part in section.items()}
-    return Outline(table.schema_number, backends, routes, callers, table.secrets, table.unreadable), parts
+    return Outline(table.schema_number, *map(tuple, sections), table.secrets, table.unreadable), parts
 
 
 def written(parts: Parts, known: Iterable[str] = ()) -> Iterator[Written]:
@@ -66,6 +67,7 @@ def assembled(outline: Outline, parts: Parts) -> Table:
         {
             "schema": outline.schema_number,
             "backends": tuple(parts[name] for name in outline.backends),
+            "listeners": tuple(parts[name] for name in outline.listeners),
             "routes": tuple(parts[name] for name in outline.routes),
             "callers": tuple(parts[name] for name in outline.callers),
             "secrets": outline.secrets,
@@ -74,5 +76,10 @@ def assembled(outline: Outline, parts: Parts) -> Table:
     )
 
 
-_TYPES: dict[Kind, type[Part]] = {"backend": Backend, "route": Route, "callers": CallerSet}
+_TYPES: dict[Kind, type[Part]] = {
+    "backend": Backend,
+    "listener": Listener,
+    "route": Route,
+    "callers": CallerSet,
+}
 _KINDS: dict[type[Part], Kind] = {type_: kind for kind, type_ in _TYPES.items()}

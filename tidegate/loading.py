@@ -122,7 +122,7 @@ class _New:
         """With what the outline names, and nothing that only the one before had."""
         outline = outcome.outline
         parts: dict[str, Part] = {}
-        for count, name in enumerate((*outline.backends, *outline.routes, *outline.callers), 1):
+        for count, name in enumerate((*outline.backends, *outline.listeners, *outline.routes, *outline.callers), 1):
             parts[name] = self._parts[name]
             if count % (SLICE * 20) == 0:
                 yield

@@ -4,6 +4,7 @@
     policies   what holds for them on a Backend of a route
     backends   providers, models, the types of paths
     routes     which requests go to which Backend
+    listeners  further ports, of Gateways, and which routes are served there
     entry      what all of these are: frozen, and known by the hash of their content
 
 Everything in it is decided: names are resolved, policies merged, templates parsed, so that a request costs
@@ -35,6 +36,7 @@ from dataplane.table.backends import (
 )
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
 from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed
+from dataplane.table.listeners import Attachment, Listener, Redirect
 from dataplane.table.policies import (
     Authentication,
     AuthenticationMode,
@@ -60,6 +62,7 @@ from dataplane.table.routes import Forward, Match, NameMatch, Route
 
 __all__ = [
     "SCHEMA",
+    "Attachment",
     "Authentication",
     "AuthenticationMode",
     "Backend",
@@ -75,6 +78,7 @@ __all__ = [
     "HeaderValue",
     "Issuer",
     "Limit",
+    "Listener",
     "Location",
     "Match",
     "Model",
@@ -87,6 +91,7 @@ __all__ = [
     "Price",
     "Provider",
     "PublicKey",
+    "Redirect",
     "Route",
     "RouteType",
     "Secrets",
@@ -117,6 +122,7 @@ class Table(Frozen):
 
     schema_number: int = Field(default=SCHEMA, alias="schema")
     backends: tuple[Backend, ...] = ()
+    listeners: tuple[Listener, ...] = ()
     routes: tuple[Route, ...] = ()
     callers: tuple[CallerSet, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -132,12 +138,12 @@ class Table(Frozen):
     def versioning(self) -> Slices[dict[str, str]]:
         """`versions` in slices."""
         hashes: list[str] = []
-        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
+        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.listeners, *self.routes, *self.callers)
         for count, part in enumerate(parts, 1):
             hashes.append(hash_of(part))
             if count % SLICE == 0:
                 yield
-        first = len(self.backends) + len(self.routes)
+        first = len(parts) - len(self.callers)
         routes = [*hashes[:first], *self.unreadable]
         sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
         return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dataplane.table.entry import Entry, Frozen
+from dataplane.table.listeners import Attachment, Redirect
 from dataplane.table.policies import PolicySet
 
 
@@ -43,8 +44,13 @@ class Route(Entry):
 
     hostnames: tuple[str, ...] = ()
     """Lower case, exact or `*.example.com`. Empty: any host."""
+    attached: tuple[Attachment, ...] = ()
+    """Where it is served instead: on these listeners, under the hostnames that are said there. Empty: on the data
+    plane's own port, under `hostnames`."""
     matches: tuple[Match, ...] = (Match(),)
     """Any of them suffices."""
     strip_prefix: str = ""
     """`expose.pathPrefix`, taken off the path before anything else looks at it."""
+    redirect: Redirect | None = None
+    """What every request is answered, before anybody is asked who they are; then there are no `forwards`."""
     forwards: tuple[Forward, ...] = ()
