@@ -45,8 +45,9 @@ def outlined(table: Table) -> tuple[Outline, Parts]:
     """The outline of a table, and its parts."""
     of_table = (table.backends, table.listeners, table.routes, table.callers)
     sections = [{hash_of(part): part for part in section} for section in of_table]
+    backends, listeners, routes, callers = map(tuple, sections)
     parts = {name: part for section in sections for name, part in section.items()}
-    return Outline(table.schema_number, *map(tuple, sections), table.secrets, table.unreadable), parts
+    return Outline(table.schema_number, backends, listeners, routes, callers, table.secrets, table.unreadable), parts
 
 
 def written(parts: Parts, known: Iterable[str] = ()) -> Iterator[Written]:

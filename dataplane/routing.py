@@ -92,11 +92,11 @@ class Router:
     """All routes of a table. Raises ValueError for a regular expression that is none, naming the route."""
 
     def __init__(self, routes: Sequence[Route] = (), listeners: Sequence[Listener] = ()) -> None:
-        self._listeners: dict[int, dict[str, str]] = {OWN_PORT: {"": ""}}
-        """Names of listeners by port, and by hostname as in `_hosts`. The data plane's own port is one without a
-        name."""
+        self._listeners: dict[int, dict[str, Listener]] = {}
+        """By port, and by hostname as in `_hosts`."""
         self._hosts: dict[str, dict[str, Paths]] = {}
-        """By listener; by exact host, by `.suffix` for a wildcard, by the empty string for any host."""
+        """By the listener's name, empty for the own port; then by exact host, by `.suffix` for a wildcard, by the empty
+        string for any host."""
         self._found: dict[tuple[int, str, str], list[Candidate]] = {}
         """By port, and by host and path as clients wrote them."""
         at_once(self._take(routes, listeners))
@@ -110,7 +110,7 @@ class Router:
 
     def _take(self, routes: Sequence[Route], listeners: Sequence[Listener]) -> Slices[None]:
         for listener in listeners:
-            self._listeners.setdefault(listener.port, {})[_key(listener.hostname)] = listener.name
+            self._listeners.setdefault(listener.port, {})[host_key(listener.hostname)] = listener
         order = count()
         for place, route in enumerate(routes, 1):
             for match in route.matches:
@@ -118,7 +118,7 @@ class Router:
                 for listener_name, hostnames in _places(route):
                     hosts = self._hosts.setdefault(listener_name, {})
                     for hostname in hostnames or ("",):
-                        hosts.setdefault(_key(hostname), Paths()).add(match, candidate)
+                        hosts.setdefault(host_key(hostname), Paths()).add(match, candidate)
             if place % SLICE == 0:
                 yield
         for place, by_path in enumerate(chain.from_iterable(map(dict.values, self._hosts.values())), 1):
@@ -138,8 +138,8 @@ class Router:
                 return candidate.route
         return None
 
-    def listener(self, port: int, host: str) -> str | None:
-        """The name of the listener of a port that a host belongs to (empty: the own port's), or None."""
+    def listener(self, port: int, host: str) -> Listener | None:
+        """Of those of a port, the one that a host belongs to, or None."""
         by_host = self._listeners.get(port, {})
         return next((by_host[key] for key in host_keys(host) if key in by_host), None)
 
@@ -155,8 +155,8 @@ class Router:
         return found
 
     def _looked_up(self, port: int, host: str, path: str) -> Iterator[Candidate]:
-        listener = self.listener(port, host)
-        hosts = {} if listener is None else self._hosts.get(listener, {})
+        listener = None if port == OWN_PORT else self.listener(port, host)
+        hosts = self._hosts.get(listener.name if listener else "", {}) if listener or port == OWN_PORT else {}
         for key in host_keys(host):
             if by_path := hosts.get(key):
                 for group in by_path.groups(path):
@@ -258,7 +258,7 @@ def host_keys(host: str) -> Iterator[str]:
     yield ""
 
 
-def _key(hostname: str) -> str:
+def host_key(hostname: str) -> str:
     """Of a hostname as tables have them, among `host_keys`."""
     return hostname.removeprefix("*").lower()
 

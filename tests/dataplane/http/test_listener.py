@@ -43,7 +43,7 @@ async def test_the_kernel_looks_after_whoever_is_accepted(rig: Rig) -> None:
     """Who vanishes without a word is found out, whatever the connection is used for."""
     with socket.create_connection(("127.0.0.1", rig.gateway.port)):
         assert rig.gateway._running is not None
-        front = rig.gateway._running.port._front
+        front = rig.gateway._running.ports.own._front
         async with asyncio.timeout(5):
             while not front.connections:
                 await asyncio.sleep(0)
