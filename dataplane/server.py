@@ -191,7 +191,11 @@ class Gateway:
         tunnels = Tunnels(services)
         self._running = Running(ports, services, self._sessions, tunnels, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
-        self._follow(ports, self._snapshot.table.listeners)
+        try:
+            self._follow(ports, self._snapshot.table.listeners)
+        except OSError:
+            await self._running.stop(0)
+            raise
         callers = self._snapshot.callers
         keys.follow(callers.sources, callers.tenants)
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from controller import compile as compiler
 from dataplane import delta
 from dataplane.delta import Parts, Written
-from dataplane.table import CallerKey, Route, Table
+from dataplane.table import CallerKey, Listener, Route, Table, sealed
 from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 from tests.dataplane.rig import CALLERS, REQUIRED, backend, provider, table
 
@@ -38,6 +38,15 @@ def test_only_what_is_new_travels_and_the_rest_stays_the_same_object() -> None:
     assert arrived.backends[0] is SERVED.backends[0]
     assert arrived.routes[0] is SERVED.routes[0]
     assert arrived.callers[0] is SERVED.callers[0]
+
+
+def test_a_listener_travels_by_itself() -> None:
+    _, known = delta.outlined(SERVED)
+    listener = sealed(Listener(name="ai/g/http", port=10000, public_port=80))
+    arrived, travelled = sent(SERVED.model_copy(update={"listeners": (listener,)}), known)
+    assert [(each.kind, delta.read(each)) for each in travelled] == [("listener", listener)]
+    assert arrived.listeners == (listener,)
+    assert arrived.versions()["routes"] != SERVED.versions()["routes"]
 
 
 def test_keys_that_are_others_under_the_same_id_are_a_change() -> None:
