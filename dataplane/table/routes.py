@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from dataplane.table.entry import Entry, Frozen
-from dataplane.table.listeners import Attachment, Redirect
+from dataplane.table.listeners import Attachment
 from dataplane.table.policies import PolicySet
 
 
@@ -37,6 +39,19 @@ class Forward(Frozen):
     """Why this share of the requests cannot be served (no such Backend, …): it is answered 500."""
 
 
+class Redirect(Frozen):
+    """An answer that sends the client elsewhere (Gateway API, HTTPRequestRedirectFilter). What is empty stays as it was
+    asked for."""
+
+    scheme: Literal["", "http", "https"] = ""
+    hostname: str = ""
+    port: int | None = Field(None, ge=1, le=65535)
+    path_kind: Literal["", "full", "prefix"] = ""
+    """Is `path` the whole new path, or does it replace the prefix that matched?"""
+    path: str = ""
+    status: int = 302
+
+
 class Route(Entry):
     """A rule of an HTTPRoute (`namespace/name#rule`), or an exposed Backend (`namespace/name`).
 
@@ -44,13 +59,13 @@ class Route(Entry):
 
     hostnames: tuple[str, ...] = ()
     """Lower case, exact or `*.example.com`. Empty: any host."""
-    attached: tuple[Attachment, ...] = ()
-    """Where it is served instead: on these listeners, under the hostnames that are said there. Empty: on the data
-    plane's own port, under `hostnames`."""
     matches: tuple[Match, ...] = (Match(),)
     """Any of them suffices."""
     strip_prefix: str = ""
     """`expose.pathPrefix`, taken off the path before anything else looks at it."""
-    redirect: Redirect | None = None
-    """What every request is answered, before anybody is asked who they are; then there are no `forwards`."""
     forwards: tuple[Forward, ...] = ()
+    redirect: Redirect | None = None
+    """Requests are answered with it, and go to no Backend."""
+    attached: tuple[Attachment, ...] = ()
+    """Listeners that serve it, each under the hostnames of the attachment. Empty: the data plane's own port serves it,
+    under `hostnames`."""
