@@ -16,7 +16,7 @@ Duration = Annotated[str, StringConstraints(max_length=28, pattern="^(0|([0-9]{1
 """As on the command line: `10s`, `1m30s`, `0`."""
 Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 """CIDR."""
-Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^(\*\.)?{LABEL}(\.{LABEL})*$")]
+Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^(\*|(\*\.)?{LABEL}(\.{LABEL})*)$")]
 PathPrefix = Annotated[str, StringConstraints(max_length=256, pattern="^/[!-)+-~]*$")]
 Percentage = Annotated[int, Field(ge=1, le=1000)]
 Opaque = dict[str, object]

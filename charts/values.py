@@ -152,9 +152,13 @@ class Claim(Part):
 
     namespaces: Selector = Field(description="Whose Backends: namespaces by their labels. `{}` is every namespace.")
     hostnames: tuple[Hostname, ...] = Field(
-        min_length=1, description="Hosts: exact, or `*.example.com` for any below it."
+        (),
+        description="Hosts: exact, `*.example.com` for any below it, or `*` for all, and for `expose` without hosts. "
+        "Empty: only that.",
     )
-    path_prefixes: tuple[PathPrefix, ...] = Field((), description="Paths and what is below them. Empty: all.")
+    path_prefixes: tuple[PathPrefix, ...] = Field(
+        (), description="Paths, and what is below them. Empty: all of those hosts."
+    )
 
 
 class Expose(Part):
