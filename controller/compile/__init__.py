@@ -1,6 +1,7 @@
 """The compiler: Kubernetes objects in, the routing table and everybody's status out. One pure function.
 
-    objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
+    install.py    what an install allows, and what its gateways have
+    objects.py    documents → objects, read or broken    (gateway_api.py, core_objects.py, blocks.py, secrets.py read)
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
     callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
     limits.py     limits → the table's, and how far they can be passed
@@ -27,13 +28,29 @@ from pydantic import SecretStr
 
 from controller.compile import backends, exposure, httproutes, routes
 from controller.compile.backend_statuses import backend_status
+from controller.compile.install import ExposeRule, Install, UpstreamRule
 from controller.compile.objects import Identity, Objects, Read, identify, read
 from controller.compile.policies import Attachments, attach
 from controller.compile.policy_statuses import policy_statuses
+from controller.compile.selectors import LabelSelector
 from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
 from dataplane import table
 
-__all__ = ["Ancestor", "Compiled", "Condition", "Identity", "Lost", "Status", "Target", "compile", "identify"]
+__all__ = [
+    "Ancestor",
+    "Compiled",
+    "Condition",
+    "ExposeRule",
+    "Identity",
+    "Install",
+    "LabelSelector",
+    "Lost",
+    "Status",
+    "Target",
+    "UpstreamRule",
+    "compile",
+    "identify",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +84,17 @@ def compile(  # noqa: A001  (the field's own word)
     /,
     *,
     open_by_default: bool = False,
-    standalone: bool = True,
     has_store: bool = False,
+    install: Install | None = None,
 ) -> Compiled:
     """Decide everything about these Kubernetes documents (JSON-like: mappings with text as keys).
 
     `before`: of the last time. Documents that are the same objects as then, and as they were, are not read again, which
     is half of the work; it changes nothing else.
     `open_by_default`: a gateway on loopback, where a Backend that injects a credential needs no Policy to be used.
-    `standalone`: Backends that nothing exposes are served all the same.
-    `has_store`: gateways have a store for what they count together.
+    `has_store`: gateways have a store for what they count together; of an install, it says so itself.
+    `install`: the one in a cluster whose gateways are to serve this; None: a gateway that serves files. There, Backends
+    that nothing exposes are served all the same.
     """
     found = read(objects, before.objects if before else None)
     attachments = attach(found)
@@ -84,7 +102,7 @@ def compile(  # noqa: A001  (the field's own word)
         backend.identity.path: backends.compile_backend(backend, found, attachments)
         for backend in found.backends.values()
     }
-    exposed, conflicts = exposure.exposures(found, standalone=standalone)
+    exposed, conflicts = exposure.exposures(found, install)
     rules = {route.identity: httproutes.serve_route(route, found) for route in found.routes.values()}
     served = [routes.served_backend(each) for each in exposed]
     served += [rule for of_route, _ in rules.values() for rule in of_route]
@@ -92,7 +110,7 @@ def compile(  # noqa: A001  (the field's own word)
     statuses = [
         *_broken(found.secrets),
         *_broken(found.grants),
-        *policy_statuses(found, attachments, built.links, has_store=has_store),
+        *policy_statuses(found, attachments, built.links, has_store=install.has_store if install else has_store),
         *(
             status(route.identity, *httproutes.conditions(route, rules[route.identity][1]))
             for route in found.routes.values()

@@ -9,7 +9,7 @@ from controller.compile.backends import Compiled, resolved
 from controller.compile.names import some
 from controller.compile.objects import Identity, Read
 from controller.compile.routes import Link
-from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, ready, status, true, unknown
+from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, status, summed, true, unknown
 from dataplane.table import AuthenticationMode, authentication_yaml
 
 
@@ -32,7 +32,7 @@ def backend_status(
 def _ready(conditions: Sequence[Condition], links: Sequence[Link]) -> Condition:
     """The sum of the others, if a request is served on any way here: where a Policy closes all, none is. Of `links`,
     those of the Backend's own namespace: what closes the routes of others is theirs to know."""
-    said = ready(conditions)
+    said = summed(conditions)
     closed = {link.route: link.closed for link in links if link.closed}
     if said.status != "True" or not closed:
         return said

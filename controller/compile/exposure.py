@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import crds
+from controller.compile.install import Install
 from controller.compile.objects import Age, Document, Objects, Read
 from controller.compile.paths import comparable
 from crds.backend import Expose
@@ -23,7 +24,7 @@ class Exposure:
     prefix: str
 
 
-def exposures(objects: Objects, *, standalone: bool) -> tuple[list[Exposure], dict[str, str]]:
+def exposures(objects: Objects, install: Install | None) -> tuple[list[Exposure], dict[str, str]]:
     """What is served, and by Backend what is not: another holds the host and prefix already."""
     taken = _referenced(objects)
     alone = len(objects.backends) == 1
@@ -31,7 +32,7 @@ def exposures(objects: Objects, *, standalone: bool) -> tuple[list[Exposure], di
     for key, backend in objects.backends.items():
         if (expose := _expose(backend)) is not None:
             wanted.append(_declared(backend, expose))
-        elif standalone and key not in taken:
+        elif install is None and key not in taken:
             wanted.append(Exposure(backend.identity.path, backend.age, (), "" if alone else _own_prefix(backend)))
     holders: dict[tuple[str, str], Exposure] = {}
     for exposure in sorted(wanted, key=lambda each: each.age):

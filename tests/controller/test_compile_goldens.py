@@ -1,4 +1,5 @@
-"""The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it.
+"""The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it;
+in a cluster, where `<case>.install.yaml` says what the install is like.
 
 After a wanted change: `UPDATE_GOLDENS=1 pytest tests/controller/test_compile_goldens.py`, then read the diff.
 """
@@ -11,24 +12,31 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 import crds
 from controller import compile as compiler
-from controller.compile import Compiled, Condition
+from controller.compile import Compiled, Condition, Install
 from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
 OPTIONS = {
     "loopback-open": {"open_by_default": True},
-    "authentication-missing": {"standalone": False},
-    "cluster-exposure": {"standalone": False},
     "limits-with-store": {"has_store": True},
 }
 
 
+def install(case: str) -> Install | None:
+    path = FOLDER / f"{case}.install.yaml"
+    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()) or {}) if path.exists() else None
+
+
 def documents(case: str) -> list[dict[str, object]]:
-    loaded = Documents(environ={}).load([FOLDER / f"{case}.in.yaml"])
+    path = FOLDER / f"{case}.in.yaml"
+    if install(case):  # of which a cluster has more kinds than files
+        return list(yaml.safe_load_all(path.read_text()))
+    loaded = Documents(environ={}).load([path])
     assert loaded.errors == ()
     return [dict(content) for content in loaded.contents]
 
@@ -36,7 +44,7 @@ def documents(case: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str) -> None:
     path = FOLDER / f"{case}.out.yaml"
-    text = readable(compiler.compile(documents(case), **OPTIONS.get(case, {})))
+    text = readable(compiler.compile(documents(case), install=install(case), **OPTIONS.get(case, {})))
     if os.environ.get("UPDATE_GOLDENS"):
         path.write_text(text)
     assert text == path.read_text()
