@@ -10,12 +10,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from dataplane import delta
-from dataplane.delta import Part, Parts
 from dataplane.metering.prices import open_catalogue
 from dataplane.process.gently import gently
 from dataplane.slices import SLICE, Slices
-from dataplane.table import Table
+from dataplane.table import Part, Table, delta
+from dataplane.table.delta import Parts
 from tidegate import running
 from tidegate.compiling import Batch, Compiler, Job, Outcome
 from tidegate.documents import Documents
@@ -122,7 +121,7 @@ class _New:
         """With what the outline names, and nothing that only the one before had."""
         outline = outcome.outline
         parts: dict[str, Part] = {}
-        for count, name in enumerate((*outline.backends, *outline.routes, *outline.callers), 1):
+        for count, name in enumerate(outline.names(), 1):
             parts[name] = self._parts[name]
             if count % (SLICE * 20) == 0:
                 yield
