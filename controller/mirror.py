@@ -133,11 +133,14 @@ class Mirror:
     def entries(self, kind: str) -> Mapping[Key, Entry]:
         return self._entries[kind]
 
+    def all(self) -> Iterator[tuple[Key, Entry]]:
+        for entries in self._entries.values():
+            yield from entries.items()
+
     def documents(self) -> Iterator[Document]:
         """For the compiler."""
-        for entries in self._entries.values():
-            for entry in entries.values():
-                yield entry.document
+        for _, entry in self.all():
+            yield entry.document
 
     def count(self, scope: Scope) -> int:
         return len(self._within(scope))

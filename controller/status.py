@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controller.compile.statuses import Ancestor, Condition, Status, Target, ready
+from controller.compile.statuses import Ancestor, Condition, Status, Target, summed
 from controller.kinds import BY_NAME, GATEWAY_API, Kind
 from controller.mirror import Document, Entry, text
 
@@ -76,12 +76,9 @@ def merged(
 
 def with_programmed(status: Status, programmed: Condition) -> Status:
     """The status with what gateways have confirmed, of the whole and of every ancestor, and counted by Ready."""
-    others = [each for each in status.conditions if each.type != "Ready"]
-    conditions = (*others, programmed)
-    for said in status.conditions:
-        if said.type == "Ready":
-            counts = said.status == "True" and programmed.status == "True" or said.reason not in ("Ready", "NotReady")
-            conditions = (said if counts else ready(conditions), *conditions)
+    conditions = tuple(each for each in status.conditions if each.type != "Ready") + (programmed,)
+    if len(conditions) == len(status.conditions):  # it has a Ready, too
+        conditions = (summed((*status.conditions, programmed)), *conditions)
     ancestors = tuple(Ancestor(each.ref, (*each.conditions, programmed)) for each in status.ancestors)
     return replace(status, conditions=conditions, ancestors=ancestors)
 
