@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,10 +153,8 @@ class Api:
                 raise
 
     async def token_review(self, token: str, audience: str) -> Body:
-        """The status of a TokenReview: whose token that is."""
-        spec = {"token": token, "audiences": [audience]}
-        answer = await self.create(TOKEN_REVIEW, {"spec": spec})
-        return cast("Body", answer.get("status") or {})
+        """A TokenReview: its status says whose token that is."""
+        return await self.create(TOKEN_REVIEW, {"spec": {"token": token, "audiences": [audience]}})
 
     async def _call(
         self,
@@ -213,9 +210,10 @@ async def connect(kubeconfig: Path | None) -> Api:
                 str(kubeconfig) if kubeconfig else None, client_configuration=configuration, persist_config=False
             )
         return Api(configuration)
-    except (config.ConfigException, OSError, ssl.SSLError, ValueError, TypeError, KeyError) as error:
-        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        raise ApiError(0, f"no API server is known from {where}: {_why(error)}") from None
+    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        where = str(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+        why = _why(error) if Path(where).expanduser().is_file() else "there is no such file"
+        raise ApiError(0, f"no API server is known from {where}: {why}") from None
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:

@@ -28,11 +28,12 @@ class Leader:
     def __init__(self, api: Api, mirror: Mirror, namespace: str, name: str, identity: str) -> None:
         self._api = api
         self._mirror = mirror
-        self._namespace, self._name = namespace, name
+        self._namespace, self.name = namespace, name
         self._election = Election(identity)
         self._noted = float("-inf")
         self._annotations: dict[str, str] = {}
         self._led = False
+        self.failed = 0
         self.uid = ""
         """Of the Lease: it owns what the controller makes."""
         self.changes: list[Callable[[], None]] = []
@@ -70,11 +71,12 @@ class Leader:
                 if self._election.may_take(loop.time()):
                     await self._write(lease)
         except (ApiError, TimeoutError) as error:
+            self.failed += 1
             level = log.debug if isinstance(error, ApiError) and error.status == 409 else log.warning
-            level("cannot take or renew the Lease", lease=self._name, why=str(error) or "no answer in time")
+            level("cannot take or renew the Lease", lease=self.name, why=str(error) or "no answer in time")
 
     async def _read(self) -> Document | None:
-        lease = await self._api.get(LEASE, self._namespace, self._name)
+        lease = await self._api.get(LEASE, self._namespace, self.name)
         now = asyncio.get_running_loop().time()
         if lease is None:
             self._election.observe({}, now)
@@ -94,7 +96,7 @@ class Leader:
         body = {
             "metadata": {
                 **({name: value for name, value in found.items() if name != "managedFields"}),
-                "name": self._name,
+                "name": self.name,
                 "namespace": self._namespace,
                 "annotations": {**(kept if isinstance(kept, dict) else {}), **self._annotations},
             },
@@ -112,11 +114,11 @@ class Leader:
         self._tell()
         try:
             async with asyncio.timeout(CALL_S):
-                lease = await self._api.get(LEASE, self._namespace, self._name)
+                lease = await self._api.get(LEASE, self._namespace, self.name)
                 if lease and (lease.get("spec") or {}).get("holderIdentity") == self._election.identity:
                     lease["spec"] = self._election.released(datetime.now(UTC))
                     await self._api.replace(LEASE, lease)
-                    log.info("Lease released", lease=self._name)
+                    log.info("Lease released", lease=self.name)
         except (ApiError, TimeoutError) as error:
             log.warning("cannot release the Lease; another takes it when it has run out", why=str(error))
 
@@ -124,6 +126,6 @@ class Leader:
         if self.leads == self._led:
             return
         self._led = self.leads
-        log.info("leads now" if self._led else "leads no more", lease=f"{self._namespace}/{self._name}")
+        log.info("leads now" if self._led else "leads no more", lease=f"{self._namespace}/{self.name}")
         for each in self.changes:
             each()

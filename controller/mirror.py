@@ -133,6 +133,10 @@ class Mirror:
     def entries(self, kind: str) -> Mapping[Key, Entry]:
         return self._entries[kind]
 
+    def kinds(self) -> list[str]:
+        """Of which anything is known."""
+        return list(self._versions)
+
     def all(self) -> Iterator[tuple[Key, Entry]]:
         for entries in self._entries.values():
             yield from entries.items()

@@ -99,6 +99,16 @@ class Settings(_Part):
             denied=denied,
         )
 
+    @property
+    def pods(self) -> str:
+        """How to list the gateways."""
+        return f"kubectl get pods --namespace {self.install.namespace} --selector {self.selector}"
+
+    @property
+    def selector(self) -> str:
+        """Of gateways."""
+        return ",".join(f"{name}={value}" for name, value in self.labels("dataplane").items())
+
     def labels(self, component: Literal["controller", "dataplane"]) -> dict[str, str]:
         """Of the install's objects."""
         return {

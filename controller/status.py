@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 from controller.compile.statuses import Ancestor, Condition, Status, Target, summed
 from controller.kinds import BY_NAME, GATEWAY_API, Kind
@@ -72,6 +72,16 @@ def merged(
     """Conditions as Kubernetes has them. `stored` says since when."""
     before = {text(each.get("type")): each for each in stored}
     return [_condition(each, before.get(each.type, {}), generation, now) for each in wanted]
+
+
+def unconfirmed(entry: Entry, controller: str, generation: int) -> Condition:
+    """Programmed, where nothing can be said of it now: what was said of this generation stays."""
+    kind, stored = text(entry.body.get("kind")), _mapping(entry.body.get("status"))
+    said = [each for each in _ours(kind, stored, controller) if each.get("type") == "Programmed"]
+    if said and all(each.get("observedGeneration") == generation for each in said):
+        known = cast("Literal['True', 'False', 'Unknown']", said[0].get("status"))
+        return Condition("Programmed", known, text(said[0].get("reason")), text(said[0].get("message")))
+    return Condition("Programmed", "False", "Pending", "No gateway has confirmed it yet.")
 
 
 def with_programmed(status: Status, programmed: Condition) -> Status:

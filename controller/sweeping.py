@@ -52,6 +52,7 @@ class Sweeping:
         self._changed = changed
         self._deaf = deaf
         self._wake = asyncio.Event()
+        self._attempted = asyncio.get_running_loop().time()
         self.absent: set[Kind] = set()
         """Kinds that the API server does not know."""
         self.failed = 0
@@ -64,9 +65,17 @@ class Sweeping:
         self._wake.set()
 
     @property
+    def missing(self) -> list[Kind]:
+        """Kinds that were not listed yet. Ours have to be there; others may be known not to be."""
+        return [kind for kind in self._states if Scope(kind.name) not in self._mirror.synced]
+
+    @property
     def whole(self) -> bool:
-        """Whether every kind was listed, or is known not to be there; ours have to be."""
-        return all(Scope(kind.name) in self._mirror.synced for kind in self._states)
+        return not self.missing
+
+    def attempted(self) -> float:
+        """Seconds since anything was asked for."""
+        return asyncio.get_running_loop().time() - self._attempted
 
     def age(self) -> float:
         """Seconds since the kind that was listed longest ago was listed."""
@@ -91,6 +100,7 @@ class Sweeping:
 
     async def _list(self, kind: Kind, state: _State) -> None:
         scope, loop = Scope(kind.name), asyncio.get_running_loop()
+        self._attempted = loop.time()
         asked, epoch = self._mirror.asked(scope), self._mirror.epoch
         try:
             listed = await self._api.list(kind)
@@ -134,9 +144,9 @@ class Sweeping:
         state.due, state.listed = now + ABSENT_S, now
         if kind not in self.absent:
             self.absent.add(kind)
-            if kind in OWN:
+            if kind in OWN and len(self.absent & set(OWN)) == 1:
                 log.warning(WITHOUT_OWN, kind=kind.name)
-            else:
+            elif kind not in OWN:
                 log.info("not served by this cluster; it will be noticed when it comes", kind=str(kind))
         gone = self._mirror.forget(Scope(kind.name))
         if kind in OWN:

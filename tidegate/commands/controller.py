@@ -13,11 +13,12 @@ from pathlib import Path
 import structlog
 
 from controller import settings as install
+from controller.kinds import WATCHED
 from controller.operator import ApiError, Identity, Operator, connect
 from dataplane.process import logs
 from tidegate import __version__, addresses, running
 from tidegate.addresses import Address
-from tidegate.exits import Exit, Stop
+from tidegate.exits import Exit, Stop, listening_on
 
 log = structlog.get_logger("controller")
 
@@ -54,11 +55,18 @@ async def _control(options: Options, settings: install.Settings, listen: Address
         raise Stop(Exit.CANNOT_START, f"{error}.") from None
     try:
         operator = Operator(api, settings, _identity())
+        with listening_on(str(admin), "--admin"):
+            admin = Address(admin.host, await operator.start_admin((admin.host, admin.port)))
+        with listening_on(str(listen), "--listen"):
+            listen = Address(listen.host, await operator.start((listen.host, listen.port)))
         log.info(
             "controlling",
             version=__version__,
             server=api.server,
             install=f"{settings.install.namespace}/{settings.install.name}",
+            watches=[kind.name for kind in WATCHED],
+            tables=f"wss://{listen}",
+            admin=f"http://{admin}",
         )
         work = asyncio.create_task(operator.run())
         stopped = asyncio.create_task(signals.stopped())
@@ -78,4 +86,6 @@ async def _control(options: Options, settings: install.Settings, listen: Address
 
 
 def _identity() -> Identity:
-    return Identity(os.environ.get("POD_NAME") or socket.gethostname(), os.environ.get("POD_IP", ""))
+    """Outside of a cluster there may be two on one machine."""
+    name = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+    return Identity(name, os.environ.get("POD_IP", ""))
