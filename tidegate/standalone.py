@@ -143,10 +143,10 @@ class Standalone:
         with self._garbage.kept_away() as growing:
             read = await self._source.read(growing)
             try:
-                await self.gateway.replace(read.table, read.secrets)
+                await self.gateway.replace(read.built.table, read.built.secrets)
             except TableRefused as refused:
                 raise NotLoaded(refused.reasons) from None
-            await gently(self._meter.loading(read.table))
+            await gently(self._meter.loading(read.built.table))
             self.served = read.outcome
             await self._source.serves(read)
 
