@@ -163,15 +163,16 @@ class Programmed(Generic[SubjectT]):
 
 def _refused(refusing: Sequence[_Standing]) -> Verdict:
     reasons = "; ".join(dict.fromkeys(reason for each in refusing for reason in each.reasons))
-    who = _names(refusing)
-    text = f"Refused by {who}, which served the table before it instead: {reasons or 'no reason was given'}"
+    text = (
+        f"Refused by {_names(refusing)}, which go on with what they served before: {reasons or 'they do not say why'}"
+    )
     return Verdict(False, "Refused", text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
 def _pending(late: Sequence[_Standing], serving: int, of: int) -> Verdict:
     text = f"Served by {serving} of {_counted(of)}; not yet by {_names(late)}."
     if silent := [each for each in late if each.silent]:
-        text += f" No connection to the controller has {_names(silent)}: see its log."
+        text += f" No connection to the controller: {_names(silent)}; see its log."
     return Verdict(False, "Pending", text)
 
 

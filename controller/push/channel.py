@@ -16,7 +16,7 @@ from controller.push.publication import Publication
 from dataplane.table import Secrets, messages, schemas
 from dataplane.table.delta import Written
 from dataplane.table.messages import BadMessage, Hello, Holds, Refuse, Stale, Want
-from dataplane.table.watermark import Watermark, reached
+from dataplane.table.watermark import Watermark
 
 HELLO: Final = 10.0
 """Seconds for the first message."""
@@ -125,16 +125,14 @@ class Channel:
             case Want():
                 self._wanted(message, now)
             case Holds():
-                self.holding = Holding(message.table, message.watermark, self._still_refused(message.table))
-                answer = self._answered("holds", message.table, now)
+                answer = self._held(message, now)
             case Refuse():
-                answer = self._answered("refuse", self._expected(message.table), now)
-                self.holding = self.holding._replace(refused=Refused(message.table, message.reasons))
-                self._again = now + AGAIN
+                if answer := self._answered("refuse", message.table, now):
+                    self.holding = self.holding._replace(refused=Refused(message.table, message.reasons))
+                    self._again = now + AGAIN
             case Stale():
-                self._outlived(self._expected(message.table))
-                answer = self._answered("stale", message.table, now)
-                self.holding = self.holding._replace(watermark=message.watermark, refused=None)
+                if answer := self._answered("stale", message.table, now):
+                    self.holding = self.holding._replace(watermark=message.watermark, refused=None)
         self._offer(now)
         return answer
 
@@ -178,13 +176,13 @@ class Channel:
         self.version = hello.version
 
     def _wanted(self, want: Want, now: float) -> None:
-        self._expected(want.table)
-        assert self._open  # as expected
+        if self._open is None or self._open.table != want.table:
+            raise Ended("wants a table that is not on offer")
         parts, secrets, asked = self._open.parts, self._open.secrets, self._open.asked
         for names, offered in ((want.parts, parts), (want.secrets, secrets)):
             for name in names:
                 if name in asked or name not in offered:
-                    raise Ended("wants what is not on offer, or was sent")
+                    raise Ended("wants what is not part of the table on offer, or was asked for before")
                 asked.add(name)
         self._open.until = now + ANSWER
         self._texts.append(
@@ -193,29 +191,23 @@ class Channel:
             )
         )
 
-    def _expected(self, table: str) -> str:
-        """The table that is on offer: no other can be wanted or answered."""
-        if self._open is None or self._open.table != table:
-            raise Ended("speaks of a table that is not on offer")
-        return table
+    def _held(self, holds: Holds, now: float) -> Answer | None:
+        refused = self.holding.refused
+        answer = self._answered("holds", holds.table, now)
+        if answer or (refused and refused.table == holds.table):
+            refused = None
+        self.holding = Holding(holds.table, holds.watermark, refused)
+        if self._open and not self._open.whole:
+            # It had this table when the offer was made, and has let it go meanwhile: now it needs the outline.
+            self._open, self._offered = None, 0
+        return answer
 
     def _answered(self, kind: Literal["holds", "refuse", "stale"], table: str, now: float) -> Answer | None:
-        """None where it is no answer: gateways also tell what they hold by another controller's offer."""
+        """None where it is no answer, or one to an earlier offer: gateways hear other controllers, too."""
         if self._open is None or self._open.table != table:
             return None
         answer, self._open, self._again = Answer(kind, now - self._open.made), None, None
         return answer
-
-    def _outlived(self, table: str) -> None:
-        """Offer a table once more whose outline was not sent, since the gateway had it when the offer was made, and
-        has another one now."""
-        if self._open and not self._open.whole and self.holding.table != table:
-            self._offered = 0
-
-    def _still_refused(self, table: str) -> Refused | None:
-        refused = self.holding.refused
-        on_offer = self._open.table if self._open else ""
-        return refused if refused and table not in (refused.table, on_offer) else None
 
     def _offer(self, now: float) -> None:
         """Make the next offer, where there is one to make."""
@@ -228,9 +220,6 @@ class Channel:
         if not again and (newest.number <= self._offered or (refused and refused.table == offered.table)):
             return
         self._offered, self._again = newest.number, None
-        held = self.holding.watermark
         known = offered.table == self.holding.table
-        if known and held and reached(held, newest.watermark):
-            return
         self._open = _Open(offered.table, not known, offered.parts, newest.secrets, now, now + ANSWER)
         self._texts.append(iter([offered.known if known else offered.whole]))
