@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataplane.table import Secrets, Table, delta, messages, schemas
-from dataplane.table.delta import Written
+from dataplane.table.delta import Outline, Written
 from dataplane.table.messages import Offer
 from dataplane.table.watermark import Watermark
 
@@ -22,6 +22,7 @@ class Offered:
 
     table: str
     """Its hash."""
+    outline: Outline = field(repr=False)
     whole: str = field(repr=False)
     """The offer, as it travels."""
     known: str = field(repr=False)
@@ -63,6 +64,7 @@ def _offered(table: Table, watermark: Watermark, before: Mapping[str, Written]) 
     known = Offer(schema_number=outline.schema_number, table=name, watermark=watermark)
     return Offered(
         name,
+        outline,
         messages.encode(known.model_copy(update={"outline": outline})),
         messages.encode(known),
         {name: before.get(name) or new[name] for name in parts},
