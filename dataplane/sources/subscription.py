@@ -183,9 +183,7 @@ class Subscription:
             self.held = Held(offer.table, joined(self.held.watermark, offer.watermark))
             return Holds(table=offer.table, watermark=self.held.watermark)
         if offer.schema_number not in SERVED:
-            return Refuse.because(
-                offer.table, [f"schema {offer.schema_number} is unknown; known are {SERVED}"]
-            )
+            return Refuse.because(offer.table, [f"schema {offer.schema_number} is unknown; known are {SERVED}"])
         if self._refused and self._refused.table == offer.table and now < self._refused.until:
             return Refuse.because(offer.table, self._refused.reasons)
         return None

@@ -21,7 +21,7 @@ TARGET = Target("Backend", "ai", "voice", "openai")
 
 def entry(kind: Kind, status: object = None) -> Entry:
     mirror = Mirror()
-    mirror.see(kind, thing(kind, "voice", 7, spec={}, **({} if status is None else {"status": status})))
+    mirror.see(kind, {**thing(kind, "voice", 7, spec={}), **({} if status is None else {"status": status})})
     found = mirror.get(kind.name, "ai", "voice")
     assert found is not None
     return found
@@ -97,8 +97,9 @@ def test_a_status_without_what_is_told() -> None:
 def test_a_message_fits() -> None:
     write = written(backend(Condition("Ready", "False", "NotReady", "x" * 40_000)))
     assert write is not None
-    (condition,) = write.status["conditions"]  # type: ignore[misc,attr-defined]
-    assert len(condition["message"]) == statuses.MOST_TEXT  # type: ignore[index]
+    conditions = write.status["conditions"]
+    assert isinstance(conditions, list)
+    assert len(conditions[0]["message"]) == statuses.MOST_TEXT
 
 
 def ours(target: Target = TARGET, condition: Condition = ACCEPTED, since: str = BEFORE) -> dict[str, object]:
