@@ -88,11 +88,6 @@ class Subscription:
         """Whether a table is being fetched or loaded."""
         return self._busy is not None
 
-    @property
-    def peers(self) -> int:
-        """How many controllers are connected."""
-        return len(self._peers)
-
     def connected(self, peer: str) -> list[Action]:
         """A connection with this controller is open."""
         self._peers[peer] = _Peer()
@@ -137,6 +132,11 @@ class Subscription:
     def look(self, now: float) -> list[Action]:
         """To be called every now and then: doubt grows with time."""
         return list(self._decided(now))
+
+    def restart(self) -> None:
+        """Nobody is connected any more, and nothing is under way."""
+        self._peers.clear()
+        self._busy, self._loading, self._doubted = None, False, None
 
     def _over(self) -> Offer:
         assert self._busy
