@@ -181,14 +181,14 @@ class Api:
         query: Mapping[str, str],
         body: Document | None,
         content_type: str,
-        timeout: aiohttp.ClientTimeout,
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
             answer = await self._client.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=timeout
+                method, url, headers=headers, body=body, _request_timeout=limits
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ApiException, config.ConfigException) as error:
             raise ApiError(0, f"{method} {path}: {_why(error)}") from None
@@ -202,18 +202,22 @@ async def connect(kubeconfig: Path | None) -> Api:
     """The API server of this file; without one, that of the pod which this runs in, or else of $KUBECONFIG or
     ~/.kube/config. Raises ApiError where there is no such configuration."""
     configuration = Configuration()
+    where = "the pod's service account"
     try:
         if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(configuration)
         else:
-            await config.load_kube_config(
-                str(kubeconfig) if kubeconfig else None, client_configuration=configuration, persist_config=False
-            )
+            where = str(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+            if not _exists(where):
+                raise ApiError(0, f"no API server is known: there is no {where}; name another with --kubeconfig")
+            await config.load_kube_config(where, client_configuration=configuration, persist_config=False)
         return Api(configuration)
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        where = str(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
-        why = _why(error) if Path(where).expanduser().is_file() else "there is no such file"
-        raise ApiError(0, f"no API server is known from {where}: {why}") from None
+        raise ApiError(0, f"no API server is known from {where}: {_why(error)}") from None
+
+
+def _exists(path: str) -> bool:
+    return Path(path).expanduser().is_file()
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:

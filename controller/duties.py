@@ -1,5 +1,5 @@
-"""What the leader keeps in the cluster beside statuses: the authority that data planes trust, the copy of the table that
-they start from where no controller answers, and the GatewayClass.
+"""What the leader keeps in the cluster beside statuses: the authority that data planes trust, the copy of the table
+that they start from where no controller answers, and the GatewayClass.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Duties:
 
 
 def _packed(publication: Publication) -> list[dict[str, bytes]]:
-    """The table's files, as many to a Secret as it holds; those of the first are the indexes, and what goes with them."""
+    """The table's files, as many to a Secret as it holds: the indexes, which are the smallest, are in the first."""
     files: dict[str, bytes] = {}
     for offered in publication.offered.values():
         files |= bundle.packed(offered.outline, offered.parts.values(), publication.secrets, publication.watermark)

@@ -94,6 +94,6 @@ def read_annotations(annotations: Mapping[str, object]) -> tuple[int, dict[str, 
     return int(epoch) if epoch.isdecimal() else 0, versions
 
 
-def annotations(epoch: int, versions: Mapping[str, int]) -> dict[str, str]:
+def noted(epoch: int, versions: Mapping[str, int]) -> dict[str, str]:
     """The other way round."""
     return {EPOCH: str(epoch), WATERMARK: ",".join(f"{kind}={versions[kind]}" for kind in sorted(versions))}

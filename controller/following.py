@@ -1,6 +1,8 @@
-"""What is read only where something refers to it: Secrets, Services and EndpointSlices of single namespaces, and our own
-pods. Each is listed and watched by itself, through the same client as all else, since kopf watches a kind everywhere or
-nowhere, and nobody should give us all Secrets of a cluster.
+"""What is read only where something refers to it: Secrets, Services and EndpointSlices of single namespaces, and our
+own pods.
+
+Each is listed and watched by itself, through the same client as all else: kopf watches a kind everywhere or nowhere,
+and nobody should give us all Secrets of a cluster.
 """
 
 from __future__ import annotations

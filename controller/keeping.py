@@ -1,5 +1,5 @@
-"""Objects of the install's namespace that the controller makes: they are owned by its Lease, which the chart has, and so
-go with the install.
+"""Objects of the install's namespace that the controller makes: they are owned by its Lease, which the chart has, and
+so go with the install.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Leader:
         asked = asyncio.get_running_loop().time()
         found = metadata(lease) if lease else {}
         if asked >= self._noted + NOTED_S and self._mirror.versions():
-            self._annotations = election.annotations(self._mirror.epoch, self._mirror.versions())
+            self._annotations = election.noted(self._mirror.epoch, self._mirror.versions())
             self._noted = asked
         kept = found.get("annotations")
         body = {

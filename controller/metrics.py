@@ -57,9 +57,7 @@ class Metrics:
         self._away = Counter(
             name("gateways_turned_away"), "Who dialled and may not come in.", ["status"], registry=self._registry
         )
-        self._ended = Counter(
-            name("gateway_connections_ended"), "By whose fault.", ["fault"], registry=self._registry
-        )
+        self._ended = Counter(name("gateway_connections_ended"), "By whose fault.", ["fault"], registry=self._registry)
         self._sent = Counter(name("sent_characters"), "Told to data planes.", registry=self._registry)
         self._answers = Histogram(
             name("answer_seconds"),

@@ -1,6 +1,6 @@
-"""The controller's process: what is seen becomes a table, the table goes to gateways, and what became of it into statuses.
+"""The controller's process: what is seen becomes a table, the table goes to gateways, what became of it into statuses.
 
-    watching, sweeping, following  →  mirror  →  compile (beside the loop)  →  publish  →  report, where this replica leads
+    watching, sweeping, following  →  mirror  →  compile (beside the loop)  →  publish  →  report, where this one leads
 
 Every replica does all of it but the last. Changes are gathered for a moment, so that a thousand of them are compiled
 twice, not a thousand times. Nothing is handed out before the mirror is whole; after that, whatever becomes of the API
@@ -10,7 +10,7 @@ server, the last table stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -85,7 +85,8 @@ class Operator:
         self._began: float | None = None
         """When the table that is being made now was begun."""
         self.metrics = Metrics(self._numbers)
-        self._mailbox = Mailbox(lambda: loop.call_soon_threadsafe(self._collect))
+        self._mailbox = Mailbox(self._ring)
+        self._loop = loop
         self._watching = Watching(api.configuration, self._mailbox)
         self._sweeping = Sweeping(api, self._mirror, WATCHED, self._dirty.set, self._watching.restart)
         self._following = Following(api, self._mirror, self._dirty.set)
@@ -139,8 +140,13 @@ class Operator:
             return f"the cluster is not read as a whole yet; missing: {absent or 'what its objects refer to'}"
         return "" if self._trust.ready else "there is no certificate yet: no replica leads, or it cannot write Secrets"
 
-    def _work(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+    def _work(self) -> tuple[Callable[[], Coroutine[None, None, None]], ...]:
         return self._leader.run, self._sweeping.run, self._compile, self._reporting.run, self._duties.run
+
+    def _ring(self) -> None:
+        """In kopf's thread."""
+        with suppress(RuntimeError):  # the loop is closed: this process ends
+            self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
         events, listed = self._mailbox.empty()
@@ -242,6 +248,4 @@ def _made(
 ) -> tuple[Compiled, Publication]:
     """In a thread: of 5,000 routes it takes longer than a loop may stand still."""
     compiled = compiler.compile(documents, before.compiled if before else None, install=install)
-    return compiled, published(
-        compiled.table, compiled.secrets, watermark, before.publication if before else None
-    )
+    return compiled, published(compiled.table, compiled.secrets, watermark, before.publication if before else None)

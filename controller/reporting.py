@@ -64,9 +64,7 @@ class Reporting:
         """Something may have to be written."""
         self._wake.set()
 
-    def published(
-        self, compiled: Compiled, publication: Publication, versions: Mapping[Key, tuple[str, int]]
-    ) -> None:
+    def published(self, compiled: Compiled, publication: Publication, versions: Mapping[Key, tuple[str, int]]) -> None:
         """Take note of what is said of these objects."""
         self._statuses, self._versions = compiled.statuses, versions
         self._programmed.published(publication.number, publication.tables, publication.watermark, versions)
@@ -112,10 +110,13 @@ class Reporting:
             if status.kind not in CONFIRMED:
                 yield status, generation
             elif verdict := verdicts.get(key):
-                truth = "True" if verdict.status else "False"
-                programmed = Condition("Programmed", truth, verdict.reason, verdict.message)
-                yield statuses.with_programmed(status, programmed), generation
+                yield statuses.with_programmed(status, _condition(verdict)), generation
             else:
-                yield statuses.with_programmed(
-                    status, statuses.unconfirmed(entry, self._controller, generation)
-                ), generation
+                yield (
+                    statuses.with_programmed(status, statuses.unconfirmed(entry, self._controller, generation)),
+                    generation,
+                )
+
+
+def _condition(verdict: Verdict) -> Condition:
+    return Condition("Programmed", "True" if verdict.status else "False", verdict.reason, verdict.message)

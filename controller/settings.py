@@ -91,9 +91,7 @@ class Settings(_Part):
         return Install(
             name=self.install.name,
             namespace=self.install.namespace,
-            expose=tuple(
-                ExposeRule(each.namespaces, each.hostnames, each.path_prefixes) for each in self.expose.allow
-            ),
+            expose=tuple(ExposeRule(each.namespaces, each.hostnames, each.path_prefixes) for each in self.expose.allow),
             upstreams=tuple(UpstreamRule(each.namespaces, each.networks) for each in self.upstreams.allow),
             has_store=self.store,
             denied=denied,

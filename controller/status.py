@@ -86,7 +86,7 @@ def unconfirmed(entry: Entry, controller: str, generation: int) -> Condition:
 
 def with_programmed(status: Status, programmed: Condition) -> Status:
     """The status with what gateways have confirmed, of the whole and of every ancestor, and counted by Ready."""
-    conditions = tuple(each for each in status.conditions if each.type != "Ready") + (programmed,)
+    conditions = (*(each for each in status.conditions if each.type != "Ready"), programmed)
     if len(conditions) == len(status.conditions):  # it has a Ready, too
         conditions = (summed((*status.conditions, programmed)), *conditions)
     ancestors = tuple(Ancestor(each.ref, (*each.conditions, programmed)) for each in status.ancestors)
@@ -109,7 +109,7 @@ def _entries(
     ancestors: Iterable[Ancestor], stored: Document, controller: str, generation: int, now: str
 ) -> list[dict[str, object]]:
     mine = [each for each in _list(stored.get("ancestors")) if each.get("controllerName") == controller]
-    entries = []
+    entries: list[dict[str, object]] = []
     for ancestor in ancestors:
         ref = _reference(ancestor.ref)
         before = next((each for each in mine if each.get("ancestorRef") == ref), {})

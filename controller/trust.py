@@ -67,7 +67,9 @@ class Trust:
         try:
             return certificates.stored(entries)
         except Unusable as error:
-            log.warning("the certificate authority cannot be used; the leader makes another", of=self._name, why=str(error))
+            log.warning(
+                "the certificate authority cannot be used; the leader makes another", of=self._name, why=str(error)
+            )
             return None
 
     async def _kept(self, found: Authorities | None, now: datetime) -> Authorities:

@@ -147,5 +147,3 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = (1, 2, 3, 5, 8)
     settings.process.ultimate_exiting_timeout = STOPS_S
     return settings
-
-

@@ -82,9 +82,9 @@ def test_times_are_written_in_utc() -> None:
 
 
 def test_what_is_noted_on_the_lease_is_read_again() -> None:
-    noted = election.annotations(4, {"Policy": 12, "Backend": 7})
-    assert noted == {"tidegate.dev/epoch": "4", "tidegate.dev/watermark": "Backend=7,Policy=12"}
-    assert election.read_annotations(noted) == (4, {"Backend": 7, "Policy": 12})
+    written = election.noted(4, {"Policy": 12, "Backend": 7})
+    assert written == {"tidegate.dev/epoch": "4", "tidegate.dev/watermark": "Backend=7,Policy=12"}
+    assert election.read_annotations(written) == (4, {"Backend": 7, "Policy": 12})
 
 
 @pytest.mark.parametrize("noted", [{}, {"tidegate.dev/epoch": "x", "tidegate.dev/watermark": "Backend=,=3,x=-1"}])

@@ -175,7 +175,8 @@ def test_in_whatever_order_events_come_and_however_often_the_end_is_the_same(
     events = [(thing(BACKEND, f"o{who}", at, spec={"at": at}), gone) for at, (who, gone) in enumerate(history, 1)]
     told = [*events, *events]
     random.shuffle(told)  # type: ignore[attr-defined]
-    mirror, true = Mirror(), {}
+    mirror = Mirror()
+    true: dict[object, object] = {}
     for body, gone in told:
         mirror.see(BACKEND, body, deleted=gone)
     for body, gone in events:

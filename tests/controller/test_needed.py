@@ -59,5 +59,10 @@ def test_services_of_routes_of_our_gateways() -> None:
 
 
 def test_documents_that_are_nothing_like_it() -> None:
-    odd = [{}, {"kind": "Backend"}, {"kind": "HTTPRoute", "spec": {"parentRefs": 1, "rules": [1]}}, {"kind": 1}]
+    odd: list[dict[str, object]] = [
+        {},
+        {"kind": "Backend"},
+        {"kind": "HTTPRoute", "spec": {"parentRefs": 1, "rules": [1]}},
+        {"kind": 1},
+    ]
     assert needed(odd, NAME) == set()
