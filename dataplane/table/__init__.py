@@ -22,6 +22,7 @@ from collections.abc import Mapping
 
 from pydantic import ConfigDict, Field, SecretStr
 
+from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table.backends import (
     Backend,
@@ -105,6 +106,7 @@ __all__ = [
     "authentication_yaml",
     "digest",
     "hash_of",
+    "matcher",
     "sealed",
 ]
 
