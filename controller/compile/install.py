@@ -16,9 +16,10 @@ class ExposeRule:
 
     namespaces: LabelSelector
     hostnames: tuple[str, ...] = ()
-    """Exact, or `*.example.com` for every host below it. `*`: all, and any host too."""
+    """Exact, or `*.example.com` for every host below it; `*` is all of them, and `expose` without hostnames. Empty:
+    only `expose` without hostnames."""
     path_prefixes: tuple[str, ...] = ()
-    """On any host. A prefix is for the paths below it, too."""
+    """Each with all paths below it. Empty: any path on these hosts; a rule in which both are empty allows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
