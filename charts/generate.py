@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 from charts import plain, reference, schema, templates
+from charts.parts import Part
 from charts.values import CrdValues, Values
 from crds.artefacts import keep
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "reference" / "values.md"
-CHARTS = {"tidegate": Values, "tidegate-crds": CrdValues}
+CHARTS: Final[dict[str, type[Part]]] = {"tidegate": Values, "tidegate-crds": CrdValues}
 
 
 def render() -> dict[Path, str]:

@@ -75,7 +75,7 @@ class Images(Part):
 class Image(Part):
     """Which image runs."""
 
-    repository: str = Field(min_length=1, description="Its name, below `image.registry`.")
+    repository: str
     tag: str = Field("", description="Empty: the chart's appVersion.")
     digest: str = Field(
         "", pattern="^(sha256:[0-9a-f]{64})?$", description="`sha256:…`, which wins over the tag. Empty: the tag holds."
@@ -110,7 +110,8 @@ class Pods(Part):
     tolerations: tuple[Opaque, ...] = Field((), description="Taints of nodes that do not matter.")
     affinity: Opaque = Field({}, description="Empty: pods of a component avoid each other's nodes, where they can.")
     topology_spread_constraints: tuple[Opaque, ...] = Field(
-        (), description="Empty: evenly over zones, where that is possible. `labelSelector` is filled in where it is absent."
+        (),
+        description="Empty: evenly over zones, where that is possible. An absent `labelSelector` is filled in.",
     )
     priority_class_name: Name = Field("", description="A PriorityClass. Empty: the cluster's default.")
     extra_env: tuple[Opaque, ...] = Field(

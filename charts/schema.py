@@ -1,4 +1,4 @@
-"""values.schema.json: what Helm holds every install to. It refuses unknown names, so that a typo is no silent default."""
+"""values.schema.json: what Helm holds every install to. It refuses unknown names: a typo is no silent default."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import math
 import yaml
 
 from crds.generate import HEADER, RESOURCES, crd
-from dataplane.process.drain import Drain, LAST_WORDS
+from dataplane.process.drain import LAST_WORDS, Drain
 
 _METADATA = """\
 metadata:

@@ -24,13 +24,20 @@ from charts.parts import (
     Selector,
 )
 
+REPOSITORY = "Its name, below `image.registry`."
 GLOBAL = "What a parent chart hands to all its parts; not read here."
+
+
+class ControllerImage(Image):
+    """Which image runs."""
+
+    repository: str = Field("tidegate-controller", min_length=1, description=REPOSITORY)
 
 
 class Controller(Pods):
     """The controller: watches the cluster, hands tables to gateways, writes statuses."""
 
-    image: Image = Field(Image(repository="tidegate-controller"), description="Which image runs.")
+    image: ControllerImage = Field(ControllerImage(), description="Which image runs.")
     replicas: int = Field(2, ge=1, le=5, description="All of them serve tables; one at a time writes.")
     resources: Opaque = Field(
         {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
@@ -56,15 +63,15 @@ class Tls(Part):
 
     existing_secret: Name = Field(
         "",
-        description="A Secret of type kubernetes.io/tls in the release's namespace: the Service's port is 443 then, and "
-        "only HTTPS. Empty: port 80, plain HTTP. Pods read it when they start.",
+        description="A Secret of type kubernetes.io/tls in the release's namespace: the Service's port is 443 then, "
+        "and only HTTPS. Empty: port 80, plain HTTP. Pods read it when they start.",
     )
 
 
 class Drain(Part):
     """How a pod that was told to stop lets its sessions end. The pod's grace period is made from these."""
 
-    lame_duck: Duration = Field("10s", description="Not ready and still accepting, until load balancers have noticed.")
+    lame_duck: Duration = Field("10s", description="Not ready, still accepting, until load balancers have noticed.")
     patience: Duration = Field("1h", description="Then sessions may go on for so long; nothing new is taken.")
     closing: Duration = Field("1m", description="The last part of that, in which sessions end between turns.")
     linger: Duration = Field("30s", description="Then /metrics waits for so long to be scraped twice more.")
@@ -83,8 +90,8 @@ class State(Part):
     url: str = Field(
         "",
         pattern="^(rediss?://[^@]+)?$",
-        description="`redis://HOST:PORT`, or rediss:// for TLS; without a password. Empty: no store, and limits of scope "
-        "Fleet are not accepted.",
+        description="`redis://HOST:PORT`, or rediss:// for TLS; without a password. Empty: no store, and limits of "
+        "scope Fleet are not accepted.",
     )
     password: Password = Field(Password(), description="The password of the store.")
 
@@ -109,17 +116,25 @@ class Autoscaling(Part):
     )
 
 
+class DataPlaneImage(Image):
+    """Which image runs."""
+
+    repository: str = Field("tidegate-dataplane", min_length=1, description=REPOSITORY)
+
+
 class DataPlane(Pods):
     """The data plane: gateways, which carry the traffic."""
 
-    image: Image = Field(Image(repository="tidegate-dataplane"), description="Which image runs.")
+    image: DataPlaneImage = Field(DataPlaneImage(), description="Which image runs.")
     replicas: int = Field(2, ge=1, description="Pods; each uses one core at most. Not read with autoscaling.")
     resources: Opaque = Field(
         {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         description="Requests and limits of the container. New requests are refused before the memory runs out.",
     )
     max_sessions: int = Field(
-        0, ge=0, description="Realtime sessions, and WebSockets of Passthrough paths, at a time in a pod. 0: any number."
+        0,
+        ge=0,
+        description="Realtime sessions, and WebSockets of Passthrough paths, at a time in a pod. 0: any number.",
     )
     service: Service = Field(Service(), description="The Service through which clients reach the gateways.")
     tls: Tls = Field(Tls(), description="TLS of that Service's port.")
@@ -134,7 +149,7 @@ class DataPlane(Pods):
     state: State = Field(State(), description="The store in which all gateways count limits of scope Fleet together.")
     admin_token: SecretEntry = Field(
         SecretEntry(),
-        description="With this token /sessions, /table and /limits of the admin port answer others than the pod itself.",
+        description="With it /sessions, /table and /limits of the admin port answer others than the pod itself.",
     )
     semconv: Literal["both", "latest", "legacy"] = Field(
         "both", description="Which generation of the GenAI metric names: both, latest or legacy."
@@ -193,8 +208,8 @@ class Secrets(Part):
 
     namespaces: tuple[Namespace, ...] = Field(
         (),
-        description="Namespaces, which must exist, that get a RoleBinding to the ClusterRole for it. Others opt in with "
-        "the command that their Backends' conditions say.",
+        description="Namespaces, which must exist, that get a RoleBinding to the ClusterRole for it. Others opt in "
+        "with the command that their Backends' conditions say.",
         json_schema_extra={"uniqueItems": True},
     )
 
@@ -243,7 +258,7 @@ class Values(Part):
     dataplane: DataPlane = Field(DataPlane(), description="The data plane: gateways, which carry the traffic.")
     expose: Expose = Field(
         Expose(),
-        description="Hosts and paths that Backends may claim with `expose`. Their own /NAMESPACE/NAME/ is always theirs.",
+        description="Hosts and paths that Backends may claim with `expose`. Their own /NAMESPACE/NAME/ is theirs.",
     )
     upstreams: Upstreams = Field(
         Upstreams(), description="Private networks that providers may be in. Services of the cluster need no leave."

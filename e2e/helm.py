@@ -30,7 +30,7 @@ def run(*arguments: str | Path) -> str:
     program = BUILT if BUILT.exists() else shutil.which("helm")
     assert program, "helm is needed: e2e/run builds it"
     with tempfile.TemporaryDirectory() as folder:
-        home = {name: folder for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+        home = dict.fromkeys(("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"), folder)
         command = [str(program), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | home)
     if done.returncode:

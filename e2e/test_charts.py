@@ -242,7 +242,9 @@ def test_secrets_are_read_only_where_a_namespace_opted_in(documents: list[Docume
     named = [(name, verb) for resource, name, verb in rules(documents, "Role", "-controller") if resource == "secrets"]
     assert {verb for name, verb in named if not name} == {"create"}
     assert {name.partition("-boot")[1] or name.rpartition("-")[2] for name, _ in named if name} == {"-boot", "ca"}
-    assert set(rules(documents, "ClusterRole", "-secrets")) == {("secrets", "", verb) for verb in ("get", "list", "watch")}
+    assert set(rules(documents, "ClusterRole", "-secrets")) == {
+        ("secrets", "", verb) for verb in ("get", "list", "watch")
+    }
     for binding in bindings(documents):
         if binding["roleRef"]["name"].endswith("-secrets"):
             assert binding["kind"] == "RoleBinding"
@@ -259,9 +261,7 @@ def test_namespaces_opt_in_by_the_values() -> None:
 
 def test_the_controller_writes_only_statuses_and_what_is_its_own(documents: list[Document]) -> None:
     writes = {"create", "update", "patch", "delete", "deletecollection"}
-    wide = {
-        (resource, verb) for resource, _, verb in rules(documents, "ClusterRole", "-controller") if verb in writes
-    }
+    wide = {(resource, verb) for resource, _, verb in rules(documents, "ClusterRole", "-controller") if verb in writes}
     assert {resource for resource, _ in wide if not resource.endswith("/status")} == {
         "gatewayclasses",
         "tokenreviews",

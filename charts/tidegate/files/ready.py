@@ -17,12 +17,11 @@ PATIENCE = 60.0
 def status(url: str) -> int:
     """The status of the answer. Raises OSError, or HTTPException where something else than HTTP answers."""
     parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=5)
     if parts.scheme == "https":
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its name is for clients to look at
         connection = http.client.HTTPSConnection(parts.netloc, timeout=5, context=context)
-    else:
-        connection = http.client.HTTPConnection(parts.netloc, timeout=5)
     try:
         connection.request("GET", parts.path)
         return connection.getresponse().status
