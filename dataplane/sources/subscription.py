@@ -88,11 +88,6 @@ class Subscription:
         """Whether a table is being fetched or loaded."""
         return self._busy is not None
 
-    @property
-    def peers(self) -> int:
-        """How many controllers are connected."""
-        return len(self._peers)
-
     def connected(self, peer: str) -> list[Action]:
         """A connection with this controller is open."""
         self._peers[peer] = _Peer()
@@ -137,6 +132,11 @@ class Subscription:
     def look(self, now: float) -> list[Action]:
         """To be called every now and then: doubt grows with time."""
         return list(self._decided(now))
+
+    def restart(self) -> None:
+        """Nobody is connected any more, and nothing is under way."""
+        self._peers.clear()
+        self._busy, self._loading, self._doubted = None, False, None
 
     def _over(self) -> Offer:
         assert self._busy
@@ -183,9 +183,7 @@ class Subscription:
             self.held = Held(offer.table, joined(self.held.watermark, offer.watermark))
             return Holds(table=offer.table, watermark=self.held.watermark)
         if offer.schema_number not in SERVED:
-            return Refuse.because(
-                offer.table, [f"schema {offer.schema_number} is unknown; known are {SERVED}"]
-            )
+            return Refuse.because(offer.table, [f"schema {offer.schema_number} is unknown; known are {SERVED}"])
         if self._refused and self._refused.table == offer.table and now < self._refused.until:
             return Refuse.because(offer.table, self._refused.reasons)
         return None

@@ -31,7 +31,7 @@ class Transfer:
     def __init__(self, offer: Offer, parts: Collection[str], secrets: Collection[str]) -> None:
         assert offer.outline
         self._outline = offer.outline
-        self._table = offer.table
+        self.table = offer.table
         self._parts = iter(dict.fromkeys(name for name in offer.outline.names() if name not in parts))
         self._secrets = iter([name for name in offer.outline.secrets if name not in secrets])
         self._wanted: set[str] = set()
@@ -45,11 +45,11 @@ class Transfer:
         self._wanted_secrets = set(islice(self._secrets, NAMES - len(self._wanted)))
         if not self._wanted and not self._wanted_secrets:
             return None
-        return Want(table=self._table, parts=tuple(self._wanted), secrets=tuple(self._wanted_secrets))
+        return Want(table=self.table, parts=tuple(self._wanted), secrets=tuple(self._wanted_secrets))
 
     def take(self, message: PartsMessage | SecretsMessage | Done) -> bool:
         """Whether all that was asked for has come. Raises BadMessage for what was not."""
-        if message.table != self._table:
+        if message.table != self.table:
             raise BadMessage(f"{message.type} of a table that is not being fetched")
         match message:
             case PartsMessage():
