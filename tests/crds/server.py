@@ -24,9 +24,11 @@ def refusals(schema: Schema, value: object, path: str) -> list[str]:
 
 
 def defaulted(schema: Schema, value: object) -> object:
-    """What is stored of a value that is accepted: nulls are taken out, and defaults are written."""
+    """What is stored of a value that is accepted: nulls are taken out, defaults are written, and 1.0 is 1."""
     if isinstance(value, list):
         return [defaulted(as_mapping(schema.get("items", {})), entry) for entry in value]
+    if isinstance(value, float) and value.is_integer() and schema.get("type") == "integer":
+        return int(value)
     if not isinstance(value, dict):
         return value
     known = as_mapping(schema.get("properties", {}))

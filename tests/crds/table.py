@@ -9,9 +9,9 @@ and a stand-in for the API server, e2e/test_validation.py against a real one.
 from __future__ import annotations
 
 import re
-from functools import cache
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 

@@ -65,7 +65,8 @@ def _bounds_met(node: Schema, value: object, *, by: int) -> Iterator[str]:
     size = len(value) if isinstance(value, str | list | dict) else value
     for key, bound in node.items():
         if isinstance(bound, int) and key.startswith(("min", "max")):
-            if size == (bound - by if key.startswith("min") else bound + by):
+            wanted = bound - by if key.startswith("min") else bound + by
+            if size == wanted:
                 yield key
 
 
