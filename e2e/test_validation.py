@@ -16,6 +16,7 @@ from cluster.programs import BIN, Program
 
 from crds import parse
 from tests.crds.table import Case, everything
+from tests.tidegate.scalars import SCALARS
 
 Cases = tuple[Case, ...]
 every_group = pytest.mark.parametrize("cases", everything().values(), ids=everything())
@@ -92,3 +93,12 @@ def test_a_client_that_does_not_ask_for_strictness_has_unknown_fields_taken_out(
         status, stored = server.create(case, "dryRun=All&fieldValidation=Warn")
         assert status == CREATED
         assert "zzz" not in json.dumps(stored["spec"])
+
+
+def test_plain_text_in_yaml_means_what_it_means_to_kubectl(cluster: Cluster) -> None:
+    head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n"
+    document = head + "".join(f"  f{number}: {text}\n" for number, text in enumerate(SCALARS))
+    printed = cluster.kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", input=document)
+    read = [json.loads(printed)["data"][f"f{number}"] for number in range(len(SCALARS))]
+    meant = [(text, isinstance(value, bool), value) for text, value in SCALARS.items()]
+    assert [(text, isinstance(value, bool), value) for text, value in zip(SCALARS, read, strict=True)] == meant
