@@ -62,7 +62,7 @@ IN_OTHER_WORDS: Sequence[tuple[str, str, str]] = (
     ("(the same target is listed twice: remove one)", ".*: {0}", ABOVE),
     ("no provider is called .*", ".*: every target's provider must be the name of one of spec.providers", ABOVE),
     ("'[*]' stands for what .*", ".*: a target's model may hold '[*]' only when name does: .*", ABOVE),
-    (".* is of group .*: write that", ".*: for kind HTTPRoute write group .*", ABOVE),
+    (".* is of group .*: write that", ".*: for kind (?:HTTPRoute|Backend) write group .*", ABOVE),
     ('".*" is (set twice; keep one, or use add for a second value)', ".*: a header is {0} .*", ABOVE),
     ('".*" is (also in set or add; .*)', ".*: a header in remove is {0} .*", ABOVE),
     (r"\d+ is (below reserve).* (so that no turn could ever begin: .*)", ".*: a max of tokens is {0} .* {1}", ABOVE),
