@@ -64,8 +64,42 @@ class OpenAIProvider(ApiModel):
     """The OpenAI API. Write `{}`."""
 
 
+class ServiceRef(ApiModel):
+    """One port of a Kubernetes Service."""
+
+    name: Label = Field(description="Name of the Service.")
+    namespace: Label | None = Field(
+        default=None,
+        description=(
+            "Namespace of the Service. Absent: the Backend's own. In another one, a ReferenceGrant must let Backends "
+            "of this namespace refer to Services there."
+        ),
+    )
+    port: int = Field(
+        ge=1,
+        le=65535,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description="Port of the Service, as its spec.ports[].port has it.",
+    )
+
+
 class CustomProvider(ApiModel):
-    """An address that speaks the OpenAI API, given by url. Write `{}`."""
+    """Something that speaks the OpenAI API: a Service of the cluster, or with `{}` the address in url."""
+
+    service: ServiceRef | None = Field(
+        default=None,
+        description=(
+            "A Service of this cluster, whose ready endpoints are called directly, by plain HTTP. It takes the place "
+            "of url."
+        ),
+    )
+
+
+_NO_ADDRESS = (
+    "custom has no default address: add url, such as https://llm.example.com/v1, or in a cluster custom.service, such "
+    "as service: {name: vllm, port: 8000}"
+)
 
 
 class Provider(ApiModel):
@@ -74,9 +108,14 @@ class Provider(ApiModel):
     rules: ClassVar = (
         exactly_one("openai", "custom", example="openai: {}"),
         Rule(
-            "!has(self.custom) || has(self.url)",
-            "custom has no default address: add url, such as https://llm.example.com/v1",
-            lambda provider: provider.custom is None or provider.url is not None,
+            "!has(self.custom) || has(self.custom.service) || has(self.url)",
+            _NO_ADDRESS,
+            lambda provider: provider.custom is None or provider.custom.service is not None or provider.url is not None,
+        ),
+        Rule(
+            "!has(self.custom) || !has(self.custom.service) || !has(self.url)",
+            "custom.service is an address, and so is url: remove one of the two",
+            lambda provider: provider.custom is None or provider.custom.service is None or provider.url is None,
         ),
     )
 
@@ -85,7 +124,11 @@ class Provider(ApiModel):
         default=None, description="The OpenAI API, at https://api.openai.com/v1 unless url says otherwise. Write `{}`."
     )
     custom: CustomProvider | None = Field(
-        default=None, description="Any service that speaks the OpenAI API, at the address in url. Write `{}`."
+        default=None,
+        description=(
+            "Any service that speaks the OpenAI API: at the address in url (then write `{}`), or a Service of the "
+            "cluster."
+        ),
     )
     url: Url | None = Field(
         default=None,

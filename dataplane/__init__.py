@@ -3,7 +3,7 @@
     accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ first event ─ answer ─ relay ─ settle
 
     table/       the contract: what is served, as whoever decides hands it over (pure)
-    snapshot     a table made ready for look-ups (pure), in `slices`; `delta` is what differs between two tables (pure)
+    snapshot     a table made ready for look-ups (pure), in `slices` (pure)
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
     callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)

@@ -19,9 +19,9 @@ from pydantic import SecretStr
 from controller import compile as compiler
 from controller.compile import Compiled, Condition, Identity
 from controller.compile.statuses import CLOSED
-from dataplane import delta
-from dataplane.delta import Outline, Written
 from dataplane.slices import SLICE
+from dataplane.table import delta
+from dataplane.table.delta import Outline, Written
 from tidegate.documents import Document, Documents, Loaded
 from tidegate.validate import Object
 

@@ -1,12 +1,14 @@
 """The compiler: Kubernetes objects in, the routing table and everybody's status out. One pure function.
 
-    objects.py    documents → objects, read or broken    (gateway_api.py, blocks.py, secrets.py read one kind each)
+    install.py    what an install allows, and what its gateways have
+    objects.py    documents → objects, read or broken    (gateway_api.py, core_objects.py, blocks.py, secrets.py read)
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
     callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
     limits.py     limits → the table's, and how far they can be passed
     backends.py   Backends → entries of the table        (providers, credentials, models, paths, timeouts)
+    cluster.py    what an install lets each namespace do (leave.py: where it may be served; services.py: endpoints)
     exposure.py   Backends that are served by themselves
-    httproutes.py HTTPRoutes → rules with their Backends
+    httproutes.py HTTPRoutes → rules with their Backends (service_backends.py: or Services)
     routes.py     all of these → routes of the table, with the Policies of each Backend
     *statuses.py  what is said about each object
 
@@ -27,13 +29,31 @@ from pydantic import SecretStr
 
 from controller.compile import backends, exposure, httproutes, routes
 from controller.compile.backend_statuses import backend_status
+from controller.compile.cluster import Cluster
+from controller.compile.install import ExposeRule, Install, UpstreamRule
 from controller.compile.objects import Identity, Objects, Read, identify, read
 from controller.compile.policies import Attachments, attach
 from controller.compile.policy_statuses import policy_statuses
+from controller.compile.selectors import LabelSelector
+from controller.compile.service_backends import by_name
 from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
 from dataplane import table
 
-__all__ = ["Ancestor", "Compiled", "Condition", "Identity", "Lost", "Status", "Target", "compile", "identify"]
+__all__ = [
+    "Ancestor",
+    "Compiled",
+    "Condition",
+    "ExposeRule",
+    "Identity",
+    "Install",
+    "LabelSelector",
+    "Lost",
+    "Status",
+    "Target",
+    "UpstreamRule",
+    "compile",
+    "identify",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +87,48 @@ def compile(  # noqa: A001  (the field's own word)
     /,
     *,
     open_by_default: bool = False,
-    standalone: bool = True,
     has_store: bool = False,
+    install: Install | None = None,
 ) -> Compiled:
     """Decide everything about these Kubernetes documents (JSON-like: mappings with text as keys).
 
     `before`: of the last time. Documents that are the same objects as then, and as they were, are not read again, which
     is half of the work; it changes nothing else.
     `open_by_default`: a gateway on loopback, where a Backend that injects a credential needs no Policy to be used.
-    `standalone`: Backends that nothing exposes are served all the same.
-    `has_store`: gateways have a store for what they count together.
+    `has_store`: gateways have a store for what they count together; of an install, it says so itself.
+    `install`: the one in a cluster whose gateways are to serve this; None: a gateway that serves files. There, Backends
+    that nothing exposes are served all the same.
     """
     found = read(objects, before.objects if before else None)
-    attachments = attach(found)
+    cluster = Cluster.of(found, install) if install else None
+    attachments = attach(found, cluster)
     compiled = {
-        backend.identity.path: backends.compile_backend(backend, found, attachments)
+        backend.identity.path: backends.compile_backend(backend, found, attachments, cluster)
         for backend in found.backends.values()
     }
-    exposed, conflicts = exposure.exposures(found, standalone=standalone)
-    rules = {route.identity: httproutes.serve_route(route, found) for route in found.routes.values()}
+    exposed, unserved = exposure.exposures(found, cluster)
+    rules = {route.identity: httproutes.serve_route(route, found, cluster) for route in found.routes.values()}
     served = [routes.served_backend(each) for each in exposed]
     served += [rule for of_route, _ in rules.values() for rule in of_route]
+    compiled |= by_name(share.service for rule in served for share in rule.shares)
     built = routes.build(served, routes.Surroundings(compiled, attachments, open_by_default))
     statuses = [
         *_broken(found.secrets),
         *_broken(found.grants),
-        *policy_statuses(found, attachments, built.links, has_store=has_store),
+        *policy_statuses(found, attachments, built.links, has_store=install.has_store if install else has_store),
         *(
             status(route.identity, *httproutes.conditions(route, rules[route.identity][1]))
             for route in found.routes.values()
         ),
-        *_backend_statuses(found, compiled, conflicts, built.links, open_by_default),
+        *_backend_statuses(found, compiled, unserved, built.links, open_by_default),
     ]
     secrets = {each.id: each.value for backend in compiled.values() for each in backend.credentials}
     return Compiled(
         table.Table(
-            backends=tuple(table.sealed(backend.entry) for backend in compiled.values()),
+            backends=tuple(table.sealed(compiled[name].entry) for name in sorted(compiled, key=_by_parts)),
             routes=tuple(built.entries),
             callers=_used(attachments, built.entries),
+            endpoints=_endpoints(compiled.values()),
             secrets=tuple(sorted(secrets)),
             unreadable=tuple(httproutes.unreadable(found)),
         ),
@@ -127,7 +151,7 @@ def _broken(read_: Mapping[tuple[str, str], Read[object]]) -> list[Status]:
 def _backend_statuses(
     objects: Objects,
     compiled: Mapping[str, backends.Compiled],
-    conflicts: Mapping[str, str],
+    unserved: Mapping[str, exposure.Unserved],
     links: Iterable[routes.Link],
     open_by_default: bool,
 ) -> list[Status]:
@@ -138,13 +162,23 @@ def _backend_statuses(
         backend_status(
             backend,
             compiled[name],
-            conflicts.get(name, ""),
+            unserved.get(name),
             leading[name],
             open_by_default=open_by_default,
         )
         for backend in objects.backends.values()
         for name in [backend.identity.path]
     ]
+
+
+def _by_parts(name: str) -> tuple[str, str]:
+    namespace, _, rest = name.partition("/")
+    return namespace, rest
+
+
+def _endpoints(compiled: Iterable[backends.Compiled]) -> tuple[table.EndpointSet, ...]:
+    found = {each.id: each for backend in compiled for each in backend.endpoints}
+    return tuple(found[name] for name in sorted(found))
 
 
 def _used(attachments: Attachments, entries: Iterable[table.Route]) -> tuple[table.CallerSet, ...]:

@@ -6,33 +6,45 @@ from collections.abc import Iterator, Sequence
 
 import crds
 from controller.compile.backends import Compiled, resolved
+from controller.compile.exposure import Unserved
 from controller.compile.names import some
 from controller.compile.objects import Identity, Read
 from controller.compile.routes import Link
-from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, ready, status, true, unknown
+from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, status, summed, true, unknown
 from dataplane.table import AuthenticationMode, authentication_yaml
 
 
 def backend_status(
-    backend: Read[crds.Backend], compiled: Compiled, conflict: str, links: Sequence[Link], *, open_by_default: bool
+    backend: Read[crds.Backend],
+    compiled: Compiled,
+    unserved: Unserved | None,
+    links: Sequence[Link],
+    *,
+    open_by_default: bool,
 ) -> Status:
-    """The status of one Backend. `conflict`: where it is not served, though it says so; `links` lead to it."""
+    """The status of one Backend. `unserved`: where it is not served, though it says so; `links` lead to it."""
     if backend.value is None:
         conditions = [not_accepted(backend), unknown("ResolvedRefs"), unknown("Authenticated")]
     else:
         conditions = [
-            false("Accepted", "HostnameConflict", conflict) if conflict else true("Accepted", "The spec is valid."),
-            resolved(compiled.problems),
+            false("Accepted", *unserved) if unserved else _accepted(links),
+            resolved(compiled),
             _authenticated(backend, compiled, links, open_by_default),
         ]
     own = [link for link in links if link.route.startswith(f"{backend.identity.namespace}/")]
     return status(backend.identity, *conditions, _ready(conditions, own))
 
 
+def _accepted(links: Sequence[Link]) -> Condition:
+    if any(link.route for link in links):
+        return true("Accepted", "The spec is valid.")
+    return true("Accepted", "The spec is valid. Nothing leads here: add spec.expose, or an HTTPRoute that names it.")
+
+
 def _ready(conditions: Sequence[Condition], links: Sequence[Link]) -> Condition:
     """The sum of the others, if a request is served on any way here: where a Policy closes all, none is. Of `links`,
     those of the Backend's own namespace: what closes the routes of others is theirs to know."""
-    said = ready(conditions)
+    said = summed(conditions)
     closed = {link.route: link.closed for link in links if link.closed}
     if said.status != "True" or not closed:
         return said

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import crds.backend
+from controller.compile import services
 from controller.compile.bounds import timeouts
+from controller.compile.cluster import Cluster
+from controller.compile.grants import BACKEND
 from controller.compile.objects import Identity, Objects, Read
 from controller.compile.paths import declared
 from controller.compile.policies import Attachments
@@ -46,6 +48,8 @@ class Compiled:
     credentials: tuple[Credential, ...] = ()
     problems: tuple[Unresolved, ...] = ()
     """References that lead nowhere, each with the field in its message."""
+    endpoints: tuple[table.EndpointSet, ...] = ()
+    """Of the Services that are its providers."""
 
     @property
     def injects(self) -> bool:
@@ -74,48 +78,67 @@ class Compiled:
         return tuple(path.suffix for path in self.entry.paths if path.type is table.RouteType.PASSTHROUGH)
 
 
-def compile_backend(backend: Read[crds.Backend], objects: Objects, attachments: Attachments) -> Compiled:
+class _Found(NamedTuple):
+    """A provider, and what it leads to."""
+
+    entry: table.Provider
+    credential: Credential | None = None
+    endpoints: table.EndpointSet | None = None
+    problem: Unresolved | None = None
+
+
+def compile_backend(
+    backend: Read[crds.Backend], objects: Objects, attachments: Attachments, cluster: Cluster | None
+) -> Compiled:
     """Everything that is decided about a Backend by itself."""
     name = backend.identity.path
     if backend.value is None:
         return Compiled(table.Backend(name=name, error=f"{backend.identity} cannot be served: {backend.error}"))
     spec = backend.value.spec
     found = [
-        _provider(provider, f"spec.providers[{index}]", backend.identity, objects)
+        _provider(provider, f"spec.providers[{index}]", backend.identity, objects, cluster)
         for index, provider in enumerate(spec.providers)
     ]
     compiled = Compiled(
         table.Backend(
             name=name,
-            providers=tuple(_with_policies(provider, backend.identity, attachments) for provider, _, _ in found),
+            providers=tuple(_with_policies(each.entry, backend.identity, attachments) for each in found),
             models=tuple(_model(model) for model in spec.models),
             paths=declared(spec.routes) or WELL_KNOWN,
             timeouts=timeouts(spec.timeouts),
             max_sessions=spec.max_sessions or 0,
+            networks=cluster.networks(backend.identity.namespace) if cluster else (),
         ),
-        tuple(credential for _, credential, _ in found if credential),
-        tuple(problem for _, _, problem in found if problem),
+        tuple(each.credential for each in found if each.credential),
+        tuple(each.problem for each in found if each.problem),
+        tuple({each.endpoints.id: each.endpoints for each in found if each.endpoints}.values()),
     )
     return _with_refused(compiled)
 
 
-def resolved(problems: Iterable[Unresolved]) -> Condition:
+def resolved(compiled: Compiled) -> Condition:
     """The condition ResolvedRefs."""
-    listed = list(problems)
-    if listed:
-        return false("ResolvedRefs", listed[0].reason, "; ".join(map(str, listed)))
-    return true("ResolvedRefs", "Everything that the Backend refers to was found.")
+    problems = compiled.problems
+    if problems:
+        return false("ResolvedRefs", problems[0].reason, "; ".join(map(str, problems)))
+    empty = filter(None, map(services.not_ready, compiled.endpoints))
+    return true("ResolvedRefs", " ".join(["Everything that the Backend refers to was found.", *empty]))
 
 
 def _provider(
-    provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects
-) -> tuple[table.Provider, Credential | None, Unresolved | None]:
-    url = (provider.url or OPENAI_URL).rstrip("/")
-    credential = problem = None
+    provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects, cluster: Cluster | None
+) -> _Found:
+    service = _service(provider, f"{field}.custom.service", backend)
+    url = service.url if service else (provider.url or OPENAI_URL).rstrip("/")
+    credential = endpoints = problem = None
     try:
-        _check_url(url, f"{field}.url")
+        if service is None:
+            _check_url(url, f"{field}.url")
+        else:
+            endpoints = _endpoints(service, cluster)
         if provider.auth and provider.auth.secret_ref:
-            credential = _look_up(provider.auth.secret_ref, f"{field}.auth.secretRef", backend.namespace, objects)
+            where = f"{field}.auth.secretRef"
+            credential = _look_up(provider.auth.secret_ref, where, backend.namespace, objects, cluster)
     except Unresolved as error:
         problem = error
     entry = table.Provider(
@@ -125,11 +148,26 @@ def _provider(
         credential=table.Credential(
             kind=_credential_kind(provider.auth), secret=credential.id if credential is not None else ""
         ),
+        endpoints=endpoints.id if endpoints else "",
         default_model=provider.default_model or "",
         model_override=provider.model_override or "",
         error=str(problem) if problem is not None else "",
     )
-    return entry, credential, problem
+    return _Found(entry, credential, endpoints, problem)
+
+
+def _service(provider: crds.backend.Provider, field: str, backend: Identity) -> services.Reference | None:
+    ref = provider.custom and provider.custom.service
+    if not ref:
+        return None
+    own = backend.namespace
+    return services.Reference(BACKEND, own, ref.namespace or own, ref.name, ref.port, field)
+
+
+def _endpoints(service: services.Reference, cluster: Cluster | None) -> table.EndpointSet:
+    if cluster is None:
+        raise Unresolved("NoCluster", f"{service.field}: {services.NOT_HERE}; write url")
+    return services.endpoints(service, cluster)
 
 
 def _with_policies(provider: table.Provider, backend: Identity, attachments: Attachments) -> table.Provider:
@@ -159,9 +197,13 @@ def _check_url(url: str, field: str) -> None:
     raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
 
 
-def _look_up(ref: crds.backend.SecretKeyRef, field: str, namespace: str, objects: Objects) -> Credential:
+def _look_up(
+    ref: crds.backend.SecretKeyRef, field: str, namespace: str, objects: Objects, cluster: Cluster | None
+) -> Credential:
     secret = objects.secrets.get((namespace, ref.name))
     try:
+        if secret is None and cluster and (denied := cluster.denied(namespace)):
+            raise Unresolved("SecretAccessDenied", denied)
         if secret is None:
             raise Unresolved("SecretNotFound", missing_secret(namespace, ref.name, ref.key))
         if secret.value is None:

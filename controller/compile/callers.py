@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from controller.compile.objects import Document, Identity, Read
 from controller.compile.secrets import Secret, caller_set, missing_secret
@@ -14,14 +15,21 @@ from controller.compile.subjects import Known
 from crds.authentication import Authentication, Claims, JwtIssuer, KeySource, Location
 from dataplane import jwks, table
 
-Secrets = Mapping[str, Read[Secret]]
-"""Those of one namespace, by name and in that order."""
 CLIENTS_OWN = {
     "header": ("authorization", "api-key", "x-api-key", "x-goog-api-key"),
     "query": ("access_token", "api-key", "key"),
 }
 """Where clients put the provider's credential: with `auth.passthrough` it goes on from there."""
 _HOW = "write them as stringData: {CALLER: KEY}"
+
+
+class Keys(NamedTuple):
+    """Where one namespace has its keys."""
+
+    secrets: Mapping[str, Read[Secret]]
+    """By name and in that order."""
+    denied: str = ""
+    """Why there may be others, which cannot be read."""
 
 
 @dataclass(slots=True)
@@ -81,12 +89,12 @@ class Admitted:
         return Known(namespace, keys, None if any(each.claims and each.claims.team for each in written.jwt) else said)
 
 
-def admitted(policy: Identity, written: Authentication, secrets: Secrets) -> Admitted:
+def admitted(policy: Identity, written: Authentication, keys: Keys) -> Admitted:
     """Whom the Policy lets in. Of keys and Secrets that are named twice, the first in `keys` holds."""
     found = Admitted()
     for index, source in enumerate(written.keys):
         where = f"spec.authentication.keys[{index}]"
-        for place, secret in _secrets(policy.namespace, source, where, secrets, found):
+        for place, secret in _secrets(policy.namespace, source, where, keys, found):
             found.add(place, secret, source.team or "")
     for index, issuer in enumerate(written.jwt):
         found.sets.append(_issuer(policy, issuer, f"spec.authentication.jwt[{index}]", found))
@@ -103,19 +111,23 @@ def location(written: Location | None) -> table.Location | None:
 
 
 def _secrets(
-    namespace: str, source: KeySource, where: str, secrets: Secrets, found: Admitted
+    namespace: str, source: KeySource, where: str, keys: Keys, found: Admitted
 ) -> Iterator[tuple[str, Read[Secret]]]:
     if source.secret_ref:
         name, where = source.secret_ref.name, f"{where}.secretRef"
-        if secret := secrets.get(name):
+        if secret := keys.secrets.get(name):
             yield where, secret
+        elif keys.denied:
+            found.misses("SecretAccessDenied", f"{where}: {keys.denied}")
         else:
             found.misses("SecretNotFound", f"{where}.name: {missing_secret(namespace, name, 'CALLER')}")
     elif source.secret_selector:
         wanted, where = source.secret_selector.match_labels, f"{where}.secretSelector"
-        selected = [each for each in secrets.values() if any(_has(wanted, one) for one in each.documents)]
+        selected = [each for each in keys.secrets.values() if any(_has(wanted, one) for one in each.documents)]
         yield from ((where, each) for each in selected)
-        if not selected:
+        if keys.denied:
+            found.misses("SecretAccessDenied", f"{where}: {keys.denied}")
+        elif not selected:
             labels = " ".join(f"{key}={value}" for key, value in sorted(wanted.items()))
             message = (
                 f"{where}: no Secret of namespace {namespace} has the labels {labels.replace(' ', ', ')}, so nobody "

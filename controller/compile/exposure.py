@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import crds
+from controller.compile.cluster import Cluster
+from controller.compile.grants import BACKEND, HTTP_ROUTE, permitted
+from controller.compile.leave import forbidden, refusal
 from controller.compile.objects import Age, Document, Objects, Read
 from controller.compile.paths import comparable
 from crds.backend import Expose
@@ -23,31 +27,60 @@ class Exposure:
     prefix: str
 
 
-def exposures(objects: Objects, *, standalone: bool) -> tuple[list[Exposure], dict[str, str]]:
-    """What is served, and by Backend what is not: another holds the host and prefix already."""
+class Unserved(NamedTuple):
+    """Why a Backend is not served somewhere, though it says so: for the condition Accepted."""
+
+    reason: str
+    message: str
+
+
+def exposures(objects: Objects, cluster: Cluster | None) -> tuple[list[Exposure], dict[str, Unserved]]:
+    """What is served, and by Backend what is not: the install does not allow it, or another holds the host and prefix
+    already. Without a `cluster`, Backends that nothing exposes are served all the same, and all may be anywhere."""
     taken = _referenced(objects)
     alone = len(objects.backends) == 1
     wanted: list[Exposure] = []
+    unserved: dict[str, Unserved] = {}
     for key, backend in objects.backends.items():
         if (expose := _expose(backend)) is not None:
-            wanted.append(_declared(backend, expose))
-        elif standalone and key not in taken:
+            exposure, why = _with_leave(_declared(backend, expose), backend, cluster)
+            if why:
+                unserved[exposure.backend] = Unserved("NotAllowed", why)
+            if exposure.hostnames or not why:
+                wanted.append(exposure)
+        elif cluster is None and key not in taken:
             wanted.append(Exposure(backend.identity.path, backend.age, (), "" if alone else _own_prefix(backend)))
     holders: dict[tuple[str, str], Exposure] = {}
     for exposure in sorted(wanted, key=lambda each: each.age):
         for host in exposure.hostnames or ("",):
             holders.setdefault((host, exposure.prefix), exposure)
     served: list[Exposure] = []
-    conflicts: dict[str, str] = {}
     for exposure in wanted:
         lost = [host for host in exposure.hostnames or ("",) if holders[host, exposure.prefix] is not exposure]
         kept = tuple(host for host in exposure.hostnames if host not in lost)
         if lost:
             winners = {host: holders[host, exposure.prefix].backend for host in lost}
-            conflicts[exposure.backend] = _conflict(winners, exposure.prefix)
+            conflict = Unserved("HostnameConflict", _conflict(winners, exposure.prefix))
+            unserved[exposure.backend] = _both(unserved.get(exposure.backend), conflict)
         if kept or not lost:
             served.append(Exposure(exposure.backend, exposure.age, kept, exposure.prefix))
-    return served, conflicts
+    return served, unserved
+
+
+def _with_leave(exposure: Exposure, backend: Read[crds.Backend], cluster: Cluster | None) -> tuple[Exposure, str]:
+    """Without the hosts at which it may not be, and what is said of these."""
+    if cluster is None:
+        return exposure, ""
+    namespace, own, hosts = backend.identity.namespace, _own_prefix(backend), exposure.hostnames or ("",)
+    lost = forbidden(cluster, namespace, own, hosts, exposure.prefix)
+    if not lost:
+        return exposure, ""
+    kept = tuple(host for host in exposure.hostnames if host not in lost)
+    return replace(exposure, hostnames=kept), refusal(namespace, own, lost, exposure.prefix)
+
+
+def _both(first: Unserved | None, second: Unserved) -> Unserved:
+    return Unserved(first.reason, f"{first.message}; {second.message}") if first else second
 
 
 def route_of(exposure: Exposure) -> table.Route:
@@ -65,16 +98,10 @@ def _referenced(objects: Objects) -> set[tuple[str, str]]:
     for route in objects.routes.values():
         for document in route.documents:
             source = route.identity.namespace
-            found.update(ref for ref in _backend_refs(document, source) if permitted(objects, source, *ref))
+            found.update(
+                ref for ref in _backend_refs(document, source) if permitted(objects, HTTP_ROUTE, source, BACKEND, *ref)
+            )
     return found
-
-
-def permitted(objects: Objects, source: str, namespace: str, backend: str) -> bool:
-    """Whether an HTTPRoute of the namespace `source` may refer to this Backend."""
-    if source == namespace:
-        return True
-    grants = (grant.value for (space, _), grant in objects.grants.items() if space == namespace)
-    return any(grant is not None and grant.permits(source, backend) for grant in grants)
 
 
 def _declared(backend: Read[crds.Backend], expose: Expose) -> Exposure:

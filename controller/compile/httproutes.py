@@ -6,11 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from controller.compile.exposure import permitted
+from controller.compile.backends import Compiled
+from controller.compile.cluster import Cluster
 from controller.compile.gateway_api import BackendRef, HTTPRoute, RouteMatch, RouteRule, Rule, ValueMatch
+from controller.compile.grants import BACKEND, HTTP_ROUTE, SERVICE, permitted
 from controller.compile.names import what_exists
 from controller.compile.objects import Age, Identity, Objects, Read
 from controller.compile.paths import comparable
+from controller.compile.secrets import Unresolved
+from controller.compile.service_backends import service_backend
+from controller.compile.services import Reference
 from controller.compile.statuses import Condition, Target, false, true, unknown
 from dataplane import table
 
@@ -32,6 +37,8 @@ class Share:
     weight: int
     reason: str = ""
     error: str = ""
+    service: Compiled | None = None
+    """Where it is a Service: what stands for a Backend then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +61,16 @@ class Problem:
     message: str
 
 
-def serve_route(route: Read[HTTPRoute], objects: Objects) -> tuple[list[ServedRule], list[Problem]]:
+def serve_route(
+    route: Read[HTTPRoute], objects: Objects, cluster: Cluster | None
+) -> tuple[list[ServedRule], list[Problem]]:
     """The rules of one HTTPRoute and what is wrong with it."""
     if route.value is None:
         return [], [Problem("Accepted", route.reason, route.error)]
     rules: list[ServedRule] = []
     problems: list[Problem] = []
     for rule in route.value.rules:
-        shares = _shares(rule, route.identity, objects)
+        shares = _shares(rule, route.identity, objects, cluster)
         faults = _faults(rule, shares)
         problems += faults
         problems += [Problem("ResolvedRefs", share.reason, share.error) for share in shares if share.error]
@@ -122,17 +131,21 @@ def _filters(path: str, rule: RouteRule) -> Iterator[str]:
             yield f"{path}.backendRefs[{position}].filters[{index}] ({written.get('type', 'no type')})"
 
 
-def _shares(rule: Rule, route: Identity, objects: Objects) -> tuple[Share, ...]:
+def _shares(rule: Rule, route: Identity, objects: Objects, cluster: Cluster | None) -> tuple[Share, ...]:
     refs = rule.value.backend_refs if rule.value else ()
-    return tuple(_share(ref, route, f"{rule.path}.backendRefs[{index}]", objects) for index, ref in enumerate(refs))
+    return tuple(
+        _share(ref, route, f"{rule.path}.backendRefs[{index}]", objects, cluster) for index, ref in enumerate(refs)
+    )
 
 
-def _share(ref: BackendRef, route: Identity, path: str, objects: Objects) -> Share:
+def _share(ref: BackendRef, route: Identity, path: str, objects: Objects, cluster: Cluster | None) -> Share:
     key = (ref.namespace or route.namespace, ref.name)
+    if (ref.group, ref.kind) == SERVICE and cluster:
+        return _service_share(ref, route, path, cluster)
     if (ref.group, ref.kind) != ("tidegate.dev", "Backend"):
         message = f'{path}: is of kind {ref.kind}, group "{ref.group}"; write group: tidegate.dev, kind: Backend'
         return Share(key, ref.weight, "InvalidKind", message)
-    if not permitted(objects, route.namespace, *key):
+    if not permitted(objects, HTTP_ROUTE, route.namespace, BACKEND, *key):
         message = (
             f"{path}.namespace: Backend {key[0]}/{key[1]} is in another namespace, and no ReferenceGrant there lets "
             f"HTTPRoutes of {route.namespace} refer to it; ask its owner for one, or move the route there"
@@ -143,13 +156,23 @@ def _share(ref: BackendRef, route: Identity, path: str, objects: Objects) -> Sha
         names = [
             name
             for namespace, name in objects.backends
-            if namespace == key[0] and permitted(objects, route.namespace, namespace, name)
+            if namespace == key[0] and permitted(objects, HTTP_ROUTE, route.namespace, BACKEND, namespace, name)
         ]
         message = f"{path}.name: there is no Backend {key[0]}/{key[1]}; {what_exists(ref.name, names)}"
         return Share(key, ref.weight, "BackendNotFound", message)
     if backend.value is None:
         return Share(key, ref.weight, "BackendInvalid", f"{path}: {backend.identity} is not accepted: {backend.error}")
     return Share(key, ref.weight)
+
+
+def _service_share(ref: BackendRef, route: Identity, path: str, cluster: Cluster) -> Share:
+    reference = Reference(HTTP_ROUTE, route.namespace, ref.namespace or route.namespace, ref.name, ref.port or 0, path)
+    key = (reference.namespace, f"{ref.name}:{reference.port}")
+    try:
+        return Share(key, ref.weight, service=service_backend(reference, cluster))
+    except Unresolved as problem:
+        reason = problem.reason if problem.reason == "RefNotPermitted" else "BackendNotFound"
+        return Share(key, ref.weight, reason, str(problem))
 
 
 def _served(

@@ -15,6 +15,15 @@ from typing import Generic, NamedTuple, TypeVar, cast
 
 import crds
 from controller.compile.blocks import Blocks, read_policy
+from controller.compile.core_objects import (
+    OWN_NAME,
+    EndpointSlice,
+    Namespace,
+    Service,
+    read_endpoint_slice,
+    read_namespace,
+    read_service,
+)
 from controller.compile.gateway_api import HTTPRoute, ReferenceGrant, read_grant, read_route
 from controller.compile.paths import comparable, declared
 from controller.compile.secrets import Secret, read_secret
@@ -25,14 +34,24 @@ Age = tuple[datetime, str, str]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-GROUPS = {
+IN_FILES: Mapping[str, str] = {
     "Backend": "tidegate.dev",
     "Policy": "tidegate.dev",
     "HTTPRoute": "gateway.networking.k8s.io",
     "ReferenceGrant": "gateway.networking.k8s.io",
     "Secret": "",
 }
-"""The kinds that are read, and their API groups."""
+"""The kinds that are read wherever they are, and their API groups."""
+GROUPS: Mapping[str, str] = {
+    **IN_FILES,
+    "GatewayClass": "gateway.networking.k8s.io",
+    "Gateway": "gateway.networking.k8s.io",
+    "Service": "",
+    "EndpointSlice": "discovery.k8s.io",
+    "Namespace": "",
+}
+"""All kinds: these say something in a cluster only."""
+CLUSTER_SCOPED = frozenset(["GatewayClass", "Namespace"])
 
 _UNKNOWN_AGE = datetime.max.replace(tzinfo=UTC)
 
@@ -44,8 +63,8 @@ class Identity(NamedTuple):
 
     @property
     def path(self) -> str:
-        """`namespace/name`, as the table has it."""
-        return f"{self.namespace}/{self.name}"
+        """`namespace/name`, as the table has it; the name alone of what is in no namespace."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     def __str__(self) -> str:
         return f"{self.kind} {self.path}"
@@ -68,23 +87,33 @@ class Read(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """All objects, by (namespace, name), in that order."""
+    """All objects, by (namespace, name), in that order. The namespace of what is in none is empty."""
 
-    backends: Mapping[tuple[str, str], Read[crds.Backend]]
-    policies: Mapping[tuple[str, str], Read[Blocks]]
-    routes: Mapping[tuple[str, str], Read[HTTPRoute]]
-    secrets: Mapping[tuple[str, str], Read[Secret]]
-    grants: Mapping[tuple[str, str], Read[ReferenceGrant]]
+    backends: Mapping[tuple[str, str], Read[crds.Backend]] = field(default_factory=dict)
+    policies: Mapping[tuple[str, str], Read[Blocks]] = field(default_factory=dict)
+    routes: Mapping[tuple[str, str], Read[HTTPRoute]] = field(default_factory=dict)
+    secrets: Mapping[tuple[str, str], Read[Secret]] = field(default_factory=dict)
+    grants: Mapping[tuple[str, str], Read[ReferenceGrant]] = field(default_factory=dict)
+    classes: Mapping[tuple[str, str], Read[Document]] = field(default_factory=dict)
+    gateways: Mapping[tuple[str, str], Read[Document]] = field(default_factory=dict)
+    services: Mapping[tuple[str, str], Read[Service]] = field(default_factory=dict)
+    slices: Mapping[tuple[str, str], Read[EndpointSlice]] = field(default_factory=dict)
+    namespaces: Mapping[tuple[str, str], Read[Namespace]] = field(default_factory=dict)
+
+    def labels_of(self, namespace: str) -> Mapping[str, str]:
+        """The labels of a Namespace. One that is not known has its own name's alone."""
+        found = self.namespaces.get(("", namespace))
+        return found.value.labels if found and found.value else {OWN_NAME: namespace}
 
 
 def read(documents: Iterable[Document], before: Objects | None = None) -> Objects:
     """Sort documents by identity and read each. Kinds that Tidegate does not know are ignored.
 
     What was read `before` of the very same document, which nobody may have changed since, is not read again."""
-    before = before or Objects({}, {}, {}, {}, {})
+    before = before or Objects()
     found: dict[Identity, list[Document]] = defaultdict(list)
     for document in documents:
-        if (identity := identify(document)) is not None:
+        if (identity := identify(document, GROUPS)) is not None:
             found[identity].append(document)
     of_kind: dict[str, list[tuple[Identity, list[Document]]]] = defaultdict(list)
     for identity in sorted(found):
@@ -95,19 +124,25 @@ def read(documents: Iterable[Document], before: Objects | None = None) -> Object
         routes=_read_all(of_kind["HTTPRoute"], read_route, before.routes),
         secrets=_read_all(of_kind["Secret"], read_secret, before.secrets),
         grants=_read_all(of_kind["ReferenceGrant"], read_grant, before.grants),
+        classes=_read_all(of_kind["GatewayClass"], _as_written, before.classes),
+        gateways=_read_all(of_kind["Gateway"], _as_written, before.gateways),
+        services=_read_all(of_kind["Service"], read_service, before.services),
+        slices=_read_all(of_kind["EndpointSlice"], read_endpoint_slice, before.slices),
+        namespaces=_read_all(of_kind["Namespace"], read_namespace, before.namespaces),
     )
 
 
-def identify(document: Document) -> Identity | None:
-    """Who a document is about, or None if its kind is not one of ours. A name that cannot be read is empty."""
+def identify(document: Document, groups: Mapping[str, str] = IN_FILES) -> Identity | None:
+    """Who a document is about, or None if its kind is none of these. A name that cannot be read is empty."""
     kind, version = document.get("kind"), document.get("apiVersion")
-    if not isinstance(kind, str) or not isinstance(version, str) or kind not in GROUPS:
+    if not isinstance(kind, str) or not isinstance(version, str) or kind not in groups:
         return None
-    if version.rpartition("/")[0] != GROUPS[kind]:
+    if version.rpartition("/")[0] != groups[kind]:
         return None
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
-    return Identity(kind, _text(metadata.get("namespace")) or "default", _text(metadata.get("name")))
+    namespace = "" if kind in CLUSTER_SCOPED else _text(metadata.get("namespace")) or "default"
+    return Identity(kind, namespace, _text(metadata.get("name")))
 
 
 def _read_all(
@@ -136,6 +171,10 @@ def _read_one(identity: Identity, documents: list[Document], reader: Callable[[D
         return Read(identity, age, tuple(different), reader(different[0]))
     except Invalid as invalid:
         return Read(identity, age, tuple(different), reason="Invalid", error=str(invalid))
+
+
+def _as_written(document: Document) -> Document:
+    return document
 
 
 def _read_backend(document: Document) -> crds.Backend:

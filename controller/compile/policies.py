@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile.blocks import Blocks
-from controller.compile.callers import Secrets, admitted, location
+from controller.compile.callers import Keys, admitted, location
+from controller.compile.cluster import Cluster
 from controller.compile.names import what_exists
 from controller.compile.objects import Age, Document, Identity, Objects, Read
 from controller.compile.secrets import Secret
@@ -72,7 +73,7 @@ class Attachments:
         return policy in self.closed.get(target, {})
 
 
-def attach(objects: Objects) -> Attachments:
+def attach(objects: Objects, cluster: Cluster | None) -> Attachments:
     """Attach every Policy to its targets."""
     attachments = Attachments()
     secrets: dict[str, dict[str, Read[Secret]]] = defaultdict(dict)
@@ -83,7 +84,8 @@ def attach(objects: Objects) -> Attachments:
             _reject(policy, attachments)
         else:
             written, own = policy.value.spec.authentication, secrets[policy.identity.namespace]
-            authentication = _authentication(policy.identity, written, own, attachments)
+            denied = cluster.denied(policy.identity.namespace) if cluster else ""
+            authentication = _authentication(policy.identity, written, Keys(own, denied), attachments)
             _attach_one(policy, policy.value, authentication, objects, attachments)
     return attachments
 
@@ -174,11 +176,11 @@ def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
 
 
 def _authentication(
-    policy: Identity, written: Authentication | None, secrets: Secrets, attachments: Attachments
+    policy: Identity, written: Authentication | None, keys: Keys, attachments: Attachments
 ) -> table.Authentication | None:
     if written is None:
         return None
-    found = admitted(policy, written, secrets)
+    found = admitted(policy, written, keys)
     attachments.key_problems[policy] += found.problems
     attachments.weak_keys[policy] += found.weak
     attachments.known[policy] = found.known(policy.namespace, written)

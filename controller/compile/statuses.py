@@ -75,9 +75,12 @@ def unknown(type_: str) -> Condition:
     return Condition(type_, "Unknown", "NotAccepted", "Not known until the object is accepted; see Accepted.")
 
 
-def ready(conditions: Sequence[Condition]) -> Condition:
-    """The sum of the others."""
-    missing = [f"{condition.type} ({condition.reason})" for condition in conditions if condition.status != "True"]
+def summed(conditions: Sequence[Condition]) -> Condition:
+    """Ready: the sum of the others, also of those that are only known once data planes have answered (Programmed).
+    Where they hold, what is said of Ready already stands."""
+    others = [condition for condition in conditions if condition.type != "Ready"]
+    missing = [f"{condition.type} ({condition.reason})" for condition in others if condition.status != "True"]
     if missing:
         return false("Ready", "NotReady", f"Not ready; see the conditions {', '.join(missing)}.")
-    return true("Ready", "Ready to serve.")
+    said = next((condition for condition in conditions if condition.type == "Ready"), None)
+    return said or true("Ready", "Ready to serve.")

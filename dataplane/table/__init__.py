@@ -4,6 +4,8 @@
     policies   what holds for them on a Backend of a route
     backends   providers, models, the types of paths
     routes     which requests go to which Backend
+    listeners  where Gateways are served
+    endpoints  where the pods of Services are
     entry      what all of these are: frozen, and known by the hash of their content
 
 Everything in it is decided: names are resolved, policies merged, templates parsed, so that a request costs
@@ -12,15 +14,20 @@ apart, as `Secrets`, so that a table can be printed.
 
 Entries of the routes section carry a hash of their own, so that a reload builds only what changed. A table
 that says `error` on an entry is a good table: that entry answers 500 with the message, its neighbours work.
+
+From a controller it comes in pieces, each known by its hash (`delta`), in `messages` of a shape that both sides know
+(`schemas`), and is never replaced by an older one (`watermark`). `bundle` is the copy that a data plane starts from
+where no controller answers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ConfigDict, Field, SecretStr
 
+from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table.backends import (
     Backend,
@@ -34,7 +41,9 @@ from dataplane.table.backends import (
     Timeouts,
 )
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
+from dataplane.table.endpoints import EndpointSet
 from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed
+from dataplane.table.listeners import Attachment, Listener
 from dataplane.table.policies import (
     Authentication,
     AuthenticationMode,
@@ -56,10 +65,11 @@ from dataplane.table.policies import (
     Variable,
     authentication_yaml,
 )
-from dataplane.table.routes import Forward, Match, NameMatch, Route
+from dataplane.table.routes import Forward, Match, NameMatch, Redirect, Route
 
 __all__ = [
     "SCHEMA",
+    "Attachment",
     "Authentication",
     "AuthenticationMode",
     "Backend",
@@ -68,6 +78,7 @@ __all__ = [
     "CallerLimits",
     "CallerSet",
     "Credential",
+    "EndpointSet",
     "Entry",
     "Forward",
     "Frozen",
@@ -75,18 +86,21 @@ __all__ = [
     "HeaderValue",
     "Issuer",
     "Limit",
+    "Listener",
     "Location",
     "Match",
     "Model",
     "ModelAllow",
     "NameMatch",
     "OnRevoke",
+    "Part",
     "PathType",
     "Per",
     "PolicySet",
     "Price",
     "Provider",
     "PublicKey",
+    "Redirect",
     "Route",
     "RouteType",
     "Secrets",
@@ -102,14 +116,19 @@ __all__ = [
     "authentication_yaml",
     "digest",
     "hash_of",
+    "matcher",
     "sealed",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 """Number of the table's shape. A controller serves this one and the one before."""
 
 Secrets = Mapping[str, SecretStr]
 """Secret values by the ids that a table uses. They are in memory only; no dump, log or error holds one."""
+
+
+Part = Backend | Route | CallerSet | Listener | EndpointSet
+"""What a table is made of."""
 
 
 class Table(Frozen):
@@ -119,6 +138,8 @@ class Table(Frozen):
     backends: tuple[Backend, ...] = ()
     routes: tuple[Route, ...] = ()
     callers: tuple[CallerSet, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    endpoints: tuple[EndpointSet, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
     unreadable: tuple[str, ...] = ()
@@ -131,13 +152,28 @@ class Table(Frozen):
 
     def versioning(self) -> Slices[dict[str, str]]:
         """`versions` in slices."""
-        hashes: list[str] = []
-        parts: tuple[Entry | CallerSet, ...] = (*self.backends, *self.routes, *self.callers)
-        for count, part in enumerate(parts, 1):
-            hashes.append(hash_of(part))
-            if count % SLICE == 0:
-                yield
-        first = len(self.backends) + len(self.routes)
-        routes = [*hashes[:first], *self.unreadable]
-        sections = {"routes": routes, "callers": hashes[first:], "secrets": self.secrets}
+        hashes: dict[str, list[str]] = {}
+        count = 0
+        for name, parts in self.sections():
+            hashes[name] = []
+            for part in parts:
+                hashes[name].append(hash_of(part))
+                count += 1
+                if count % SLICE == 0:
+                    yield
+        routes = [hashes["backends"], hashes["routes"], hashes["listeners"], self.unreadable]
+        sections = {
+            "routes": routes,
+            "callers": hashes["callers"],
+            "secrets": self.secrets,
+            "endpoints": hashes["endpoints"],
+        }
         return {name: hashlib.sha256(canonical(section)).hexdigest() for name, section in sections.items()}
+
+    def sections(self) -> Iterator[tuple[str, Sequence[Part]]]:
+        """Those that are made of parts, by their fields' names."""
+        yield "backends", self.backends
+        yield "routes", self.routes
+        yield "callers", self.callers
+        yield "listeners", self.listeners
+        yield "endpoints", self.endpoints

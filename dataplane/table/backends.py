@@ -35,6 +35,9 @@ class Provider(Frozen):
     url: str
     """Base address, without a trailing slash: `https://api.openai.com/v1`."""
     credential: Credential = Credential()
+    endpoints: str = ""
+    """Id of the `EndpointSet` that is dialled, one of its addresses for each connection, instead of the host of `url`,
+    which is what upstreams are told then."""
     default_model: str = ""
     model_override: str = ""
     transformations: tuple[Transformation, ...] = ()
@@ -105,6 +108,8 @@ class Backend(Entry):
     timeouts: Timeouts = Timeouts()
     max_sessions: int = Field(0, ge=0)
     """Realtime sessions that one data-plane process holds at a time; 0: as many as the process may."""
+    networks: tuple[str, ...] = ()
+    """Private networks (CIDR) that its upstreams may be in."""
     refused: tuple[str, ...] = ()
     """Paths behind `*` that mint credentials or touch the account, refused because a credential is injected:
     suffixes, or with `/*` at the end whole segments anywhere in the path."""

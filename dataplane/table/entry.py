@@ -22,7 +22,7 @@ class Entry(Frozen):
 
     name: str
     hash: str = ""
-    """SHA-256 of the entry's canonical JSON without this field; see `sealed`."""
+    """SHA-256 of its `content`; see `sealed`."""
     error: str = ""
     """Why the object behind this entry cannot be served; its requests are answered 500 with this message."""
 
@@ -32,8 +32,7 @@ EntryT = TypeVar("EntryT", bound=Entry)
 
 def sealed(entry: EntryT) -> EntryT:
     """The entry with its hash filled in."""
-    bare = entry.model_copy(update={"hash": ""}) if entry.hash else entry
-    return entry.model_copy(update={"hash": digest(bare)})
+    return entry.model_copy(update={"hash": digest(entry)})
 
 
 def hash_of(part: Frozen) -> str:
@@ -42,8 +41,14 @@ def hash_of(part: Frozen) -> str:
 
 
 def digest(part: Frozen) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(part.model_dump(mode="json"))).hexdigest()
+    """SHA-256 of the content, in hex."""
+    return hashlib.sha256(content(part)).hexdigest()
+
+
+def content(part: Frozen) -> bytes:
+    """Canonical JSON, without the hash and without what is as everywhere: a field that a later version adds changes
+    nothing for those that do not have it."""
+    return canonical(part.model_dump(mode="json", exclude={"hash"}, exclude_defaults=True))
 
 
 def canonical(value: object) -> bytes:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from dataplane.table.entry import Entry, Frozen
+from dataplane.table.listeners import Attachment
 from dataplane.table.policies import PolicySet
 
 
@@ -36,6 +39,19 @@ class Forward(Frozen):
     """Why this share of the requests cannot be served (no such Backend, …): it is answered 500."""
 
 
+class Redirect(Frozen):
+    """An answer that sends the client elsewhere (Gateway API, HTTPRequestRedirectFilter). What is empty stays as it was
+    asked for."""
+
+    scheme: Literal["", "http", "https"] = ""
+    hostname: str = ""
+    port: int | None = Field(None, ge=1, le=65535)
+    path_kind: Literal["", "full", "prefix"] = ""
+    """Is `path` the whole new path, or does it replace the prefix that matched?"""
+    path: str = ""
+    status: int = 302
+
+
 class Route(Entry):
     """A rule of an HTTPRoute (`namespace/name#rule`), or an exposed Backend (`namespace/name`).
 
@@ -48,3 +64,8 @@ class Route(Entry):
     strip_prefix: str = ""
     """`expose.pathPrefix`, taken off the path before anything else looks at it."""
     forwards: tuple[Forward, ...] = ()
+    redirect: Redirect | None = None
+    """Requests are answered with it, and go to no Backend."""
+    attached: tuple[Attachment, ...] = ()
+    """Listeners that serve it, each under the hostnames of the attachment. Empty: the data plane's own port serves it,
+    under `hostnames`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller import compile as compiler
+from controller.compile import Install
+from controller.compile.statuses import false, summed, true
 
 
 def backend(name: str, **spec: object) -> dict[str, object]:
@@ -75,8 +77,8 @@ def test_a_reference_that_is_not_permitted_says_nothing_about_the_backend() -> N
         "metadata": {"name": "r", "namespace": "foreign"},
         "spec": {"rules": [{"backendRefs": [ref]}]},
     }
-    alone = compiler.compile([guarded], standalone=False).statuses[0]
-    assert compiler.compile([guarded, foreign], standalone=False).statuses[0] == alone
+    alone = compiler.compile([guarded], install=Install()).statuses[0]
+    assert compiler.compile([guarded, foreign], install=Install()).statuses[0] == alone
     assert alone.conditions[2].reason == "NoPolicy"
 
 
@@ -101,3 +103,11 @@ def test_who_is_let_in_to_one_backend_is_not_told_of_others() -> None:
     (status,) = [each for each in compiler.compile([plan, grant, route]).statuses if each.kind == "HTTPRoute"]
     assert [each.reason for each in status.conditions] == ["Accepted", "BackendNotFound"]
     assert "secret-plan" not in str(status)
+
+
+def test_ready_counts_what_is_known_later() -> None:
+    resolved, programmed = true("ResolvedRefs", "."), false("Programmed", "Pending", ".")
+    assert summed([resolved]) == true("Ready", "Ready to serve.")
+    assert "Programmed (Pending)" in summed([resolved, true("Ready", "."), programmed]).message
+    closed = false("Ready", "Closed", "a Policy")
+    assert summed([resolved, closed, true("Programmed", ".")]) == closed

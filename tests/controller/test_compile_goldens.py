@@ -1,4 +1,5 @@
-"""The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it.
+"""The compiler against goldens: `compile/<case>.in.yaml` is what somebody applies, `<case>.out.yaml` what comes of it;
+in a cluster, where `<case>.install.yaml` says what the install is like.
 
 After a wanted change: `UPDATE_GOLDENS=1 pytest tests/controller/test_compile_goldens.py`, then read the diff.
 """
@@ -8,27 +9,38 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 import crds
 from controller import compile as compiler
-from controller.compile import Compiled, Condition
+from controller.compile import Compiled, Condition, Install
 from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
-OPTIONS = {
+
+
+def _install(path: Path) -> Install:
+    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()))
+
+
+INSTALLS = {path.name.removesuffix(".install.yaml"): _install(path) for path in FOLDER.glob("*.install.yaml")}
+OPTIONS: dict[str, dict[str, Any]] = {
     "loopback-open": {"open_by_default": True},
-    "authentication-missing": {"standalone": False},
-    "cluster-exposure": {"standalone": False},
     "limits-with-store": {"has_store": True},
+    **{case: {"install": install} for case, install in INSTALLS.items()},
 }
 
 
 def documents(case: str) -> list[dict[str, object]]:
-    loaded = Documents(environ={}).load([FOLDER / f"{case}.in.yaml"])
+    path = FOLDER / f"{case}.in.yaml"
+    if case in INSTALLS:  # of which a cluster has more kinds than files
+        return list(yaml.safe_load_all(path.read_text()))
+    loaded = Documents(environ={}).load([path])
     assert loaded.errors == ()
     return [dict(content) for content in loaded.contents]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from controller.compile import Compiled
+from controller.compile import Compiled, ExposeRule, Install, LabelSelector
 from controller.compile import compile as compiled
 from tests.dataplane.callers.issuers import AUDIENCE, ISSUER, jwk, key_set
 from tests.integration.calls import Json, at, provider
@@ -137,12 +137,16 @@ ATTACKS = [
 ]  # fmt: skip
 
 
+GENEROUS = Install(expose=(ExposeRule(LabelSelector(), hostnames=("*",), path_prefixes=("/",)),))
+"""It lets everybody be served anywhere."""
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.what)
-@pytest.mark.parametrize("standalone", [True, False], ids=["standalone", "cluster"])
-def test_at_compile_red_is_as_if_there_were_no_attack(attack: Attack, standalone: bool) -> None:
+@pytest.mark.parametrize("install", [None, GENEROUS], ids=["standalone", "cluster"])
+def test_at_compile_red_is_as_if_there_were_no_attack(attack: Attack, install: Install | None) -> None:
     granted = [grant()] if attack.granted else []
-    before = compiled(Tenants(more=granted).documents(URL), standalone=standalone)
-    after = compiled(Tenants(more=[*granted, *attack.documents]).documents(URL), standalone=standalone)
+    before = compiled(Tenants(more=granted).documents(URL), install=install)
+    after = compiled(Tenants(more=[*granted, *attack.documents]).documents(URL), install=install)
     assert look(after, RED) == look(before, RED)
     assert look(after, BLUE) != look(before, BLUE)
     assert attack.why in said(after, attack.documents)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane import delta
+from dataplane.table import delta
 from simulator.server import Simulator
 from tests.tidegate import files
 from tests.tidegate.processes import PATIENCE_S, running

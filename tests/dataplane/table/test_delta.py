@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
-from pydantic import ValidationError
 
 from controller import compile as compiler
-from dataplane import delta
-from dataplane.delta import Parts, Written
-from dataplane.table import CallerKey, Route, Table
+from dataplane.table import CallerKey, Route, Table, delta
+from dataplane.table.delta import Parts, Unreadable, Written
 from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 from tests.dataplane.rig import CALLERS, REQUIRED, backend, provider, table
 
@@ -65,6 +65,20 @@ def test_a_part_that_did_not_arrive() -> None:
         delta.assembled(outline, {})
 
 
-def test_what_is_no_part() -> None:
-    with pytest.raises(ValidationError):
-        delta.read(Written("route", "x", b'{"nmae": "r"}'))
+def test_what_is_no_part_and_it_is_not_quoted() -> None:
+    json = b'{"nmae":"sk-1"}'
+    with pytest.raises(Unreadable, match=r"route cannot be read: name: Field required") as raised:
+        delta.read(Written("route", hashlib.sha256(json).hexdigest(), json))
+    assert "sk-1" not in str(raised.value)
+
+
+def test_a_part_that_is_not_what_its_hash_says() -> None:
+    (part,) = delta.written({"0" * 64: Route(name="a")})
+    with pytest.raises(Unreadable, match="not what its hash 000000000000 says"):
+        delta.read(part)
+
+
+def test_a_part_of_another_section() -> None:
+    outline, parts = delta.outlined(SERVED)
+    with pytest.raises(Unreadable, match=r"routes\.0"):
+        delta.assembled(outline.model_copy(update={"routes": outline.backends}), parts)

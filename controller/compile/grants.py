@@ -1,0 +1,20 @@
+"""References from one namespace to another: they need a ReferenceGrant where they lead to (GEP-709)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.compile.gateway_api import Kind
+from controller.compile.objects import Objects
+
+HTTP_ROUTE: Final[Kind] = ("gateway.networking.k8s.io", "HTTPRoute")
+BACKEND: Final[Kind] = ("tidegate.dev", "Backend")
+SERVICE: Final[Kind] = ("", "Service")
+
+
+def permitted(objects: Objects, source: Kind, of: str, target: Kind, namespace: str, name: str) -> bool:
+    """Whether objects of the kind `source` in the namespace `of` may refer to this `target`."""
+    if of == namespace:
+        return True
+    grants = (grant.value for (space, _), grant in objects.grants.items() if space == namespace)
+    return any(grant is not None and grant.permits(source, of, target, name) for grant in grants)

@@ -1,0 +1,60 @@
+"""Shapes of the table, by their numbers. A controller serves the last two, so that it and the data planes need not be
+upgraded in one moment; a data plane reads both.
+
+A step takes a part from one number to the one before. What the older version does not know either falls away, where
+nothing else can be served by mistake then, or becomes an `error` that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from dataplane.table import SCHEMA, Backend, EndpointSet, Listener, Part, Provider, Route, Table, sealed
+
+SERVED: Final = (SCHEMA, SCHEMA - 1)
+"""The best first."""
+
+TOO_OLD: Final = "This data plane is too old for it: upgrade it to the version of the controller."
+
+
+def best(schemas: Iterable[int]) -> int | None:
+    """The best that both sides know; None: there is none."""
+    return max(set(schemas) & set(SERVED), default=None)
+
+
+def lowered(table: Table, schema: int) -> Table:
+    """The table for a data plane that reads this schema. Parts that are the same there stay the same objects."""
+    if schema not in SERVED:
+        raise ValueError(f"schema {schema} is not served; these are: {SERVED}")
+    for number in range(table.schema_number - 1, schema - 1, -1):
+        step = STEPS[number]
+        sections = {
+            name: tuple(part for each in parts if (part := step(each)) is not None) for name, parts in table.sections()
+        }
+        table = table.model_copy(update={**sections, "schema_number": number})
+    return table
+
+
+def _to_1(part: Part) -> Part | None:
+    """Without Gateways, redirects and endpoints of Services."""
+    match part:
+        case Listener() | EndpointSet():
+            return None
+        case Route(attached=attached) if attached:
+            return None
+        case Route(redirect=redirect) if redirect:
+            return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
+        case Backend() if part.networks or any(each.endpoints for each in part.providers):
+            return sealed(part.model_copy(update={"networks": (), "providers": tuple(map(_provider, part.providers))}))
+    return part
+
+
+def _provider(provider: Provider) -> Provider:
+    if not provider.endpoints:
+        return provider
+    return provider.model_copy(update={"endpoints": "", "error": provider.error or TOO_OLD})
+
+
+STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}
+"""To each number, from the one after it."""
