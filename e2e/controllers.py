@@ -25,7 +25,7 @@ LABELS = {
     "app.kubernetes.io/instance": NAME,
     "app.kubernetes.io/component": "dataplane",
 }
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 """That something takes at most which should take a second: the machine may be busy."""
 
 
@@ -73,7 +73,16 @@ class Install:
         command: list[str | Path] = [TIDEGATE, "dataplane", "--controller-ca", ca, "--token-file", token]
         command += [part for each in replicas for part in ("--controller", each.ports["tables"])]
         command += ["--pod", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]
-        command += ["--drain-lame-duck", "0s", "--drain-patience", "0s", "--drain-closing", "0s", "--drain-linger", "0s"]
+        command += [
+            "--drain-lame-duck",
+            "0s",
+            "--drain-patience",
+            "0s",
+            "--drain-closing",
+            "0s",
+            "--drain-linger",
+            "0s",
+        ]
         process = processes.start(name, command, self.folder)
         self.gateways.append(process)
         pattern = re.compile(r'"url":"http://([\d.:]+)","admin":"http://([\d.:]+)"')
