@@ -14,8 +14,10 @@ from controller.mirror import Document, Scope, metadata, text
 _SECRETS = frozenset(["secretRef", "secretSelector"])
 
 
-def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
-    """What has to be read beside what is read everywhere. Gateways, and HTTPRoutes, that are others' do not count."""
+def needed(documents: Iterable[Document], controller_name: str, own: str) -> set[Scope]:
+    """What has to be read beside what is read everywhere. Gateways, and HTTPRoutes, that are others' do not count.
+
+    `own`: the install's namespace, where Gateways have their Services."""
     by_kind: dict[str, list[Document]] = {}
     for document in documents:
         by_kind.setdefault(text(document.get("kind")), []).append(document)
@@ -30,6 +32,7 @@ def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
         if any(_named(document, _SECRETS))
     }
     scopes |= {Scope(SECRET.name, namespace) for gateway in gateways for namespace in _certificates(gateway)}
+    scopes |= {Scope(SERVICE.name, own) for _ in gateways}
     services = {namespace for route in routes for namespace in _services(route)}
     for backend in by_kind.get(BACKEND.name, ()):
         services |= {text(ref.get("namespace")) or _namespace(backend) for ref in _named(backend, {"service"})}

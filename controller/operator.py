@@ -185,7 +185,7 @@ class Operator:
         """Whether all is known that a table is made of."""
         if not self._sweeping.whole:
             return False
-        self._following.want(needed(self._mirror.documents(), self._install.controller_name))
+        self._following.want(needed(self._mirror.documents(), self._install.controller_name, self._install.namespace))
         with suppress(TimeoutError):
             async with asyncio.timeout(NEW_S):
                 while not self._following.whole:
@@ -209,7 +209,7 @@ class Operator:
         self._server.publish(publication)
         self.metrics.publications.inc()
         self._reporting.published(compiled, publication, versions)
-        self._duties.published(publication)
+        self._duties.published(publication, compiled.services)
 
     def _is_absent(self, kind: object) -> bool:
         return kind in self._sweeping.absent

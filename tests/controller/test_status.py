@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controller import conditions
 from controller import status as statuses
 from controller.compile import Ancestor, Condition, Status, Target
 from controller.kinds import BACKEND, POLICY, Kind
@@ -97,9 +98,8 @@ def test_a_status_without_what_is_told() -> None:
 def test_a_message_fits() -> None:
     write = written(backend(Condition("Ready", "False", "NotReady", "x" * 40_000)))
     assert write is not None
-    conditions = write.status["conditions"]
-    assert isinstance(conditions, list)
-    assert len(conditions[0]["message"]) == statuses.MOST_TEXT
+    (found,) = write.status["conditions"]  # type: ignore[misc,attr-defined]
+    assert len(found["message"]) == conditions.MOST_TEXT
 
 
 def ours(target: Target = TARGET, condition: Condition = ACCEPTED, since: str = BEFORE) -> dict[str, object]:
