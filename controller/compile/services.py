@@ -47,9 +47,11 @@ class Reference:
 def endpoints(reference: Reference, cluster: Cluster) -> table.EndpointSet:
     """What is ready behind it, be it nothing. Raises Unresolved."""
     port = _port(reference, _service(reference, cluster))
-    slices = cluster.slices.get((reference.namespace, reference.name), ())
-    found = {address for each in slices for address in _addresses(each, port)}
-    return table.EndpointSet(id=reference.id, addresses=tuple(sorted(found)))
+    if (found := cluster.endpoints.get(reference.id)) is None:
+        slices = cluster.slices.get((reference.namespace, reference.name), ())
+        addresses = {address for each in slices for address in _addresses(each, port)}
+        found = cluster.endpoints[reference.id] = table.EndpointSet(id=reference.id, addresses=tuple(sorted(addresses)))
+    return found
 
 
 def not_ready(found: table.EndpointSet) -> str:
