@@ -64,3 +64,7 @@ _.BinaryIO
 # structlog calls its logger by the level of a line.
 _.debug
 _.critical
+
+# RE2 reads its options.
+_.log_errors
+_.max_mem
