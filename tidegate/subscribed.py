@@ -51,9 +51,12 @@ class Subscribed:
         )
         self._following: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Open the admin port, and the other one when there is a table. Raises Stop where one cannot be had."""
+    async def open_admin(self) -> None:
+        """So that somebody can ask what it waits for. Raises Stop."""
         await self.assembly.open_admin(self.options.admin)
+
+    async def start(self) -> None:
+        """Wait for a table, and serve it. Raises Stop."""
         self._following = asyncio.create_task(self.controllers.run())
         await self.controllers.has_table.wait()
         garbage.set_aside()
