@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataplane.metering.prices import open_catalogue
 from dataplane.metering.updates import Updates
 from dataplane.process import garbage
 from dataplane.server import AddressPolicy
 from dataplane.sources.controller import Controllers, Pod
 from dataplane.sources.dialling import Credentials, Name
 from dataplane.sources.loading import Loader
-from tidegate import __version__
+from tidegate import __version__, running
 from tidegate.addresses import Address
 from tidegate.assembly import Assembly, Settings
 
@@ -57,6 +58,7 @@ class Subscribed:
 
     async def start(self) -> None:
         """Wait for a table, and serve it. Raises Stop."""
+        await running.beside(open_catalogue)  # beside a loop that serves it would hold that up
         self._following = asyncio.create_task(self.controllers.run())
         await self.controllers.has_table.wait()
         garbage.set_aside()

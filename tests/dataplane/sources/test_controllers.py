@@ -188,11 +188,13 @@ async def test_a_table_that_cannot_be_served_is_refused_and_the_one_before_stays
         await one.publish(bad)
         reasons = ("route ai/voice: backend ai/voice is not in the table",)
         await one.said(Refuse(table=bad.table, reasons=reasons))
+        await one.publish(published(broken, SECRETS, 3))  # as controllers do
+        await one.said(Refuse(table=bad.table, reasons=reasons))
     assert gateway.gateway.table() == FIRST
     assert gateway.updates("refused") == 1
     assert [(each["log_level"], each.get("reasons")) for each in logs] == [("error", list(reasons))]
 
-    await one.publish(published(routes("mended"), SECRETS, 3))
+    await one.publish(published(routes("mended"), SECRETS, 4))
     await one.said(Holds)
     assert gateway.routes == ["ai/voice", "mended"]
 
@@ -256,8 +258,10 @@ async def test_a_storage_that_was_restored(cluster: Cluster, monkeypatch: pytest
     await other.publish(published(FIRST, SECRETS, 5))
     await other.said(Stale)
     one.door = 503
-    await one.cut()
-    await gateway.until(lambda: gateway.routes == ["ai/voice"])
+    with capture_logs() as logs:
+        await one.cut()
+        await gateway.until(lambda: gateway.routes == ["ai/voice"])
+    assert any("there are only older tables" in each["event"] for each in logs)
 
 
 async def test_a_controller_that_restarts_with_the_same_table(cluster: Cluster) -> None:
