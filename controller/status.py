@@ -69,6 +69,7 @@ def write(
     `addresses`: of a Gateway."""
     stored, shared = _mapping(entry.body.get("status")), SHARED.get(status.kind)
     before = _ours(status.kind, stored, controller)
+    wanted: dict[str, object]
     if shared:
         wanted = {shared.field: _entries(status, shared, stored, controller, generation, now)}
     else:
