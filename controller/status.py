@@ -70,7 +70,7 @@ def write(
     stored, shared = _mapping(entry.body.get("status")), SHARED.get(status.kind)
     before = _ours(status.kind, stored, controller)
     if shared:
-        wanted = {shared.field: _entries(status, shared, stored, controller, generation, now)}
+        wanted: dict[str, object] = {shared.field: _entries(status, shared, stored, controller, generation, now)}
     else:
         wanted = _whole(status, stored, generation, now, addresses)
     if conditions.same(wanted, stored) or conditions.is_newer(before, generation):

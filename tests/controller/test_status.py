@@ -98,8 +98,9 @@ def test_a_status_without_what_is_told() -> None:
 def test_a_message_fits() -> None:
     write = written(backend(Condition("Ready", "False", "NotReady", "x" * 40_000)))
     assert write is not None
-    (found,) = write.status["conditions"]  # type: ignore[misc,attr-defined]
-    assert len(found["message"]) == conditions.MOST_TEXT
+    found = write.status["conditions"]
+    assert isinstance(found, list)
+    assert len(found[0]["message"]) == conditions.MOST_TEXT
 
 
 def ours(target: Target = TARGET, condition: Condition = ACCEPTED, since: str = BEFORE) -> dict[str, object]:
