@@ -24,7 +24,7 @@ from controller.compile import Compiled, Install
 from controller.duties import Duties
 from controller.following import Following
 from controller.keeping import Keeper
-from controller.kinds import POD, WATCHED
+from controller.kinds import POD, SERVICE, WATCHED
 from controller.leader import Leader
 from controller.metrics import Metrics, Numbers
 from controller.mirror import Document, Key, Mirror, Scope
@@ -185,7 +185,8 @@ class Operator:
         """Whether all is known that a table is made of."""
         if not self._sweeping.whole:
             return False
-        self._following.want(needed(self._mirror.documents(), self._install.controller_name, self._install.namespace))
+        own = Scope(SERVICE.name, self._install.namespace)  # those of Gateways, also of Gateways that are gone
+        self._following.want({own, *needed(self._mirror.documents(), self._install.controller_name)})
         with suppress(TimeoutError):
             async with asyncio.timeout(NEW_S):
                 while not self._following.whole:
