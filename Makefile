@@ -2,8 +2,8 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-PYTHON_FILES := crds controller dataplane simulator tidegate tests bench e2e
-GENERATORS := crds.generate crds.reference dataplane.metering.reference tidegate.reference
+PYTHON_FILES := crds controller dataplane simulator tidegate charts tests bench e2e
+GENERATORS := crds.generate crds.reference dataplane.metering.reference tidegate.reference charts.generate
 PYTEST_OPTIONS ?= -n auto --maxschedchunk 1
 
 # One check: its name, the command, and what to run when it fails. Its output is shown only then.
