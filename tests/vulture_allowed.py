@@ -75,3 +75,7 @@ _.error_backoffs
 _.ultimate_exiting_timeout
 _.user_agent
 _.describe
+
+# RE2 reads its options.
+_.log_errors
+_.max_mem

@@ -16,9 +16,9 @@ from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 
 FOLDER = Path(controller.__file__).parent
 _WORD = re.compile("[A-Z][A-Za-z]+")
-_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")
+_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]+)+")
 NO_REASONS = {
-    *("ClusterIP", "DoesNotExist", "EndSession", "EndpointSlice", "ExposeRule", "ExternalName", "GatewayClass"),
+    *("DoesNotExist", "EndSession", "EndpointSlice", "ExposeRule", "ExternalName", "GatewayClass"),
     *("LabelSelector", "NotIn", "PathPrefix", "ReferenceGrant", "RegularExpression", "UpstreamRule"),
 }
 """Words of other kinds: of the API, and what modules offer."""
