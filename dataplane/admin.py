@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol, TypeVar
@@ -65,6 +65,16 @@ class GatewayView(Protocol):
         """Begin to end a session; False if there is none of this id."""
 
 
+class Source(Protocol):
+    """Where tables come from, if not from files beside the gateway."""
+
+    def waits_for(self) -> str:
+        """Why there is no table yet; empty: there is one."""
+
+    def shown(self) -> Mapping[str, object]:
+        """What is known of the table that is served."""
+
+
 class Exposition(Protocol):
     def exposition(self) -> bytes:
         """All metrics in Prometheus text format; called in a thread."""
@@ -73,9 +83,16 @@ class Exposition(Protocol):
 class Admin:
     """Serves the admin port. Start it on the loop of the gateway."""
 
-    def __init__(self, telemetry: Exposition, gateway: GatewayView, token: SecretStr | None = None) -> None:
+    def __init__(
+        self,
+        telemetry: Exposition,
+        gateway: GatewayView,
+        token: SecretStr | None = None,
+        source: Source | None = None,
+    ) -> None:
         self._telemetry = telemetry
         self._gateway = gateway
+        self._source = source
         self._token = token.get_secret_value().encode() if token else b""
         self._scrape = asyncio.Lock()
         self._scrapes = 0
@@ -128,9 +145,12 @@ class Admin:
     async def _readyz(self, _request: web.Request) -> web.Response:
         if self._gateway.ready():
             return web.Response(text="ready\n")
-        reason = (
-            "no table is loaded yet" if self._gateway.table() is None else "it is about to stop, or not listening yet"
-        )
+        if self._source and (why := self._source.waits_for()):
+            reason = f"no table yet: {why}"
+        elif self._gateway.table() is None:
+            reason = "no table is loaded yet"
+        else:
+            reason = "it is about to stop, or not listening yet"
         return web.Response(status=503, text=f"not ready: {reason}\n")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
@@ -143,7 +163,7 @@ class Admin:
         loaded = self._gateway.table()
         if loaded is None:
             return _error(503, "no table is loaded yet")
-        return _json(await gently(summary(loaded)))
+        return _json({**(self._source.shown() if self._source else {}), **await gently(summary(loaded))})
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         return _json({"sessions": await gently(self._gateway.listing())})

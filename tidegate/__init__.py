@@ -3,6 +3,8 @@
 cli                  the commands and their options (of serve: `serve_options`); each loads its module when it is called
 commands/serve       a gateway on this machine: `standalone` joins files, compiler and data plane, and reloads;
                      `watching` tells when, `banner` says what is served
+commands/dataplane   a gateway in a cluster: `subscribed` serves what controllers offer
+assembly, serving    what both are: a data plane put together; its options, its start and its end
 loading              where its table comes from: `compiling` reads and compiles files, after the first time in a process
                      of its own (`worker`)
 commands/simulate    the provider's double

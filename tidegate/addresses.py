@@ -51,6 +51,15 @@ def parse_peer(text: str, option: str) -> Address:
     return Address(host, port)
 
 
+def parse_controller(text: str) -> Address:
+    """Where controllers listen: `HOST:PORT`. Raises Stop (usage)."""
+    option = "--controller"
+    host, port = _parts(text, text, option, "tidegate-controller.tidegate.svc:9443")
+    if not port or "/" in host:
+        raise _wrong(text, option, "write HOST:PORT; the port is a number from 1 to 65535")
+    return Address(host, port)
+
+
 def parse_store(text: str) -> str:
     """The address of the store that gateways count in together; empty: there is none. Raises Stop (usage), which does
     not quote it, as it may hold a password."""

@@ -21,7 +21,7 @@ from dataplane.table import (
 from dataplane.telemetry import environment
 from dataplane.telemetry.environment import Signal
 from tidegate.addresses import Address
-from tidegate.standalone import Options
+from tidegate.assembly import Settings
 from tidegate.wording import credential_words
 
 NAMES: Final = {
@@ -51,7 +51,7 @@ def lines(table: Table, address: Address, *, tls: bool) -> Iterator[str]:
         yield "Nothing is served: there is no usable Backend in these files."
 
 
-def settings(options: Options, variables: Mapping[str, str]) -> dict[str, str | int]:
+def settings(options: Settings, variables: Mapping[str, str]) -> dict[str, str | int]:
     """What was set of `NAMES`, options and environment, without anything that is secret."""
     found: dict[str, str | int] = {
         "usage_sink": _bare(options.usage_sink),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tidegate import serve_options, streams
+from tidegate import dataplane_options, serve_options, streams
 from tidegate.exits import Stop
 
 EXIT_CODES = """\
@@ -119,6 +119,62 @@ def serve(
             tls_key=tls_key,
             reuse_port=reuse_port,
             upstreams_allow=upstreams_allow or [],
+            trust_proxy=trust_proxy or [],
+            proxy_protocol=proxy_protocol,
+            max_sessions=max_sessions,
+            drain_lame_duck=drain_lame_duck,
+            drain_patience=drain_patience,
+            drain_closing=drain_closing,
+            drain_linger=drain_linger,
+            usage_sink=usage_sink,
+            state=state,
+            log_format=log_format,
+            semconv=semconv,
+        )
+    )
+
+
+@app.command(epilog=EXIT_CODES)
+def dataplane(
+    controller: dataplane_options.Controller,
+    controller_ca: dataplane_options.ControllerCa,
+    token_file: dataplane_options.TokenFile,
+    boot: dataplane_options.Boot = None,
+    pod: dataplane_options.Pod = "",
+    listen: serve_options.Listen = "0.0.0.0:8080",
+    admin: serve_options.Admin = "0.0.0.0:9090",
+    tls_cert: serve_options.TlsCert = None,
+    tls_key: serve_options.TlsKey = None,
+    trust_proxy: serve_options.TrustProxy = None,
+    proxy_protocol: serve_options.ProxyProtocol = False,
+    max_sessions: serve_options.MaxSessions = 0,
+    drain_lame_duck: dataplane_options.DrainLameDuck = "10s",
+    drain_patience: serve_options.DrainPatience = "1h",
+    drain_closing: serve_options.DrainClosing = "1m",
+    drain_linger: dataplane_options.DrainLinger = "30s",
+    usage_sink: serve_options.UsageSink = "",
+    state: State = "",
+    log_format: serve_options.LogFormat = None,
+    semconv: serve_options.Semconv = "both",
+) -> None:
+    """Run a gateway in a cluster: the chart does.
+
+    Serves what controllers offer, and goes on serving it while none answers. It is ready once it has a table; before,
+    /readyz says what it waits for. SIGTERM waits for sessions to end by themselves, as with `tidegate serve`.
+    """
+    from tidegate.commands import dataplane as command
+
+    command.run(
+        command.Options(
+            controller=controller,
+            controller_ca=controller_ca,
+            token_file=token_file,
+            boot=boot,
+            pod=pod,
+            listen=listen,
+            admin=admin,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             trust_proxy=trust_proxy or [],
             proxy_protocol=proxy_protocol,
             max_sessions=max_sessions,

@@ -57,7 +57,7 @@ def command_line() -> str:
     context = typer.Context(group, info_name="tidegate")
     parts = _below("tidegate", group, context)
     page = _COMMANDS + "\n".join([*parts, "## Exit codes", "", _EXITS, ""])
-    return _MADE.format(source="tidegate/cli.py and serve_options.py") + page
+    return _MADE.format(source="tidegate/cli.py, serve_options.py and dataplane_options.py") + page
 
 
 def _command(name: str, command: TyperCommand | TyperGroup, parent: typer.Context) -> Iterator[str]:

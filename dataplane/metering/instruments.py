@@ -64,6 +64,7 @@ class Instruments:
         self._declare_requests()
         self._declare_limits()
         self._declare_records()
+        self._declare_tables()
 
     def _declare_legacy(self) -> None:
         self.token_usage = _histogram(
@@ -311,6 +312,32 @@ class Instruments:
         )
         self.usage_queue = Gauge(
             Definition("tidegate.usage.queue", "{record}", (SINK,), "Usage records that wait for their delivery.")
+        )
+
+    def _declare_tables(self) -> None:
+        """Of `tidegate dataplane` alone: they are absent elsewhere."""
+        self.table_updates = _counter(
+            "tidegate.table.updates",
+            "{table}",
+            ("result",),
+            "Tables that controllers offered and that were not served yet, by what became of them: applied, refused "
+            "(it cannot be served; what was served stays), stale (it is older than what is served), failed (it did "
+            "not come whole).",
+        )
+        self.table_applied = Gauge(
+            Definition("tidegate.table.applied", "s", (), "When the table that is served came into use (Unix time).")
+        )
+        self.table_from_snapshot = Gauge(
+            Definition(
+                "tidegate.table.from_snapshot",
+                "1",
+                (),
+                "1 while the table that is served is that of the snapshot, since no controller has offered one, else "
+                "0.",
+            )
+        )
+        self.controllers_connected = Gauge(
+            Definition("tidegate.controllers.connected", "{controller}", (), "Controllers that are connected.")
         )
 
     def all(self) -> list[Instrument]:

@@ -124,7 +124,7 @@ def assembled(outline: Outline, parts: Parts) -> Table:
 def first_fault(error: ValidationError) -> str:
     """Where it is and what is wrong, without the value, which may be nobody's business."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"[:300]
 
 
 def _validated(type_: type[Part], part: Written) -> Part:

@@ -14,13 +14,13 @@ controllers whenever what it serves has changed. Fields that a side does not kno
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, model_validator
 
 from dataplane.table import Secrets
-from dataplane.table.delta import Hash, Kind, Outline, Written, first_fault
+from dataplane.table.delta import Hash, Kind, Outline, Written, first_fault, table_hash
 from dataplane.table.entry import canonical
 from dataplane.table.watermark import Watermark
 
@@ -72,6 +72,12 @@ class Offer(_Message):
     watermark: Watermark
     outline: Outline | None = None
     """None: it is the table that the data plane says it has."""
+
+    @model_validator(mode="after")
+    def _is_what_it_says(self) -> Self:
+        if self.outline and (table_hash(self.outline), self.outline.schema_number) != (self.table, self.schema_number):
+            raise ValueError("its outline is that of another table")
+        return self
 
 
 class Want(_Message):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,15 +23,18 @@ from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
-OPTIONS = {
+
+
+def _install(path: Path) -> Install:
+    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()))
+
+
+INSTALLS = {path.name.removesuffix(".install.yaml"): _install(path) for path in FOLDER.glob("*.install.yaml")}
+OPTIONS: dict[str, dict[str, Any]] = {
     "loopback-open": {"open_by_default": True},
     "limits-with-store": {"has_store": True},
+    **{case: {"install": install} for case, install in INSTALLS.items()},
 }
-
-
-def install(case: str) -> Install | None:
-    path = FOLDER / f"{case}.install.yaml"
-    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()) or {}) if path.exists() else None
 
 
 CHAIN, KEY = pair("a.test")
@@ -41,7 +45,7 @@ MADE = {"MADE-CHAIN": CHAIN, "MADE-KEY": KEY, "OTHER-CHAIN": OTHER_CHAIN}
 
 def documents(case: str) -> list[dict[str, object]]:
     path = FOLDER / f"{case}.in.yaml"
-    if install(case):  # of which a cluster has more kinds than files
+    if case in INSTALLS:  # of which a cluster has more kinds than files
         return [_with_certificates(document) for document in yaml.safe_load_all(path.read_text())]
     loaded = Documents(environ={}).load([path])
     assert loaded.errors == ()
@@ -58,7 +62,7 @@ def _with_certificates(document: dict[str, object]) -> dict[str, object]:
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str) -> None:
     path = FOLDER / f"{case}.out.yaml"
-    text = readable(compiler.compile(documents(case), install=install(case), **OPTIONS.get(case, {})))
+    text = readable(compiler.compile(documents(case), **OPTIONS.get(case, {})))
     if os.environ.get("UPDATE_GOLDENS"):
         path.write_text(text)
     assert text == path.read_text()
@@ -84,7 +88,10 @@ def readable(compiled: Compiled) -> str:
         mode="json", exclude_defaults=True, exclude={"backends": HASH, "routes": HASH, "listeners": HASH}
     )
     assert tuple(sorted(compiled.secrets)) == compiled.table.secrets
-    told = {"table": table, "statuses": {_name(status): _told(status) for status in compiled.statuses}}
+    told: dict[str, object] = {
+        "table": table,
+        "statuses": {_name(status): _told(status) for status in compiled.statuses},
+    }
     if compiled.services:
         told["services"] = [dict(service) for service in compiled.services]
     return yaml.dump(told, Dumper=Blocks, sort_keys=False, width=118, allow_unicode=True)

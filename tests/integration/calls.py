@@ -250,7 +250,7 @@ class Stand:
         )
 
     def _counted(self) -> Set[tuple[str, str]]:
-        exposition = self.gateway._telemetry.exposition().decode()
+        exposition = self.gateway.assembly.telemetry.exposition().decode()
         return {
             (sample.labels.get("tidegate_caller_team", ""), sample.labels.get("tidegate_caller_key", ""))
             for family in text_string_to_metric_families(exposition)

@@ -25,8 +25,8 @@ from dataplane.table import (
     Table,
 )
 from tidegate.addresses import Address
+from tidegate.assembly import Settings
 from tidegate.banner import lines, settings
-from tidegate.standalone import Options
 
 PATHS = (
     PathType(suffix="/v1/chat/completions", type=RouteType.COMPLETIONS),
@@ -129,14 +129,11 @@ HERE = Address("127.0.0.1", 80)
 
 
 def test_settings_that_were_not_set_are_not_shown() -> None:
-    assert settings(Options([], HERE, HERE), {}) == {}
+    assert settings(Settings(), {}) == {}
 
 
 def test_settings_are_shown_without_secrets() -> None:
-    options = Options(
-        [],
-        HERE,
-        HERE,
+    options = Settings(
         usage_sink="https://u/hook?token=SECRET",
         admin_token=SecretStr("SECRET"),
         max_sessions=5,
@@ -159,10 +156,10 @@ def test_settings_are_shown_without_secrets() -> None:
 @pytest.mark.parametrize(("protocol", "words"), [(False, ""), (True, " (PROXY protocol)")])
 def test_proxies_that_are_believed_are_shown(protocol: bool, words: str) -> None:
     networks = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
-    options = Options([], HERE, HERE, proxies=Proxies(networks, protocol=protocol))
+    options = Settings(proxies=Proxies(networks, protocol=protocol))
     assert settings(options, {}) == {"trust_proxy": f"10.0.0.0/8, 2001:db8::/32{words}"}
 
 
 def test_signals_that_are_asked_for_alone() -> None:
-    shown = settings(Options([], HERE, HERE), {"OTEL_TRACES_EXPORTER": "otlp"})
+    shown = settings(Settings(), {"OTEL_TRACES_EXPORTER": "otlp"})
     assert shown == {"otlp": "traces to http://localhost:4318"}

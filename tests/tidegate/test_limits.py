@@ -19,6 +19,7 @@ from tests.dataplane.limits.double import Server, serving
 from tests.tidegate import files
 from tests.tidegate.test_cli import call
 from tidegate.addresses import Address
+from tidegate.assembly import Settings
 from tidegate.documents import Documents
 from tidegate.exits import Exit, Stop
 from tidegate.standalone import Options, Standalone
@@ -48,7 +49,7 @@ async def gateways(path: Path, store: Server, count: int = 2) -> AsyncIterator[l
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(count):
-            options = Options([path], FREE, FREE, state=store.url, state_password=SecretStr(KEY))
+            options = Options([path], FREE, FREE, settings=Settings(state=store.url, state_password=SecretStr(KEY)))
             served = Standalone(options, Documents(files.ENVIRONMENT))
             await served.start()
             stack.push_async_callback(served.stop)
@@ -116,7 +117,9 @@ def _requests(store: Server) -> list[int]:
 async def test_an_address_that_is_none_ends_with_2(tmp_path: Path) -> None:
     path = written(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(Stop) as caught:
-        Standalone(Options([path], FREE, FREE, state=f"http://:{KEY}@x"), Documents(files.ENVIRONMENT))
+        Standalone(
+            Options([path], FREE, FREE, settings=Settings(state=f"http://:{KEY}@x")), Documents(files.ENVIRONMENT)
+        )
     assert caught.value.code == Exit.USAGE
     assert caught.value.message.startswith("--state begins with none of redis://, rediss://")
     assert KEY not in caught.value.message
