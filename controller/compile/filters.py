@@ -21,6 +21,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _SAFE = re.compile(r"(?:/[!-~]*)?")
 _CHANGES = {"RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier"}
 _REDIRECT = "RequestRedirect"
+_STATUSES = (301, 302, 303, 307, 308)
 
 
 class Header(ApiModel):
@@ -45,7 +46,7 @@ class RequestRedirect(ApiModel):
     hostname: Hostname | None = None
     path: PathModifier | None = None
     port: int | None = Field(default=None, ge=1, le=65535, strict=True)
-    status_code: Literal[301, 302, 303, 307, 308] = 302
+    status_code: int = Field(default=302, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Filters:
 
     changes: tuple[table.Transformation, ...] = ()
     redirect: table.Redirect | None = None
+    needs_backends: bool = True
+    """Is no redirect written, be it one that cannot be read?"""
     of_refs: tuple[tuple[table.Transformation, ...], ...] = ()
     """Those of each backendRef."""
     faults: tuple[Fault, ...] = ()
@@ -83,7 +86,8 @@ def read_filters(rule: Rule, route: Identity) -> Filters:
     )
     if redirects:
         faults += _beside_redirect(rule, len(redirects), changes)
-    return Filters(changes, redirects[0] if redirects else None, of_refs, tuple(faults))
+    needs_backends = all(written.get("type") != _REDIRECT for written in rule.value.filters)
+    return Filters(changes, redirects[0] if redirects else None, needs_backends, of_refs, tuple(faults))
 
 
 def _beside_redirect(rule: Rule, count: int, changes: Iterable[table.Transformation]) -> Iterable[Fault]:
@@ -146,6 +150,8 @@ def _value(header: Header) -> table.HeaderValue:
 
 def _redirect(written: Mapping[str, object], path: str, rule: Rule) -> table.Redirect:
     found = _parsed(RequestRedirect, written, "requestRedirect", path)
+    if found.status_code not in _STATUSES:
+        raise _Refused(f"{path}.requestRedirect.statusCode: write one of {', '.join(map(str, _STATUSES))}")
     kind, replacement = _new_path(found.path, f"{path}.requestRedirect.path", rule)
     return table.Redirect(
         scheme=found.scheme or "",

@@ -127,7 +127,7 @@ def _faults(rule: Rule, shares: Sequence[Share], filters: Filters) -> list[Probl
     if rule.value is None:
         return [Problem("Accepted", "Invalid", rule.error)]
     faults = [Problem("Accepted", fault.reason, fault.message) for fault in filters.faults]
-    if filters.redirect is None and not any(share.weight for share in shares):
+    if filters.needs_backends and not any(share.weight for share in shares):
         message = f"{rule.path}.backendRefs: names no Backend with a weight above 0; name one"
         faults.append(Problem("ResolvedRefs", "BackendNotFound", message))
     return faults

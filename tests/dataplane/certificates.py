@@ -14,6 +14,11 @@ from cryptography.x509.oid import NameOID
 
 def pem(host: str) -> bytes:
     """A certificate and its key."""
+    return "".join(pair(host)).encode()
+
+
+def pair(host: str) -> tuple[str, str]:
+    """The same, one by one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
@@ -28,9 +33,11 @@ def pem(host: str) -> bytes:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+    shown = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return shown.decode(), private.decode()
 
 
 def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
