@@ -14,10 +14,8 @@ from controller.mirror import Document, Scope, metadata, text
 _SECRETS = frozenset(["secretRef", "secretSelector"])
 
 
-def needed(documents: Iterable[Document], controller_name: str, own: str) -> set[Scope]:
-    """What has to be read beside what is read everywhere. Gateways, and HTTPRoutes, that are others' do not count.
-
-    `own`: the install's namespace, where Gateways have their Services."""
+def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
+    """What has to be read beside what is read everywhere. Gateways, and HTTPRoutes, that are others' do not count."""
     by_kind: dict[str, list[Document]] = {}
     for document in documents:
         by_kind.setdefault(text(document.get("kind")), []).append(document)
@@ -32,7 +30,6 @@ def needed(documents: Iterable[Document], controller_name: str, own: str) -> set
         if any(_named(document, _SECRETS))
     }
     scopes |= {Scope(SECRET.name, namespace) for gateway in gateways for namespace in _certificates(gateway)}
-    scopes |= {Scope(SERVICE.name, own) for _ in gateways}
     services = {namespace for route in routes for namespace in _services(route)}
     for backend in by_kind.get(BACKEND.name, ()):
         services |= {text(ref.get("namespace")) or _namespace(backend) for ref in _named(backend, {"service"})}

@@ -88,7 +88,10 @@ def readable(compiled: Compiled) -> str:
         mode="json", exclude_defaults=True, exclude={"backends": HASH, "routes": HASH, "listeners": HASH}
     )
     assert tuple(sorted(compiled.secrets)) == compiled.table.secrets
-    told: dict[str, Any] = {"table": table, "statuses": {_name(status): _told(status) for status in compiled.statuses}}
+    told: dict[str, object] = {
+        "table": table,
+        "statuses": {_name(status): _told(status) for status in compiled.statuses},
+    }
     if compiled.services:
         told["services"] = [dict(service) for service in compiled.services]
     return yaml.dump(told, Dumper=Blocks, sort_keys=False, width=118, allow_unicode=True)

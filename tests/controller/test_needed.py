@@ -13,19 +13,19 @@ CLASS = thing(GATEWAY_CLASS, "tidegate", 1, spec={"controllerName": NAME})
 
 def test_nothing_refers_to_nothing() -> None:
     plain = thing(BACKEND, "a", 1, spec={"providers": [{"name": "a", "openai": {}, "auth": {"passthrough": {}}}]})
-    assert needed([plain, CLASS], NAME, "gateways") == set()
+    assert needed([plain, CLASS], NAME) == set()
 
 
 def test_secrets_of_backends_and_policies() -> None:
     backend = thing(BACKEND, "a", 1, "ai", {"providers": [{"auth": {"secretRef": {"name": "s"}}}]})
     policy = thing(POLICY, "p", 1, "teams", {"authentication": {"keys": [{"secretSelector": {"matchLabels": {}}}]}})
-    assert needed([backend, policy], NAME, "gateways") == {Scope("Secret", "ai"), Scope("Secret", "teams")}
+    assert needed([backend, policy], NAME) == {Scope("Secret", "ai"), Scope("Secret", "teams")}
 
 
 def test_services_of_backends() -> None:
     own = thing(BACKEND, "a", 1, "ai", {"providers": [{"custom": {"service": {"name": "vllm"}}}]})
     other = thing(BACKEND, "b", 1, "ai", {"providers": [{"custom": {"service": {"name": "v", "namespace": "gpu"}}}]})
-    assert needed([own, other], NAME, "gateways") == {
+    assert needed([own, other], NAME) == {
         Scope(kind, namespace) for kind in ("Service", "EndpointSlice") for namespace in ("ai", "gpu")
     }
 
@@ -46,21 +46,20 @@ def route(**parent: str) -> dict[str, object]:
 
 
 def test_certificates_of_our_gateways() -> None:
-    assert needed([CLASS, gateway("tidegate")], NAME, "gateways") == {
+    assert needed([CLASS, gateway("tidegate")], NAME) == {
         Scope("Secret", "web"),
         Scope("Secret", "certs"),
-        Scope("Service", "gateways"),
     }
-    assert needed([CLASS, gateway("theirs")], NAME, "gateways") == set()
+    assert needed([CLASS, gateway("theirs")], NAME) == set()
 
 
 def test_services_of_routes_of_our_gateways() -> None:
-    found = needed([CLASS, gateway("tidegate"), route(name="edge", namespace="web")], NAME, "gateways")
+    found = needed([CLASS, gateway("tidegate"), route(name="edge", namespace="web")], NAME)
     assert {scope.namespace for scope in found if scope.kind == "EndpointSlice"} == {"ai", "gpu"}
-    assert {scope.namespace for scope in found if scope.kind == "Service"} == {"ai", "gpu", "gateways"}
+    assert {scope.namespace for scope in found if scope.kind == "Service"} == {"ai", "gpu"}
     for parent in ({"name": "edge"}, {"name": "edge", "namespace": "web", "kind": "Service"}):
-        found = needed([CLASS, gateway("tidegate"), route(**parent)], NAME, "gateways")
-        assert {scope for scope in found if scope.kind != "Secret"} == {Scope("Service", "gateways")}
+        found = needed([CLASS, gateway("tidegate"), route(**parent)], NAME)
+        assert {scope.kind for scope in found} == {"Secret"}
 
 
 def test_documents_that_are_nothing_like_it() -> None:
@@ -70,4 +69,4 @@ def test_documents_that_are_nothing_like_it() -> None:
         {"kind": "HTTPRoute", "spec": {"parentRefs": 1, "rules": [1]}},
         {"kind": 1},
     ]
-    assert needed(odd, NAME, "gateways") == set()
+    assert needed(odd, NAME) == set()
