@@ -175,6 +175,13 @@ CATALOGUE: dict[str, Kind] = {
         "the gateway's log says why they cannot be fetched.",
         5,
     ),
+    "upstream_unavailable": Kind(
+        503,
+        "upstream_error",
+        "The provider is a Service of the cluster, and none of its endpoints is ready. Try again soon; whoever runs it "
+        "must see why its pods are not ready.",
+        2,
+    ),
     "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),
 }
 

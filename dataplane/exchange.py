@@ -20,6 +20,7 @@ from dataplane.table import (
     ModelAllow,
     OnRevoke,
     PolicySet,
+    Provider,
     Route,
     RouteType,
     SessionLimits,
@@ -27,6 +28,7 @@ from dataplane.table import (
     Transformation,
     Variable,
 )
+from dataplane.upstreams.target import BY_NAME, Reach
 
 _TELEMETRY = Telemetry()
 _SESSION = SessionLimits()
@@ -62,6 +64,12 @@ class Exchange:
     @property
     def policies(self) -> PolicySet:
         return self.forward.policies
+
+    def reach(self, provider: Provider) -> Reach:
+        """How this provider of the Backend is reached."""
+        if provider.endpoints:
+            return Reach(endpoints=self.snapshot.endpoints[provider.endpoints])
+        return Reach(networks) if (networks := self.backend.networks) else BY_NAME
 
     def allowed(self) -> tuple[ModelAllow, ...]:
         """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""

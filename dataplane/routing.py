@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import Backend, Match, NameMatch, Route, RouteType
 
@@ -36,7 +37,7 @@ class Candidate:
     method: str
     headers: tuple[tuple[str, Test], ...]
     query: tuple[tuple[str, Test], ...]
-    path: re.Pattern[str] | None = None
+    path: Callable[[str], bool] | None = None
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
@@ -82,7 +83,7 @@ class Paths:
         segments = path[1:].split("/", self.depth)[: self.depth] if self.depth and path != "/" else []
         for length in range(len(segments), -1, -1):
             yield self.prefix.get("/" + "/".join(segments[:length]), [])
-        yield [candidate for candidate in self.regex if candidate.path and candidate.path.fullmatch(path)]
+        yield [candidate for candidate in self.regex if candidate.path and candidate.path(path)]
 
 
 class Router:
@@ -214,17 +215,17 @@ def _candidate(route: Route, match: Match, order: int) -> Candidate:
             match.method.upper(),
             tuple((test.name, _test(test)) for test in match.headers),
             tuple((test.name, _test(test)) for test in match.query),
-            re.compile(match.path) if match.path_kind == "regex" else None,
+            matcher(match.path) if match.path_kind == "regex" else None,
         )
-    except re.error as error:
+    except ValueError as error:
         raise ValueError(f"route {route.name}: regular expression: {error}") from None
 
 
 def _test(match: NameMatch) -> Test:
     if not match.regex:
         return lambda value: value == match.value
-    pattern = re.compile(match.value)
-    return lambda value: value is not None and pattern.fullmatch(value) is not None
+    matches = matcher(match.value)
+    return lambda value: value is not None and matches(value)
 
 
 def _host_keys(host: str) -> Iterator[str]:

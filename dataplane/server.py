@@ -161,7 +161,7 @@ class Gateway:
             addresses=self._addresses,
             files=self._files,
             tls=context,
-            pool=Pool(self._addresses, files=self._files, tls=context),
+            pool=Pool(self._addresses, files=self._files, tls=context, rand=self._rand),
             rand=self._rand,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -34,6 +35,8 @@ class Snapshot:
     router: Router
     backends: Mapping[str, Backend]
     callers: CallerIndex
+    endpoints: Mapping[str, tuple[str, ...]]
+    """Addresses, by the id of their set."""
     secrets: Mapping[str, SecretStr] = field(repr=False)
 
     @classmethod
@@ -60,7 +63,7 @@ class Snapshot:
         callers = yield from _callers(table, previous)
         yield
         kept = {name: secrets[name] for name in table.secrets}
-        return cls(table, router, _backends(table, previous), callers, kept)
+        return cls(table, router, _backends(table, previous), callers, _endpoints(table), kept)
 
 
 def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
@@ -97,12 +100,19 @@ def _backends(table: Table, previous: Snapshot | None) -> dict[str, Backend]:
     }
 
 
+def _endpoints(table: Table) -> dict[str, tuple[str, ...]]:
+    return {each.id: each.addresses for each in table.endpoints}
+
+
 def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
     """What is wrong, by small pieces of the table."""
     yield [f"secret {name} is missing" for name in table.secrets if name not in secrets]
     known = frozenset(table.secrets)
+    endpoints = frozenset(each.id for each in table.endpoints)
+    for each in table.endpoints:
+        yield [f"endpoints {each.id}: {text!r} is no address" for text in each.addresses if not _dialled(text)]
     for backend in table.backends:
-        yield [f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known)]
+        yield [f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known, endpoints)]
     backends = frozenset(backend.name for backend in table.backends)
     callers = frozenset(callers.id for callers in table.callers)
     for route in table.routes:
@@ -123,19 +133,40 @@ def _repeated(kind: str, entries: tuple[Entry, ...] | tuple[Backend, ...] | tupl
         seen.add(entry.name)
 
 
-def _backend_faults(backend: Backend, secrets: frozenset[str]) -> Iterator[str]:
+def _backend_faults(backend: Backend, secrets: frozenset[str], endpoints: frozenset[str]) -> Iterator[str]:
+    yield from (f"{network!r} is no network" for network in backend.networks if not _is_network(network))
     providers = {provider.name for provider in backend.providers}
     for provider in backend.providers:
         if provider.error:
             continue
         if provider.credential.kind == "secret" and provider.credential.secret not in secrets:
             yield f"provider {provider.name} uses secret {provider.credential.secret}, which the table does not list"
+        if provider.endpoints and provider.endpoints not in endpoints:
+            yield f"provider {provider.name} has endpoints {provider.endpoints}, which are not in the table"
         if not _usable(provider.url):
             yield f"provider {provider.name} has no http(s) URL: {provider.url!r}"
     for model in backend.models:
         for target in model.targets:
             if target.provider not in providers:
                 yield f"model {model.name} goes to provider {target.provider}, which the backend does not have"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _dialled(address: str) -> bool:
+    """Is it `ip:port`, with an IPv6 address in brackets?"""
+    host, _, port = address.rpartition(":")
+    try:
+        version = ip_address(host.removeprefix("[").removesuffix("]")).version
+    except ValueError:
+        return False
+    return (version == 6) is host.startswith("[") and port.isdecimal() and 0 < int(port) < 65536
 
 
 def _usable(url: str) -> bool:

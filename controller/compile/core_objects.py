@@ -6,7 +6,7 @@ An API server has checked them, and later versions of it know more fields: what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -15,6 +15,7 @@ from crds import FieldError, Invalid
 from crds.errors import explain
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+Port = Annotated[int, Field(ge=1, le=65535)]
 OWN_NAME = "kubernetes.io/metadata.name"
 """The label with its own name that an API server gives every Namespace."""
 
@@ -33,7 +34,7 @@ class Labelled(_Core):
 class ServicePort(_Core):
     name: str = ""
     protocol: str = "TCP"
-    port: int
+    port: Port
 
 
 class ServiceSpec(_Core):
@@ -65,7 +66,7 @@ class EndpointPort(_Core):
     name: str | None = None
     """The name of the Service's port."""
     protocol: str | None = "TCP"
-    port: int | None = None
+    port: Port | None = None
 
 
 class EndpointSlice(_Core):
@@ -83,7 +84,7 @@ class EndpointSlice(_Core):
 
 
 class Namespace(_Core):
-    metadata: Labelled = Field()
+    metadata: Labelled
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -19,24 +19,21 @@ from crds import FieldError, Invalid
 from crds.base import ApiModel, HeaderName, Hostname, Label, Metadata, ObjectName
 from crds.errors import explain
 from crds.rules import refuse
+from dataplane.table import matcher
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Kind = tuple[str, str]
 """API group and kind of an object."""
 
-# Syntax that Python's regular expressions have and RE2, which other gateways use, does not.
-_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9])")
 _NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 _METHODS = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
 
 def _regular(pattern: str) -> None:
-    if _NOT_RE2.search(pattern):
-        raise refuse("look-around, back-references and conditions are not supported in regular expressions", "value")
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise refuse(f"is no regular expression: {error}", "value") from None
+        matcher(pattern)
+    except ValueError as error:
+        raise refuse(f"is no regular expression that RE2 takes: {error}", "value") from None
 
 
 def _path(value: str) -> None:

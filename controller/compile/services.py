@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from controller.compile.cluster import Cluster
 from controller.compile.core_objects import EndpointSlice, Service, ServicePort
@@ -108,7 +109,10 @@ def _addresses(each: EndpointSlice, port: ServicePort) -> Iterator[str]:
         for known in each.ports or ()
         if (known.name or "") == port.name and (known.protocol or "TCP") == "TCP"
     ]
-    for endpoint in each.endpoints or ():
-        for address in endpoint.addresses if endpoint.ready else ():
-            host = f"[{address}]" if each.address_type == "IPv6" else address
-            yield from (f"{host}:{number}" for number in numbers)
+    for text in (text for endpoint in each.endpoints or () if endpoint.ready for text in endpoint.addresses):
+        try:
+            address = ip_address(text)
+        except ValueError:  # no API server takes it
+            continue
+        host = f"[{address}]" if address.version == 6 else str(address)
+        yield from (f"{host}:{number}" for number in numbers)

@@ -45,7 +45,8 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     try:
         with http.while_connected(request):
             body = chat.rewritten(asked, destination.upstream_model)
-            response = await send(services, destination, exchange.backend.timeouts, "POST", url, fields, body)
+            reach, timeouts = exchange.reach(destination.provider), exchange.backend.timeouts
+            response = await send(services, destination, timeouts, "POST", url, fields, body, reach=reach)
             try:
                 return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
             finally:

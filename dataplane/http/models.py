@@ -71,7 +71,8 @@ async def _asked(services: Services, request: Request, exchange: Exchange) -> ht
     fields.append(("accept-encoding", "identity"))  # the answer is read here
     url = address(destination.provider, exchange.path, "")
     with http.while_connected(request):
-        response = await send(services, destination, exchange.backend.timeouts, "GET", url, fields, None)
+        reach, timeouts = exchange.reach(destination.provider), exchange.backend.timeouts
+        response = await send(services, destination, timeouts, "GET", url, fields, None, reach=reach)
         try:
             if response.status >= _RELAYED:
                 return await relay(services, request, exchange, destination, response, PassAll())

@@ -21,7 +21,8 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
         fields.append(("content-length", str(request.head.length)))
     url = address(destination.provider, exchange.path, exchange.query)
     with http.while_connected(request):
-        response = await send(services, destination, exchange.backend.timeouts, exchange.method, url, fields, body)
+        reach, timeouts = exchange.reach(destination.provider), exchange.backend.timeouts
+        response = await send(services, destination, timeouts, exchange.method, url, fields, body, reach=reach)
         try:
             return await relay(services, request, exchange, destination, response, PassAll())
         finally:

@@ -41,6 +41,8 @@ async def serve(services: Services, request: Request, exchange: Exchange, splice
         transport, incoming = await dial(
             url,
             Incoming,
+            reach=exchange.reach(destination.provider),
+            rand=services.rand,
             addresses=services.addresses,
             files=services.files,
             timeout=exchange.backend.timeouts.connect,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -34,6 +34,7 @@ from dataplane.upstreams.choose import Destination, any_provider, choose
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
 from dataplane.upstreams.request import address, bearer, response_headers, subprotocols, upstream_headers
+from dataplane.upstreams.target import Reach
 
 MAX_DETAIL = 500
 """Characters of an upstream's error message that are passed on."""
@@ -185,7 +186,8 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
     fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
     try:
-        answer = await _answer(live, url, fields, names, services, exchange.backend.timeouts)
+        reach = exchange.reach(destination.provider)
+        answer = await _answer(live, url, Opening(url, fields, names), services, exchange.backend.timeouts, reach)
         if answer.status != SWITCHED:
             raise _refusal(answer, exchange, destination)
     except BaseException:
@@ -230,14 +232,15 @@ class _Exchange:
 
 
 async def _answer(
-    live: LiveSession, url: str, fields: headers.Fields, names: Sequence[str], services: Services, timeouts: Timeouts
+    live: LiveSession, url: str, opening: Opening, services: Services, timeouts: Timeouts, reach: Reach
 ) -> Answer:
-    opening = Opening(url, fields, names)
     exchange = _Exchange(live, opening)
     live.dialled = asyncio.get_running_loop().time()
     await dial(
         url,
         lambda: live.upstream,
+        reach=reach,
+        rand=services.rand,
         addresses=services.addresses,
         files=services.files,
         timeout=timeouts.connect,

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ConfigDict, Field, SecretStr
 
+from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table.backends import (
     Backend,
@@ -115,6 +116,7 @@ __all__ = [
     "authentication_yaml",
     "digest",
     "hash_of",
+    "matcher",
     "sealed",
 ]
 

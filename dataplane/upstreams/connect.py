@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -13,11 +14,13 @@ from urllib.parse import urlsplit
 from dataplane.errors import Refusal
 from dataplane.process.files import NONE_LEFT, Files, none_left
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.target import BY_NAME, Reach
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A dead peer is found in two minutes."""
+_ENDPOINTS_TRIED = 5
 
 
 class AddressRefused(OSError):
@@ -32,17 +35,27 @@ async def dial(
     files: Files,
     timeout: float,  # noqa: ASYNC109  (one deadline over all addresses)
     tls: ssl.SSLContext,
+    reach: Reach = BY_NAME,
+    rand: Callable[[], float] = random.random,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to the host of an http(s) or ws(s) URL: resolve, check, try the addresses in turn, TLS where the
-    scheme says so, all within `timeout` seconds.
+    scheme says so, all within `timeout` seconds. Where it stands for a Service, connect to one of the endpoints that
+    `reach` has, by chance (`rand` is in [0, 1)), which a controller has looked up and nobody who writes a Backend.
 
-    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, overloaded."""
+    Raises Refusal upstream_unreachable, upstream_unavailable, upstream_address_refused, upstream_timeout, overloaded.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     context = tls if parts.scheme in ("https", "wss") else None
     try:
         async with asyncio.timeout(timeout):
-            return await _dial(host, port, make_protocol, addresses, files, context, timeout)
+            if reach.endpoints is None:
+                sock = await _resolved(host, port, addresses.also(reach.networks), files)
+            elif reach.endpoints:
+                sock = await _endpoint(_in_turn(reach.endpoints, rand()), files, timeout)
+            else:
+                raise Refusal("upstream_unavailable", f"No endpoint of the Service {host}:{port} is ready.")
+            return await _made(sock, host, make_protocol, context, timeout)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
     except UnicodeError:  # a label that is empty or over 63 bytes
@@ -51,19 +64,52 @@ async def dial(
         raise unreachable(host, port, error) from None
 
 
-async def _dial(
+async def _resolved(host: str, port: int, addresses: AddressPolicy, files: Files) -> socket.socket:
+    """A socket connected to an address of the host."""
+    loop = asyncio.get_running_loop()
+    with files.place():
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await _connected(loop, infos, addresses, files)
+
+
+def _in_turn(endpoints: Sequence[str], chance: float) -> Sequence[str]:
+    """Those that are tried, beginning with any of them."""
+    first = int(chance * len(endpoints))
+    return [*endpoints[first:], *endpoints[:first]][:_ENDPOINTS_TRIED]
+
+
+async def _endpoint(endpoints: Sequence[str], files: Files, seconds: float) -> socket.socket:
+    """A socket connected to the first that takes us. Each but the last may take half of the time that is left, since
+    the node of one may be gone without a word. Raises the last OSError."""
+    loop = asyncio.get_running_loop()
+    until, last = loop.time() + seconds, OSError()
+    for place, endpoint in enumerate(endpoints, 1):
+        host, _, port = endpoint.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        half = None if place == len(endpoints) else (until - loop.time()) / 2
+        sock = _prepared(files.socket(family, socket.SOCK_STREAM, 0))
+        try:
+            async with asyncio.timeout(half):
+                await loop.sock_connect(sock, (host.strip("[]"), int(port)))
+        except OSError as error:  # TimeoutError is one
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise last
+
+
+async def _made(
+    sock: socket.socket,
     host: str,
-    port: int,
     make_protocol: Callable[[], ProtocolT],
-    addresses: AddressPolicy,
-    files: Files,
     context: ssl.SSLContext | None,
     timeout: float,  # noqa: ASYNC109  (for a TLS handshake that nobody waits for any more)
 ) -> tuple[asyncio.Transport, ProtocolT]:
     loop = asyncio.get_running_loop()
-    with files.place():
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await _connected(loop, infos, addresses, files)
     name, limit = (host, timeout) if context else (None, None)
     making = asyncio.ensure_future(
         loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name, ssl_handshake_timeout=limit)
@@ -120,7 +166,10 @@ def checked_socket(info: AddressInfo, addresses: AddressPolicy, files: Files) ->
     family, kind, number, _, address = info
     if why := addresses.refusal(str(address[0])):
         raise AddressRefused(f"{address[0]!s} {why}")
-    sock = files.socket(family, kind, number)
+    return _prepared(files.socket(family, kind, number))
+
+
+def _prepared(sock: socket.socket) -> socket.socket:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keep_alive(sock)

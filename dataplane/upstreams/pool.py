@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
+from collections.abc import Callable
 
 from dataplane.process.files import Files
 from dataplane.upstreams.addresses import AddressPolicy
@@ -20,8 +22,15 @@ class Pool:
     """The newest idle connection is taken first, so that after a peak the others grow old and end. An address was
     checked when it was dialled."""
 
-    def __init__(self, addresses: AddressPolicy, *, files: Files, tls: ssl.SSLContext) -> None:
-        self._addresses, self._files, self._tls = addresses, files, tls
+    def __init__(
+        self,
+        addresses: AddressPolicy,
+        *,
+        files: Files,
+        tls: ssl.SSLContext,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self._addresses, self._files, self._tls, self._rand = addresses, files, tls, rand
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: set[Connection] = set()
         self._closed: asyncio.Event | None = None
@@ -40,6 +49,8 @@ class Pool:
         _, connection = await dial(
             origin.url,
             lambda: Connection(origin, self._ended),
+            reach=origin.reach,
+            rand=self._rand,
             addresses=self._addresses,
             files=self._files,
             timeout=seconds,

@@ -26,7 +26,7 @@ from dataplane.upstreams.connection import Connection, Lost, Request
 from dataplane.upstreams.parser import BadAnswer
 from dataplane.upstreams.pool import Pool
 from dataplane.upstreams.response import Response
-from dataplane.upstreams.target import Origin, parted
+from dataplane.upstreams.target import BY_NAME, Origin, Reach, parted
 
 _LARGE = 64 * 1024
 """Bytes of a body that are copied, to go out with the head in one write."""
@@ -42,14 +42,18 @@ async def send(
     url: str,
     fields: Fields,
     body: bytes | AsyncIterator[bytes] | None,
+    *,
+    reach: Reach,
 ) -> Response:
     """The upstream's answer, its body unread. Close it.
 
     A body that is not yet there may take as long as it comes; the time for the answer runs from its last piece. It is
     sent in chunks, unless `fields` has its length.
-    Raises Refusal upstream_unreachable, upstream_address_refused, upstream_timeout, upstream_protocol_error,
-    upstream_credential_rejected, overloaded; and what the body raises."""
+    Raises Refusal upstream_unreachable, upstream_unavailable, upstream_address_refused, upstream_timeout,
+    upstream_protocol_error, upstream_credential_rejected, overloaded; and what the body raises."""
     origin, target = parted(url)
+    if reach is not BY_NAME:
+        origin = origin._replace(reach=reach)
     host = origin.host
     line = f"{method} {target} HTTP/1.1"
     try:

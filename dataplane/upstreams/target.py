@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+
+
+class Reach(NamedTuple):
+    """How a provider's server is reached, beside what its URL says."""
+
+    networks: tuple[str, ...] = ()
+    """Private ones (CIDR) that it may be in."""
+    endpoints: tuple[str, ...] | None = None
+    """`ip:port` of a Service's endpoints: one of them is dialled, and the host is only a name. None: the host's
+    addresses are looked up."""
+
+
+BY_NAME: Final = Reach()
 
 
 class Origin(NamedTuple):
     """A server that connections are made to (RFC 9110 §4.3.1). Those of one origin are alike: the install has one
-    TLS context for upstreams, and the host is the name that the certificate is checked for."""
+    TLS context for upstreams, the host is the name that the certificate is checked for, and what one Backend may reach
+    is no way for another."""
 
     scheme: str
     host: str
     port: int
+    reach: Reach = BY_NAME
 
     @property
     def authority(self) -> str:
@@ -32,8 +47,8 @@ _PORTS = {"http": 80, "https": 443}
 def parted(url: str) -> tuple[Origin, str]:
     """Origin and request target of an http(s) URL; the target is kept byte for byte.
 
-    >>> parted("https://a.example/v1/models?x=%2F")
-    (Origin(scheme='https', host='a.example', port=443), '/v1/models?x=%2F')
+    >>> parted("https://a.example/v1/models?x=%2F")[1]
+    '/v1/models?x=%2F'
     """
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")

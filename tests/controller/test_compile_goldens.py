@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,20 +22,23 @@ from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
-OPTIONS = {
+
+
+def _install(path: Path) -> Install:
+    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()))
+
+
+INSTALLS = {path.name.removesuffix(".install.yaml"): _install(path) for path in FOLDER.glob("*.install.yaml")}
+OPTIONS: dict[str, dict[str, Any]] = {
     "loopback-open": {"open_by_default": True},
     "limits-with-store": {"has_store": True},
+    **{case: {"install": install} for case, install in INSTALLS.items()},
 }
-
-
-def install(case: str) -> Install | None:
-    path = FOLDER / f"{case}.install.yaml"
-    return TypeAdapter(Install).validate_python(yaml.safe_load(path.read_text()) or {}) if path.exists() else None
 
 
 def documents(case: str) -> list[dict[str, object]]:
     path = FOLDER / f"{case}.in.yaml"
-    if install(case):  # of which a cluster has more kinds than files
+    if case in INSTALLS:  # of which a cluster has more kinds than files
         return list(yaml.safe_load_all(path.read_text()))
     loaded = Documents(environ={}).load([path])
     assert loaded.errors == ()
@@ -44,7 +48,7 @@ def documents(case: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str) -> None:
     path = FOLDER / f"{case}.out.yaml"
-    text = readable(compiler.compile(documents(case), install=install(case), **OPTIONS.get(case, {})))
+    text = readable(compiler.compile(documents(case), **OPTIONS.get(case, {})))
     if os.environ.get("UPDATE_GOLDENS"):
         path.write_text(text)
     assert text == path.read_text()

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import compile as compiler
+from controller.compile import ExposeRule, Install, LabelSelector
 from dataplane.snapshot import Snapshot
 from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 
+INSTALLS = [
+    None,
+    Install(expose=(ExposeRule(LabelSelector(), hostnames=("*",)),), denied=frozenset(["ai"])),
+]
 EVERYTHING = [document for case in CASES for document in documents(case)]
 NEIGHBOUR = {
     "apiVersion": "tidegate.dev/v1alpha1",
@@ -28,9 +33,11 @@ def as_bytes(compiled: compiler.Compiled) -> bytes:
     return orjson.dumps([compiled.table.model_dump(mode="json"), secrets, statuses, compiled.table.versions()])
 
 
+@pytest.mark.parametrize("install", INSTALLS, ids=["files", "cluster"])
 @given(st.permutations(EVERYTHING))
-def test_order_is_irrelevant(shuffled: list[dict[str, object]]) -> None:
-    assert as_bytes(compiler.compile(shuffled)) == as_bytes(compiler.compile(EVERYTHING))
+def test_order_is_irrelevant(install: Install | None, shuffled: list[dict[str, object]]) -> None:
+    whole = compiler.compile(EVERYTHING, install=install)
+    assert as_bytes(compiler.compile(shuffled, install=install)) == as_bytes(whole)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -41,7 +48,7 @@ def test_the_data_plane_takes_every_table(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_value_of_a_secret_is_in_table_or_statuses(case: str) -> None:
-    compiled = compiler.compile(documents(case))
+    compiled = compiler.compile(documents(case), **OPTIONS.get(case, {}))
     told = orjson.dumps([compiled.table.model_dump(mode="json"), [asdict(status) for status in compiled.statuses]])
     assert b"sk-" not in told
     assert b"sk-" not in repr(compiled).encode()
@@ -74,15 +81,16 @@ def broken(draw: st.DrawFn) -> dict[str, object]:
     return dict(document)
 
 
+@pytest.mark.parametrize("install", INSTALLS, ids=["files", "cluster"])
 @given(st.lists(broken(), min_size=1, max_size=4))
-def test_broken_objects_cost_only_themselves(documents_: list[dict[str, object]]) -> None:
-    alone = compiler.compile([NEIGHBOUR])
-    compiled = compiler.compile([*documents_, NEIGHBOUR])
+def test_broken_objects_cost_only_themselves(install: Install | None, documents_: list[dict[str, object]]) -> None:
+    alone = compiler.compile([NEIGHBOUR], install=install)
+    compiled = compiler.compile([*documents_, NEIGHBOUR], install=install)
     Snapshot.build(compiled.table, compiled.secrets)
     assert alone.table.backends[0] in compiled.table.backends
     assert alone.table.routes[0] in compiled.table.routes
     assert alone.statuses[0] in compiled.statuses
-    assert as_bytes(compiler.compile([NEIGHBOUR, *reversed(documents_)])) == as_bytes(compiled)
+    assert as_bytes(compiler.compile([NEIGHBOUR, *reversed(documents_)], install=install)) == as_bytes(compiled)
     for status in compiled.statuses:
         assert all(condition.reason and condition.message for condition in status.conditions)
 

@@ -10,6 +10,7 @@ from dataplane.table import (
     Backend,
     CallerKey,
     CallerSet,
+    EndpointSet,
     Forward,
     Issuer,
     Match,
@@ -52,6 +53,14 @@ def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
         ({"backends": (backend(provider("ftp://a.test")),)}, "no http(s) URL"),
         ({"backends": (backend(provider("https://a.test:99999")),)}, "no http(s) URL"),
         ({"backends": (backend(provider("https://")),)}, "no http(s) URL"),
+        (
+            {"backends": (backend(provider("http://a.ai.svc", endpoints="ai/a:80")),)},
+            "endpoints ai/a:80, which are not",
+        ),
+        ({"backends": (backend(provider("http://a"), networks=("10.0.0.1/8",)),)}, "'10.0.0.1/8' is no network"),
+        ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:8080", "a:80")),)}, "'a:80' is no address"),
+        ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:0",)),)}, "'10.0.0.1:0' is no address"),
+        ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("fd00::1:80",)),)}, "'fd00::1:80' is no address"),
         (
             {
                 "backends": (
@@ -96,6 +105,19 @@ def test_what_is_the_same_is_taken_from_the_snapshot_before() -> None:
     unsealed = table(same).model_copy(update={"routes": (Route(name="r"),)})
     fourth = Snapshot.build(unsealed, SECRETS, moved)
     assert Snapshot.build(unsealed, SECRETS, fourth).router is not fourth.router
+
+
+def test_other_endpoints_leave_all_else_as_it_is() -> None:
+    service = backend(provider("http://a.ai.svc:80", endpoints="ai/a:80"))
+    addresses = ("10.0.0.1:80", "[fd00::1]:80")
+    one, two = [EndpointSet(id="ai/a:80", addresses=addresses[:count]) for count in (1, 2)]
+    first = Snapshot.build(table(service).model_copy(update={"endpoints": (one,)}), SECRETS)
+    second = Snapshot.build(table(service).model_copy(update={"endpoints": (two,)}), SECRETS, first)
+    assert second.router is first.router
+    assert second.backends["ai/voice"] is first.backends["ai/voice"]
+    assert second.endpoints == {"ai/a:80": addresses}
+    before, after = first.table.versions(), second.table.versions()
+    assert {name for name, version in before.items() if after[name] != version} == {"endpoints"}
 
 
 def test_only_the_secrets_that_the_table_uses_are_kept() -> None:

@@ -79,7 +79,7 @@ def refused(code: int, reason: str) -> dict[str, object]:
 BACKENDS = [
     Row(f"{PROVIDER}.name", USUAL, Objects({"providers": [provider("uno")]}), logged("provider"),
         ["one"], ["uno"], METERED),
-    Row(f"{PROVIDER}.custom {PROVIDER}.openai", USUAL, one(custom=None, openai={}), logged("provider_kind"),
+    Row(f"{PROVIDER}.openai", USUAL, one(custom=None, openai={}), logged("provider_kind"),
         ["custom"], ["openai"], METERED),
     Row(f"{PROVIDER}.url", USUAL, one(url="$URL/v1/echo/"), lambda seen: seen.path,
         PATHS, {way: "/v1/echo" + path for way, path in PATHS.items()}, ("chat", "passthrough")),

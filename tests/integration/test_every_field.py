@@ -22,7 +22,7 @@ from tests.integration import authentication
 from tests.integration.budgets import ROWS as BUDGETS
 from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, standing
 from tests.integration.limits import LIMITS
-from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, ROWS, Row
+from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, PROVIDER, ROWS, Row
 
 EVERY_ROW = (*ROWS, *authentication.ROWS, *LIMITS, *BUDGETS)
 
@@ -129,8 +129,13 @@ def _amount(usage: object, name: str) -> int:
     return found - _amount(usage, name.replace("input", "cached")) if name.startswith("input") else found
 
 
+SERVICE = {f"{PROVIDER}.custom.service.{name}" for name in ("name", "namespace", "port")}
+"""There are Services in clusters only: see test_services."""
+
+
 def test_no_field_is_left_out() -> None:
     driven = {path for row in EVERY_ROW for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
+    driven |= SERVICE
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

@@ -20,6 +20,7 @@ from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.pool import Pool
 from dataplane.upstreams.response import Response
 from dataplane.upstreams.send import send
+from dataplane.upstreams.target import BY_NAME, Reach
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 PLAIN = ssl.create_default_context()
@@ -132,10 +133,11 @@ async def asked(
     body: bytes | AsyncIterator[bytes] | None = b"hi",
     fields: Fields | None = None,
     timeouts: Timeouts | None = None,
+    reach: Reach = BY_NAME,
 ) -> Response:
     services = cast("Services", SimpleNamespace(pool=pool))
     timeouts = timeouts or Timeouts(response=5, idle=5)
-    return await send(services, DESTINATION, timeouts, method, url + "/v1/x", fields or [], body)
+    return await send(services, DESTINATION, timeouts, method, url + "/v1/x", fields or [], body, reach=reach)
 
 
 async def body_of(response: Response) -> bytes:

@@ -49,6 +49,46 @@ def test_ranges_that_the_install_allows() -> None:
     assert policy.refusal("fd00:2::1")
 
 
+def test_networks_of_one_backend_are_no_others() -> None:
+    policy = AddressPolicy(allow=(ip_network("10.1.0.0/16"),))
+    wider = policy.also(("192.168.7.0/24",))
+    assert [wider.refusal(a) for a in ("10.1.2.3", "192.168.7.9")] == ["", ""]
+    assert policy.refusal("192.168.7.9")
+    assert policy.also(()) is policy
+    with pytest.raises(ValueError, match=r"10\.0\.0"):
+        policy.also(("10.0.0",))
+
+
+EVERYTHING = ("0.0.0.0/0", "::/0")
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("169.254.169.254", "169.254.169.254/32"),
+        ("::ffff:169.254.169.254", "169.254.169.254/32"),
+        ("100.100.100.200", "100.100.100.200/32"),
+        ("fd00:ec2::254", "fd00:ec2::254/128"),
+        ("168.63.129.16", "168.63.129.16/32"),
+        ("0.0.0.0", "0.0.0.0/32"),
+        ("::", "::/128"),
+        ("127.0.0.1", "127.0.0.0/8"),
+        ("169.254.7.7", "169.254.7.0/24"),
+        ("fe80::1", "fe80::/10"),
+        ("224.0.0.1", "224.0.0.0/4"),
+    ],
+)
+def test_what_nobody_means_by_a_wide_network(address: str, network: str) -> None:
+    """It is allowed where it is listed itself."""
+    assert AddressPolicy().also(EVERYTHING).refusal(address)
+    assert AddressPolicy().also((network,)).refusal(address) == ""
+
+
+def test_metadata_is_not_in_its_link_local_network() -> None:
+    assert AddressPolicy().also(("169.254.0.0/16",)).refusal("169.254.169.254")
+    assert AddressPolicy().also(EVERYTHING).refusal("10.0.0.1") == ""
+
+
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_in_disguise_is_judged_as_what_it_is(address: object) -> None:
     number = int(ip_address(str(address)))

@@ -16,6 +16,7 @@ from dataplane.errors import Refusal
 from dataplane.process.files import Files
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.connect import dial
+from dataplane.upstreams.target import Reach
 from tests.dataplane.certificates import certificate
 from tests.dataplane.upstream import says, upstream_of
 
@@ -73,6 +74,106 @@ async def test_refusals_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_loopback_is_refused_unless_it_is_allowed() -> None:
     async with upstream_of(says(b"")) as url:
         assert (await refusal(url, AddressPolicy())).code == "upstream_address_refused"
+
+
+async def reached(*endpoints: str, chance: float = 0.0, timeout: float = 2) -> tuple[str, int]:
+    """Who is dialled for a Service that has these endpoints, by a policy that allows none of them."""
+    transport, _ = await dial(
+        "http://vllm.ai.svc:8000",
+        asyncio.Protocol,
+        addresses=AddressPolicy(),
+        files=Files(),
+        timeout=timeout,
+        tls=PLAIN,
+        reach=Reach(endpoints=endpoints),
+        rand=lambda: chance,
+    )
+    transport.abort()
+    host, port = transport.get_extra_info("peername")[:2]
+    return host, port
+
+
+def endpoint(url: str) -> str:
+    return url.removeprefix("http://")
+
+
+async def test_endpoints_of_a_service_are_dialled_by_chance_and_without_a_check() -> None:
+    async with upstream_of(says(b"")) as one, upstream_of(says(b"")) as two:
+        ends = [endpoint(one), endpoint(two)]
+        ports = [int(each.rpartition(":")[2]) for each in ends]
+        assert [await reached(*ends, chance=chance) for chance in (0, 0.49, 0.5, 0.99)] == [
+            ("127.0.0.1", port) for port in (ports[0], ports[0], ports[1], ports[1])
+        ]
+
+
+async def test_an_ipv6_endpoint() -> None:
+    try:
+        listener = await asyncio.start_server(lambda _, writer: writer.close(), "::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = listener.sockets[0].getsockname()[1]
+    assert await reached(f"[::1]:{port}") == ("::1", port)
+    listener.close()
+
+
+async def test_the_next_endpoint_is_tried() -> None:
+    async with upstream_of(says(b"")) as closed:
+        pass
+    async with upstream_of(says(b"")) as url:
+        assert (await reached(endpoint(closed), endpoint(url)))[1] == int(url.rpartition(":")[2])
+        assert (await reached(endpoint(url), endpoint(closed), chance=0.5))[1] == int(url.rpartition(":")[2])
+    with pytest.raises(Refusal) as refused:
+        await reached(endpoint(closed), endpoint(closed))
+    assert refused.value.code == "upstream_unreachable"
+    assert refused.value.message == "vllm.ai.svc:8000 cannot be reached: connection refused."
+
+
+async def test_an_endpoint_that_says_nothing_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    real = loop.sock_connect
+
+    async def silent(sock: socket.socket, address: tuple[str, int]) -> None:
+        await (asyncio.Event().wait() if address[0] == "192.0.2.1" else real(sock, address))
+
+    monkeypatch.setattr(loop, "sock_connect", silent)
+    async with upstream_of(says(b"")) as url:
+        assert (await reached("192.0.2.1:80", endpoint(url), timeout=0.5))[0] == "127.0.0.1"
+    with pytest.raises(Refusal) as refused:
+        await reached("192.0.2.1:80", "192.0.2.1:80", timeout=0.05)
+    assert refused.value.code == "upstream_timeout"
+
+
+async def test_a_service_without_endpoints() -> None:
+    with pytest.raises(Refusal) as refused:
+        await reached()
+    assert (refused.value.code, refused.value.status) == ("upstream_unavailable", 503)
+    assert refused.value.message == "No endpoint of the Service vllm.ai.svc:8000 is ready."
+
+
+async def test_networks_of_the_backend_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with upstream_of(says(b"")) as url:
+        transport, _ = await dial(
+            url,
+            asyncio.Protocol,
+            addresses=AddressPolicy(),
+            files=Files(),
+            timeout=2,
+            tls=PLAIN,
+            reach=Reach(("127.0.0.0/8",)),
+        )
+        transport.abort()
+    resolves_to(monkeypatch, ("169.254.169.254", 80))
+    with pytest.raises(Refusal) as refused:
+        await dial(
+            "http://a.test",
+            asyncio.Protocol,
+            addresses=AddressPolicy(),
+            files=Files(),
+            timeout=2,
+            tls=PLAIN,
+            reach=Reach(("0.0.0.0/0",)),
+        )
+    assert refused.value.code == "upstream_address_refused"
 
 
 async def test_one_deadline_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dataplane.errors import Refusal
 from dataplane.upstreams import connection as connections
 from dataplane.upstreams import pool as pools
 from dataplane.upstreams.pool import Pool
-from dataplane.upstreams.target import parted
+from dataplane.upstreams.target import BY_NAME, Reach, parted
 from tests.dataplane.certificates import certificate
 from tests.dataplane.upstreams.answers import CHUNKED, OK, SIZED
 from tests.dataplane.upstreams.far import HELLO, Far, answering, asked, body_of, pieces, pooled, said, serving
@@ -430,3 +430,22 @@ async def test_closing(pool: Pool) -> None:
         with pytest.raises(connections.Lost):
             assert await body_of(response)
         response.close()
+
+
+async def test_what_one_backend_may_reach_is_no_way_for_another(pool: Pool) -> None:
+    """A connection to an address that the networks of one Backend allow waits for that one's requests only; and one
+    to an endpoint is not used once the Service has others."""
+    async with serving(answering(HELLO)) as server:
+        address = server.url.removeprefix("http://")
+        for reach in (
+            BY_NAME,
+            Reach(("127.0.0.0/8",)),
+            Reach(("127.0.0.0/8", "10.0.0.0/8")),
+            Reach(endpoints=(address,)),
+            Reach(endpoints=("127.0.0.1:1", address)),
+        ):
+            before = server.connections
+            for _ in range(2):
+                response = await asked(pool, server.url, reach=reach)
+                assert await body_of(response) == b"hello"
+            assert server.connections == before + 1
