@@ -37,6 +37,7 @@ class Install:
     namespace: str
     folder: Path
     replicas: list[Process] = field(default_factory=list)
+    gateways: list[Process] = field(default_factory=list)
 
     def prepare(self, **settings: object) -> None:
         """The settings, and the account of gateways."""
@@ -62,12 +63,32 @@ class Install:
         process.ports |= {"tables": tables[1], "admin": admin[1]}
         return process
 
+    def gateway(self, name: str, *replicas: Process) -> Process:
+        """A gateway that dials these replicas, in a pod of its own; it has a table. `ports`: url, admin."""
+        token = self.pod(name)
+        ca = self.folder / "ca.crt"
+        read = ("get", "configmap", "-n", self.namespace, f"{NAME}-ca", "--ignore-not-found")
+        until(lambda: self.cluster.kubectl(*read, "-o", "name"))
+        ca.write_text(self.cluster.kubectl(*read, "-o", r"jsonpath={.data.ca\.crt}"))
+        command: list[str | Path] = [TIDEGATE, "dataplane", "--controller-ca", ca, "--token-file", token]
+        command += [part for each in replicas for part in ("--controller", each.ports["tables"])]
+        command += ["--pod", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]
+        command += ["--drain-lame-duck", "0s", "--drain-patience", "0s", "--drain-closing", "0s", "--drain-linger", "0s"]
+        process = processes.start(name, command, self.folder)
+        self.gateways.append(process)
+        pattern = re.compile(r'"url":"http://([\d.:]+)","admin":"http://([\d.:]+)"')
+        process.wait_for(lambda: pattern.search(process.text()))
+        found = pattern.search(process.text())
+        assert found
+        process.ports = {"url": found[1], "admin": found[2]}
+        return process
+
     def end(self) -> None:
         """End what runs. Fails where a replica has ended by itself, or has said a traceback."""
-        for process in self.replicas:
+        for process in (*self.gateways, *self.replicas):
             process.stop()
-        for process in self.replicas:
-            assert "Traceback" not in process.text(), process.text()
+        for process in (*self.gateways, *self.replicas):
+            processes.assert_quiet(process.text(), process.name)
 
     def leader(self) -> Process:
         """The replica that leads; one is started where none runs."""

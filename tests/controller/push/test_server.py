@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 import structlog
+from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode
@@ -384,3 +385,19 @@ async def test_tokens_and_secrets_are_in_no_log(caplog: pytest.LogCaptureFixture
         assert install.server.holdings
     assert SECRET not in caplog.text
     assert TOKEN not in caplog.text
+
+
+async def test_a_gateway_that_takes_nothing_is_cut_off_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "SENDING", 0.2)
+    monkeypatch.setattr(serving, "CLOSING", 0.2)
+    large = {f"ai/s{number}@1": SecretStr("x" * 500_000) for number in range(40)}
+    big = published(table("a").model_copy(update={"secrets": tuple(large)}), large, mark(1))
+    async with running(big) as install, install.dial() as stuck, install.dial("token-1") as other:
+        await Gateway(stuck).hello()
+        offer = await Gateway(stuck).hears()
+        stuck.transport.pause_reading()
+        await Gateway(stuck).says("want", table=offer["table"], secrets=list(large))
+        await Gateway(other).hello()
+        await install.until(lambda: install.counts.faults == [True])
+        await Gateway(other).takes()
+        stuck.transport.abort()
