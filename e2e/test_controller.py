@@ -191,4 +191,6 @@ def test_a_kubeconfig_that_is_none(install: Install, tmp_path: Path) -> None:
     command = [processes.TIDEGATE, "controller", "--config", install.settings, "--kubeconfig", missing]
     process = processes.start("wrong", command, tmp_path)
     assert process.ended() == 3
-    assert process.text() == f"tidegate: no API server is known: there is no {missing}; name another with --kubeconfig.\n"
+    assert (
+        process.text() == f"tidegate: no API server is known: there is no {missing}; name another with --kubeconfig.\n"
+    )

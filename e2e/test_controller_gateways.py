@@ -129,9 +129,7 @@ def test_a_secret_goes_comes_back_and_is_rotated(
     answers(gateway, chat, 200)
 
 
-def test_a_backend_that_is_deleted_is_not_served(
-    cluster: Cluster, namespace: str, gateway: Process, chat: str
-) -> None:
+def test_a_backend_that_is_deleted_is_not_served(cluster: Cluster, namespace: str, gateway: Process, chat: str) -> None:
     answers(gateway, chat, 200)
     cluster.kubectl("delete", "tgb", "-n", namespace, "chat")
     answers(gateway, chat, 404)
@@ -145,8 +143,7 @@ def test_a_pod_that_does_not_talk_is_named(
     install.pod("gateway-2")  # an object alone: there is no process that would dial
     message = programmed(cluster, namespace, "False Pending")
     assert message == (
-        "Served by 1 of 2 gateways; not yet by gateway-2. "
-        "No connection to the controller has gateway-2: see its log."
+        "Served by 1 of 2 gateways; not yet by gateway-2. No connection to the controller has gateway-2: see its log."
     )
     assert reasons(cluster, namespace, "chat")["Ready"] == "False NotReady"
     install.set_ready("gateway-2", "False")
