@@ -204,7 +204,7 @@ def place_of(gateway: Process, backend: str) -> int:
     """Which change of a Backend a gateway serves; -1: none."""
     for each in shown(gateway)["backends"]:
         if each["name"] == backend and each["models"]:
-            return int(each["models"][0]["name"].removeprefix("v"))
+            return int(each["models"][0].removeprefix("v"))
     return -1
 
 
