@@ -149,10 +149,10 @@ class Programmed(Generic[SubjectT]):
     def _verdict(self, standings: Sequence[_Standing], number: int, unheard: bool) -> Verdict | None:
         if not standings:
             return Verdict(False, "NoGateways", f"No gateway is ready to serve it; see: {self.pods}")
-        if refusing := [each for each in standings if each.refused >= number > each.confirmed]:
-            return _refused(refusing)
         behind = [each for each in standings if each.confirmed < number]
         late = [each for each in behind if not each.excused and not (unheard and each.silent)]
+        if refusing := [each for each in behind if each.refused >= number]:
+            return _refused(refusing, [each for each in late if each not in refusing])
         serving = len(standings) - len(behind)
         if late:
             return _pending(late, serving, len(standings))
@@ -161,19 +161,24 @@ class Programmed(Generic[SubjectT]):
         return Verdict(True, "Programmed", f"Served by {_counted(serving)}.")
 
 
-def _refused(refusing: Sequence[_Standing]) -> Verdict:
+def _refused(refusing: Sequence[_Standing], late: Sequence[_Standing]) -> Verdict:
     reasons = "; ".join(dict.fromkeys(reason for each in refusing for reason in each.reasons))
     text = (
         f"Refused by {_names(refusing)}, which go on with what they served before: {reasons or 'they do not say why'}"
     )
-    return Verdict(False, "Refused", text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    others = f". Not yet served by {_names(late)} either.{_unconnected(late)}" if late else ""
+    room = LONGEST - len(others)
+    return Verdict(False, "Refused", (text if len(text) <= room else f"{text[: room - 1]}…") + others)
 
 
 def _pending(late: Sequence[_Standing], serving: int, of: int) -> Verdict:
-    text = f"Served by {serving} of {_counted(of)}; not yet by {_names(late)}."
-    if silent := [each for each in late if each.silent]:
-        text += f" No connection to the controller: {_names(silent)}; see its log."
+    text = f"Served by {serving} of {_counted(of)}; not yet by {_names(late)}.{_unconnected(late)}"
     return Verdict(False, "Pending", text)
+
+
+def _unconnected(late: Sequence[_Standing]) -> str:
+    silent = [each for each in late if each.silent]
+    return f" No connection to the controller: {_names(silent)}; see its log." if silent else ""
 
 
 def _counted(number: int) -> str:

@@ -71,7 +71,7 @@ def write(
     before = _ours(status.kind, stored, controller)
     wanted: dict[str, object]
     if shared:
-        wanted: dict[str, object] = {shared.field: _entries(status, shared, stored, controller, generation, now)}
+        wanted = {shared.field: _entries(status, shared, stored, controller, generation, now)}
     else:
         wanted = _whole(status, stored, generation, now, addresses)
     if conditions.same(wanted, stored) or conditions.is_newer(before, generation):

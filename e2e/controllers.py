@@ -49,11 +49,14 @@ class Install:
     def settings(self) -> Path:
         return self.folder / "settings.yaml"
 
-    def controller(self, name: str, kubeconfig: Path | None = None) -> Process:
-        """Start a replica, and wait until it listens. `ports`: tables, admin."""
-        command = [TIDEGATE, "controller", "--config", self.settings, "--listen", "127.0.0.1:0"]
+    def controller(
+        self, name: str, kubeconfig: Path | None = None, *, pod: str = "", listen: str = "127.0.0.1:0"
+    ) -> Process:
+        """Start a replica, and wait until it listens. `pod`: its own, where that is not its name. `ports`: tables,
+        admin."""
+        command = [TIDEGATE, "controller", "--config", self.settings, "--listen", listen]
         command += ["--admin", "127.0.0.1:0", "--kubeconfig", kubeconfig or self.cluster.kubeconfig]
-        process = processes.start(name, [*command, "--log-format", "json"], self.folder, POD_NAME=name)
+        process = processes.start(name, [*command, "--log-format", "json"], self.folder, POD_NAME=pod or name)
         self.replicas.append(process)
         process.wait_for(lambda: '"event":"controlling"' in process.text())
         tables = re.search(r'"tables":"wss://([^"]+)"', process.text())
@@ -63,15 +66,22 @@ class Install:
         process.ports |= {"tables": tables[1], "admin": admin[1]}
         return process
 
-    def gateway(self, name: str, *replicas: Process) -> Process:
-        """A gateway that dials these replicas, in a pod of its own; it has a table. `ports`: url, admin."""
-        token = self.pod(name)
+    def ca(self) -> Path:
+        """A file with what gateways trust controllers by."""
         ca = self.folder / "ca.crt"
         read = ("get", "configmap", "-n", self.namespace, f"{NAME}-ca", "--ignore-not-found")
         until(lambda: self.cluster.kubectl(*read, "-o", "name"))
         ca.write_text(self.cluster.kubectl(*read, "-o", r"jsonpath={.data.ca\.crt}"))
-        command: list[str | Path] = [TIDEGATE, "dataplane", "--controller-ca", ca, "--token-file", token]
-        command += [part for each in replicas for part in ("--controller", each.ports["tables"])]
+        return ca
+
+    def gateway(self, name: str, *replicas: Process | str, options: tuple[str | Path, ...] = ()) -> Process:
+        """A gateway that dials these replicas or addresses, in a pod of its own; it has a table. `ports`: url,
+        admin."""
+        token = self.pod(name)
+        command: list[str | Path] = [TIDEGATE, "dataplane", "--controller-ca", self.ca(), "--token-file", token]
+        for each in replicas:
+            command += ["--controller", each if isinstance(each, str) else each.ports["tables"]]
+        command += options
         command += ["--pod", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]
         command += [
             "--drain-lame-duck",

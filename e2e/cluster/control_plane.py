@@ -41,6 +41,11 @@ class ControlPlane(Cluster):
         return f"https://{self.address}:{self._port}"
 
     @property
+    def storage(self) -> str:
+        """Where etcd answers."""
+        return f"http://{LOOPBACK}:{self._etcd_port}"
+
+    @property
     def ca(self) -> Path:
         """The certificate that the API server's was signed with."""
         return self.folder / "ca.crt"

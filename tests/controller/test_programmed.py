@@ -138,6 +138,25 @@ def test_gateways_that_refuse_say_why() -> None:
     assert len(cluster.says()["voice"].message) == 1024
 
 
+def test_who_is_behind_beside_who_refuses_is_named_too() -> None:
+    cluster = Cluster()
+    cluster.publishes(voice=1)
+    cluster.all_hold(1)
+    cluster.publishes(voice=2)
+    cluster.holdings[DP0.uid] = holds(1)._replace(refused=Refused("table-2", ("out of memory",)))
+    before = "Refused by dp-0, which go on with what they served before"
+    after = ". Not yet served by dp-1, dp-2 either."
+    assert cluster.says()["voice"].message == f"{before}: out of memory{after}"
+    cluster.holdings[DP0.uid] = holds(1)._replace(refused=Refused("table-2", ("x" * 2000,)))
+    message = cluster.says()["voice"].message
+    assert message == f"{before}: {'x' * (1024 - len(before) - 2 - len(after) - 1)}…{after}"
+    del cluster.holdings[DP2.uid]
+    cluster.now += programmed.GRACE
+    message = cluster.says()["voice"].message
+    assert message.endswith(f"…{after} No connection to the controller: dp-2; see its log.")
+    assert len(message) == 1024
+
+
 def test_nothing_is_programmed_where_no_gateway_is_ready() -> None:
     cluster = Cluster()
     cluster.publishes(voice=1)
