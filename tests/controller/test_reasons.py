@@ -16,7 +16,7 @@ from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 
 FOLDER = Path(controller.__file__).parent
 _WORD = re.compile("[A-Z][A-Za-z]+")
-_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")
+_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]+)+")
 NO_REASONS = {
     *("ApiError", "BearerToken", "ConfigMap", "DoesNotExist", "EndSession", "EndpointSlice", "ExposeRule"),
     *("ExternalName", "GatewayClass", "GatewayHTTPListenerIsolation", "GatewayInfrastructurePropagation"),
