@@ -64,3 +64,6 @@ _.BinaryIO
 # structlog calls its logger by the level of a line.
 _.debug
 _.critical
+
+# Of statuses: written by whoever writes them to an API server.
+_.features
