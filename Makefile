@@ -2,8 +2,8 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-PYTHON_FILES := crds controller dataplane simulator tidegate tests bench e2e
-GENERATORS := crds.generate crds.reference dataplane.metering.reference tidegate.reference
+PYTHON_FILES := crds controller dataplane simulator tidegate charts tests bench e2e
+GENERATORS := crds.generate crds.reference dataplane.metering.reference tidegate.reference charts.generate
 PYTEST_OPTIONS ?= -n auto --maxschedchunk 1
 
 # One check: its name, the command, and what to run when it fails. Its output is shown only then.
@@ -36,8 +36,8 @@ test: check  ## everything that needs only Python: check, then all tests and the
 e2e: .venv/.dev  ## clients and servers that nobody here wrote, against the gateway; see e2e/
 	@e2e/run
 
-cluster: .venv/.dev  ## keep a real Kubernetes API server running, built from source (Go; seven minutes at first)
-	@e2e/cluster/build
+cluster: .venv/.dev  ## keep a real Kubernetes API server running, built from source; with NODE=1 a whole node, as root
+	@e2e/cluster/build $(if $(NODE),node)
 	@cd e2e && ../$(BIN)/python -m cluster
 
 nightly: .venv/.nightly  ## fuzz, config changes, soak, chaos, all of Autobahn: some 100 minutes; PARTS="soak chaos" are two

@@ -1,21 +1,22 @@
 """What the leader keeps in the cluster beside statuses: the authority that data planes trust, the copy of the table
-that they start from where no controller answers, and the GatewayClass.
+that they start from where no controller answers, the GatewayClass, and the Services of Gateways.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 
 from controller.api import Api, ApiError
 from controller.compile import Install
+from controller.compile.gateway_services import GATEWAY
 from controller.keeping import Keeper
-from controller.kinds import GATEWAY_CLASS, SECRET, Kind
+from controller.kinds import GATEWAY_CLASS, SECRET, SERVICE, Kind
 from controller.leader import Leader
-from controller.mirror import Mirror, Scope
+from controller.mirror import Document, Mirror, Scope, metadata, text
 from controller.push.publication import Publication
 from controller.trust import Trust
 from dataplane.table import bundle
@@ -54,6 +55,7 @@ class Duties:
         self._absent = absent
         self._wake = asyncio.Event()
         self._publication: Publication | None = None
+        self._services: Sequence[Document] = ()
         self._stored = ""
         """The hash of the table that was copied."""
         self._copied = float("-inf")
@@ -61,9 +63,9 @@ class Duties:
         self.failed = 0
         leader.changes.append(self._turned)
 
-    def published(self, publication: Publication) -> None:
-        """Take note of what gateways are to serve."""
-        self._publication = publication
+    def published(self, publication: Publication, services: Sequence[Document]) -> None:
+        """Take note of what gateways are to serve, and of the Services that Gateways are to have."""
+        self._publication, self._services = publication, services
         self._wake.set()
 
     async def run(self) -> None:
@@ -72,6 +74,7 @@ class Duties:
             await self._do("authority", lambda: self._trust.tend(self._leads))
             if self._leads:
                 await self._do("GatewayClass", self._class)
+                await self._do("Services of Gateways", self._gateways)
                 await self._do("boot snapshot", self._boot)
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S if self._trust.ready else 1.0):
@@ -110,6 +113,18 @@ class Duties:
             if error.status != CONFLICT:
                 raise
 
+    async def _gateways(self) -> None:
+        """A Service for each Gateway; those of Gateways that are gone go."""
+        if self._publication is None:
+            return
+        wanted = {text(metadata(each).get("name")): each for each in self._services}
+        for service in wanted.values():
+            own = {**metadata(service), "ownerReferences": [self._keeper.owner()]}
+            await self._keeper.keep_whole(SERVICE, {**service, "metadata": own})
+        for key, entry in list(self._mirror.entries(SERVICE.name).items()):
+            if key.namespace == self._install.namespace and key.name not in wanted and _is_a_gateways(entry.body):
+                await self._keeper.drop(SERVICE, key.name)
+
     async def _boot(self) -> None:
         now = asyncio.get_running_loop().time()
         publication = self._publication
@@ -131,6 +146,12 @@ class Duties:
             elif await self._keeper.read_secret(name):
                 await self._keeper.keep(SECRET, name, self._keeper.secret({}))
         self._stored = marks
+
+
+def _is_a_gateways(service: Document) -> bool:
+    annotations = metadata(service).get("annotations")
+    owners = metadata(service).get("ownerReferences")
+    return isinstance(annotations, Mapping) and GATEWAY in annotations and bool(owners)
 
 
 def _packed(publication: Publication) -> list[dict[str, bytes]]:

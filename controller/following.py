@@ -24,6 +24,9 @@ DENIED_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 GONE = 410
 DENIED = 403
+BOOKMARK = "BOOKMARK"
+BETWEEN_S = 0.1
+"""Between two watches: API servers that are about to stop end them at once."""
 
 
 class Following:
@@ -81,12 +84,11 @@ class Following:
                         kind, scope.namespace, version, self._labels.get(scope, "")
                     ):
                         version = max(version, version_of(body))
-                        if type_ != "BOOKMARK" and self._mirror.see(kind, body, deleted=type_ == "DELETED"):
+                        if type_ != BOOKMARK and self._mirror.see(kind, body, deleted=type_ == "DELETED"):
                             self._changed()
+                    await asyncio.sleep(BETWEEN_S)
             except ApiError as error:
-                if error.status == GONE:
-                    continue
-                wait = self._has_failed(scope, error, pause)
+                wait = FIRST_PAUSE_S if error.status == GONE else self._has_failed(scope, error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
 

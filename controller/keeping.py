@@ -15,7 +15,7 @@ import orjson
 from controller.api import Api
 from controller.kinds import LEASE, SECRET, Kind
 from controller.leader import Leader
-from controller.mirror import Document
+from controller.mirror import Document, metadata, text
 from controller.settings import Settings
 
 LOOKED_AFTER_S = 300.0
@@ -34,10 +34,14 @@ class Keeper:
         """What was written when, as a hash."""
 
     async def keep(
-        self, kind: Kind, name: str, content: Document, component: Component = "controller", **metadata: object
+        self, kind: Kind, name: str, content: Document, component: Component = "controller", **more: object
     ) -> None:
         """Have this object there, with this `content` beside its metadata. Raises ApiError."""
-        body = self.whole(kind, name, content, component, **metadata)
+        await self.keep_whole(kind, self.whole(kind, name, content, component, **more))
+
+    async def keep_whole(self, kind: Kind, body: Document) -> None:
+        """Have this object there, as it stands. Raises ApiError."""
+        name = text(metadata(body).get("name"))
         mark = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
         now = asyncio.get_running_loop().time()
         known, written = self._kept.get((kind, name), (b"", 0.0))
@@ -56,19 +60,18 @@ class Keeper:
         self._kept.clear()
 
     def whole(
-        self, kind: Kind, name: str, content: Document, component: Component = "controller", **metadata: object
+        self, kind: Kind, name: str, content: Document, component: Component = "controller", **more: object
     ) -> dict[str, object]:
         """The object with its labels and its owner."""
-        owner = {
-            "apiVersion": LEASE.api_version,
-            "kind": LEASE.name,
-            "name": self._leader.name,
-            "uid": self._leader.uid,
-        }
-        own: dict[str, object] = {"name": name, "labels": self._settings.labels(component), **metadata}
+        own: dict[str, object] = {"name": name, "labels": self._settings.labels(component), **more}
         if kind.namespaced:
-            own |= {"namespace": self._settings.install.namespace, "ownerReferences": [owner]}
+            own |= {"namespace": self._settings.install.namespace, "ownerReferences": [self.owner()]}
         return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": own, **content}
+
+    def owner(self) -> dict[str, str]:
+        """The Lease, as a reference."""
+        lease = {"apiVersion": LEASE.api_version, "kind": LEASE.name}
+        return {**lease, "name": self._leader.name, "uid": self._leader.uid}
 
     @staticmethod
     def secret(entries: Mapping[str, bytes]) -> dict[str, object]:

@@ -37,7 +37,9 @@ class Numbers:
 class Metrics:
     """All of one replica, and what the server of tables tells."""
 
-    def __init__(self, numbers: Callable[[], Numbers]) -> None:
+    def __init__(self, numbers: Callable[[], Numbers], lags: Callable[[], None]) -> None:
+        """`lags` is called where a data plane has a newer table than it was offered."""
+        self._lags = lags
         self._registry = CollectorRegistry()
         self._registry.register(_Read(numbers))
 
@@ -86,6 +88,8 @@ class Metrics:
 
     def answered(self, answer: Answer) -> None:
         self._answers.labels(answer.kind).observe(answer.seconds)
+        if answer.kind == "stale":
+            self._lags()
 
 
 class _Read(Collector):

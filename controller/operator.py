@@ -24,7 +24,7 @@ from controller.compile import Compiled, Install
 from controller.duties import Duties
 from controller.following import Following
 from controller.keeping import Keeper
-from controller.kinds import POD, WATCHED
+from controller.kinds import POD, SERVICE, WATCHED
 from controller.leader import Leader
 from controller.metrics import Metrics, Numbers
 from controller.mirror import Document, Key, Mirror, Scope
@@ -49,6 +49,8 @@ NEW_S = 2.0
 """How long a table waits for the first list of a namespace that something refers to."""
 STUCK_S = 120.0
 """A table that takes longer than this to be made is never made."""
+LOOK_S, LISTED_S = 5.0, 1.0
+"""Where this replica lags, it lists all at most so often; and a list of all takes about so long."""
 AUDIENCE = "tidegate-controller"
 
 
@@ -82,9 +84,10 @@ class Operator:
         self._mirror, self._pods = Mirror(), Mirror()
         self._dirty = asyncio.Event()
         self._made: Made | None = None
+        self._looked = float("-inf")
         self._began: float | None = None
         """When the table that is being made now was begun."""
-        self.metrics = Metrics(self._numbers)
+        self.metrics = Metrics(self._numbers, self._catch_up)
         self._mailbox = Mailbox(self._ring)
         self._loop = loop
         self._watching = Watching(api.configuration, self._mailbox)
@@ -185,7 +188,8 @@ class Operator:
         """Whether all is known that a table is made of."""
         if not self._sweeping.whole:
             return False
-        self._following.want(needed(self._mirror.documents(), self._install.controller_name))
+        own = Scope(SERVICE.name, self._install.namespace)  # those of Gateways, also of Gateways that are gone
+        self._following.want({own, *needed(self._mirror.documents(), self._install.controller_name)})
         with suppress(TimeoutError):
             async with asyncio.timeout(NEW_S):
                 while not self._following.whole:
@@ -209,7 +213,16 @@ class Operator:
         self._server.publish(publication)
         self.metrics.publications.inc()
         self._reporting.published(compiled, publication, versions)
-        self._duties.published(publication)
+        self._duties.published(publication, compiled.services)
+
+    def _catch_up(self) -> None:
+        """A gateway has a table of a replica that knows more, or that has looked later: look now, and say so."""
+        now = self._loop.time()
+        if now < self._looked + LOOK_S:
+            return
+        self._looked = now
+        self._sweeping.suspect()
+        self._loop.call_later(LISTED_S, self._dirty.set)
 
     def _is_absent(self, kind: object) -> bool:
         return kind in self._sweeping.absent

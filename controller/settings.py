@@ -95,6 +95,9 @@ class Settings(_Part):
             upstreams=tuple(UpstreamRule(each.namespaces, each.networks) for each in self.upstreams.allow),
             has_store=self.store,
             denied=denied,
+            instance=self.install.instance,
+            service_type=self.gateways.service_type,
+            service_annotations=self.gateways.service_annotations,
         )
 
     @property

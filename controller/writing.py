@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 
@@ -18,7 +19,7 @@ from controller.api import Api, ApiError
 from controller.compile.statuses import Status
 from controller.election import micro
 from controller.kinds import EVENT, POLICY
-from controller.mirror import Mirror
+from controller.mirror import Document, Mirror
 from controller.status import Write
 
 log = structlog.get_logger("controller")
@@ -31,6 +32,16 @@ CONFLICTS = 3
 REMEMBERED = 4096
 NOTE = 1024
 """Bytes of an Event's note."""
+
+
+class Wanted(NamedTuple):
+    """What is to be said of an object."""
+
+    status: Status
+    generation: int
+    """Of the object, that it is about."""
+    addresses: Sequence[Document] = ()
+    """Of a Gateway."""
 
 
 class Writer:
@@ -47,44 +58,45 @@ class Writer:
         self.written = 0
         self.failed = 0
 
-    async def write(self, wanted: Iterable[tuple[Status, int]]) -> bool:
-        """One pass: statuses, each with the generation that it is about. Whether all is written, as far as is known."""
+    async def write(self, wanted: Iterable[Wanted]) -> None:
+        """One pass. What could not be written is due in the next."""
         slots = asyncio.Semaphore(AT_ONCE)
         now = _now()
 
-        async def one(status: Status, generation: int) -> bool:
+        async def one(each: Wanted) -> None:
             async with slots:
-                return await self._write(status, generation, now)
+                await self._write(each, now)
 
-        due = [each for each in wanted if self._due(*each, now)]
-        return all(await asyncio.gather(*(one(*each) for each in due)))
+        await asyncio.gather(*(one(each) for each in wanted if self._due(each, now)))
 
-    def _due(self, status: Status, generation: int, now: str) -> Write | None:
+    def _due(self, wanted: Wanted, now: str) -> Write | None:
+        status = wanted.status
         entry = self._mirror.get(status.kind, status.namespace, status.name)
-        return statuses.write(status, entry, generation, self._controller, now) if entry else None
+        if entry is None:
+            return None
+        return statuses.write(status, entry, wanted.generation, self._controller, now, wanted.addresses)
 
-    async def _write(self, status: Status, generation: int, now: str) -> bool:
+    async def _write(self, wanted: Wanted, now: str) -> None:
         for _ in range(CONFLICTS):
-            write = self._due(status, generation, now)
+            write = self._due(wanted, now)
             if write is None:
-                return True
+                return
             await self._pace.wait()
             if not self._leads():
-                return False
+                return
             try:
                 await self._send(write)
             except ApiError as error:
                 if error.status == 404:
-                    return True  # deleted meanwhile
+                    return  # deleted meanwhile
                 if error.status == 409 and await self._read_again(write):
                     continue
                 self.failed += 1
                 log.warning("cannot write a status; tried again", of=_path(write), why=str(error))
-                return False
+                return
             self.written += 1
-            await self._tell(write, status)
-            return True
-        return False
+            await self._tell(write)
+            return
 
     async def _send(self, write: Write) -> None:
         metadata: dict[str, object] = {"name": write.name, "namespace": write.namespace}
@@ -105,7 +117,7 @@ class Writer:
             self._mirror.see(write.kind, stored)
         return stored is not None
 
-    async def _tell(self, write: Write, status: Status) -> None:
+    async def _tell(self, write: Write) -> None:
         """An Event, once for each turn of an object's condition."""
         turn = write.turn
         if turn is None or (turn.first and turn.condition.status == "True" and write.kind is POLICY):
@@ -120,12 +132,12 @@ class Writer:
         for other in [other for other in self._told if other[:2] == key[:2] and other != key]:
             del self._told[other]
         try:
-            await self._api.create(EVENT, self._event(write, status))
+            await self._api.create(EVENT, self._event(write))
         except ApiError as error:
             self.failed += 1
             log.debug("cannot write an Event", of=_path(write), why=str(error))
 
-    def _event(self, write: Write, status: Status) -> dict[str, object]:
+    def _event(self, write: Write) -> dict[str, object]:
         assert write.turn is not None
         condition, stamp = write.turn.condition, datetime.now(UTC)
         note = condition.message.encode()[:NOTE].decode(errors="ignore")
@@ -141,7 +153,7 @@ class Writer:
             "note": note,
             "regarding": {
                 "apiVersion": write.kind.api_version,
-                "kind": status.kind,
+                "kind": write.kind.name,
                 "namespace": write.namespace,
                 "name": write.name,
                 "uid": write.uid,

@@ -22,7 +22,13 @@ class Precedence(StrEnum):
     OVERRIDE = "Override"
 
 
-GROUP_OF_KIND = {"HTTPRoute": "gateway.networking.k8s.io", "Backend": "tidegate.dev"}
+GROUP_OF_KIND = {
+    "GatewayClass": "gateway.networking.k8s.io",
+    "Gateway": "gateway.networking.k8s.io",
+    "HTTPRoute": "gateway.networking.k8s.io",
+    "Backend": "tidegate.dev",
+}
+"""What a Policy can be attached to, from broad to narrow."""
 
 
 def _group_fits_kind(target: TargetRef) -> bool:
@@ -33,24 +39,37 @@ def _group_fits_kind(target: TargetRef) -> bool:
 
 
 class TargetRef(ApiModel):
-    """What a Policy is attached to, in the Policy's own namespace."""
+    """What a Policy is attached to; but for a GatewayClass, which is in none, in the Policy's own namespace."""
 
     rules: ClassVar = (
         Rule(
-            "self.kind == 'HTTPRoute' ? self.group == 'gateway.networking.k8s.io' : self.group == 'tidegate.dev'",
-            "for kind HTTPRoute write group gateway.networking.k8s.io, for kind Backend write group tidegate.dev",
+            "self.kind == 'Backend' ? self.group == 'tidegate.dev' : self.group == 'gateway.networking.k8s.io'",
+            "for kind Backend write group tidegate.dev, for the others write group gateway.networking.k8s.io",
             _group_fits_kind,
+        ),
+        Rule(
+            "self.kind != 'GatewayClass' || !has(self.sectionName)",
+            "a GatewayClass has no parts: leave sectionName out",
+            lambda target: target.kind != "GatewayClass" or target.section_name is None,
         ),
     )
 
     group: Literal["gateway.networking.k8s.io", "tidegate.dev"] = Field(
-        description="API group of the target: gateway.networking.k8s.io for an HTTPRoute, tidegate.dev for a Backend."
+        description="API group of the target: tidegate.dev for a Backend, gateway.networking.k8s.io for the others."
     )
-    kind: Literal["HTTPRoute", "Backend"] = Field(description="Kind of the target.")
+    kind: Literal["GatewayClass", "Gateway", "HTTPRoute", "Backend"] = Field(
+        description=(
+            "Kind of the target, from broad to narrow. A GatewayClass is all that the install serves, and only for "
+            "Policies in the install's own namespace."
+        )
+    )
     name: ObjectName = Field(description="Name of the target.")
     section_name: ObjectName | None = Field(
         default=None,
-        description="One part of the target: a named rule of an HTTPRoute, or a provider of a Backend. Absent: all.",
+        description=(
+            "One part of the target: a listener of a Gateway, a named rule of an HTTPRoute, or a provider of a "
+            "Backend. Absent: all."
+        ),
     )
 
 
@@ -155,8 +174,9 @@ class PolicySpec(ApiModel):
         description=(
             "Default: a Policy on a narrower target replaces this one's authentication, session and "
             "telemetry. "
-            "Override: narrower Policies may add to this one, never replace it. On an HTTPRoute to a Backend of "
-            "another namespace, it replaces nothing of the Policies that this Backend has in its own namespace."
+            "Override: narrower Policies may add to this one, never replace it. On the way to a Backend of another "
+            "namespace, it replaces nothing of the Policies that this Backend has in its own namespace, unless it is "
+            "on a GatewayClass."
         ),
     )
     transformation: Transformation | None = Field(
@@ -185,7 +205,7 @@ class PolicySpec(ApiModel):
 
 
 class Policy(ApiModel):
-    """A Policy says what holds for the requests and sessions of HTTPRoutes, Backends or parts of them."""
+    """A Policy says what holds for the requests and sessions of Gateways, HTTPRoutes, Backends or parts of them."""
 
     api_version: Literal["tidegate.dev/v1alpha1"] = "tidegate.dev/v1alpha1"
     kind: Literal["Policy"] = "Policy"

@@ -1,9 +1,10 @@
 """Which route serves a request, and how its path is handled.
 
-Precedence is that of Gateway API's HTTPRoute: an exact host, then the longest wildcard, then any host; an exact
-path, then the longest prefix, then a regular expression; a method; the number of header matches; the number of
-query matches; the order of the table. What a request costs does not depend on the number of routes: hosts and
-exact paths are looked up, prefixes are walked by segments. Only regular expressions are tried one by one.
+On the port of a Gateway a request belongs to one listener, the one whose hostname is the most specific, and to its
+routes alone. Precedence is that of Gateway API's HTTPRoute: an exact host, then the longest wildcard, then any host; an
+exact path, then the longest prefix, then a regular expression; a method; the number of header matches; the number of
+query matches; the order of the table. What a request costs does not depend on the number of routes: hosts and exact
+paths are looked up, prefixes are walked by segments. Only regular expressions are tried one by one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from urllib.parse import unquote
 
 from dataplane.errors import Refusal
@@ -19,12 +20,14 @@ from dataplane.http import paths
 from dataplane.http import query as queries
 from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
-from dataplane.table import Backend, Match, NameMatch, Route, RouteType
+from dataplane.table import Backend, Listener, Match, NameMatch, Route, RouteType
 
 _LONG = 256
 _FOUND = 1024
 _FEW = 16
 """Characters of a host and a path, pairs of them, and candidates of a pair, that are remembered."""
+OWN_PORT = 0
+"""Stands for the data plane's own port, which is no Gateway's."""
 Test = Callable[[str | None], bool]
 
 
@@ -89,59 +92,74 @@ class Paths:
 class Router:
     """All routes of a table. Raises ValueError for a regular expression that is none, naming the route."""
 
-    def __init__(self, routes: Sequence[Route] = ()) -> None:
-        self._hosts: dict[str, Paths] = {}
-        """By exact host, by `.suffix` for a wildcard, by the empty string for any host."""
-        self._found: dict[tuple[str, str], list[Candidate]] = {}
-        """By host and path as clients wrote them."""
-        at_once(self._take(routes))
+    def __init__(self, routes: Sequence[Route] = (), listeners: Sequence[Listener] = ()) -> None:
+        self._listeners: dict[int, dict[str, Listener]] = {}
+        """By port, and by hostname as in `_hosts`."""
+        self._hosts: dict[str, dict[str, Paths]] = {}
+        """By the listener's name, empty for the own port; then by exact host, by `.suffix` for a wildcard, by the empty
+        string for any host."""
+        self._found: dict[tuple[int, str, str], list[Candidate]] = {}
+        """By port, and by host and path as clients wrote them."""
+        at_once(self._take(routes, listeners))
 
     @classmethod
-    def building(cls, routes: Sequence[Route]) -> Slices[Router]:
+    def building(cls, routes: Sequence[Route], listeners: Sequence[Listener] = ()) -> Slices[Router]:
         """A router of these routes, in slices."""
         router = cls()
-        yield from router._take(routes)
+        yield from router._take(routes, listeners)
         return router
 
-    def _take(self, routes: Sequence[Route]) -> Slices[None]:
+    def _take(self, routes: Sequence[Route], listeners: Sequence[Listener]) -> Slices[None]:
+        for listener in listeners:
+            self._listeners.setdefault(listener.port, {})[host_key(listener.hostname)] = listener
         order = count()
         for place, route in enumerate(routes, 1):
             for match in route.matches:
                 candidate = _candidate(route, match, next(order))
-                for hostname in route.hostnames or ("",):
-                    by_path = self._hosts.setdefault(hostname.removeprefix("*").lower(), Paths())
-                    by_path.add(match, candidate)
+                for listener_name, hostnames in _places(route):
+                    hosts = self._hosts.setdefault(listener_name, {})
+                    for hostname in hostnames or ("",):
+                        hosts.setdefault(host_key(hostname), Paths()).add(match, candidate)
             if place % SLICE == 0:
                 yield
-        for place, by_path in enumerate(self._hosts.values(), 1):
+        for place, by_path in enumerate(chain.from_iterable(map(dict.values, self._hosts.values())), 1):
             by_path.sort()
             if place % SLICE == 0:
                 yield
 
-    def match(self, host: str, path: str, method: str, headers: Mapping[str, str], query: str) -> Route | None:
+    def match(
+        self, host: str, path: str, method: str, headers: Mapping[str, str], query: str, port: int = OWN_PORT
+    ) -> Route | None:
         """The route that serves a request, or None.
 
-        `host` may have a port, `path` is raw, `query` is raw, `headers` are the first of each name (in lower case).
-        Raises Refusal invalid_path."""
-        for candidate in self._candidates(host, path):
+        `port`: of the listener where it came, or the data plane's own. `host` may have a port, `path` is raw, `query`
+        is raw, `headers` are the first of each name (in lower case). Raises Refusal invalid_path."""
+        for candidate in self._candidates(port, host, path):
             if candidate.holds(method, headers, query):
                 return candidate.route
         return None
 
-    def _candidates(self, host: str, path: str) -> Sequence[Candidate]:
+    def listener(self, port: int, host: str) -> Listener | None:
+        """Of those of a port, the one that a host belongs to, or None."""
+        by_host = self._listeners.get(port, {})
+        return next((by_host[key] for key in host_keys(host) if key in by_host), None)
+
+    def _candidates(self, port: int, host: str, path: str) -> Sequence[Candidate]:
         """Those for a host and a raw path, the best first; what is asked for again and again is looked up once."""
-        found = self._found.get((host, path))
+        found = self._found.get((port, host, path))
         if found is None:
-            found = list(self._looked_up(host, paths.normalised(path)))
+            found = list(self._looked_up(port, host, paths.normalised(path)))
             if len(host) + len(path) < _LONG and len(found) <= _FEW:
                 if len(self._found) >= _FOUND:
                     self._found.clear()
-                self._found[host, path] = found
+                self._found[port, host, path] = found
         return found
 
-    def _looked_up(self, host: str, path: str) -> Iterator[Candidate]:
-        for key in _host_keys(host):
-            if by_path := self._hosts.get(key):
+    def _looked_up(self, port: int, host: str, path: str) -> Iterator[Candidate]:
+        listener = None if port == OWN_PORT else self.listener(port, host)
+        hosts = self._hosts.get(listener.name if listener else "", {}) if listener or port == OWN_PORT else {}
+        for key in host_keys(host):
+            if by_path := hosts.get(key):
                 for group in by_path.groups(path):
                     yield from group
 
@@ -228,8 +246,8 @@ def _test(match: NameMatch) -> Test:
     return lambda value: value is not None and matches(value)
 
 
-def _host_keys(host: str) -> Iterator[str]:
-    """The host itself, its wildcards from the longest on, then any host."""
+def host_keys(host: str) -> Iterator[str]:
+    """The host itself, its wildcards from the longest on (`.suffix`), then the empty string for any host."""
     name = host.lower()
     if not name.endswith("]"):
         name = re.sub(r":\d*$", "", name)
@@ -239,3 +257,16 @@ def _host_keys(host: str) -> Iterator[str]:
         name = name.partition(".")[2]
         yield "." + name
     yield ""
+
+
+def host_key(hostname: str) -> str:
+    """Of a hostname as tables have them, among `host_keys`."""
+    return hostname.removeprefix("*").lower()
+
+
+def _places(route: Route) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where a route is served: listener and hostnames."""
+    if not route.attached:
+        yield "", route.hostnames
+    for attachment in route.attached:
+        yield attachment.listener, attachment.hostnames

@@ -13,7 +13,7 @@ import logging
 import random
 import ssl as tls
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from dataplane.callers import KeyUnknown
@@ -25,10 +25,13 @@ from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import completions, models, passthrough
 from dataplane.http.accept import accept
+from dataplane.http.certificates import Certificates, choosing
 from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.port import Port
+from dataplane.http.ports import Ports
 from dataplane.http.proxies import NO_PROXY, Proxies
+from dataplane.http.redirects import Redirected
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
 from dataplane.limits.limiter import Limiter
@@ -44,11 +47,12 @@ from dataplane.process.pace import Pace
 from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
 from dataplane.realtime.service import Realtime
+from dataplane.routing import OWN_PORT
 from dataplane.services import Limits, Meter, Services
 from dataplane.slices import Slices, at_once
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.stages import Visit, authenticated
-from dataplane.table import RouteType, Secrets, Table
+from dataplane.table import Listener, RouteType, Secrets, Table
 from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.pool import Pool
@@ -94,6 +98,7 @@ class Gateway:
         self._rand, self._now = rand, now
         self._complaints = Complaints(now)
         self._snapshot = EMPTY
+        self._certificates = Certificates()
         self._loaded = False
         self._draining = False
         self._room = Room()
@@ -117,14 +122,26 @@ class Gateway:
         await gently(self._serving_by(await gently(Snapshot.building(table, secrets, self._snapshot))))
 
     def _serving_by(self, snapshot: Snapshot) -> Slices[None]:
-        """Use this snapshot from now on."""
-        self._snapshot = snapshot
+        """Use this snapshot from now on. Raises TableRefused where a port cannot be had."""
+        listeners = snapshot.table.listeners
+        certificates = yield from Certificates.building(listeners, snapshot.secrets, self._certificates)
+        if self._running:
+            try:
+                self._follow(self._running.ports, listeners)
+            except OSError as error:
+                raise TableRefused([f"a port that listeners want cannot be had: {error.strerror}"]) from None
+        self._snapshot, self._certificates = snapshot, certificates
         yield from self.limiter.loading(snapshot.table)
         self._loaded = True
         if self._running:
             self._running.services.revocations.changed()
             self._running.keys.follow(snapshot.callers.sources, snapshot.callers.tenants)
         yield from self._expiries.tell(snapshot.table.callers, self._now())
+
+    def _follow(self, ports: Ports, listeners: Sequence[Listener]) -> None:
+        """Raises OSError."""
+        wanted = {listener.port: listener.tls for listener in listeners}
+        ports.follow(wanted, lambda port: choosing(port, lambda: self._certificates))
 
     def table(self) -> Table:
         """The table that is served (it holds no secrets)."""
@@ -133,7 +150,7 @@ class Gateway:
     @property
     def port(self) -> int:
         """The port that it listens on; 0 before `start`."""
-        return self._running.port.number if self._running else 0
+        return self._running.ports.own.number if self._running else 0
 
     @property
     def draining(self) -> bool:
@@ -169,11 +186,16 @@ class Gateway:
             pace=pace,
         )
         self._sessions = Realtime(services)
-        listener = Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies)
+        ports = Ports(self._port(OWN_PORT), self._port)
         keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
         tunnels = Tunnels(services)
-        self._running = Running(listener, services, self._sessions, tunnels, self._overload, keys, self.limiter)
+        self._running = Running(ports, services, self._sessions, tunnels, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
+        try:
+            self._follow(ports, self._snapshot.table.listeners)
+        except OSError:
+            await self._running.stop(0)
+            raise
         callers = self._snapshot.callers
         keys.follow(callers.sources, callers.tenants)
 
@@ -183,7 +205,7 @@ class Gateway:
         self._draining = True
         self._meter.draining(True)
         if self._running:
-            self._running.port.lasting = False
+            self._running.ports.last()
             await Emptying(self._running, phases, hurry).run()
         await self.stop()
 
@@ -218,6 +240,10 @@ class Gateway:
         """End one realtime session; False where there is none by that id."""
         return self._sessions is not None and self._sessions.end(session_id)
 
+    def _port(self, number: int) -> Port:
+        """One that routes know by this number."""
+        return Port(self._serve, self._limits, self._files, self._refused_unread, self._proxies, number)
+
     async def _serve(self, request: Request) -> http.Answer:
         """One request, from its head to its last byte."""
         visit = Visit(new_id(), time.monotonic())
@@ -239,6 +265,8 @@ class Gateway:
             return await self._stages(request, visit)
         except (http.ClientGone, http.UpstreamLost):
             raise
+        except Redirected as moved:
+            return await http.redirect(request, self._limits, moved.status, moved.location, visit.id)
         except Refusal as refused:
             refusal = refused.with_traceback(None)  # it would hold this frame, and that holds it
             self._complaints.hear(refusal, visit.backend)
@@ -272,7 +300,7 @@ class Gateway:
 
     def _exchange(self, request: Request, visit: Visit) -> Exchange:
         head = request.head
-        target = accept(head)
+        target = accept(head, request.connection.port, secure=request.connection.secure)
         snapshot, now = self._snapshot, self._now()
         exchange = authenticated(snapshot, visit, target, head.method, head.headers, rand=self._rand, now=now)
         limits = exchange.policies.limits

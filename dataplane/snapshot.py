@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from dataplane.callers import CallerIndex
 from dataplane.routing import Router
 from dataplane.slices import SLICE, Slices, at_once
-from dataplane.table import SCHEMA, Backend, CallerSet, Entry, Route, Secrets, Table
+from dataplane.table import SCHEMA, Backend, CallerSet, Listener, Route, Secrets, Table
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -52,6 +52,7 @@ class Snapshot:
         if table.schema_number not in (SCHEMA, SCHEMA - 1):
             raise TableRefused([f"schema {table.schema_number} is unknown; this data plane serves {SCHEMA}"])
         reasons = [*_repeated("backend", table.backends), *_repeated("route", table.routes)]
+        reasons += [*_repeated("listener", table.listeners), *_listener_faults(table)]
         yield
         for count, faults in enumerate(_faults(table, secrets), 1):
             reasons += faults
@@ -67,10 +68,10 @@ class Snapshot:
 
 
 def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
-    if previous and _hashes(table) == _hashes(previous.table):
+    if previous and table.listeners == previous.table.listeners and _hashes(table) == _hashes(previous.table):
         return previous.router
     try:
-        return (yield from Router.building(table.routes))
+        return (yield from Router.building(table.routes, table.listeners))
     except ValueError as error:
         raise TableRefused([str(error)]) from None
 
@@ -115,8 +116,9 @@ def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
         yield [f"backend {backend.name}: {fault}" for fault in _backend_faults(backend, known, endpoints)]
     backends = frozenset(backend.name for backend in table.backends)
     callers = frozenset(callers.id for callers in table.callers)
+    listeners = frozenset(listener.name for listener in table.listeners)
     for route in table.routes:
-        yield [f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers)]
+        yield [f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers, listeners)]
     for known_set in table.callers:
         yield [f"callers {known_set.id}: key {key} has no SHA-256 digest" for key in _undigested(known_set)]
 
@@ -125,7 +127,7 @@ def _undigested(callers: CallerSet) -> list[str]:
     return [key.name for key in callers.keys if len(key.sha256) != 64 or not set(key.sha256) <= _HEX]
 
 
-def _repeated(kind: str, entries: tuple[Entry, ...] | tuple[Backend, ...] | tuple[Route, ...]) -> Iterator[str]:
+def _repeated(kind: str, entries: tuple[Backend, ...] | tuple[Route, ...] | tuple[Listener, ...]) -> Iterator[str]:
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:
@@ -177,7 +179,27 @@ def _usable(url: str) -> bool:
         return False
 
 
-def _route_faults(route: Route, backends: frozenset[str], callers: frozenset[str]) -> Iterator[str]:
+def _listener_faults(table: Table) -> Iterator[str]:
+    first: dict[int, Listener] = {}
+    taken: dict[tuple[int, str], str] = {}
+    for listener in table.listeners:
+        other = first.setdefault(listener.port, listener)
+        if other.tls != listener.tls:
+            yield f"listener {listener.name}: port {listener.port} is with TLS and without, for {other.name}"
+        holder = taken.setdefault((listener.port, listener.hostname), listener.name)
+        if holder != listener.name:
+            yield f"listener {listener.name}: its port and hostname are those of {holder}"
+        for name in listener.certificates:
+            if name not in table.secrets:
+                yield f"listener {listener.name} uses secret {name}, which the table does not list"
+
+
+def _route_faults(
+    route: Route, backends: frozenset[str], callers: frozenset[str], listeners: frozenset[str]
+) -> Iterator[str]:
+    for attachment in route.attached:
+        if attachment.listener not in listeners:
+            yield f"listener {attachment.listener} is not in the table"
     for forward in route.forwards:
         if not forward.error and forward.backend not in backends:
             yield f"backend {forward.backend} is not in the table"

@@ -13,6 +13,7 @@ from dataplane.http import paths
 from dataplane.http import query as queries
 from dataplane.http.accept import Target
 from dataplane.http.head import Headers
+from dataplane.http.redirects import Redirected, location
 from dataplane.snapshot import Snapshot
 from dataplane.table import Backend, Forward, Route
 
@@ -33,7 +34,7 @@ class Visit:
 
 def matched(snapshot: Snapshot, visit: Visit, target: Target, method: str, headers: Headers) -> Route:
     """The route that serves the request. Raises Refusal unknown_host, configuration_error, invalid_path."""
-    route = snapshot.router.match(target.host, target.path, method, headers.first, target.query)
+    route = snapshot.router.match(target.host, target.path, method, headers.first, target.query, target.port)
     if route is None:
         asked = (target.host + paths.normalised(target.path))[:_SHOWN]
         raise Refusal("unknown_host", f"No route serves {asked}. Check the URL, or expose a Backend there.")
@@ -68,9 +69,12 @@ def authenticated(
 ) -> Exchange:
     """The request with all that its head decides. `rand` gives numbers in [0, 1), `now` is seconds since the epoch.
 
-    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`. After a
-    `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
+    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`; and Redirected,
+    whoever asks. After a `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
     route = matched(snapshot, visit, target, method, headers)
+    if route.redirect:
+        listener = snapshot.router.listener(target.port, target.host)
+        raise Redirected(route.redirect.status, location(route.redirect, route, target, listener))
     forward, backend = forwarded(snapshot, visit, route, rand)
     path = paths.stripped(target.path, route.strip_prefix)
     kind = routing.path_type(backend, path, method)

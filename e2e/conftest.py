@@ -17,6 +17,7 @@ import processes
 import pytest
 from cluster.access import Cluster
 from cluster.control_plane import ControlPlane
+from cluster.node import Node as WholeNode
 from processes import CACHE, CLIENT_KEY, ROOT, Process
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -132,6 +133,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         return
     with ControlPlane(folder) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def whole_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
+    """A cluster with a node that runs pods; only where NODE is set."""
+    if not os.environ.get("NODE"):
+        pytest.skip("NODE=1, as root on Linux, runs what needs a whole node")
+    with WholeNode(tmp_path_factory.mktemp("node")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ LABELS = {
     "app.kubernetes.io/instance": NAME,
     "app.kubernetes.io/component": "dataplane",
 }
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 """That something takes at most which should take a second: the machine may be busy."""
 
 

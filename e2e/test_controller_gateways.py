@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import processes
 import pytest
@@ -143,12 +145,81 @@ def test_a_pod_that_does_not_talk_is_named(
     install.pod("gateway-2")  # an object alone: there is no process that would dial
     message = programmed(cluster, namespace, "False Pending")
     assert message == (
-        "Served by 1 of 2 gateways; not yet by gateway-2. No connection to the controller has gateway-2: see its log."
+        "Served by 1 of 2 gateways; not yet by gateway-2. No connection to the controller: gateway-2; see its log."
     )
     assert reasons(cluster, namespace, "chat")["Ready"] == "False NotReady"
     install.set_ready("gateway-2", "False")
     programmed(cluster, namespace, "True Programmed")
     install.delete_pod("gateway-2")
+
+
+EDGE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: tidegate
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: mail, port: 25, protocol: TCP}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: chat}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [chat.example.com]
+  rules: [{backendRefs: [{group: tidegate.dev, kind: Backend, name: chat}]}]
+"""
+THEIRS = {
+    "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "another"},
+    "controllerName": "example.com/controller",
+    "conditions": [
+        {
+            "type": "Accepted",
+            "status": "True",
+            "reason": "Accepted",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+}
+
+
+@pytest.mark.usefixtures("gateway_api", "chat", "gateway")
+def test_gateways_and_routes(cluster: Cluster, install: Install, namespace: str) -> None:
+    def of(kind: str, name: str) -> dict[str, Any]:
+        found = cluster.get(kind, "-n", namespace, name).get("status") or {}
+        assert isinstance(found, dict)
+        return found
+
+    until(lambda: cluster.kubectl("get", "gatewayclass", "tidegate", "--ignore-not-found", "-o", "name"))
+    cluster.kubectl("wait", "--for=condition=Accepted", "gatewayclass/tidegate", "--timeout=60s")
+    apply(cluster, namespace, EDGE, ROUTE)
+    cluster.kubectl("wait", "--for=condition=Programmed", "-n", namespace, "gateway/edge", "--timeout=60s")
+    status = of("gateway", "edge")
+    assert [each["type"] for each in status["addresses"]] == ["IPAddress"]
+    assert [(each["name"], each["attachedRoutes"]) for each in status["listeners"]] == [("http", 1), ("mail", 0)]
+    (parent,) = of("httproute", "chat")["parents"]
+    assert parent["controllerName"] == "tidegate.dev/controller"
+    said = {each["type"]: each["status"] for each in parent["conditions"]}
+    assert said == {"Accepted": "True", "ResolvedRefs": "True"}
+    # What another controller says of its parent stays.
+    patch = json.dumps({"status": {"parents": [THEIRS, parent]}})
+    merge = ("--subresource=status", "--type=merge", "-p", patch)
+    cluster.kubectl("patch", "httproute", "-n", namespace, "chat", *merge)
+    cluster.kubectl("delete", "tgb", "-n", namespace, "chat")
+    until(lambda: of("httproute", "chat")["parents"][1]["conditions"][1]["status"] == "False")
+    assert of("httproute", "chat")["parents"][0] == THEIRS
+    # The Service is the install's, and goes with the Gateway.
+    selector = ("-l", "gateway.networking.k8s.io/gateway-name=edge,app.kubernetes.io/component=gateway")
+    listed = ("get", "service", "-n", install.namespace, *selector)
+    service = json.loads(cluster.kubectl(*listed, "-o", "json"))["items"][0]
+    assert [each["port"] for each in service["spec"]["ports"]] == [80]
+    assert service["metadata"]["ownerReferences"][0]["kind"] == "Lease"
+    cluster.kubectl("delete", "gateway", "-n", namespace, "edge")
+    until(lambda: not cluster.kubectl(*listed, "-o", "name"))
 
 
 def test_without_controllers_gateways_serve_on(
@@ -181,8 +252,6 @@ def test_a_stranger_gets_no_table(cluster: Cluster, install: Install, namespace:
 
 def knocked(replica: Process, token: str) -> int:
     """The status of the answer to who dials with this token."""
-    import ssl
-
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     request = urllib.request.Request(f"https://{replica.ports['tables']}/v1/tables")

@@ -64,3 +64,18 @@ _.BinaryIO
 # structlog calls its logger by the level of a line.
 _.debug
 _.critical
+
+# kopf reads its settings; kubernetes its user agent; prometheus_client asks its collectors.
+_.enabled
+_.server_timeout
+_.chunk_size
+_.connect_timeout
+_.request_timeout
+_.error_backoffs
+_.ultimate_exiting_timeout
+_.user_agent
+_.describe
+
+# RE2 reads its options.
+_.log_errors
+_.max_mem

@@ -54,8 +54,10 @@ def parse_peer(text: str, option: str) -> Address:
 def parse_controller(text: str) -> Address:
     """Where controllers listen: `HOST:PORT`. Raises Stop (usage)."""
     option = "--controller"
+    if "/" in text:
+        raise _wrong(text, option, "write HOST:PORT, without a scheme and without a path")
     host, port = _parts(text, text, option, "tidegate-controller.tidegate.svc:9443")
-    if not port or "/" in host:
+    if not port:
         raise _wrong(text, option, "write HOST:PORT; the port is a number from 1 to 65535")
     return Address(host, port)
 

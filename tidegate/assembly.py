@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dataplane.admin import Admin, Source
+from dataplane.http.certificates import no_passphrase, server_context
 from dataplane.limits.fleet import Fleet
 from dataplane.limits.limiter import Limiter
 from dataplane.metering.instruments import Generations, Instruments
@@ -141,11 +142,11 @@ class Assembly:
 
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     """A context for clients. Raises Stop."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context = server_context()
     try:
         for path in (certificate, key):
             path.read_bytes()
-        context.load_cert_chain(certificate, key, password=_no_passphrase)
+        context.load_cert_chain(certificate, key, password=no_passphrase)
     except ssl.SSLError as error:
         raise Stop(
             Exit.CANNOT_START,
@@ -154,10 +155,4 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
         ) from None
     except OSError as error:
         raise Stop(Exit.CANNOT_START, f"{error.filename}: {error.strerror}.") from None
-    context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _no_passphrase() -> str:
-    """Without it, OpenSSL would ask at the terminal."""
-    return ""

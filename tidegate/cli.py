@@ -144,10 +144,10 @@ def controller(
     ],
     listen: Annotated[
         str, typer.Option(help="Where data planes fetch their tables.", metavar="HOST:PORT")
-    ] = "127.0.0.1:9443",
+    ] = "0.0.0.0:9443",
     admin: Annotated[
         str, typer.Option(help="Where /healthz, /readyz and /metrics are.", metavar="HOST:PORT")
-    ] = "127.0.0.1:9091",
+    ] = "0.0.0.0:9091",
     kubeconfig: Annotated[
         Path | None,
         typer.Option(

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataplane.metering.prices import open_catalogue
 from dataplane.metering.updates import Updates
 from dataplane.process import garbage
 from dataplane.server import AddressPolicy
 from dataplane.sources.controller import Controllers, Pod
 from dataplane.sources.dialling import Credentials, Name
 from dataplane.sources.loading import Loader
-from tidegate import __version__
+from tidegate import __version__, running
 from tidegate.addresses import Address
 from tidegate.assembly import Assembly, Settings
 
@@ -51,9 +52,13 @@ class Subscribed:
         )
         self._following: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Open the admin port, and the other one when there is a table. Raises Stop where one cannot be had."""
+    async def open_admin(self) -> None:
+        """So that somebody can ask what it waits for. Raises Stop."""
         await self.assembly.open_admin(self.options.admin)
+
+    async def start(self) -> None:
+        """Wait for a table, and serve it. Raises Stop."""
+        await running.beside(open_catalogue)  # beside a loop that serves it would hold that up
         self._following = asyncio.create_task(self.controllers.run())
         await self.controllers.has_table.wait()
         garbage.set_aside()

@@ -8,7 +8,9 @@
     backends.py   Backends → entries of the table        (providers, credentials, models, paths, timeouts)
     cluster.py    what an install lets each namespace do (leave.py: where it may be served; services.py: endpoints)
     exposure.py   Backends that are served by themselves
-    httproutes.py HTTPRoutes → rules with their Backends (service_backends.py: or Services)
+    httproutes.py HTTPRoutes → rules with their Backends (service_backends.py: or Services), and their filters.py
+    gateways.py   Gateways → listeners.py, what each shows (certificates.py), and its Service (gateway_services.py)
+    parents.py    where HTTPRoutes are served there
     routes.py     all of these → routes of the table, with the Policies of each Backend
     *statuses.py  what is said about each object
 
@@ -22,7 +24,7 @@ mistake.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -30,13 +32,27 @@ from pydantic import SecretStr
 from controller.compile import backends, exposure, httproutes, routes
 from controller.compile.backend_statuses import backend_status
 from controller.compile.cluster import Cluster
+from controller.compile.gateway_api import HTTPRoute
+from controller.compile.gateway_services import gateway_services
+from controller.compile.gateway_statuses import gateway_statuses, route_status
 from controller.compile.install import ExposeRule, Install, UpstreamRule
+from controller.compile.listeners import Fleet, fleet
 from controller.compile.objects import Identity, Objects, Read, identify, read
+from controller.compile.parents import AtParent, at_parents, served_at
 from controller.compile.policies import Attachments, attach
 from controller.compile.policy_statuses import policy_statuses
 from controller.compile.selectors import LabelSelector
 from controller.compile.service_backends import by_name
-from controller.compile.statuses import Ancestor, Condition, Status, Target, not_accepted, status
+from controller.compile.statuses import (
+    Ancestor,
+    Condition,
+    ListenerStatus,
+    Parent,
+    Status,
+    Target,
+    not_accepted,
+    status,
+)
 from dataplane import table
 
 __all__ = [
@@ -47,7 +63,9 @@ __all__ = [
     "Identity",
     "Install",
     "LabelSelector",
+    "ListenerStatus",
     "Lost",
+    "Parent",
     "Status",
     "Target",
     "UpstreamRule",
@@ -77,6 +95,8 @@ class Compiled:
     secrets: dict[str, SecretStr] = field(repr=False)
     statuses: tuple[Status, ...] = ()
     lost: tuple[Lost, ...] = ()
+    services: tuple[Mapping[str, object], ...] = ()
+    """The Services that Gateways are to have, by name; see `gateway_services`."""
     objects: Objects | None = field(default=None, repr=False, compare=False)
     """As they were read, for the next time."""
 
@@ -101,15 +121,19 @@ def compile(  # noqa: A001  (the field's own word)
     """
     found = read(objects, before.objects if before else None)
     cluster = Cluster.of(found, install) if install else None
-    attachments = attach(found, cluster)
+    gateways = fleet(cluster) if cluster else Fleet()
+    attachments = attach(found, cluster, gateways)
     compiled = {
         backend.identity.path: backends.compile_backend(backend, found, attachments, cluster)
         for backend in found.backends.values()
     }
     exposed, unserved = exposure.exposures(found, cluster)
     rules = {route.identity: httproutes.serve_route(route, found, cluster) for route in found.routes.values()}
-    served = [routes.served_backend(each) for each in exposed]
-    served += [rule for of_route, _ in rules.values() for rule in of_route]
+    parents = {each.identity: at_parents(each, gateways, cluster) for each in found.routes.values()} if cluster else {}
+    served = [routes.served_backend(each, _whole_fleet(install)) for each in exposed]
+    for identity, (of_route, _) in rules.items():
+        for rule in of_route:
+            served += served_at(rule, parents[identity], gateways, attachments) if cluster else [rule]
     compiled |= by_name(share.service for rule in served for share in rule.shares)
     built = routes.build(served, routes.Surroundings(compiled, attachments, open_by_default))
     statuses = [
@@ -117,17 +141,21 @@ def compile(  # noqa: A001  (the field's own word)
         *_broken(found.grants),
         *policy_statuses(found, attachments, built.links, has_store=install.has_store if install else has_store),
         *(
-            status(route.identity, *httproutes.conditions(route, rules[route.identity][1]))
+            _route_status(route, rules[route.identity][1], parents.get(route.identity))
             for route in found.routes.values()
         ),
+        *gateway_statuses(gateways, parents),
         *_backend_statuses(found, compiled, unserved, built.links, open_by_default),
     ]
-    secrets = {each.id: each.value for backend in compiled.values() for each in backend.credentials}
+    listeners = tuple(gateways.served())
+    holders = (*(backend.credentials for backend in compiled.values()), *(each.certificates for each in listeners))
+    secrets = {each.id: each.value for credentials in holders for each in credentials}
     return Compiled(
         table.Table(
             backends=tuple(table.sealed(compiled[name].entry) for name in sorted(compiled, key=_by_parts)),
             routes=tuple(built.entries),
             callers=_used(attachments, built.entries),
+            listeners=tuple(each.entry() for each in listeners),
             endpoints=_endpoints(compiled.values()),
             secrets=tuple(sorted(secrets)),
             unreadable=tuple(httproutes.unreadable(found)),
@@ -139,8 +167,22 @@ def compile(  # noqa: A001  (the field's own word)
             for link in built.links
             for loss in link.combined.lost
         ),
+        gateway_services(gateways, install) if install else (),
         found,
     )
+
+
+def _whole_fleet(install: Install | None) -> tuple[Target, ...]:
+    """What holds for all that an install serves."""
+    return (Target("GatewayClass", "", install.class_name),) if install else ()
+
+
+def _route_status(
+    route: Read[HTTPRoute], problems: list[httproutes.Problem], parents: Sequence[AtParent] | None
+) -> Status:
+    """`parents`: None where there are no Gateways, but files."""
+    conditions = httproutes.conditions(route, problems)
+    return status(route.identity, *conditions) if parents is None else route_status(route, conditions, parents)
 
 
 def _broken(read_: Mapping[tuple[str, str], Read[object]]) -> list[Status]:

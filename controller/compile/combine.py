@@ -1,11 +1,13 @@
-"""How Policies combine on the way from an HTTPRoute by its rule to a Backend; design rules, and nothing subtler:
+"""How Policies combine on the way from a GatewayClass by Gateway, listener, HTTPRoute and rule to a Backend; design
+rules, and nothing subtler:
 
 - allowed models and limits add up: all must hold;
 - transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
 - of authentication, session and telemetry the narrowest wins whole, unless a broader Policy says
   `precedence: Override`: then the broadest that says so wins. On one target the oldest wins, ties by name.
   Policies of a Backend's own namespace come before all others on the way to it, whatever those say: a ReferenceGrant
-  lets another namespace lead to the Backend, not lift what holds there.
+  lets another namespace lead to the Backend, and a Gateway lets it be served, not lift what holds there. But those who
+  run the fleet have the last word: an Override on the GatewayClass comes before all.
 
 Session and telemetry may have subjects, so several can stand side by side: the first that applies to the caller wins,
 and one without subjects, which applies to everybody, ends the list.
@@ -34,6 +36,8 @@ class Loss(NamedTuple):
         winner = self.winner
         if winner.target == self.loser.target:
             return f"{winner.policy} (on the same target, and older or first by name)"
+        if _has_the_last_word(winner):
+            return f"{winner.policy} (on {winner.target}, with precedence: Override)"
         if self.loser.override and winner.policy.namespace != self.loser.policy.namespace:
             return f"{winner.policy} (on {winner.target}, of its own namespace: no Override from another replaces that)"
         if winner.override:
@@ -101,10 +105,16 @@ def contest(levels: Sequence[Sequence[Attached]], block: str, owner: str) -> tup
         kept, lost = _until_one_is_for_all([each for each in level if each.has(block)], block)
         standing.append(kept)
         losses += lost
-    own = [[each for each in level if each.policy.namespace == owner] for level in standing]
-    others = [[each for each in level if each.policy.namespace != owner] for level in standing]
-    kept, lost = _until_one_is_for_all([*_by_precedence(own), *_by_precedence(others)], block)
+    last_words = [each for level in standing for each in level if _has_the_last_word(each)]
+    rest = [[each for each in level if not _has_the_last_word(each)] for level in standing]
+    own = [[each for each in level if each.policy.namespace == owner] for level in rest]
+    others = [[each for each in level if each.policy.namespace != owner] for level in rest]
+    kept, lost = _until_one_is_for_all([*last_words, *_by_precedence(own), *_by_precedence(others)], block)
     return kept, losses + lost
+
+
+def _has_the_last_word(attached: Attached) -> bool:
+    return attached.override and attached.target.kind == "GatewayClass"
 
 
 def _by_precedence(levels: Sequence[Sequence[Attached]]) -> list[Attached]:

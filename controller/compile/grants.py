@@ -9,7 +9,9 @@ from controller.compile.objects import Objects
 
 HTTP_ROUTE: Final[Kind] = ("gateway.networking.k8s.io", "HTTPRoute")
 BACKEND: Final[Kind] = ("tidegate.dev", "Backend")
+GATEWAY: Final[Kind] = ("gateway.networking.k8s.io", "Gateway")
 SERVICE: Final[Kind] = ("", "Service")
+SECRET: Final[Kind] = ("", "Secret")
 
 
 def permitted(objects: Objects, source: Kind, of: str, target: Kind, namespace: str, name: str) -> bool:

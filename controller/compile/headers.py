@@ -40,7 +40,7 @@ def compiled(written: crds.transformation.HeaderOps | None, path: str) -> tuple[
         return HeaderOps(), []
     errors: list[FieldError] = []
     for index, name in enumerate(written.remove):
-        if problem := _not_removable(name.lower()):
+        if problem := not_removable(name.lower()):
             errors.append(FieldError(f"{path}.remove[{index}]", f'"{name}" cannot be removed: {problem}'))
     ops = HeaderOps(
         remove=tuple(name.lower() for name in written.remove),
@@ -55,7 +55,7 @@ def _values(
 ) -> Iterable[HeaderValue]:
     for index, header in enumerate(written):
         name = header.name.lower()
-        if problem := _not_settable(name):
+        if problem := not_settable(name):
             errors.append(FieldError(f"{path}[{index}].name", f'"{header.name}" cannot be written: {problem}'))
         try:
             yield HeaderValue(name=name, value=templates.parse(header.value))
@@ -63,13 +63,15 @@ def _values(
             errors.append(FieldError(f"{path}[{index}].value", str(error)))
 
 
-def _not_settable(name: str) -> str:
+def not_settable(name: str) -> str:
+    """Why nobody may write this field (lower case), or nothing."""
     if name == "cookie":
         return "it may hold a credential"
-    return "it belongs to the WebSocket handshake" if name == _EXTENSIONS else _not_removable(name)
+    return "it belongs to the WebSocket handshake" if name == _EXTENSIONS else not_removable(name)
 
 
-def _not_removable(name: str) -> str:
+def not_removable(name: str) -> str:
+    """Why nobody may remove it, or nothing."""
     if name in HOP_BY_HOP:
         return "it is about one connection (hop-by-hop), which the gateway makes itself"
     if name in _FRAMING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from controller.compile.backends import Compiled
 from controller.compile.cluster import Cluster
-from controller.compile.gateway_api import BackendRef, HTTPRoute, RouteMatch, RouteRule, Rule, ValueMatch
+from controller.compile.filters import Filters, read_filters
+from controller.compile.gateway_api import BackendRef, HTTPRoute, RouteMatch, Rule, ValueMatch
 from controller.compile.grants import BACKEND, HTTP_ROUTE, SERVICE, permitted
 from controller.compile.names import what_exists
 from controller.compile.objects import Age, Identity, Objects, Read
@@ -39,6 +40,8 @@ class Share:
     error: str = ""
     service: Compiled | None = None
     """Where it is a Service: what stands for a Backend then."""
+    changes: tuple[table.Transformation, ...] = ()
+    """What its own filters do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,15 @@ class ServedRule:
     targets: tuple[Target, ...]
     """What Policies may be attached to, broad to narrow."""
     shares: tuple[Share, ...] = ()
+    above: tuple[Target, ...] = ()
+    """The same of where it is served: class, Gateway, listener."""
+    changes: tuple[table.Transformation, ...] = ()
+    """What its own filters do."""
+
+    @property
+    def chain(self) -> tuple[Target, ...]:
+        """All targets before the Backend."""
+        return (*self.above, *self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +82,13 @@ def serve_route(
     rules: list[ServedRule] = []
     problems: list[Problem] = []
     for rule in route.value.rules:
-        shares = _shares(rule, route.identity, objects, cluster)
-        faults = _faults(rule, shares)
+        filters = read_filters(rule, route.identity)
+        shares = _shares(rule, route.identity, objects, cluster, filters)
+        faults = _faults(rule, shares, filters)
         problems += faults
         problems += [Problem("ResolvedRefs", share.reason, share.error) for share in shares if share.error]
         if rule.matches:
-            rules.append(_served(route, route.value.hostnames, rule, shares, faults))
+            rules.append(_served(route, route.value.hostnames, rule, shares, faults, filters))
     return rules, problems
 
 
@@ -109,32 +122,24 @@ def _condition(type_: str, problems: list[Problem], message: str) -> Condition:
     return true(type_, message)
 
 
-def _faults(rule: Rule, shares: Sequence[Share]) -> list[Problem]:
+def _faults(rule: Rule, shares: Sequence[Share], filters: Filters) -> list[Problem]:
     """Why the whole rule answers 500."""
     if rule.value is None:
         return [Problem("Accepted", "Invalid", rule.error)]
-    faults = [
-        Problem("Accepted", "UnsupportedValue", f"{field} is not supported yet, and never skipped silently: remove it")
-        for field in _filters(rule.path, rule.value)
-    ]
-    if not any(share.weight for share in shares):
+    faults = [Problem("Accepted", fault.reason, fault.message) for fault in filters.faults]
+    if filters.needs_backends and not any(share.weight for share in shares):
         message = f"{rule.path}.backendRefs: names no Backend with a weight above 0; name one"
         faults.append(Problem("ResolvedRefs", "BackendNotFound", message))
     return faults
 
 
-def _filters(path: str, rule: RouteRule) -> Iterator[str]:
-    for index, written in enumerate(rule.filters):
-        yield f"{path}.filters[{index}] ({written.get('type', 'no type')})"
-    for position, ref in enumerate(rule.backend_refs):
-        for index, written in enumerate(ref.filters):
-            yield f"{path}.backendRefs[{position}].filters[{index}] ({written.get('type', 'no type')})"
-
-
-def _shares(rule: Rule, route: Identity, objects: Objects, cluster: Cluster | None) -> tuple[Share, ...]:
+def _shares(
+    rule: Rule, route: Identity, objects: Objects, cluster: Cluster | None, filters: Filters
+) -> tuple[Share, ...]:
     refs = rule.value.backend_refs if rule.value else ()
     return tuple(
-        _share(ref, route, f"{rule.path}.backendRefs[{index}]", objects, cluster) for index, ref in enumerate(refs)
+        replace(_share(ref, route, f"{rule.path}.backendRefs[{index}]", objects, cluster), changes=changes)
+        for index, (ref, changes) in enumerate(zip(refs, filters.of_refs, strict=True))
     )
 
 
@@ -176,7 +181,12 @@ def _service_share(ref: BackendRef, route: Identity, path: str, cluster: Cluster
 
 
 def _served(
-    route: Read[HTTPRoute], hostnames: tuple[str, ...], rule: Rule, shares: tuple[Share, ...], faults: list[Problem]
+    route: Read[HTTPRoute],
+    hostnames: tuple[str, ...],
+    rule: Rule,
+    shares: tuple[Share, ...],
+    faults: list[Problem],
+    filters: Filters,
 ) -> ServedRule:
     target = Target(*route.identity)
     why = "; ".join(fault.message for fault in faults)
@@ -184,10 +194,11 @@ def _served(
         name=f"{route.identity.path}#{rule.name}",
         hostnames=hostnames,
         matches=tuple(_match(match) for match in rule.matches),
+        redirect=filters.redirect,
         error=f"{route.identity}: {why}" if why else "",
     )
     targets = (target, replace(target, section=rule.name)) if rule.named else (target,)
-    return ServedRule(entry, route.age, targets, shares)
+    return ServedRule(entry, route.age, targets, () if filters.redirect else shares, changes=filters.changes)
 
 
 def _match(match: RouteMatch) -> table.Match:

@@ -5,7 +5,8 @@ Standalone there is none: files need nobody's leave.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from controller.compile.selectors import LabelSelector
 
@@ -48,5 +49,11 @@ class Install:
     """Do its gateways have a store for what they count together?"""
     denied: frozenset[str] = frozenset()
     """Namespaces whose Secrets it was told that it may not read."""
+    instance: str = "tidegate"
+    """The release, as the labels of its objects say."""
+    service_type: str = "LoadBalancer"
+    """Of the Services that are made for Gateways."""
+    service_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of these, too."""
     first_port: int = 10000
     """Of the ports on which data planes listen for Gateways."""

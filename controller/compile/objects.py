@@ -25,6 +25,7 @@ from controller.compile.core_objects import (
     read_service,
 )
 from controller.compile.gateway_api import HTTPRoute, ReferenceGrant, read_grant, read_route
+from controller.compile.gateways import Gateway, GatewayClass, read_class, read_gateway
 from controller.compile.paths import comparable, declared
 from controller.compile.secrets import Secret, read_secret
 from crds import FieldError, Invalid
@@ -94,8 +95,8 @@ class Objects:
     routes: Mapping[tuple[str, str], Read[HTTPRoute]] = field(default_factory=dict)
     secrets: Mapping[tuple[str, str], Read[Secret]] = field(default_factory=dict)
     grants: Mapping[tuple[str, str], Read[ReferenceGrant]] = field(default_factory=dict)
-    classes: Mapping[tuple[str, str], Read[Document]] = field(default_factory=dict)
-    gateways: Mapping[tuple[str, str], Read[Document]] = field(default_factory=dict)
+    classes: Mapping[tuple[str, str], Read[GatewayClass]] = field(default_factory=dict)
+    gateways: Mapping[tuple[str, str], Read[Gateway]] = field(default_factory=dict)
     services: Mapping[tuple[str, str], Read[Service]] = field(default_factory=dict)
     slices: Mapping[tuple[str, str], Read[EndpointSlice]] = field(default_factory=dict)
     namespaces: Mapping[tuple[str, str], Read[Namespace]] = field(default_factory=dict)
@@ -124,8 +125,8 @@ def read(documents: Iterable[Document], before: Objects | None = None) -> Object
         routes=_read_all(of_kind["HTTPRoute"], read_route, before.routes),
         secrets=_read_all(of_kind["Secret"], read_secret, before.secrets),
         grants=_read_all(of_kind["ReferenceGrant"], read_grant, before.grants),
-        classes=_read_all(of_kind["GatewayClass"], _as_written, before.classes),
-        gateways=_read_all(of_kind["Gateway"], _as_written, before.gateways),
+        classes=_read_all(of_kind["GatewayClass"], read_class, before.classes),
+        gateways=_read_all(of_kind["Gateway"], read_gateway, before.gateways),
         services=_read_all(of_kind["Service"], read_service, before.services),
         slices=_read_all(of_kind["EndpointSlice"], read_endpoint_slice, before.slices),
         namespaces=_read_all(of_kind["Namespace"], read_namespace, before.namespaces),
@@ -171,10 +172,6 @@ def _read_one(identity: Identity, documents: list[Document], reader: Callable[[D
         return Read(identity, age, tuple(different), reader(different[0]))
     except Invalid as invalid:
         return Read(identity, age, tuple(different), reason="Invalid", error=str(invalid))
-
-
-def _as_written(document: Document) -> Document:
-    return document
 
 
 def _read_backend(document: Document) -> crds.Backend:

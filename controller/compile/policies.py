@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 from controller.compile.blocks import Blocks
 from controller.compile.callers import Keys, admitted, location
 from controller.compile.cluster import Cluster
-from controller.compile.names import what_exists
+from controller.compile.listeners import Fleet
 from controller.compile.objects import Age, Document, Identity, Objects, Read
+from controller.compile.places import Places, target_of
 from controller.compile.secrets import Secret
 from controller.compile.statuses import Condition, Target, false
 from controller.compile.subjects import Known
 from crds.authentication import Authentication
-from crds.policy import Precedence, TargetRef
+from crds.policy import GROUP_OF_KIND, Precedence
 from dataplane import table
 
 # What the absence of a Policy with nothing else can do no harm to. Any other block, also one that this version does
 # not know, may be there to keep somebody out, or from taking too much: a session's limits are a guard, since the
 # defaults in their place may be a hundred times as wide.
 _HARMLESS = frozenset(["targetRefs", "subjects", "precedence", "transformation", "telemetry"])
-_KINDS = ("HTTPRoute", "Backend")
+_KINDS = frozenset(GROUP_OF_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class Attachments:
     known: dict[Identity, Known] = field(default_factory=dict)
     """Whom a Policy with authentication may let in."""
 
+    def concerns(self, target: Target) -> bool:
+        """Whether any Policy does something there."""
+        return target in self.at or target in self.closed
+
     def why_closed(self, target: Target) -> str:
         """The first reason why nothing is served there, or nothing."""
         return next(iter(self.closed.get(target, {}).values()), "")
@@ -73,20 +78,21 @@ class Attachments:
         return policy in self.closed.get(target, {})
 
 
-def attach(objects: Objects, cluster: Cluster | None) -> Attachments:
+def attach(objects: Objects, cluster: Cluster | None, gateways: Fleet) -> Attachments:
     """Attach every Policy to its targets."""
     attachments = Attachments()
+    places = Places(objects, gateways, cluster.install if cluster else None)
     secrets: dict[str, dict[str, Read[Secret]]] = defaultdict(dict)
     for (namespace, name), secret in objects.secrets.items():
         secrets[namespace][name] = secret
     for policy in sorted(objects.policies.values(), key=lambda policy: policy.age):
         if policy.value is None:
-            _reject(policy, attachments)
+            _reject(policy, places, attachments)
         else:
             written, own = policy.value.spec.authentication, secrets[policy.identity.namespace]
             denied = cluster.denied(policy.identity.namespace) if cluster else ""
             authentication = _authentication(policy.identity, written, Keys(own, denied), attachments)
-            _attach_one(policy, policy.value, authentication, objects, attachments)
+            _attach_one(policy, policy.value, authentication, places, attachments)
     return attachments
 
 
@@ -94,13 +100,15 @@ def _attach_one(
     policy: Read[Blocks],
     blocks: Blocks,
     authentication: table.Authentication | None,
-    objects: Objects,
+    places: Places,
     attachments: Attachments,
 ) -> None:
     for index, ref in enumerate(blocks.spec.target_refs):
-        target = Target(ref.kind, policy.identity.namespace, ref.name, ref.section_name or "")
+        target = target_of(ref.kind, policy.identity.namespace, ref.name, ref.section_name or "")
         path = f"spec.targetRefs[{index}]"
-        if message := _not_found(ref, target.namespace, path, objects):
+        if message := places.refusal(target, policy.identity.namespace, path):
+            attachments.rejected[policy.identity][target] = false("Accepted", "NotAllowed", message)
+        elif message := places.not_found(target, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
@@ -113,7 +121,7 @@ def _attach_one(
             )
 
 
-def _reject(policy: Read[Blocks], attachments: Attachments) -> None:
+def _reject(policy: Read[Blocks], places: Places, attachments: Attachments) -> None:
     """A Policy that cannot be read: its targets are told so, and closed where it may have guarded them."""
     condition = false("Accepted", policy.reason, policy.error)
     for document in policy.documents:
@@ -121,7 +129,7 @@ def _reject(policy: Read[Blocks], attachments: Attachments) -> None:
         guards = isinstance(spec, Mapping) and bool(set(spec) - _HARMLESS)
         for target in readable_targets(document, policy.identity.namespace):
             attachments.rejected[policy.identity][target] = condition
-            if guards:
+            if guards and not places.refusal(target, policy.identity.namespace, ""):
                 why = f"{policy.identity} is not accepted, and without it this would be unguarded: {policy.error}"
                 attachments.closed[target][policy.identity] = why
 
@@ -131,35 +139,10 @@ def readable_targets(document: Document, namespace: str) -> Iterator[Target]:
     spec = document.get("spec")
     refs = spec.get("targetRefs") if isinstance(spec, Mapping) else None
     for ref in refs if isinstance(refs, list) else ():
-        if isinstance(ref, Mapping) and ref.get("kind") in _KINDS and isinstance(ref.get("name"), str):
+        kind = ref.get("kind") if isinstance(ref, Mapping) else None
+        if isinstance(kind, str) and kind in _KINDS and isinstance(ref.get("name"), str):
             section = ref.get("sectionName")
-            yield Target(ref["kind"], namespace, ref["name"], section if isinstance(section, str) else "")
-
-
-def _not_found(ref: TargetRef, namespace: str, path: str, objects: Objects) -> str:
-    """Why the target cannot be found, or nothing."""
-    known = objects.backends if ref.kind == "Backend" else objects.routes
-    found = known.get((namespace, ref.name))
-    if found is None:
-        names = [name for space, name in known if space == namespace]
-        return f"{path}.name: there is no {ref.kind} {namespace}/{ref.name}; {what_exists(ref.name, names)}"
-    sections = _sections(ref, namespace, objects)
-    if not ref.section_name or sections is None or ref.section_name in sections:
-        return ""
-    what = "provider" if ref.kind == "Backend" else "rule"
-    return (
-        f'{path}.sectionName: {ref.kind} {namespace}/{ref.name} has no {what} "{ref.section_name}"; '
-        f"{what_exists(ref.section_name, sections)}"
-    )
-
-
-def _sections(ref: TargetRef, namespace: str, objects: Objects) -> list[str] | None:
-    """Names of the target's sections; None where the target is broken and they are not known."""
-    if ref.kind == "Backend":
-        backend = objects.backends[namespace, ref.name].value
-        return None if backend is None else [provider.name for provider in backend.spec.providers]
-    route = objects.routes[namespace, ref.name].value
-    return None if route is None else [rule.name for rule in route.rules if rule.named]
+            yield target_of(kind, namespace, ref["name"], section if isinstance(section, str) else "")
 
 
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:

@@ -64,10 +64,10 @@ class Surroundings:
     open_by_default: bool
 
 
-def served_backend(exposure: Exposure) -> ServedRule:
-    """An exposed Backend, as a rule that leads to it alone."""
+def served_backend(exposure: Exposure, above: tuple[Target, ...] = ()) -> ServedRule:
+    """An exposed Backend, as a rule that leads to it alone. `above`: what Policies of the whole fleet may target."""
     namespace, _, name = exposure.backend.partition("/")
-    return ServedRule(route_of(exposure), exposure.age, (), (Share((namespace, name), 1),))
+    return ServedRule(route_of(exposure), exposure.age, (), (Share((namespace, name), 1),), above)
 
 
 def build(served: list[ServedRule], around: Surroundings) -> Routes:
@@ -81,7 +81,7 @@ def build(served: list[ServedRule], around: Surroundings) -> Routes:
             forwards.append(forward)
             routes.links.append(link)
         if not rule.shares:
-            routes.links.append(Link(rule.route.name, "", combine(rule.targets, around.attachments)))
+            routes.links.append(Link(rule.route.name, "", combine(rule.chain, around.attachments)))
         routes.entries.append(table.sealed(rule.route.model_copy(update={"forwards": tuple(forwards)})))
     linked = {link.backend for link in routes.links}
     routes.links += [_unserved(name, around) for name in around.backends if name not in linked]
@@ -92,9 +92,9 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     name = "/".join(share.backend)
     if share.error:  # it does not reach the Backend, so it says nothing about the Policies there
         forward = table.Forward(backend=name, weight=share.weight, error=f"{rule.targets[0]}: {share.error}")
-        return forward, Link(rule.route.name, "", combine(rule.targets, around.attachments))
+        return forward, Link(rule.route.name, "", combine(rule.chain, around.attachments))
     backend = around.backends[name]
-    chain = (*rule.targets, Target("Backend", *share.backend))
+    chain = (*rule.chain, Target("Backend", *share.backend))
     combined = combine(chain, around.attachments)
     closed = _closed(chain, around.attachments)
     if error := backend.entry.error or closed:
@@ -106,7 +106,10 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     policies, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     closed = _why_none_holds(unenforced)
     forward = table.Forward(
-        backend=name, weight=share.weight, policies=table.PolicySet() if closed else policies, error=closed
+        backend=name,
+        weight=share.weight,
+        policies=table.PolicySet() if closed else _filtered(policies, (*rule.changes, *share.changes)),
+        error=closed,
     )
     return forward, Link(
         rule.route.name,
@@ -119,6 +122,13 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
         closed,
         callers,
     )
+
+
+def _filtered(policies: table.PolicySet, changes: tuple[table.Transformation, ...]) -> table.PolicySet:
+    """With what filters of the HTTPRoute change before Policies do."""
+    if not changes:
+        return policies
+    return policies.model_copy(update={"transformations": (*changes, *policies.transformations)})
 
 
 def _unserved(name: str, around: Surroundings) -> Link:

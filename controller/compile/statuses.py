@@ -3,12 +3,14 @@ that tells people what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from controller.compile.objects import Identity, Read
 
+SECTIONS = {"Gateway": "listener", "HTTPRoute": "rule", "Backend": "provider"}
+"""What a section is called, by kind."""
 CLOSED = "Closed"
 """Reason of Ready where all is well with a Backend, and a Policy lets nobody through to it."""
 
@@ -23,16 +25,17 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """What a Policy is attached to: an object, or its section (a rule's name, a provider's name)."""
+    """What a Policy is attached to: an object, or its section (the name of a listener, a rule, a provider)."""
 
     kind: str
     namespace: str
+    """Empty for a GatewayClass."""
     name: str
     section: str = ""
 
     def __str__(self) -> str:
-        section = {"HTTPRoute": f", rule {self.section}", "Backend": f", provider {self.section}"}
-        return f"{self.kind} {self.namespace}/{self.name}" + (section[self.kind] if self.section else "")
+        path = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {path}" + (f", {SECTIONS[self.kind]} {self.section}" if self.section else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,28 @@ class Ancestor:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """What is said about an HTTPRoute at one of its parentRefs that lead to a Gateway of ours: Accepted and
+    ResolvedRefs."""
+
+    ref: Mapping[str, object]
+    """As it is written."""
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStatus:
+    """What is said about a listener: Accepted, Conflicted and ResolvedRefs; Programmed is added as on its Gateway."""
+
+    name: str
+    kinds: tuple[tuple[str, str], ...]
+    """Groups and kinds of the routes that it takes (supportedKinds)."""
+    attached: int
+    """HTTPRoutes on it, be it served or not (attachedRoutes)."""
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     kind: str
     namespace: str
@@ -51,6 +76,12 @@ class Status:
     conditions: tuple[Condition, ...]
     """Of the whole object. For a Policy they sum up its ancestors; an API server gets the ancestors alone."""
     ancestors: tuple[Ancestor, ...] = ()
+    parents: tuple[Parent, ...] = ()
+    """Of an HTTPRoute in a cluster, which gets these alone."""
+    listeners: tuple[ListenerStatus, ...] = ()
+    """Of a Gateway, as they are written."""
+    features: tuple[str, ...] = ()
+    """Of a GatewayClass: supportedFeatures, sorted."""
 
 
 def status(identity: Identity, *conditions: Condition, ancestors: Sequence[Ancestor] = ()) -> Status:

@@ -1,6 +1,8 @@
 """HTTP, from the client's connection to the answer.
 
-    port         the socket that clients connect to (`listener`), and the requests that are under way
+    port         a socket that clients connect to (`listener`), and the requests that are under way; `ports` has all of
+                 them: the own one, and those that listeners of Gateways want
+    certificates what clients are shown on the ports of Gateways, by the name that they ask for
     proxies      load balancers that are believed whom they speak for (pure); `proxied` reads their PROXY headers, by
                  `proxy_protocol` (pure), from a connection that was just accepted
     connection   a client's connection: one request after the other, each in its turn and in time
@@ -8,6 +10,7 @@
     head         what a request's head says, and whether it says one thing only (pure)
     message      a request as the stages see it: head, body as it comes, connection
     accept       where a request wants to go (pure)
+    redirects    where it is sent instead (pure)
     client       the client's side of a request: the body that it sends, the answers that it gets
     origins      which pages may open WebSockets (pure)
     headers      which fields cross, in both directions, and how Policies change them (pure)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from dataplane.errors import Refusal
 from dataplane.http.head import Head
+from dataplane.routing import OWN_PORT
 
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 _NOT_RELAYED = ("CONNECT", "TRACE")
@@ -15,16 +16,21 @@ _NOT_RELAYED = ("CONNECT", "TRACE")
 
 @dataclass(slots=True)
 class Target:
-    """Where a request wants to go. All of it raw."""
+    """Where a request wants to go, raw, and where it came."""
 
     host: str
     path: str
     query: str = field(repr=False)
+    port: int = OWN_PORT
+    """Of a Gateway's listeners, or `routing.OWN_PORT`."""
+    secure: bool = False
+    """By TLS?"""
 
 
-def accept(head: Head) -> Target:
+def accept(head: Head, port: int = OWN_PORT, *, secure: bool = False) -> Target:
     """Raises Refusal invalid_path, method_not_allowed."""
     target = _target(head.target, head.headers.first.get("host", ""))
+    target.port, target.secure = port, secure
     if head.method in _NOT_RELAYED:  # a server that knows TRACE sends back what it got: the credential too
         methods = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
         raise Refusal("method_not_allowed", f"{head.method} is not relayed.", headers=methods)

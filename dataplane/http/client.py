@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from dataplane.errors import Refusal
 from dataplane.http import wire
@@ -224,6 +225,12 @@ def _may_go_on(request: Request) -> bool:
     head = request.head
     goes_on = head.goes_on and request.connection.lasting()
     return goes_on and request.body.ended and not head.switches and "upgrade" not in head.headers.first
+
+
+async def redirect(request: Request, limits: Limits, status: int, location: str, request_id: str) -> Answer:
+    """Answer another address, without a body. Raises ClientGone."""
+    fields = [("location", location), (REQUEST_ID, request_id)]
+    return await Writer(request, limits, status, fields, reason=HTTPStatus(status).phrase, length=0).end()
 
 
 async def refuse(request: Request, limits: Limits, refusal: Refusal, request_id: str) -> Answer:

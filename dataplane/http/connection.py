@@ -22,6 +22,7 @@ from dataplane.http.head import Head, Headers
 from dataplane.http.message import HIGH_WATER, Body, ClientGone, Request
 from dataplane.http.parser import Event, Parser, Rest
 from dataplane.ids import new_id
+from dataplane.routing import OWN_PORT
 from dataplane.services import Limits
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Front:
     limits: Limits
     refused: Callable[[Refusal], None]
     lasting: Callable[[], bool]
+    port: int = OWN_PORT
+    """As routes know it."""
     tasks: set[asyncio.Task[Answer]] = field(default_factory=set)
     """Of the requests that are under way."""
     connections: set[Connection] = field(default_factory=set)
@@ -160,6 +163,14 @@ class Connection(asyncio.Protocol):
         if self._source or self._transport is None:
             return self._source
         return str((self._transport.get_extra_info("peername") or ("",))[0])
+
+    @property
+    def port(self) -> int:
+        return self._front.port
+
+    @property
+    def secure(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
 
     def lasting(self) -> bool:
         return self._front.lasting()

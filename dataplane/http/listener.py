@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import ssl as tls
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from dataplane.http.connection import Connection
@@ -22,6 +22,8 @@ AT_ONCE = 4
 _BACKLOG = 4096
 TO_ASK = 0.5
 """Seconds for who was accepted last, when it was closed or just before, to say what for."""
+Place = tuple[int, tuple[object, ...]]
+"""Where a socket can listen: address family, and address with any port."""
 TICK = 0.05
 """Seconds between two looks at whether the rest may end."""
 
@@ -40,7 +42,7 @@ class Listener:
         self._make = make
         self._introductions = introductions
         self._ssl = ssl
-        self._tls_time = tls_time if ssl else None
+        self._tls_time = tls_time
         self._sockets: list[socket.socket] = []
         self._looking: asyncio.TimerHandle | None = None
         """While it rests."""
@@ -67,13 +69,11 @@ class Listener:
         """Had who was accepted last no time to ask for something before it was closed, nor since?"""
         return not self._sockets and asyncio.get_running_loop().time() - self._newest < TO_ASK
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+    def start(self, at: Sequence[Place], port: int, *, reuse_port: bool = False) -> int:
         """Listen; port 0 takes a free one: the port. Raises OSError if the address is taken, which with `reuse_port` it
         is not by others who say so, too."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, _, _, _, address in dict.fromkeys(found):
+            for family, address in at:
                 where = (address[0], port, *address[2:])
                 self._sockets.append(_listening(family, where, reuse_port=reuse_port))
                 port = int(self._sockets[-1].getsockname()[1])  # the same for all
@@ -82,6 +82,10 @@ class Listener:
             raise
         self._watch()
         return port
+
+    def speak(self, ssl: tls.SSLContext | None) -> None:
+        """With who is accepted from now on."""
+        self._ssl = ssl
 
     def rest(self, until: Callable[[], bool]) -> None:
         """Accept nothing until that is so."""
@@ -133,7 +137,7 @@ class Listener:
                 lambda: self._make(accepted.fileno(), source),
                 accepted,
                 ssl=self._ssl,
-                ssl_handshake_timeout=self._tls_time,
+                ssl_handshake_timeout=self._tls_time if self._ssl else None,
             )
 
     async def _asked(self, accepted: socket.socket) -> None:
@@ -162,6 +166,13 @@ class Listener:
         for sock in self._sockets:
             sock.close()
         self._sockets = []
+
+
+async def places(host: str) -> list[Place]:
+    """Where `host` is, without a port yet. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 def _listening(family: int, address: tuple[object, ...], *, reuse_port: bool) -> socket.socket:

@@ -38,6 +38,14 @@ class Link(Protocol):
     def peer(self) -> str:
         """The address that it is from: who connected, or whom that one speaks for by a PROXY header."""
 
+    @property
+    def port(self) -> int:
+        """Where it came, as routes know it."""
+
+    @property
+    def secure(self) -> bool:
+        """Is it by TLS?"""
+
     def lasting(self) -> bool:
         """Whether it may be used for another request."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer
 from dataplane.http.connection import Connection, Front
-from dataplane.http.listener import Listener
+from dataplane.http.listener import Listener, Place
 from dataplane.http.message import Request
 from dataplane.http.proxied import Introductions
 from dataplane.http.proxies import NO_PROXY, Proxies
 from dataplane.process.files import Files
+from dataplane.routing import OWN_PORT
 from dataplane.services import Limits
 
 _MOMENT = 0.01
@@ -24,7 +25,7 @@ _LAST_WORDS = 1.0
 
 class Port:
     """`serve` answers requests, `refused` is told of what was none; `files` says whether there is room for a
-    connection, `proxies` which of them begin with a PROXY header."""
+    connection, `proxies` which of them begin with a PROXY header. `known_as`: by which number routes know it."""
 
     def __init__(
         self,
@@ -33,13 +34,16 @@ class Port:
         files: Files,
         refused: Callable[[Refusal], None],
         proxies: Proxies = NO_PROXY,
+        known_as: int = OWN_PORT,
     ) -> None:
         self.number = 0
+        self.secure = False
+        """Is it with TLS?"""
         self.lasting = True
         """Whether a connection may be used for another request."""
         self._limits = limits
         self._files = files
-        self._front = Front(serve, limits, refused, self._lasts)
+        self._front = Front(serve, limits, refused, self._lasts, known_as)
         self._introductions = Introductions(proxies, limits.head_time) if proxies.protocol else None
         self._listener: Listener | None = None
 
@@ -62,10 +66,17 @@ class Port:
         """How many there are that nobody has taken over."""
         return len(self._front.connections)
 
-    async def start(self, host: str, port: int, ssl: tls.SSLContext | None, *, reuse_port: bool = False) -> None:
+    def start(self, at: Sequence[Place], port: int, ssl: tls.SSLContext | None, *, reuse_port: bool = False) -> None:
         """Listen; port 0 takes a free one, `number` says which. Raises OSError if the address is taken."""
         self._listener = Listener(self._accepted, ssl, self._limits.head_time, self._introductions)
-        self.number = await self._listener.start(host, port, reuse_port=reuse_port)
+        self.number = self._listener.start(at, port, reuse_port=reuse_port)
+        self.secure = ssl is not None
+
+    def speak(self, ssl: tls.SSLContext | None) -> None:
+        """With TLS, or without, on connections that come from now on."""
+        if self._listener:
+            self._listener.speak(ssl)
+        self.secure = ssl is not None
 
     def _accepted(self, descriptor: int, source: str) -> Connection:
         """What serves a connection that was just accepted. One that should not be here is answered, and must be quick;

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dataplane.callers.refresh import Refresher
-from dataplane.http.port import Port
+from dataplane.http.ports import Ports
 from dataplane.http.tunnels import Tunnels
 from dataplane.limits.limiter import Limiter
 from dataplane.process.drain import MESSAGE, SOCKETS, Left
@@ -26,7 +26,7 @@ LAG_EVERY = 0.25
 class Running:
     """`start` it once, and `stop` it as often as you like."""
 
-    port: Port
+    ports: Ports
     services: Services
     sessions: Realtime
     tunnels: Tunnels
@@ -39,7 +39,7 @@ class Running:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False) -> None:
         """Raises OSError if the address is taken; then there is nothing to stop."""
         try:
-            await self.port.start(host, port, tls, reuse_port=reuse_port)
+            await self.ports.start(host, port, tls, reuse_port=reuse_port)
         except OSError:
             await self.services.pool.close()
             raise
@@ -56,10 +56,10 @@ class Running:
 
     @property
     def accepting(self) -> bool:
-        return self.port.open
+        return self.ports.open
 
     def left(self) -> Left:
-        return Left(self.sessions.live(), self.port.requests, self.tunnels.live())
+        return Left(self.sessions.live(), self.ports.requests, self.tunnels.live())
 
     def live(self, backend: str = "") -> int:
         """WebSockets that are open, or being opened: sessions and tunnels, of one Backend or of all."""
@@ -67,7 +67,7 @@ class Running:
 
     def close(self) -> None:
         """Accept no connection, no session and no tunnel any more."""
-        self.port.close()
+        self.ports.close()
         self.sessions.refuse_new()
         self.tunnels.refuse_new()
 
@@ -79,13 +79,13 @@ class Running:
         """End everything that is under way: sessions get their event and Close, requests have `grace` seconds,
         and tunnels are cut then."""
         async with asyncio.TaskGroup() as ends:
-            ends.create_task(self.port.stop(grace))
+            ends.create_task(self.ports.stop(grace))
             ends.create_task(self.sessions.stop())
         await self.cut()
 
     async def cut(self) -> None:
         """End what is left without waiting for any peer; what was used is counted all the same."""
-        await self.port.stop(0)
+        await self.ports.stop(0)
         await self.keys.close()
         await self.sessions.cut()
         self.tunnels.cut()
@@ -96,4 +96,4 @@ class Running:
         with suppress(TimeoutError):
             async with asyncio.timeout(SOCKETS):
                 await self.services.pool.close()
-                await self.port.closed()
+                await self.ports.closed()

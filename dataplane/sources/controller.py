@@ -30,6 +30,7 @@ from dataplane.sources.transfer import Delivery, Transfer
 from dataplane.table.bundle import Bundle
 from dataplane.table.delta import Unreadable
 from dataplane.table.messages import Offer, Stale
+from dataplane.table.watermark import older
 
 LOOK: Final = 0.25
 """Seconds between two looks at what time brings."""
@@ -77,6 +78,8 @@ class Controllers:
         self._loading = asyncio.Lock()
         self._snapshot = snapshot
         self._snapshot_fault = ""
+        self._reasons: Sequence[str] = ()
+        """Of the last table that was refused, since one was not."""
         self.source = ""
         """Of the table that is served: a controller's address, or `SNAPSHOT`."""
         self.has_table = asyncio.Event()
@@ -138,6 +141,8 @@ class Controllers:
                         self._updates.ended("stale")
                     line.send(message)
                 case Fetch(offer=offer):
+                    if self.held and older(offer.watermark, self.held.watermark):
+                        log.warning("there are only older tables: the newest is taken", controller=action.peer)
                     served = self._loader.served
                     line.fetch(Transfer(offer, served.parts if served else (), served.secrets if served else ()))
                 case Redial():
@@ -148,9 +153,7 @@ class Controllers:
             peer, delivery = await self._fetched.get()
             async with self._loading:
                 if reasons := await self._load(delivery):
-                    log.error("a table is refused; what was served before stays", controller=peer, reasons=reasons)
-                    self._updates.ended("refused")
-                    self._act(self._subscription.refused(reasons, _now()))
+                    self._refused(peer, reasons)
                 else:
                     self._served(peer)
                     self._updates.ended("applied")
@@ -168,7 +171,15 @@ class Controllers:
             return [UNFORESEEN]
         return []
 
+    def _refused(self, peer: str, reasons: Sequence[str]) -> None:
+        if reasons != self._reasons:  # it is offered again and again
+            log.error("a table is refused; what was served before stays", controller=peer, reasons=reasons)
+        self._reasons = reasons
+        self._updates.ended("refused")
+        self._act(self._subscription.refused(reasons, _now()))
+
     def _served(self, source: str) -> None:
+        self._reasons = ()
         self.source = source
         self.has_table.set()
         self._updates.applied(time.time(), from_snapshot=source == SNAPSHOT)

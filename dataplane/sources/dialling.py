@@ -69,10 +69,10 @@ class Credentials:
         """Blocks. Raises Failed."""
         try:
             return ssl.create_default_context(cadata=self.ca.read_text("ascii"))
-        except OSError as error:
-            raise Failed(f"--controller-ca {self.ca}: {error.strerror}") from None
         except (ssl.SSLError, ValueError):
             raise Failed(f"--controller-ca {self.ca} holds no certificates in PEM") from None
+        except OSError as error:
+            raise Failed(f"--controller-ca {self.ca}: {error.strerror}") from None
 
     def bearer(self) -> str:
         """Blocks. Raises Failed."""

@@ -102,6 +102,7 @@ class Line:
                     raise BadMessage(f"{message.type}, and nothing was asked for")
                 elif self._transfer.take(message):
                     self._ask()
+                await asyncio.sleep(0)  # the next message may be there already
 
     async def _send(self) -> None:
         try:

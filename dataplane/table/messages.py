@@ -4,7 +4,7 @@
     hello {has, can} ───────▶
              ◀─────────────── offer {table: its hash, its outline}
     want {parts, secrets} ──▶                                        up to 2,000 names, and again until it has all
-             ◀─────────────── parts …, secrets …, done               256 KiB each
+             ◀─────────────── parts …, secrets …, done               64 KiB each
     holds ──────────────────▶                                        or `refuse` with reasons, or `stale`
 
 One offer at a time on a connection: the next comes after `holds`, `refuse` or `stale`. A data plane says `holds` to all
@@ -27,8 +27,9 @@ from dataplane.table.watermark import Watermark
 PATH: Final = "/v1/tables"
 NAMES: Final = 2000
 """Parts and secrets that one `want` asks for."""
-PIECE: Final = 256 * 1024
-"""Bytes after which a message with parts or secrets ends; a part that is larger travels alone."""
+PIECE: Final = 64 * 1024
+"""Bytes after which a message with parts or secrets ends; a part that is larger travels alone. Whoever reads one does
+nothing else meanwhile, for 5 ms."""
 LARGEST_ASKED: Final = 1024 * 1024
 """Bytes of a message that a controller reads."""
 LARGEST_SENT: Final = 16 * 1024 * 1024

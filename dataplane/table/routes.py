@@ -53,7 +53,8 @@ class Redirect(Frozen):
 
 
 class Route(Entry):
-    """A rule of an HTTPRoute (`namespace/name#rule`), or an exposed Backend (`namespace/name`).
+    """A rule of an HTTPRoute (`namespace/name#rule`, with `@` and a listener where it is served there under Policies of
+    its own), or an exposed Backend (`namespace/name`).
 
     Of routes that match a request equally well the first in the table wins; the compiler orders them."""
 

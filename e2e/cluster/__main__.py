@@ -1,7 +1,8 @@
-"""`make cluster`: keep a cluster running until it is interrupted."""
+"""`make cluster`: keep a cluster running until it is interrupted, with NODE=1 one that has a node."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ import time
 import processes
 
 from cluster.control_plane import ControlPlane
+from cluster.node import CTR, PROBE, Node
 from cluster.programs import BIN, Ended
 
 FOLDER = processes.ROOT / ".cache" / "cluster" / "run"
@@ -17,15 +19,15 @@ FOLDER = processes.ROOT / ".cache" / "cluster" / "run"
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ControlPlane(FOLDER) as plane:
+        with Node(FOLDER) if os.environ.get("NODE") else ControlPlane(FOLDER) as plane:
             print(_welcome(plane), flush=True)
             while True:
                 plane.check()
                 time.sleep(1)
     except KeyboardInterrupt:
         return 0
-    except Ended as ended:
-        print(f"\n{ended}\nThe cluster is down.", file=sys.stderr)
+    except (Ended, AssertionError) as error:
+        print(f"\n{error}\nThe cluster is down.", file=sys.stderr)
         return 1
 
 
@@ -37,6 +39,15 @@ The cluster is up at {plane.url}. Ctrl-C ends it; nothing of it is kept. In anot
   .venv/bin/tidegate crds | kubectl apply --server-side -f -
 
 Its logs are in {plane.folder}. With that KUBECONFIG, `make e2e` runs against it.
+{_of_images(plane) if isinstance(plane, Node) else ""}"""
+
+
+def _of_images(node: Node) -> str:
+    command = " ".join((*node.machine.inside, *CTR, "images", "import", "FILE"))
+    return f"""
+Pods have the image {PROBE}. What gives the node another, from an OCI archive:
+
+  {command}
 """
 
 

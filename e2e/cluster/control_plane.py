@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,8 @@ class ControlPlane(Cluster):
 
     address = LOOPBACK
     """Where the API server listens."""
+    _before: Sequence[str] = ()
+    """What is written before each command."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "admin.kubeconfig", folder)
@@ -93,20 +96,22 @@ class ControlPlane(Cluster):
 
     def _end(self) -> None:
         for program in reversed(self.programs.values()):
-            program.stop()
+            program.kill()  # nothing of it is kept
 
     def _has_accounts(self) -> bool:
         return "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name")
 
     def _write_credentials(self) -> None:
-        authority = Authority(self.folder)
+        self._authority = authority = Authority(self.folder)
         authority.issue("api", "kube-apiserver", hosts=(*NAMES, self.address, LOOPBACK, FIRST_SERVICE))
         authority.issue("admin", "admin", groups=("system:masters",))
-        authority.issue("manager", "system:kube-controller-manager")
         write_key(self.folder / "accounts.key")
         self._write_kubeconfig("admin")
-        self._write_kubeconfig("manager")
-        self.authority = authority
+
+    def _component(self, name: str, common_name: str, *groups: str, hosts: tuple[str, ...] = ()) -> Path:
+        """The kubeconfig of a part of Kubernetes, which RBAC knows by its name."""
+        self._authority.issue(name, common_name, groups=groups, hosts=hosts)
+        return self._write_kubeconfig(name)
 
     def _write_kubeconfig(self, name: str) -> Path:
         clusters: list[dict[str, object]] = [
@@ -156,7 +161,7 @@ class ControlPlane(Cluster):
         ]
 
     def _run_controller_manager(self) -> Program:
-        configuration = self._path("manager.kubeconfig")
+        configuration = self._component("manager", "system:kube-controller-manager")
         return self._launch(
             "kube-controller-manager",
             f"--kubeconfig={configuration}",
@@ -166,12 +171,13 @@ class ControlPlane(Cluster):
             f"--secure-port={self._manager_port}",
             f"--root-ca-file={self.ca}",
             f"--service-account-private-key-file={self._path('accounts.key')}",
+            f"--flex-volume-plugin-dir={self._path('volume-plugins')}",  # which it makes, by default in /usr
             "--use-service-account-credentials=true",
             "--leader-elect=false",
         )
 
     def _launch(self, name: str, *options: str) -> Program:
-        program = Program(name, [BIN / name, *options], self.folder)
+        program = Program(name, [*self._before, BIN / name, *options], self.folder)
         program.start()
         self.programs[name] = program
         return program

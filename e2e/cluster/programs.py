@@ -82,9 +82,9 @@ class Program:
     def kill(self) -> None:
         """End it without its leave, as a lost machine would."""
         popen, self._popen = self._popen, None
-        assert popen is not None, f"{self.name} was not started"
-        popen.kill()
-        popen.wait()
+        if popen is not None:
+            popen.kill()
+            popen.wait()
 
     def freeze(self) -> None:
         """It takes connections and answers nothing."""
@@ -94,10 +94,15 @@ class Program:
         os.kill(self.pid, signal.SIGCONT)
 
 
+def path() -> str:
+    """Where commands are looked for: also where Debian has those of root."""
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
 def _environment() -> dict[str, str]:
     """Without what would send calls to 127.0.0.1 to a proxy, or change what the programs are told by options."""
-    kept = ("HOME", "LANG", "PATH", "TMPDIR")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    return kept | {"PATH": path()}
 
 
 def free_ports(count: int) -> list[int]:

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 
 import crds
 from controller import compile as compiler
-from controller.compile import Compiled, Condition, Install
+from controller.compile import Compiled, Condition, Install, Status
+from tests.dataplane.certificates import pair
 from tidegate.documents import Documents
 
 FOLDER = Path(__file__).parent / "compile"
@@ -36,13 +37,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+CHAIN, KEY = pair("a.test")
+OTHER_CHAIN, _ = pair("b.test")
+MADE = {"MADE-CHAIN": CHAIN, "MADE-KEY": KEY, "OTHER-CHAIN": OTHER_CHAIN}
+"""What stands for certificates and keys in Secrets: nobody's is in a repository."""
+
+
 def documents(case: str) -> list[dict[str, object]]:
     path = FOLDER / f"{case}.in.yaml"
     if case in INSTALLS:  # of which a cluster has more kinds than files
-        return list(yaml.safe_load_all(path.read_text()))
+        return [_with_certificates(document) for document in yaml.safe_load_all(path.read_text())]
     loaded = Documents(environ={}).load([path])
     assert loaded.errors == ()
     return [dict(content) for content in loaded.contents]
+
+
+def _with_certificates(document: dict[str, object]) -> dict[str, object]:
+    written = document.get("stringData")
+    if isinstance(written, dict):
+        written.update({name: MADE.get(value, value) for name, value in written.items()})
+    return document
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -65,21 +79,43 @@ def test_every_output_has_its_input() -> None:
     assert sorted(path.name.removesuffix(".out.yaml") for path in FOLDER.glob("*.out.yaml")) == CASES
 
 
+HASH = {"__all__": {"hash"}}
+
+
 def readable(compiled: Compiled) -> str:
     """Table and statuses as YAML, without hashes and what is as it always is."""
     table = compiled.table.model_dump(
-        mode="json", exclude_defaults=True, exclude={"backends": {"__all__": {"hash"}}, "routes": {"__all__": {"hash"}}}
+        mode="json", exclude_defaults=True, exclude={"backends": HASH, "routes": HASH, "listeners": HASH}
     )
     assert tuple(sorted(compiled.secrets)) == compiled.table.secrets
-    statuses = {}
-    for status in compiled.statuses:
-        told: dict[str, object] = _conditions(status.conditions)
-        if len(status.ancestors) > 1:
-            told |= {f"on {ancestor.ref}": _conditions(ancestor.conditions) for ancestor in status.ancestors}
-        statuses[f"{status.kind} {status.namespace}/{status.name}"] = told
-    return yaml.dump(
-        {"table": table, "statuses": statuses}, Dumper=Blocks, sort_keys=False, width=118, allow_unicode=True
-    )
+    told: dict[str, object] = {
+        "table": table,
+        "statuses": {_name(status): _told(status) for status in compiled.statuses},
+    }
+    if compiled.services:
+        told["services"] = [dict(service) for service in compiled.services]
+    return yaml.dump(told, Dumper=Blocks, sort_keys=False, width=118, allow_unicode=True)
+
+
+def _name(status: Status) -> str:
+    return f"{status.kind} {status.namespace}/{status.name}" if status.namespace else f"{status.kind} {status.name}"
+
+
+def _told(status: Status) -> dict[str, object]:
+    told: dict[str, object] = _conditions(status.conditions)
+    if len(status.ancestors) > 1:
+        told |= {f"on {ancestor.ref}": _conditions(ancestor.conditions) for ancestor in status.ancestors}
+    for parent in status.parents:
+        ref = ", ".join(f"{name} {value}" for name, value in parent.ref.items())
+        told[f"at {ref}"] = _conditions(parent.conditions)
+    for listener in status.listeners:
+        kinds = [kind for _, kind in listener.kinds]
+        told[f"listener {listener.name}"] = {
+            **_conditions(listener.conditions),
+            "supportedKinds": kinds,
+            "attachedRoutes": listener.attached,
+        }
+    return told
 
 
 def _conditions(conditions: Iterable[Condition]) -> dict[str, object]:

@@ -46,13 +46,17 @@ def route(**parent: str) -> dict[str, object]:
 
 
 def test_certificates_of_our_gateways() -> None:
-    assert needed([CLASS, gateway("tidegate")], NAME) == {Scope("Secret", "web"), Scope("Secret", "certs")}
+    assert needed([CLASS, gateway("tidegate")], NAME) == {
+        Scope("Secret", "web"),
+        Scope("Secret", "certs"),
+    }
     assert needed([CLASS, gateway("theirs")], NAME) == set()
 
 
 def test_services_of_routes_of_our_gateways() -> None:
     found = needed([CLASS, gateway("tidegate"), route(name="edge", namespace="web")], NAME)
-    assert {scope for scope in found if scope.kind == "Service"} == {Scope("Service", "ai"), Scope("Service", "gpu")}
+    assert {scope.namespace for scope in found if scope.kind == "EndpointSlice"} == {"ai", "gpu"}
+    assert {scope.namespace for scope in found if scope.kind == "Service"} == {"ai", "gpu"}
     for parent in ({"name": "edge"}, {"name": "edge", "namespace": "web", "kind": "Service"}):
         found = needed([CLASS, gateway("tidegate"), route(**parent)], NAME)
         assert {scope.kind for scope in found} == {"Secret"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from controller import conditions
 from controller import status as statuses
-from controller.compile import Ancestor, Condition, Status, Target
-from controller.kinds import BACKEND, POLICY, Kind
+from controller.compile import Ancestor, Condition, ListenerStatus, Parent, Status, Target
+from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY, Kind
 from controller.mirror import Entry, Mirror
 from controller.status import Turn, Write
 from tests.controller.cluster import thing
@@ -97,9 +98,9 @@ def test_a_status_without_what_is_told() -> None:
 def test_a_message_fits() -> None:
     write = written(backend(Condition("Ready", "False", "NotReady", "x" * 40_000)))
     assert write is not None
-    conditions = write.status["conditions"]
-    assert isinstance(conditions, list)
-    assert len(conditions[0]["message"]) == statuses.MOST_TEXT
+    found = write.status["conditions"]
+    assert isinstance(found, list)
+    assert len(found[0]["message"]) == conditions.MOST_TEXT
 
 
 def ours(target: Target = TARGET, condition: Condition = ACCEPTED, since: str = BEFORE) -> dict[str, object]:
@@ -147,6 +148,69 @@ def test_a_status_that_is_nothing_like_one_is_replaced(odd: object) -> None:
     write = written(backend(READY), odd)
     assert write is not None
     assert write.status == {"conditions": [stored(READY, since=NOW)]}
+
+
+CLASS = "gateway.networking.k8s.io"
+
+
+def gateway_entry(kind: Kind, status: object) -> Entry:
+    mirror = Mirror()
+    mirror.see(kind, {**thing(kind, "edge", 7, "web", {}), "status": status})
+    (found,) = mirror.entries(kind.name).values()
+    return found
+
+
+def test_a_class_has_features() -> None:
+    status = Status("GatewayClass", "", "edge", (ACCEPTED,), features=("Gateway", "HTTPRoute"))
+    before = {"conditions": [{**stored(ACCEPTED), "status": "Unknown", "lastTransitionTime": "1970-01-01T00:00:00Z"}]}
+    write = statuses.write(status, gateway_entry(GATEWAY_CLASS, before), 1, OURS, NOW)
+    assert write is not None
+    assert write.status == {
+        "conditions": [stored(ACCEPTED, since=NOW)],
+        "supportedFeatures": [{"name": "Gateway"}, {"name": "HTTPRoute"}],
+    }
+    assert write.turn == Turn(ACCEPTED, first=True)
+
+
+def test_a_gateway_has_listeners_and_addresses() -> None:
+    listener = ListenerStatus("http", ((CLASS, "HTTPRoute"),), 3, (ACCEPTED,))
+    status = Status("Gateway", "web", "edge", (ACCEPTED,), listeners=(listener,))
+    address = {"type": "IPAddress", "value": "10.96.0.7"}
+    write = statuses.write(status, gateway_entry(GATEWAY, {}), 1, OURS, NOW, [address])
+    assert write is not None
+    assert write.status == {
+        "conditions": [stored(ACCEPTED, since=NOW)],
+        "addresses": [address],
+        "listeners": [
+            {
+                "name": "http",
+                "supportedKinds": [{"group": CLASS, "kind": "HTTPRoute"}],
+                "attachedRoutes": 3,
+                "conditions": [stored(ACCEPTED, since=NOW)],
+            }
+        ],
+    }
+    assert statuses.write(status, gateway_entry(GATEWAY, write.status), 1, OURS, NOW, [address]) is None
+
+
+def test_a_route_says_at_which_parent() -> None:
+    theirs = {"parentRef": {"name": "another"}, "controllerName": "example.com/other", "conditions": []}
+    status = Status("HTTPRoute", "web", "edge", (ACCEPTED,), parents=(Parent({"name": "edge"}, (ACCEPTED,)),))
+    write = statuses.write(status, gateway_entry(HTTP_ROUTE, {"parents": [theirs]}), 1, OURS, NOW)
+    assert write is not None
+    ref = {"group": CLASS, "kind": "Gateway", "name": "edge"}
+    ours = {"parentRef": ref, "controllerName": OURS, "conditions": [stored(ACCEPTED, since=NOW)]}
+    assert write.status == {"parents": [theirs, ours]}
+    assert write.version == "7"
+
+
+def test_what_is_not_accepted_is_not_programmed() -> None:
+    refused = Condition("Accepted", "False", "UnsupportedProtocol", "")
+    listeners = (ListenerStatus("http", (), 0, (ACCEPTED,)), ListenerStatus("mail", (), 0, (refused,)))
+    status = Status("Gateway", "web", "edge", (ACCEPTED,), listeners=listeners)
+    found = statuses.with_programmed(status, SERVED)
+    assert found.conditions == (ACCEPTED, SERVED)
+    assert [each.conditions[-1].reason for each in found.listeners] == ["Programmed", "Invalid"]
 
 
 SERVED = Condition("Programmed", "True", "Programmed", "Served by 2 gateways.")

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from dataplane.errors import Refusal
 from dataplane.http.paths import normalised
 from dataplane.routing import Candidate, Router, model_of, path_type
-from dataplane.table import Backend, Match, NameMatch, PathType, Route, RouteType
+from dataplane.table import Attachment, Backend, Listener, Match, NameMatch, PathType, Route, RouteType
 from tests.dataplane.rig import ACCOUNT
 
 
@@ -55,6 +55,29 @@ def test_hosts(host: str, expected: str) -> None:
         route("v6", hosts=("[::1]",)),
     ]
     assert found(routes, "/", host) == expected
+
+
+def test_listeners_of_a_port_by_their_hostnames() -> None:
+    names = {"any": "", "wide": "*.test", "long": "*.b.test", "exact": "a.b.test"}
+    listeners = [Listener(name=name, port=1, public_port=80, hostname=host) for name, host in names.items()]
+    router = Router([], [*listeners, Listener(name="other", port=2, public_port=80, hostname="a.test")])
+    hosts = ["test", "b.test", "x.b.test", "A.b.test.:80", "[::1]:80", ""]
+    found = [router.listener(1, host) for host in hosts]
+    assert [each and each.name for each in found] == ["any", "wide", "long", "exact", "any", "any"]
+    assert [router.listener(2, "b.test"), router.listener(3, "a.test")] == [None, None]
+
+
+def test_a_route_on_several_listeners_has_hostnames_of_its_own_on_each() -> None:
+    listeners = [Listener(name=f"l{port}", port=port, public_port=80) for port in (1, 2, 3)]
+    places = (Attachment(listener="l1", hostnames=("a.test", "*.b.test")), Attachment(listener="l2"))
+    routes = [Route(name="r", hostnames=("own.test",), attached=places), route("own")]
+    router = Router(routes, listeners)
+    hosts = ["a.test", "x.b.test", "own.test"]
+    found = {
+        port: [met.name if met else "" for host in hosts for met in [router.match(host, "/", "GET", {}, "", port)]]
+        for port in (0, 1, 2, 3)
+    }
+    assert found == {0: ["own"] * 3, 1: ["r", "r", ""], 2: ["r"] * 3, 3: [""] * 3}
 
 
 def test_a_better_host_without_a_matching_path_does_not_hide_another() -> None:

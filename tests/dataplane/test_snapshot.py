@@ -7,12 +7,14 @@ from pydantic import ValidationError
 
 from dataplane.snapshot import EMPTY, Snapshot, TableRefused
 from dataplane.table import (
+    Attachment,
     Backend,
     CallerKey,
     CallerSet,
     EndpointSet,
     Forward,
     Issuer,
+    Listener,
     Match,
     Model,
     PublicKey,
@@ -25,6 +27,8 @@ from dataplane.table import (
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
 
 GOOD = backend(provider("https://a.test/v1"))
+ONE, TWO = (Listener(name=f"ai/g/{name}", port=10000, public_port=80) for name in ("one", "two"))
+SECURE = Listener(name="ai/g/secure", port=10000, public_port=443, hostname="a.test", tls=True)
 BAD_KEY = PublicKey(algorithm="ES256", jwk="{}")
 BAD_ISSUER = CallerSet(
     id="ai/idp", namespace="ai", issuer=Issuer(name="https://idp.test", audiences=("tidegate",), keys=(BAD_KEY,))
@@ -47,6 +51,17 @@ def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
         ({"secrets": ()}, "uses secret upstream@1, which the table does not list"),
         ({"routes": (Route(name="r", forwards=(Forward(backend="ai/x"),)),)}, "backend ai/x is not in the table"),
         ({"callers": ()}, "callers ai/keys are not in the table"),
+        ({"listeners": (ONE, ONE)}, "listener ai/g/one is in the table twice"),
+        ({"listeners": (ONE, TWO)}, "listener ai/g/two: its port and hostname are those of ai/g/one"),
+        ({"listeners": (ONE, SECURE)}, "listener ai/g/secure: port 10000 is with TLS and without, for ai/g/one"),
+        (
+            {"listeners": (SECURE.model_copy(update={"certificates": ("c@1",)}),)},
+            "uses secret c@1, which the table does",
+        ),
+        (
+            {"routes": (Route(name="r", attached=(Attachment(listener="l"),)),)},
+            "route r: listener l is not in the table",
+        ),
         ({"routes": (Route(name="r", matches=(Match(path="(", path_kind="regex"),)),)}, "route r: regular expression"),
         ({"callers": (CallerSet(id="ai/keys", namespace="ai", keys=(CallerKey(name="k", sha256="zz"),)),)}, "digest"),
         ({"callers": (CALLERS, BAD_ISSUER)}, "callers: a key of an issuer is no valid key"),
@@ -102,6 +117,8 @@ def test_what_is_the_same_is_taken_from_the_snapshot_before() -> None:
     assert third.callers is not second.callers
     moved = Snapshot.build(table(same, strip_prefix="/x"), SECRETS, third)
     assert moved.router is not third.router
+    opened = moved.table.model_copy(update={"listeners": (ONE,)})
+    assert Snapshot.build(opened, SECRETS, moved).router is not moved.router
     unsealed = table(same).model_copy(update={"routes": (Route(name="r"),)})
     fourth = Snapshot.build(unsealed, SECRETS, moved)
     assert Snapshot.build(unsealed, SECRETS, fourth).router is not fourth.router

@@ -18,7 +18,7 @@ def test_every_target_is_in_the_help_and_there_are_few() -> None:
 def test_all_generators_are_run() -> None:
     """Whatever can check its output with `--check` is in the list of the Makefile."""
     listed = set(re.findall(r"^GENERATORS := (.*)$", MAKEFILE, re.MULTILINE)[0].split())
-    packages = ("crds", "controller", "dataplane", "simulator", "tidegate")
+    packages = ("crds", "controller", "dataplane", "simulator", "tidegate", "charts")
     sources = (path for package in packages for path in (ROOT / package).rglob("*.py"))
     able = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

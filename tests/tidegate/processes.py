@@ -47,9 +47,9 @@ class Process:
 
 @asynccontextmanager
 async def running(*arguments: str, **variables: str) -> AsyncIterator[Process]:
-    """`python -m tidegate` with these arguments; it is killed at the end if it still runs. `serve` logs as at a
-    terminal, unless told otherwise."""
-    if arguments[0] == "serve" and "--log-format" not in arguments:
+    """`python -m tidegate` with these arguments; it is killed at the end if it still runs. `serve` and
+    `dataplane` log as at a terminal, unless told otherwise."""
+    if arguments[0] in ("serve", "dataplane") and "--log-format" not in arguments:
         arguments += ("--log-format", "console")
     process = await asyncio.create_subprocess_exec(
         sys.executable,

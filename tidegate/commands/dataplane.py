@@ -52,6 +52,10 @@ def _understood(options: Options) -> subscribed.Options:
 async def _serve(options: subscribed.Options, log_format: logs.Format) -> None:
     signals = running.Signals()
     served = Subscribed(options)
+    await served.open_admin()
+    log.info(
+        "waiting for a table", admin=f"http://{served.admin_address}", controllers=[*map(str, options.controllers)]
+    )
     if not await serving.started(served.start(), signals):
         log.info("stopped before it served", reason=served.waits_for())
         signals.hurry.set()  # nobody is served

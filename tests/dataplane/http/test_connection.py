@@ -16,6 +16,7 @@ import uvloop
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, ClientGone, Writer, body, chunks, refuse, while_connected
 from dataplane.http.connection import Connection, Front
+from dataplane.http.listener import places
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.process.files import Files
@@ -71,7 +72,7 @@ async def serving(
         return await serve(request)
 
     port = Port(served, limits or Limits(), Files(), lambda refusal: codes.append(refusal.code))
-    await port.start("127.0.0.1", 0, None)
+    port.start(await places("127.0.0.1"), 0, None)
     try:
         yield port
     finally:
@@ -529,7 +530,7 @@ async def test_over_tls(tmp_path: Path) -> None:
         return await echo(request)
 
     port = Port(serve, Limits(), Files(), lambda _: None)
-    await port.start("127.0.0.1", 0, server)
+    port.start(await places("127.0.0.1"), 0, server)
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("localhost", port.number, ssl=trusting, family=2)
         for _ in range(2):

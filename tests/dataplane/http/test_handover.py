@@ -14,6 +14,7 @@ import pytest
 from dataplane.http.client import Answer, ClientGone, Writer, body
 from dataplane.http.connection import Connection
 from dataplane.http.handover import take_over
+from dataplane.http.listener import places
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.process.files import Files
@@ -67,7 +68,7 @@ class Server:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Server]:
     server = Server()
-    await server.port.start("127.0.0.1", 0, None)
+    server.port.start(await places("127.0.0.1"), 0, None)
     try:
         yield server
     finally:

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from dataplane.http.listener import TICK, Listener
+from dataplane.http.listener import TICK, Listener, places
 from dataplane.process.drain import Drain
 from tests.dataplane.rig import ASK, BEARER, Rig
 
@@ -43,7 +43,7 @@ async def test_the_kernel_looks_after_whoever_is_accepted(rig: Rig) -> None:
     """Who vanishes without a word is found out, whatever the connection is used for."""
     with socket.create_connection(("127.0.0.1", rig.gateway.port)):
         assert rig.gateway._running is not None
-        front = rig.gateway._running.port._front
+        front = rig.gateway._running.ports.own._front
         async with asyncio.timeout(5):
             while not front.connections:
                 await asyncio.sleep(0)
@@ -70,7 +70,7 @@ async def test_without_descriptors_it_rests_and_does_not_spin() -> None:
             said.set()
 
     listener = Counting(lambda _descriptor, _source: Greeted(), None, 1.0)  # type: ignore[arg-type, return-value]
-    port = await listener.start("127.0.0.1", 0)
+    port = listener.start(await places("127.0.0.1"), 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_connection(("127.0.0.1", port)):
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))

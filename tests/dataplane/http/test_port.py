@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from dataplane.errors import Refusal
 from dataplane.http.client import Answer, Writer, refuse
+from dataplane.http.listener import places
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.process.files import Files
@@ -20,7 +21,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 @asynccontextmanager
 async def asked(port: Port) -> AsyncIterator[asyncio.StreamReader]:
     """A port that has been sent one request."""
-    await port.start("127.0.0.1", 0, None)
+    port.start(await places("127.0.0.1"), 0, None)
     reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
     writer.write(GET)
     try:
@@ -75,7 +76,7 @@ async def test_who_came_just_before_the_port_was_closed_may_ask() -> None:
         return await Writer(request, Limits(), 200, [], length=2).end(b"ok")
 
     port = Port(serve, Limits(), Files(), lambda _: None)
-    await port.start("127.0.0.1", 0, None)
+    port.start(await places("127.0.0.1"), 0, None)
     reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
     await until(lambda: port.connections, "it is accepted")
     before = port.requests

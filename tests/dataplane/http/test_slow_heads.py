@@ -96,7 +96,7 @@ async def test_they_are_closed_in_time(upstream: Simulator, client: aiohttp.Clie
 
 def connections(rig: Rig) -> int:
     assert rig.gateway._running is not None
-    return rig.gateway._running.port.connections
+    return rig.gateway._running.ports.connections
 
 
 async def test_a_tls_handshake_that_stays_out(upstream: Simulator, tmp_path: Path) -> None:

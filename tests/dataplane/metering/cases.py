@@ -10,6 +10,7 @@ from dataplane.metering.instruments import Generations, Instruments
 from dataplane.metering.meter import Meter
 from dataplane.metering.prices import Cost, PriceBook
 from dataplane.metering.records import SessionSummary
+from dataplane.metering.updates import Updates
 from dataplane.metering.usage import ANONYMOUS, Caller, Tokens, Usage
 
 SPOKEN = Tokens(input_text=200, input_audio=800, cached_text=50, cached_audio=250, output_text=100, output_audio=400)
@@ -122,6 +123,11 @@ def take_everything(meter: Meter, instruments: Instruments) -> None:
     instruments.usage_retries.add(("http", "503"))
     instruments.usage_queue.set(("http",), 2)
     instruments.spans.add(("delivered", ""), 12)
+    updates = Updates(instruments)
+    updates.ended("applied")
+    updates.ended("stale")
+    updates.applied(1_790_000_000.5, from_snapshot=False)
+    updates.connected(2)
 
 
 def _take_turns(meter: Meter) -> None:

@@ -20,8 +20,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from dataplane.sources.dialling import Credentials, Name
-from dataplane.table import Secrets, Table, delta, messages
-from dataplane.table.messages import FromDataPlane, Hello, Holds, Offer, Refuse, Stale, Want
+from dataplane.table import Secrets, Table, bundle, delta, messages
+from dataplane.table.messages import FromDataPlane, Hello, Offer, Want
 from dataplane.table.watermark import Watermark
 
 TOKEN = "projected-token-77"
@@ -117,6 +117,20 @@ def published(table: Table, secrets: Secrets, version: int, epoch: int = 1) -> P
     return Published(offer, parts, secrets)
 
 
+def saved(folder: Path, publication: Published) -> None:
+    """As a snapshot."""
+    folder.mkdir(exist_ok=True)
+    assert publication.offer.outline
+    files = bundle.packed(
+        publication.offer.outline,
+        delta.written(publication.parts),
+        publication.secrets,
+        publication.offer.watermark,
+    )
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
 @dataclass
 class Double:
     """One replica. `door`: the status that dials are answered with; `says`: the texts that a `want` is answered with,
@@ -207,11 +221,13 @@ class Double:
 
 
 @asynccontextmanager
-async def replica(credentials: Credentials, context: ssl.SSLContext, port: int = 0) -> AsyncIterator[Double]:
+async def replica(
+    credentials: Credentials, context: ssl.SSLContext, port: int = 0, address: str = "127.0.0.1"
+) -> AsyncIterator[Double]:
     """A controller that listens on loopback."""
     double = Double(credentials)
     server = await serve(
-        double._talk, "127.0.0.1", port, ssl=context, process_request=double._at_the_door, compression=None
+        double._talk, address, port, ssl=context, process_request=double._at_the_door, compression=None
     )
     double._server = server
     try:
@@ -221,6 +237,3 @@ async def replica(credentials: Credentials, context: ssl.SSLContext, port: int =
         for connection in list(double._connections):
             connection.transport.abort()
         await server.wait_closed()
-
-
-__all__ = ["Double", "Holds", "Published", "Refuse", "Stale", "authority", "published", "replica"]

@@ -84,6 +84,10 @@ class Rig:
         said, self.sent = [each for each in self.sent if not isinstance(each[1], Hello)], []
         return said
 
+    def asked(self) -> str:
+        """From whom it is fetching."""
+        return self.fetching.peer if self.fetching else ""
+
     @property
     def holds(self) -> str:
         return self.subscription.held.table if self.subscription.held else ""
@@ -126,14 +130,14 @@ def test_the_same_table_is_fetched_once() -> None:
     rig.offer("a", "one", at(5))
     rig.offer("b", "one", at(7))
     rig.load()
-    assert rig.fetching is None
+    assert not rig.asked()
     assert rig.said().count(("b", Holds(table=hash_of("one"), watermark=at(5)))) == 1
 
 
 def test_a_table_that_is_held_is_not_fetched_and_is_as_new_as_the_newest_that_offered_it() -> None:
     rig = holding("one", at(5), "a", "b")
     rig.offer("b", "one", at(9), known=True)
-    assert rig.fetching is None
+    assert not rig.asked()
     assert rig.said() == [("b", Holds(table=hash_of("one"), watermark=at(9)))]
     rig.offer("a", "two", at(8))
     assert rig.said() == [("a", Stale(table=hash_of("two"), watermark=at(9)))]
@@ -152,8 +156,7 @@ def test_a_controller_that_lags_behind_does_not_take_it_back() -> None:
     assert rig.said() == [("b", Stale(table=hash_of("old"), watermark=at(9)))]
     assert (rig.fetching, rig.redialled) == (None, [])
     rig.offer("b", "newer", at(10))
-    assert rig.fetching
-    assert rig.fetching.peer == "b"
+    assert rig.asked() == "b"
 
 
 def test_two_that_are_each_behind_the_other_do_not_take_turns() -> None:
@@ -161,13 +164,13 @@ def test_two_that_are_each_behind_the_other_do_not_take_turns() -> None:
     rig.offer("b", "two", at(4, secrets=2))
     assert rig.said() == [("b", Stale(table=hash_of("two"), watermark=at(5, secrets=1)))]
     rig.offer("b", "both", at(5, secrets=2))
-    assert rig.fetching
+    assert rig.asked()
 
 
 def test_another_epoch_holds_over_all_versions() -> None:
     rig = holding("one", at(900), "a", "b")
     rig.offer("b", "restored", at(5, epoch=2))
-    assert rig.fetching
+    assert rig.asked()
     rig.load()
     rig.offer("a", "one", at(901))
     assert rig.said()[-1] == ("a", Stale(table=hash_of("one"), watermark=at(5, epoch=2)))
@@ -178,7 +181,7 @@ def test_a_restarted_controller_with_the_same_table_costs_nothing() -> None:
     rig.lose("a")
     rig.connect("a")
     rig.offer("a", "one", at(5), known=True)
-    assert rig.fetching is None
+    assert not rig.asked()
     assert rig.said() == [("a", Holds(table=hash_of("one"), watermark=at(5)))]
 
 
@@ -190,7 +193,7 @@ def test_older_ones_are_believed_where_there_is_nothing_else() -> None:
     rig.offer("c", "old", at(5))
     assert (rig.fetching, rig.said()) == (None, [])
     rig.wait(DOUBT - 0.1)
-    assert rig.fetching is None
+    assert not rig.asked()
     rig.wait(0.2)
     assert rig.fetching == Fetch("c", offer("old", at(5)))
     rig.load()
@@ -205,7 +208,7 @@ def test_one_that_caught_up_ends_the_doubt() -> None:
     rig.wait(DOUBT / 2)
     rig.offer("c", "new", at(9))
     rig.wait(DOUBT)
-    assert rig.fetching is None
+    assert not rig.asked()
     assert ("b", Stale(table=hash_of("old"), watermark=at(9))) in rig.said()
 
 
@@ -231,7 +234,7 @@ def test_a_refused_table_does_not_make_an_older_one_welcome() -> None:
     rig.offer("b", "old", at(3))
     rig.wait(DOUBT * 2)
     assert rig.holds == hash_of("good")
-    assert rig.fetching is None
+    assert not rig.asked()
     assert rig.said()[-1] == ("b", Stale(table=hash_of("old"), watermark=at(5)))
 
 
@@ -248,7 +251,7 @@ def test_a_table_that_cannot_be_served_is_refused_to_all_and_tried_again_later()
     assert (rig.said(), rig.fetching) == ([("a", refusal)], None)
     rig.now += AGAIN
     rig.offer("a", "bad", at(6))
-    assert rig.fetching
+    assert rig.asked()
 
 
 def test_refused_then_mended() -> None:
@@ -338,9 +341,9 @@ def test_a_snapshot_is_replaced_by_what_is_newer_at_once_and_by_what_is_older_in
     rig.act(rig.subscription.booted(Held(hash_of("saved"), at(5)), rig.now))
     assert rig.said() == [("a", Holds(table=hash_of("saved"), watermark=at(5)))]
     rig.offer("a", "old", at(4))
-    assert rig.fetching is None
+    assert not rig.asked()
     rig.offer("a", "new", at(6))
-    assert rig.fetching
+    assert rig.asked()
     rig.lose("a")
     rig.connect("a")
     rig.offer("a", "old", at(4))
@@ -356,7 +359,7 @@ def test_after_a_restart_nothing_is_under_way() -> None:
     assert not rig.subscription.busy
     rig.connect("a")
     rig.offer("a", "two", at(6))
-    assert rig.fetching
+    assert rig.asked()
 
 
 VERSIONS = st.integers(0, 6)
@@ -401,14 +404,14 @@ def test_whatever_comes(steps: list[tuple[str, object, int]]) -> None:
             rig.connect(peer)
             open_offers.pop(peer, None)
         rig.redialled.clear()
-    while rig.fetching:
+    while rig.asked():
         rig.load()
     rig.now += AGAIN
     for peer in "abc":
         rig.offer(peer, "last", at(7))
     rig.load()
     assert rig.holds == hash_of("last")
-    assert rig.fetching is None
+    assert not rig.asked()
 
 
 @given(

@@ -1,0 +1,150 @@
+"""A table for a data plane of the version before. What that reads was set down when it was the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import orjson
+import pytest
+
+from controller import compile as compiler
+from dataplane.table import (
+    SCHEMA,
+    Attachment,
+    Backend,
+    CallerSet,
+    EndpointSet,
+    Forward,
+    Listener,
+    Provider,
+    Redirect,
+    Route,
+    Table,
+    delta,
+    schemas,
+    sealed,
+)
+from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
+from tests.dataplane.rig import CALLERS, backend, provider
+
+Schema = Mapping[str, object]
+OLD: Mapping[str, Schema] = orjson.loads((Path(__file__).parent / "schema-1.json").read_bytes())
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+SERVICE = Provider(name="vllm", kind="custom", url="http://vllm.ai.svc:8000", endpoints="ai/vllm:8000")
+NEW = Table(
+    backends=(
+        backend(provider("https://a.test/v1")),
+        sealed(Backend(name="ai/near", providers=(SERVICE, provider("https://b.test/v1")))),
+        sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"),), networks=("10.0.0.0/8",))),
+    ),
+    routes=(
+        sealed(Route(name="ai/voice", forwards=(Forward(backend="ai/voice"),))),
+        sealed(Route(name="ai/moved", redirect=Redirect(hostname="there.test"))),
+        sealed(Route(name="ai/web#0", attached=(Attachment(listener="ai/web/http"),))),
+    ),
+    callers=(CALLERS,),
+    listeners=(sealed(Listener(name="ai/web/http", port=10080)),),
+    endpoints=(EndpointSet(id="ai/vllm:8000", addresses=("10.0.0.1:8000",)),),
+)
+
+
+def faults(schema: Schema, value: object, root: Schema, path: str = "it") -> Iterator[str]:
+    """What a reader of the schema says against the value."""
+    if reference := schema.get("$ref"):
+        definitions = root["$defs"]
+        assert isinstance(definitions, dict)
+        yield from faults(definitions[str(reference).rpartition("/")[2]], value, root, path)
+        return
+    if isinstance(choices := schema.get("anyOf"), list):
+        if all(list(faults(each, value, root, path)) for each in choices):
+            yield f"{path}: none of its kinds"
+        return
+    if (kind := schema.get("type")) and not isinstance(value, _TYPES[str(kind)]):
+        yield f"{path}: no {kind}"
+    if isinstance(known := schema.get("enum"), list) and value not in known:
+        yield f"{path}: {value} is unknown"
+    if isinstance(value, list) and isinstance(items := schema.get("items"), dict):
+        for place, each in enumerate(value):
+            yield from faults(items, each, root, f"{path}[{place}]")
+    if isinstance(value, dict) and isinstance(fields := schema.get("properties"), dict):
+        needed = schema.get("required", [])
+        assert isinstance(needed, list)
+        yield from (f"{path}.{name}: is missing" for name in needed if name not in value)
+        for name, each in value.items():
+            if name in fields:
+                yield from faults(fields[name], each, root, f"{path}.{name}")
+            else:
+                yield f"{path}.{name}: is unknown"
+
+
+def told(table: Table) -> list[str]:
+    """What a data plane of schema 1 says against the parts of a table."""
+    _, parts = delta.outlined(table)
+    said: list[str] = []
+    for part in delta.written(parts):
+        schema = OLD.get(part.kind)
+        said += faults(schema, orjson.loads(part.json), schema) if schema else [f"{part.kind}: is unknown"]
+    return said
+
+
+def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
+    assert sorted(told(NEW)) == [
+        "endpoints: is unknown",
+        "it.attached: is unknown",
+        "it.networks: is unknown",
+        "it.providers[0].endpoints: is unknown",
+        "it.redirect: is unknown",
+        "listener: is unknown",
+    ]
+
+
+def test_what_it_gets_instead() -> None:
+    lowered = schemas.lowered(NEW, 1)
+    assert told(lowered) == []
+    outline, _ = delta.outlined(lowered)
+    assert outline.plain().keys() == {"schema", "backends", "routes", "callers"}
+    assert outline.plain()["schema"] == 1
+
+
+def test_what_it_does_not_know_is_not_served_otherwise() -> None:
+    lowered = schemas.lowered(NEW, 1)
+    assert [(route.name, route.error) for route in lowered.routes] == [
+        ("ai/voice", ""),
+        ("ai/moved", schemas.TOO_OLD),
+    ]
+    errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
+    assert errors == [[""], [schemas.TOO_OLD, ""], [""]]
+    assert (lowered.listeners, lowered.endpoints) == ((), ())
+
+
+def test_what_is_the_same_stays_the_same_object() -> None:
+    lowered = schemas.lowered(NEW, 1)
+    assert lowered.backends[0] is NEW.backends[0]
+    assert lowered.routes[0] is NEW.routes[0]
+    assert lowered.callers[0] is NEW.callers[0]
+    assert isinstance(lowered.callers[0], CallerSet)
+    assert schemas.lowered(NEW, SCHEMA) is NEW
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_table_can_be_lowered(case: str) -> None:
+    compiled = compiler.compile(documents(case), **OPTIONS.get(case, {})).table
+    assert told(schemas.lowered(compiled, 1)) == []
+
+
+def test_what_both_sides_know() -> None:
+    assert schemas.best([1, 2, 9]) == 2
+    assert schemas.best([1]) == 1
+    assert schemas.best([7]) is None
+    with pytest.raises(ValueError, match="schema 7 is not served"):
+        schemas.lowered(NEW, 7)
