@@ -21,6 +21,7 @@ RESULTS = ROOT / "bench" / "results" / "apply.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- Made by `make bench-apply`. Edit bench/apply.py instead. -->", "<!-- end of bench-apply -->"
 LONGEST_S = 3600
+SIZE = "Backends, routes"
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,13 @@ def written(page: str, found: dict[str, dict[str, object]]) -> str:
 
 
 def table(found: dict[str, dict[str, object]]) -> str:
-    lines = [
-        "| Backends, routes | change to use, median | maximum | goal | | kubectl | compile | transfer and load | the rest |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
     sizes = [(size, found[str(size.rules)]) for size in SIZES if str(size.rules) in found]
-    lines += [changes(size, result) for size, result in sizes]
-    lines += [
-        "",
-        "| Backends, routes | controller start to table served | all statuses written | controller | data plane |",
+    lines = [
+        f"| {SIZE} | change to use, median | maximum | goal | | kubectl | compile | transfer and load | the rest |"
     ]
-    lines += ["|---|---|---|---|---|"]
-    lines += [costs(size, result) for size, result in sizes]
+    lines += ["|---|---|---|---|---|---|---|---|---|", *(changes(size, result) for size, result in sizes)]
+    lines += ["", f"| {SIZE} | controller start to table served | all statuses written | controller | data plane |"]
+    lines += ["|---|---|---|---|---|", *(costs(size, result) for size, result in sizes)]
     return "\n".join(lines) + "\n"
 
 
@@ -103,7 +99,8 @@ def changes(size: Size, result: dict[str, object]) -> str:
 
 def costs(size: Size, result: dict[str, object]) -> str:
     cells = [f"{size.backends:,}, {size.rules:,}", f"{result['started_s']:.1f} s", f"{result['settled_s']:.0f} s"]
-    return f"| {' | '.join([*cells, f'{result["controller_mb"]} MB', f'{result["gateway_mb"]} MB'])} |"
+    cells += [f"{result[name]} MB" for name in ("controller_mb", "gateway_mb")]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
