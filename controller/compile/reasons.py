@@ -15,6 +15,7 @@ GOOD: Final[Mapping[str, str]] = {
     "Enforced": "The Policy holds wherever it is attached.",
     "NothingInjected": "No credential of the gateway's goes to a provider, so callers need none.",
     "OpenOnLoopback": "A gateway on loopback serves without authentication; elsewhere callers would get 401.",
+    "Programmed": "Every gateway that is ready has confirmed that it serves this generation.",
     "Ready": "Everything else that is said of the object holds.",
     "ResolvedRefs": "Everything that the object refers to was found.",
     "WeakKeys": "The Policy holds, but some callers' keys are so short that they are found by trying.",
@@ -22,6 +23,7 @@ GOOD: Final[Mapping[str, str]] = {
 """Of conditions that are True."""
 
 BAD: Final[Mapping[str, str]] = {
+    "AddressNotAssigned": "The Gateway's Service has no address yet.",
     "BackendInvalid": "The rule leads to a Backend that is not accepted; see the Backend.",
     "BackendNotFound": "The rule leads to a Backend or a Service that does not exist, or to no port of it.",
     "Closed": "A Policy that guards the Backend cannot hold, so requests are answered 500 rather than let through.",
@@ -41,6 +43,7 @@ BAD: Final[Mapping[str, str]] = {
     "NoCluster": "The Backend names a Service, which files cannot: there is no cluster to look it up in.",
     "NoMatchingListenerHostname": "No hostname of the route is one of the listeners that it names.",
     "NoMatchingParent": "The route's parentRef leads to no listener of that name and port.",
+    "NoGateways": "No gateway of the install is ready, so nothing is served; see its pods.",
     "NoPolicy": "A credential is injected and no Policy says how callers authenticate, so they get 401.",
     "NoSessions": "The Policy is about realtime sessions, and none can come where it is attached.",
     "NoSuchCallers": "The Policy is for callers whom nobody can be there.",
@@ -49,8 +52,10 @@ BAD: Final[Mapping[str, str]] = {
     "NotAllowedByListeners": "The listeners that the route names take no HTTPRoutes of its namespace.",
     "NotReady": "Another condition of the object does not hold; the message names it.",
     "PassthroughNotRead": "Paths of type Passthrough are relayed unread, so the Policy cannot hold for them.",
+    "Pending": "Some gateway has not confirmed this generation yet; the message names it.",
     "PolicyNotAccepted": "A Policy that should say how callers authenticate is not accepted.",
     "PortUnavailable": "So many Gateways are served that no port is left for this listener.",
+    "Refused": "A gateway does not take the table and serves the one before it; the message has its reasons.",
     "RefNotPermitted": "The reference leads to another namespace, which has no ReferenceGrant for it.",
     "SecretAccessDenied": "The namespace has not let Tidegate read its Secrets; the message has the command.",
     "SecretKeyNotFound": "The Secret has no entry of that name.",

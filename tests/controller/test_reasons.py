@@ -18,8 +18,9 @@ from tests.controller.test_compile_goldens import CASES, OPTIONS, documents
 
 FOLDER = Path(controller.__file__).parent
 _WORD = re.compile("[A-Z][A-Za-z]+")
-_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]+)+")
+_COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")
 NO_REASONS = {
+    *("ApiError", "BearerToken", "ConfigMap", "NodePort", "SubjectT", "TokenReview"),
     *("ClusterIP", "DoesNotExist", "EndSession", "EndpointSlice", "ExposeRule", "ExternalName", "GatewayClass"),
     *("LabelSelector", "ListenerStatus", "LoadBalancer", "ModelT", "NotIn", "PathPrefix", "ReferenceGrant"),
     *("ReplaceFullPath", "ReplacePrefixMatch", "RequestHeaderModifier", "RequestRedirect", "ResponseHeaderModifier"),
