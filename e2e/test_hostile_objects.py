@@ -128,18 +128,14 @@ def _nobody_notices(cluster: Cluster, victim: str, gateway: Process) -> Iterator
     assert version() == before
 
 
-HUGE = "(" * 9 + "x" + "{1,9}){1,9}" * 4 + "){1,9}" * 5
+HUGE = r"\\pL{1,999}"
 REFUSED = {
     "a regular expression that takes all memory": (
         route(f'{{matches: [{{path: {{type: RegularExpression, value: "/{HUGE}"}}}}]}}'),
-        ("httproute", "Accepted", "UnsupportedValue"),
+        ("httproute", "Accepted", "Invalid"),
     ),
     "a template that reads a credential": (
         policy('transformation: {request: {set: [{name: x-key, value: "${secret.key}"}]}}'),
-        ("tgp", "Accepted", "Invalid"),
-    ),
-    "a template that ends the header": (
-        policy('transformation: {request: {set: [{name: x-key, value: "a\\r\\nx-admin: yes"}]}}'),
         ("tgp", "Accepted", "Invalid"),
     ),
     "a header that is the gateway's to set": (
@@ -162,7 +158,7 @@ REFUSED = {
     "everybody's path": (hostile(expose="{pathPrefix: /}"), ("tgb", "Accepted", "NotAllowed")),
     "the address of the cloud's credentials": (
         hostile(url="http://169.254.169.254/latest"),
-        ("tgb", "Accepted", "InvalidAddress"),
+        ("tgb", "ResolvedRefs", "UpstreamNotAllowed"),
     ),
 }
 
@@ -199,8 +195,12 @@ def test_who_may_be_at_these_hosts_does_not_get_one_that_is_taken(cluster: Clust
         (hostile(auth="auth: {secretRef: {name: key, namespace: VICTIM}}"), "namespace"),
         (policy("targetNamespace: VICTIM"), "targetNamespace"),
         (hostile(url="file:///etc/passwd"), "url"),
+        (
+            policy('transformation: {request: {set: [{name: x-key, value: "a\\r\\nx-admin: yes"}]}}'),
+            "write the value on one line",
+        ),
     ],
-    ids=["someone else's Secret", "someone else's namespace", "a file"],
+    ids=["someone else's Secret", "someone else's namespace", "a file", "a header in a header"],
 )
 def test_the_api_server_does_not_take_it(
     cluster: Cluster, namespace: str, victim: str, document: str, said: str
