@@ -18,6 +18,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import controllers
 import processes
 from cluster.access import Cluster
 from cluster.client import OURS, Body, Client
@@ -35,6 +36,8 @@ USED_S = 60.0
 """A change that takes longer is never used."""
 SETTLES_S = 3.0
 """Without a status written for so long, all are."""
+PATIENCE_S = 600.0
+"""For one of the steps: the machine may be busy."""
 CHANGING = "changing"
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -231,6 +234,7 @@ def main() -> None:
     parser.add_argument("--rules", type=int, required=True)
     parser.add_argument("--changes", type=int, required=True)
     options = parser.parse_args()
+    processes.STARTS_S = controllers.PATIENCE_S = PATIENCE_S
     with tempfile.TemporaryDirectory() as name, ControlPlane(Path(name) / "plane") as plane:
         plane.install_crds()
         plane.install_gateway_api()
