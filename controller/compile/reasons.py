@@ -67,5 +67,6 @@ REASONS: Final[Mapping[str, str]] = {
     "UnsupportedProtocol": "The listener has a protocol other than HTTP and HTTPS.",
     "UnsupportedService": "The Service has no endpoints by its nature (ExternalName), or cannot be read.",
     "UnsupportedValue": "The object asks for something that Tidegate does not do, and never skips silently.",
+    "UpstreamNotAllowed": "The install does not let this namespace have upstreams at that address (upstreams.allow).",
     "WeakKeys": "The Policy holds, but some callers' keys are so short that they are found by trying.",
 }
