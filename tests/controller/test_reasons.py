@@ -23,7 +23,6 @@ NO_REASONS = {
     *("LabelSelector", "ListenerStatus", "LoadBalancer", "NodePort", "NotIn", "PathPrefix", "ReferenceGrant"),
     *("RegularExpression", "ReplaceFullPath", "ReplacePrefixMatch", "RequestHeaderModifier", "RequestRedirect"),
     *("ResponseHeaderModifier", "TokenReview", "UpstreamRule"),
-    *("ClusterIP", "ModelT", "SubjectT"),
 }
 """Words of other kinds: of the API, and what modules offer."""
 
