@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -217,15 +217,14 @@ def served(gateway: Process) -> tuple[int, int]:
 @contextmanager
 def scaled(cluster: Cluster, folder: Path) -> Iterator[Scale]:
     """An install in a cluster that has the CRDs."""
-    simulator = processes.start_simulator(folder)
-    with cluster.namespace("install") as namespace, cluster.namespace("scale") as home:
+    with ExitStack() as stack:
+        simulator = processes.start_simulator(folder)
+        stack.callback(simulator.stop)
+        namespace, home = (stack.enter_context(cluster.namespace(name)) for name in ("install", "scale"))
         install = Install(cluster, namespace, folder)
-        try:
-            install.prepare(upstreams={"allow": [{"namespaces": {}, "networks": ["127.0.0.0/8"]}]})
-            yield Scale(cluster, install, simulator, home)
-        finally:
-            install.end()
-            simulator.stop()
+        stack.callback(install.end)
+        install.prepare(upstreams={"allow": [{"namespaces": {}, "networks": ["127.0.0.0/8"]}]})
+        yield Scale(cluster, install, simulator, home)
 
 
 def main() -> None:

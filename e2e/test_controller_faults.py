@@ -70,8 +70,8 @@ def stand(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yield stand
             stand.balance()
         finally:
-            install.end()
             simulator.stop()
+            install.end()
 
 
 @pytest.fixture

@@ -190,8 +190,8 @@ def _credential_kind(auth: crds.backend.Auth | None) -> Literal["secret", "passt
 
 
 def _check_url(url: str, field: str, networks: tuple[str, ...] | None) -> None:
-    """`networks` that it may be in, beside the public ones; None: in any. Names are looked up when they are dialled, and
-    what they lead to is checked then."""
+    """`networks` that it may be in, beside the public ones; None: in any. Names are looked up when they are dialled,
+    and what they lead to is checked then."""
     try:
         parts = urlsplit(url)
         host = parts.hostname if parts.port != 0 else None
