@@ -145,6 +145,15 @@ def whole_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
 
 
 @pytest.fixture(scope="session")
+def images(whole_node: WholeNode) -> dict[str, str]:
+    """The names of Tidegate's images, which the node has: of the "controller" and the "dataplane"."""
+    names = {target: f"localhost/tidegate-{target}:dev" for target in ("controller", "dataplane")}
+    for target, name in names.items():
+        whole_node.load_image(ROOT / ".cache" / "images" / f"{target}.tar", name)
+    return names
+
+
+@pytest.fixture(scope="session")
 def tidegate_crds(cluster: Cluster) -> None:
     """Backends and Policies can be stored."""
     cluster.install_crds()
