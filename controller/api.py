@@ -29,8 +29,8 @@ PAGE = 500
 CONNECT_S, ANSWER_S = 5.0, 30.0
 WATCH_S = 300
 """An API server ends a watch after so long; it is asked anew."""
-SILENCE_S = 75.0
-"""Without a word for so long a watch is dead: bookmarks come every 60 s."""
+SILENCE_S = 100.0
+"""Without a word for so long a watch may be dead, and is begun anew: bookmarks come every 60 s or so."""
 Body = dict[str, Any]
 
 
@@ -107,7 +107,9 @@ class Api:
                     if event["type"] == "ERROR":
                         raise ApiError(int(found.get("code") or 0), f"watching {path}: {found.get('message')}")
                     yield event["type"], {"apiVersion": kind.api_version, "kind": kind.name, **found}
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+        except TimeoutError:
+            return
+        except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
             raise ApiError(0, f"watching {path}: {_why(error)}") from None
         finally:
             response.close()

@@ -198,19 +198,21 @@ def test_a_kubeconfig_that_is_none(install: Install, tmp_path: Path) -> None:
 
 
 def test_secrets_are_read_where_the_namespace_lets_it(
-    cluster: Cluster, tidegate_crds: None, namespace: str, tmp_path: Path
+    cluster: Cluster, install: Install, namespace: str, tmp_path: Path
 ) -> None:
     """With the chart's rights, and no others."""
+    for replica in install.replicas:
+        replica.stop()  # two installs would both write
     with cluster.namespace("guarded") as own:
-        install = Install(cluster, own, tmp_path)
-        install.prepare()
+        bound = Install(cluster, own, tmp_path)
+        bound.prepare()
         rights = [f"templates/controller/{each}.yaml" for each in ("rights", "secrets", "lease")]
         shown = [part for each in rights for part in ("--show-only", each)]
         chart = processes.ROOT / "charts" / "tidegate"
         made = cluster.helm("template", "tidegate", chart, "-n", own, "--kube-version", "1.36.0", *shown)
         cluster.kubectl("apply", "-n", own, "-f", "-", input=made)
         try:
-            replica = install.controller("bound", cluster.service_account(own, "tidegate-controller"))
+            replica = bound.controller("bound", cluster.service_account(own, "tidegate-controller"))
             apply(cluster, namespace, BACKEND, SECRET)
             backend_says(cluster, namespace, ResolvedRefs="False SecretAccessDenied")
             message = str(controllers.conditions(cluster, namespace, "voice")["ResolvedRefs"]["message"])
@@ -222,5 +224,5 @@ def test_secrets_are_read_where_the_namespace_lets_it(
             for what in ("status", "keep", "lease", "list"):
                 assert metric(replica, f'tidegate_controller_api_failures_total{{for="{what}"}}') == 0, replica.text()
         finally:
-            install.end()
+            bound.end()
             cluster.kubectl("delete", "-n", own, "-f", "-", "--ignore-not-found", "--wait=false", input=made)

@@ -16,6 +16,7 @@ _.observed_generation
 _.last_transition_time
 _.ancestor_ref
 _.controller_name
+_.gateway_class_name
 _.parent_refs
 _.use_default_gateways
 _.timeouts

@@ -159,11 +159,14 @@ def _listeners(
 ) -> tuple[Listener, ...]:
     written = gateway.value.spec.listeners if gateway.value else ()
     conflicts = _conflicts(written)
+    first = {each.name: index for index, each in reversed(list(enumerate(written)))}
     found: list[Listener] = []
     for index, each in enumerate(written):
         allowed = each.allowed_routes or AllowedRoutes()
         refused = fault and Problem("Invalid", f"The Gateway is not accepted: {fault.message}")
         refused = refused or _refused(each, f"spec.listeners[{index}]")
+        if first[each.name] != index:
+            refused = Problem("Invalid", f"spec.listeners[{index}].name: another listener is called {each.name}, too")
         conflict = None if refused else conflicts.get(index)
         target = targets.get(((gateway.identity.namespace, gateway.identity.name), each.port), 0)
         if not (refused or conflict or target):

@@ -30,7 +30,8 @@ NEIGHBOUR = {
 def as_bytes(compiled: compiler.Compiled) -> bytes:
     secrets = {name: secret.get_secret_value() for name, secret in compiled.secrets.items()}
     statuses = [asdict(status) for status in compiled.statuses]
-    return orjson.dumps([compiled.table.model_dump(mode="json"), secrets, statuses, compiled.table.versions()])
+    table = compiled.table.model_dump(mode="json")
+    return orjson.dumps([table, secrets, statuses, compiled.services, compiled.table.versions()])
 
 
 @pytest.mark.parametrize("install", INSTALLS, ids=["files", "cluster"])
