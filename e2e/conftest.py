@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import books
+import installs
 import processes
 import pytest
 from cluster.access import Cluster
@@ -146,11 +147,9 @@ def whole_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
 
 @pytest.fixture(scope="session")
 def images(whole_node: WholeNode) -> dict[str, str]:
-    """The names of Tidegate's images, which the node has: of the "controller" and the "dataplane"."""
-    names = {target: f"localhost/tidegate-{target}:dev" for target in ("controller", "dataplane")}
-    for target, name in names.items():
-        whole_node.load_image(ROOT / ".cache" / "images" / f"{target}.tar", name)
-    return names
+    """The names of Tidegate's images, which the node has: of the "controller", the "dataplane" and the "client"."""
+    installs.load_images(whole_node)
+    return {name: installs.image(name) for name in installs.IMAGES}
 
 
 @pytest.fixture(scope="session")

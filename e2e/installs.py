@@ -28,7 +28,8 @@ BASE = f"http://tidegate.{SYSTEM}.svc/{NAMESPACE}/voice/v1"
 GATEWAYS = "app.kubernetes.io/component=dataplane"
 CONTROLLERS = "app.kubernetes.io/component=controller"
 
-IMAGES = ROOT / ".cache" / "images"
+IMAGES = ("controller", "dataplane", "client")
+"""Made by images/build; the last one has the OpenAI SDK, and nothing of ours."""
 VERSION: str = yaml.safe_load((ROOT / "charts" / "tidegate" / "Chart.yaml").read_text())["appVersion"]
 PASSING = ("Event", "EndpointSlice", "Endpoints", "Lease", "NodeMetrics", "PodMetrics")
 """Kinds whose objects come and go by themselves. Those of EndpointSlices go with their Services, a moment later."""
@@ -53,10 +54,10 @@ def image(name: str) -> str:
     return f"tidegate-{name}:{VERSION}"
 
 
-def load_images(node: Node, *names: str) -> None:
-    """Give the node these under the names that the chart has for them, as if a registry had."""
-    for name in names:
-        node.load_image(IMAGES / f"{name}.tar", f"docker.io/library/{image(name)}")
+def load_images(node: Node) -> None:
+    """Give the node all of them under the names that the chart has for them, as if a registry had."""
+    for name in IMAGES:
+        node.load_image(ROOT / ".cache" / "images" / f"{name}.tar", f"docker.io/library/{image(name)}")
 
 
 def run_simulator(cluster: Cluster) -> None:
@@ -127,7 +128,7 @@ def ledger(cluster: Cluster) -> str:
 
 
 class Readings:
-    """What the gateways have counted since the beginning: of each pod the newest that was read, also when it is gone."""
+    """What the gateways have counted since the beginning: of each pod what was read last, also when it is gone."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

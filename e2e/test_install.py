@@ -19,7 +19,7 @@ from cluster.access import Failed
 from cluster.certificates import Authority
 from cluster.node import CTR, Node
 from cluster.programs import BIN
-from installs import BASE, CALLER_KEY, CONTROLLERS, GATEWAYS, NAMESPACE, PROVIDER, SYSTEM, Readings
+from installs import BASE, CALLER_KEY, GATEWAYS, NAMESPACE, PROVIDER, SYSTEM, Readings
 from processes import ROOT
 
 from tests.docs.pages import blocks
@@ -32,8 +32,12 @@ upstreams: # the provider of these tests is in the cluster, and named by a url
 dataplane: # those that let their calls end are there beside the new ones, and the node is small
   resources: {requests: {cpu: 50m, memory: 64Mi}}
 """
-LEFT = {"GatewayClass <none> tidegate"}
-"""What docs/install.md says that stays."""
+LEFT = {
+    f"ConfigMap {SYSTEM} kube-root-ca.crt",
+    f"ServiceAccount {SYSTEM} default",
+    f"Secret {SYSTEM} sh.helm.release.v1.tidegate-crds.v1",
+}
+"""What a namespace has, and the chart of the kinds."""
 
 
 @dataclass
@@ -56,8 +60,8 @@ class Install:
 
 
 @pytest.fixture(scope="module")
-def install(whole_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Install]:
-    installs.load_images(whole_node, "controller", "dataplane", "client")
+def install(whole_node: Node, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Install]:
+    assert images
     whole_node.install_gateway_api()
     values = tmp_path_factory.mktemp("install") / "values.yaml"
     values.write_text(VALUES)
@@ -164,14 +168,21 @@ def test_nothing_secret_was_said(install: Install) -> None:
 
 
 def test_uninstalling_leaves_what_the_page_says(install: Install) -> None:
+    """After the page's commands, and the namespaces' own end, the cluster is what it was."""
     node = install.node
     install.type("## Uninstall")
     node.kubectl("wait", "-n", SYSTEM, "--for=delete", "pod", "--all", "--timeout=120s")
-    left = installs.everything(node) - install.before
-    ours = {each for each in left if f" {NAMESPACE} " not in each and f" {PROVIDER} " not in each}
-    assert ours == LEFT
-    installs.sweep(node)
+    until(lambda: of_the_system(node) == LEFT, lambda: of_the_system(node))
+    node.helm("uninstall", "tidegate-crds", "-n", SYSTEM)
+    node.kubectl("delete", "crd", "backends.tidegate.dev", "policies.tidegate.dev")
+    node.kubectl("delete", "gatewayclass", "tidegate")
+    node.kubectl("delete", "namespace", NAMESPACE, PROVIDER, SYSTEM, "--timeout=120s")
     until(lambda: installs.everything(node) == install.before, lambda: installs.everything(node) ^ install.before)
+
+
+def of_the_system(node: Node) -> set[str]:
+    """What is in the namespace of the install."""
+    return {each for each in installs.everything(node) if f" {SYSTEM} " in each}
 
 
 HOST = "voice.example.com"

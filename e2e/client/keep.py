@@ -2,4 +2,7 @@
 
 import signal
 
-signal.sigwait({signal.SIGTERM, signal.SIGINT})
+ENDS = {signal.SIGTERM, signal.SIGINT}
+
+signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # the first process of a container is not sent what it does not wait for
+signal.sigwait(ENDS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
@@ -53,10 +54,8 @@ class Calls:
             await self._pause()
 
     async def _pause(self) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self.enough.wait(), PAUSE_S)
-        except TimeoutError:
-            pass
 
     def _opened(self) -> None:
         self._unopened -= 1
@@ -68,8 +67,7 @@ async def main(base: str, key: str, count: int) -> None:
     client = AsyncOpenAI(api_key=key, base_url=base, max_retries=0, timeout=60)
     calls = Calls(count)
     sessions = asyncio.gather(*(calls.hold(client) for _ in range(count)))
-    waiting = asyncio.to_thread(sys.stdin.readline)
-    await waiting
+    await asyncio.to_thread(sys.stdin.readline)
     calls.enough.set()
     await sessions
     print(json.dumps({"turns": calls.turns, "cut": calls.cut}), flush=True)
