@@ -155,8 +155,8 @@ def everything(cluster: Cluster) -> set[str]:
     return {" ".join(line.split()) for line in found.splitlines() if line.split()[0] not in PASSING}
 
 
-def typed(cluster: Cluster, text: str, folder: Path = ROOT) -> str:
-    """What the commands print, typed in a folder by somebody who administrates the cluster."""
+def typed(cluster: Cluster, text: str, folder: Path = ROOT, code: int = 0) -> str:
+    """What the commands print, typed in a folder by somebody who administrates the cluster. They end with `code`."""
     own = {name: str(cluster.folder / name) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
     done = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", text],
@@ -169,7 +169,7 @@ def typed(cluster: Cluster, text: str, folder: Path = ROOT) -> str:
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, f"{text}\n{done.stdout}"
+    assert done.returncode == code, f"$ {text}\nends with {done.returncode}:\n{done.stdout}"
     return done.stdout
 
 
