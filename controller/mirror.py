@@ -111,8 +111,8 @@ class Mirror:
         gone = [key for key in self._within(scope) if key not in listed and entries[key].version <= version]
         for key in gone:
             del entries[key]
-        # As a list, since each has to be done.
-        kept = [self._keep(kind, key, body) for key, body in listed.items() if version_of(body) > self._newest(key)]
+        # Also what is older there than here: then the storage was put back, and has caught up with what was known.
+        kept = [self._keep(kind, key, body) for key, body in listed.items() if self._newest(key) <= version]
         self._gone = {key: at for key, at in self._gone.items() if key.kind != kind.name or at > version}
         self._versions[kind.name] = max(version, self._versions.get(kind.name, 0))
         changed = bool(gone) or any(kept) or scope not in self.synced

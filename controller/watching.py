@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import kopf
@@ -24,8 +26,12 @@ from controller.mirror import Document, Key, key_of, version_of
 log = structlog.get_logger("controller")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-STOPS_S = 5.0
-"""How long the end of the thread is waited for."""
+LASTS_S = 60.0
+"""A run that lasted longer than this was a good one: the next begins soon."""
+STOPS_S = 8.0
+"""How long the end of a run is waited for: kopf gives its tasks five seconds."""
+WHY = 300
+"""Characters of a reason."""
 
 
 class Mailbox:
@@ -65,7 +71,7 @@ class Watching:
         self._configuration = configuration
         self._mailbox = mailbox
         self._stopping = threading.Event()
-        self._stop_once = threading.Event()
+        self._end_run: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.restarts = 0
 
@@ -75,37 +81,54 @@ class Watching:
 
     def restart(self) -> None:
         """End this run of kopf, which seems to hear nothing any more; the next one begins."""
-        self._stop_once.set()
+        with suppress(RuntimeError):  # it has ended by itself, and its loop is closed
+            self._end_run()
 
     async def stop(self) -> None:
         self._stopping.set()
-        self._stop_once.set()
-        await asyncio.to_thread(self._thread.join, STOPS_S)
+        self.restart()
+        await asyncio.to_thread(self._thread.join, 2 * STOPS_S)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE_S
         while not self._stopping.is_set():
-            self._stop_once.clear()
+            began = time.monotonic()
+            loop = asyncio.new_event_loop()
             try:
-                asyncio.run(self._operator())
+                loop.run_until_complete(self._once())
                 why = "it ended"
             except Exception as error:  # whatever it is, tables are served on
                 why = f"{type(error).__name__}: {error}"
+            finally:
+                _abandon(loop)
             if self._stopping.is_set():
                 return
             self.restarts += 1
-            log.warning("watching begins anew", why=why, after_s=pause)
+            pause = FIRST_PAUSE_S if time.monotonic() > began + LASTS_S else min(2 * pause, LONGEST_PAUSE_S)
+            log.warning("watching begins anew", why=why[:WHY], after_s=pause)
             self._stopping.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _operator(self) -> None:
-        registry = kopf.OperatorRegistry()
+    async def _once(self) -> None:
+        """One run of kopf, until the first of its tasks ends, and the others for a moment. Raises what ended it.
+
+        Its own `operator` waits for them without end, and they do not always end."""
+        registry, stop, loop = kopf.OperatorRegistry(), asyncio.Event(), asyncio.get_running_loop()
+        self._end_run = lambda: loop.call_soon_threadsafe(stop.set)
+        if self._stopping.is_set():
+            return
         kopf.on.login(registry=registry)(self._login)
         for kind in WATCHED:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"mirror-{kind.plural}")(
                 self._seen_by(kind)
             )
-        await kopf.operator(registry=registry, settings=_settings(), clusterwide=True, stop_flag=self._stop_once)
+        before = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(registry=registry, settings=_settings(), clusterwide=True, stop_flag=stop)
+        running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running], timeout=STOPS_S)
+        if not running.done():
+            raise TimeoutError(f"it ended, but for what did not within {STOPS_S:g} s")
+        running.result()
 
     def _seen_by(self, kind: Kind) -> Callable[..., object]:
         async def seen(event: dict[str, object], **_: object) -> None:
@@ -131,8 +154,8 @@ class Watching:
 
 
 def quiet() -> None:
-    """kopf tells of every step that it takes; what matters of it is told by us."""
-    logging.getLogger("kopf").setLevel(logging.ERROR)
+    """kopf tells of every step that it takes, and of each failure many times; what matters of it is told by us."""
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -145,5 +168,15 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = (1, 2, 3, 5, 8)
-    settings.process.ultimate_exiting_timeout = STOPS_S
+    settings.process.ultimate_exiting_timeout = 5
     return settings
+
+
+def _abandon(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop, whatever its tasks are waiting for."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+    loop.close()

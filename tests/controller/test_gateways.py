@@ -172,8 +172,8 @@ async def ask(upstream: Simulator, client: aiohttp.ClientSession) -> None:
     secure = f"https://127.0.0.1:{ports['ai/h/https']}"
     trusting = ssl.create_default_context(cadata=chain)
     try:
-        for url, options in ((plain, {}), (secure, {"ssl": trusting, "server_hostname": "a.test"})):
-            async with client.post(f"{url}/v1/chat/completions", json=ASK, **options) as response:
+        for url, tls, name in ((plain, True, None), (secure, trusting, "a.test")):
+            async with client.post(f"{url}/v1/chat/completions", json=ASK, ssl=tls, server_hostname=name) as response:
                 assert (response.status, response.headers["x-tier"]) == (200, "gold")
         async with client.post(f"{plain}/v1/chat/completions", json=ASK) as response:
             assert response.status == 500

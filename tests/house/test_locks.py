@@ -39,7 +39,7 @@ def test_direct_dependencies_have_a_lower_bound(requirement: str) -> None:
     assert re.match(r"[A-Za-z0-9-]+(\[[a-z,]+\])?\s*(>=|==)", requirement)
 
 
-@pytest.mark.parametrize("name", ["run.txt", "controller.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "controller.txt", "dataplane.txt"])
 def test_what_runs_is_tested_in_the_same_version(name: str) -> None:
     assert _pins(name).items() <= _pins("dev.txt").items()
 
