@@ -13,7 +13,7 @@ if ( $(2) ) > .cache/step.log 2>&1; then echo ok; \
 else echo FAILED; cat .cache/step.log; printf '\n%s failed. %s\n' '$(1)' '$(3)'; exit 1; fi
 endef
 
-.PHONY: help setup demo test e2e nightly check format generate lock bench bench-quick bench-% clean
+.PHONY: help setup demo test e2e cluster nightly check format generate lock bench bench-quick bench-% clean
 
 help:  ## show this
 	@echo 'Tidegate, a gateway for realtime LLM traffic. Begin with `make demo`.'
@@ -35,6 +35,10 @@ test: check  ## everything that needs only Python: check, then all tests and the
 
 e2e: .venv/.dev  ## clients and servers that nobody here wrote, against the gateway; see e2e/
 	@e2e/run
+
+cluster: .venv/.dev  ## keep a real Kubernetes API server running, built from source (Go; seven minutes at first)
+	@e2e/cluster/build
+	@cd e2e && ../$(BIN)/python -m cluster
 
 nightly: .venv/.nightly  ## fuzz, config changes, soak, chaos, all of Autobahn: some 100 minutes; PARTS="soak chaos" are two
 	@e2e/nightly/run $(PARTS)

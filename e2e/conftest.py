@@ -5,6 +5,7 @@ When a file is done, the two must agree on every token, end cleanly when they ar
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 import books
 import processes
 import pytest
+from cluster.access import Cluster
+from cluster.control_plane import ControlPlane
 from processes import CACHE, CLIENT_KEY, ROOT, Process
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -118,6 +121,36 @@ class Node:
         )
         assert done.returncode == 0, f"{script} failed:\n{done.stdout}\n{done.stderr}"
         return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster that KUBECONFIG names, or else an API server of our own. It has none of our objects at first."""
+    folder = tmp_path_factory.mktemp("cluster")
+    if named := os.environ.get("KUBECONFIG"):
+        yield Cluster(Path(named), folder)
+        return
+    with ControlPlane(folder) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def tidegate_crds(cluster: Cluster) -> None:
+    """Backends and Policies can be stored."""
+    cluster.install_crds()
+
+
+@pytest.fixture(scope="session")
+def gateway_api(cluster: Cluster) -> None:
+    """Gateways, HTTPRoutes and ReferenceGrants can be stored."""
+    cluster.install_gateway_api()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """One for each test, deleted afterwards."""
+    with cluster.namespace() as name:
+        yield name
 
 
 def _path() -> str:

@@ -65,5 +65,6 @@ _.BinaryIO
 _.debug
 _.critical
 
-# Of statuses: written by whoever writes them to an API server.
-_.features
+# RE2 reads its options.
+_.log_errors
+_.max_mem

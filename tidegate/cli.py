@@ -135,6 +135,43 @@ def serve(
 
 
 @app.command(epilog=EXIT_CODES)
+def controller(
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="The install's settings (YAML), as the chart makes them.", metavar="FILE", show_default=False
+        ),
+    ],
+    listen: Annotated[
+        str, typer.Option(help="Where data planes fetch their tables.", metavar="HOST:PORT")
+    ] = "127.0.0.1:9443",
+    admin: Annotated[
+        str, typer.Option(help="Where /healthz, /readyz and /metrics are.", metavar="HOST:PORT")
+    ] = "127.0.0.1:9091",
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            help="The cluster, where this does not run in a pod of it. Default: $KUBECONFIG, or ~/.kube/config.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: serve_options.LogFormat = None,
+) -> None:
+    """Run the operator of a cluster, from inside it or from outside.
+
+    Watches Backends, Policies and what they refer to, compiles them, hands the table to every data plane that asks for
+    it, and writes statuses. Any number of replicas may run: all hand out tables, and the one that holds the Lease
+    writes. The chart runs it; needs the extra `tidegate[controller]`.
+
+    Example: `tidegate controller --config settings.yaml --kubeconfig ~/.kube/config`
+    """
+    from tidegate.commands import controller as command
+
+    command.run(command.Options(config, listen, admin, kubeconfig, log_format))
+
+
+@app.command(epilog=EXIT_CODES)
 def dataplane(
     controller: dataplane_options.Controller,
     controller_ca: dataplane_options.ControllerCa,

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.compile.core_objects import EndpointSlice
 from controller.compile.install import Install
 from controller.compile.objects import Objects
+from dataplane import table
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Cluster:
     objects: Objects
     slices: Mapping[tuple[str, str], Sequence[EndpointSlice]]
     """By namespace and name of their Service."""
+    endpoints: dict[str, table.EndpointSet] = field(default_factory=dict)
+    """Those that were looked up, by id."""
 
     @classmethod
     def of(cls, objects: Objects, install: Install) -> Cluster:

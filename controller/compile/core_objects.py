@@ -6,6 +6,8 @@ An API server has checked them, and later versions of it know more fields: what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from ipaddress import ip_address
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,10 +61,6 @@ class Endpoint(Core):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
 
-    @property
-    def ready(self) -> bool:
-        return self.conditions.ready is not False
-
 
 class EndpointPort(Core):
     name: str | None = None
@@ -83,6 +81,23 @@ class EndpointSlice(Core):
     def service(self) -> str:
         """The name of the Service, in the slice's own namespace."""
         return self.metadata.labels.get("kubernetes.io/service-name", "")
+
+    @cached_property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses that are ready, as a URL has them. Names are none."""
+        if self.address_type == "FQDN":
+            return ()
+        ready = (each for each in self.endpoints or () if each.conditions.ready is not False)
+        return tuple(host for each in ready for text in each.addresses if (host := _host(text)))
+
+
+def _host(text: str) -> str:
+    """Empty for what no API server takes as an address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return ""
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 class Namespace(Core):

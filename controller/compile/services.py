@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from controller.compile.cluster import Cluster
 from controller.compile.core_objects import EndpointSlice, Service, ServicePort
@@ -48,9 +47,11 @@ class Reference:
 def endpoints(reference: Reference, cluster: Cluster) -> table.EndpointSet:
     """What is ready behind it, be it nothing. Raises Unresolved."""
     port = _port(reference, _service(reference, cluster))
-    slices = cluster.slices.get((reference.namespace, reference.name), ())
-    found = {address for each in slices for address in _addresses(each, port)}
-    return table.EndpointSet(id=reference.id, addresses=tuple(sorted(found)))
+    if (found := cluster.endpoints.get(reference.id)) is None:
+        slices = cluster.slices.get((reference.namespace, reference.name), ())
+        addresses = {address for each in slices for address in _addresses(each, port)}
+        found = cluster.endpoints[reference.id] = table.EndpointSet(id=reference.id, addresses=tuple(sorted(addresses)))
+    return found
 
 
 def not_ready(found: table.EndpointSet) -> str:
@@ -102,17 +103,7 @@ def _port(reference: Reference, service: Service) -> ServicePort:
 
 def _addresses(each: EndpointSlice, port: ServicePort) -> Iterator[str]:
     """Slices name the Service's port and say what number it has there (`targetPort`, which pods may name)."""
-    if each.address_type == "FQDN":
-        return
-    numbers = [
-        known.port or port.port
-        for known in each.ports or ()
-        if (known.name or "") == port.name and (known.protocol or "TCP") == "TCP"
-    ]
-    for text in (text for endpoint in each.endpoints or () if endpoint.ready for text in endpoint.addresses):
-        try:
-            address = ip_address(text)
-        except ValueError:  # no API server takes it
-            continue
-        host = f"[{address}]" if address.version == 6 else str(address)
-        yield from (f"{host}:{number}" for number in numbers)
+    for known in each.ports or ():
+        if (known.name or "") == port.name and (known.protocol or "TCP") == "TCP":
+            number = known.port or port.port
+            yield from (f"{host}:{number}" for host in each.hosts)

@@ -30,6 +30,13 @@ def older(one: Watermark, other: Watermark) -> bool:
     return any(version < other.versions[kind] for kind, version in one.versions.items() if kind in other.versions)
 
 
+def reached(one: Watermark, other: Watermark) -> bool:
+    """Whether one was made with all of the other's history seen: in the same epoch, and of no kind less."""
+    return one.epoch == other.epoch and all(
+        one.versions.get(kind, -1) >= version for kind, version in other.versions.items()
+    )
+
+
 def joined(one: Watermark, other: Watermark) -> Watermark:
     """Of one table that was made at both: of the later epoch, and within one epoch the newest of each kind."""
     if one.epoch != other.epoch:

@@ -10,17 +10,19 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from controller import compile as compiler
-from controller.compile import Install
+from controller.compile import ExposeRule, Install, LabelSelector
 from tests.integration.calls import WAYS, Call, Json, Objects, Stand, provider, standing
 from tests.integration.rows import OK
 
+INSTALL = Install(expose=(ExposeRule(LabelSelector(), path_prefixes=("/",)),))
 SERVICE = {"name": "near", "port": 80}
 
 
 def through(service: Json) -> Objects:
     """What is served by one Service alone."""
     fields = provider("one", custom={"service": service})
-    return Objects({"providers": [{name: value for name, value in fields.items() if name != "url"}]})
+    without_url = {name: value for name, value in fields.items() if name != "url"}
+    return Objects({"providers": [without_url], "expose": {"pathPrefix": "/"}})
 
 
 def service(name: str, namespace: str, addresses: Sequence[str], port: int) -> list[Json]:
@@ -56,14 +58,15 @@ GRANT: Json = {
 async def serve(stand: Stand, objects: Objects, near: Sequence[str] = ("127.0.0.1",)) -> None:
     """Serve these objects as in a cluster, where Service `near` is the simulator, and `models/far`, too."""
     port = int(stand.simulator.url.rpartition(":")[2])
+    own = [each for each in objects.documents(stand.simulator.url) if each["kind"] != "HTTPRoute"]
     documents = [
-        *objects.documents(stand.simulator.url),
+        *own,
         *service("near", "ai", near, port),
         *service("far", "ai", ["127.0.0.1"], 1),
         *service("far", "models", ["127.0.0.1"], port),
         GRANT,
     ]
-    compiled = compiler.compile(documents, install=Install(), open_by_default=True)
+    compiled = compiler.compile(documents, install=INSTALL, open_by_default=True)
     await stand.gateway.gateway.replace(compiled.table, compiled.secrets)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from controller.compile import Compiled, ExposeRule, Install, LabelSelector
 from controller.compile import compile as compiled
+from crds.structural import as_mapping
 from tests.dataplane.callers.issuers import AUDIENCE, ISSUER, jwk, key_set
 from tests.integration.calls import Json, at, provider
 from tests.integration.tenants import (
@@ -139,14 +140,46 @@ ATTACKS = [
 
 GENEROUS = Install(expose=(ExposeRule(LabelSelector(), hostnames=("*",), path_prefixes=("/",)),))
 """It lets everybody be served anywhere."""
+CLUSTER: list[Json] = [
+    {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "tidegate"},
+        "spec": {"controllerName": "tidegate.dev/controller"},
+    },
+    document(
+        "shared",
+        "Gateway",
+        "all",
+        "2019-01-01T00:00:00Z",
+        spec={
+            "gatewayClassName": "tidegate",
+            "listeners": [
+                {"name": "web", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+            ],
+        },
+    ),
+]
+
+
+def made(install: Install | None, more: Sequence[Json]) -> Compiled:
+    """What comes of these objects; in a cluster with all HTTPRoutes on one Gateway."""
+    documents = Tenants(more=more).documents(URL)
+    if install is None:
+        return compiled(documents)
+    on = {"parentRefs": [{"name": "all", "namespace": "shared"}]}
+    on_it = [
+        {**each, "spec": {**as_mapping(each["spec"]), **on}} if each["kind"] == "HTTPRoute" else each
+        for each in documents
+    ]
+    return compiled([*CLUSTER, *on_it], install=install)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.what)
 @pytest.mark.parametrize("install", [None, GENEROUS], ids=["standalone", "cluster"])
 def test_at_compile_red_is_as_if_there_were_no_attack(attack: Attack, install: Install | None) -> None:
     granted = [grant()] if attack.granted else []
-    before = compiled(Tenants(more=granted).documents(URL), install=install)
-    after = compiled(Tenants(more=[*granted, *attack.documents]).documents(URL), install=install)
+    before, after = made(install, granted), made(install, [*granted, *attack.documents])
     assert look(after, RED) == look(before, RED)
     assert look(after, BLUE) != look(before, BLUE)
     assert attack.why in said(after, attack.documents)

@@ -1,0 +1,118 @@
+"""What is read only where something refers to it: Secrets, Services and EndpointSlices of single namespaces, and our
+own pods.
+
+Each is listed and watched by itself, through the same client as all else: kopf watches a kind everywhere or nowhere,
+and nobody should give us all Secrets of a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from controller.api import Api, ApiError
+from controller.kinds import BY_NAME, SECRET
+from controller.mirror import Mirror, Scope, version_of
+
+log = structlog.get_logger("controller")
+
+DENIED_S = 30.0
+"""How often it is tried again where we may not read: a RoleBinding may have been made."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+GONE = 410
+DENIED = 403
+
+
+class Following:
+    """Of any number of scopes, each followed by a task."""
+
+    def __init__(
+        self, api: Api, mirror: Mirror, changed: Callable[[], None], labels: Mapping[Scope, str] | None = None
+    ) -> None:
+        """`changed` is called where the compiler has to know; `labels`: selectors of scopes that are not read whole."""
+        self._api = api
+        self._mirror = mirror
+        self._changed = changed
+        self._labels = labels or {}
+        self._tasks: dict[Scope, asyncio.Task[None]] = {}
+        self._tried: set[Scope] = set()
+        self._denied: set[Scope] = set()
+        self.failed = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was listed, or the API server has said why not."""
+        return self._tasks.keys() <= self._tried
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """Namespaces whose Secrets we may not read."""
+        return frozenset(scope.namespace for scope in self._denied if scope.kind == SECRET.name)
+
+    def want(self, scopes: set[Scope]) -> None:
+        """Follow these, and no others any more."""
+        for scope in self._tasks.keys() - scopes:
+            self._tasks.pop(scope).cancel()
+            self._tried.discard(scope)
+            self._denied.discard(scope)
+            if self._mirror.forget(scope):
+                self._changed()
+        for scope in sorted(scopes - self._tasks.keys()):
+            self._tasks[scope] = asyncio.create_task(self._follow(scope), name=f"follow {scope}")
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, scope: Scope) -> None:
+        pause, kind = FIRST_PAUSE_S, BY_NAME[scope.kind]
+        while True:
+            try:
+                version = await self._list(scope)
+                pause = FIRST_PAUSE_S
+                while True:
+                    async for type_, body in self._api.watch(
+                        kind, scope.namespace, version, self._labels.get(scope, "")
+                    ):
+                        version = max(version, version_of(body))
+                        if type_ != "BOOKMARK" and self._mirror.see(kind, body, deleted=type_ == "DELETED"):
+                            self._changed()
+            except ApiError as error:
+                if error.status == GONE:
+                    continue
+                wait = self._has_failed(scope, error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+
+    async def _list(self, scope: Scope) -> int:
+        kind, asked = BY_NAME[scope.kind], self._mirror.asked(scope)
+        listed = await self._api.list(kind, scope.namespace, self._labels.get(scope, ""))
+        changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked)
+        if scope in self._denied:
+            log.info("may be read now", kind=scope.kind, namespace=scope.namespace)
+        changed |= scope in self._denied or scope not in self._tried
+        self._denied.discard(scope)
+        self._tried.add(scope)
+        if changed:
+            self._changed()
+        return listed.version
+
+    def _has_failed(self, scope: Scope, error: ApiError, pause: float) -> float:
+        """How long to wait before it is tried again. What is known stays, unless we may not know it any more."""
+        self.failed += 1
+        if error.status != DENIED:
+            log.warning("cannot be read; tried again until it works", of=str(scope), why=str(error))
+            return pause
+        if scope not in self._denied:
+            log.warning("may not be read", kind=scope.kind, namespace=scope.namespace, why=str(error))
+            self._denied.add(scope)
+            self._tried.add(scope)
+            self._mirror.forget(scope)
+            self._changed()
+        return DENIED_S

@@ -1,0 +1,129 @@
+"""What became of each object, into its status: what the compiler says, and what gateways have confirmed.
+
+By the replica that leads; the others follow along, so that one of them can take over at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+from controller import pods
+from controller import status as statuses
+from controller.addresses import addresses
+from controller.api import Api
+from controller.compile import Compiled, Condition, Install, Status
+from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY
+from controller.leader import Leader
+from controller.mirror import Document, Entry, Key, Mirror
+from controller.programmed import Programmed, Verdict
+from controller.push.publication import Publication
+from controller.push.server import Server
+from controller.writing import Wanted, Writer
+
+QUIET_S = 0.1
+"""Gateways confirm a table within this, so that most statuses are written once."""
+EVERY_S = 5.0
+"""Where nothing happens, time does: gateways that were excused are not any more, and writes that failed are due."""
+WRITTEN = frozenset([BACKEND.name, POLICY.name, GATEWAY_CLASS.name, GATEWAY.name, HTTP_ROUTE.name])
+CONFIRMED = frozenset([BACKEND.name, POLICY.name, GATEWAY.name])
+"""Kinds with a condition Programmed of their own."""
+WITHOUT_ADDRESS = Condition(
+    "Programmed", "False", "AddressNotAssigned", "The Gateway's Service has no address yet; see kubectl get services."
+)
+SLICE = 100
+"""Objects between two pauses."""
+
+
+class Reporting:
+    """Of one replica."""
+
+    def __init__(
+        self,
+        api: Api,
+        mirror: Mirror,
+        gateways: Mirror,
+        leader: Leader,
+        server: Server,
+        install: Install,
+        how_to_list: str,
+        instance: str,
+    ) -> None:
+        """`gateways`: the mirror of their pods; `how_to_list`: the command for it."""
+        self._mirror = mirror
+        self._gateways = gateways
+        self._leader = leader
+        self._server = server
+        self._controller = install.controller_name
+        self._programmed: Programmed[Key] = Programmed(how_to_list, asyncio.get_running_loop().time())
+        self._statuses: tuple[Status, ...] = ()
+        self._versions: Mapping[Key, tuple[str, int]] = {}
+        self._services: Sequence[Document] = ()
+        self._namespace = install.namespace
+        self._wake = asyncio.Event()
+        self.writer = Writer(api, mirror, self._controller, instance, lambda: leader.leads)
+        leader.changes.append(self.look)
+
+    def look(self) -> None:
+        """Something may have to be written."""
+        self._wake.set()
+
+    def published(self, compiled: Compiled, publication: Publication, versions: Mapping[Key, tuple[str, int]]) -> None:
+        """Take note of what is said of these objects."""
+        self._statuses, self._versions, self._services = compiled.statuses, versions, compiled.services
+        self._programmed.published(publication.number, publication.tables, publication.watermark, versions)
+        self.look()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._wake.wait()
+                await asyncio.sleep(QUIET_S)
+            self._wake.clear()
+            verdicts = self._verdicts()  # by those who do not lead, too: they remember who confirmed what
+            if self._leader.leads and self._statuses:
+                await self._write(verdicts)
+
+    def _verdicts(self) -> Mapping[Key, Verdict]:
+        now = asyncio.get_running_loop().time()
+        holdings = {pod.uid: holding for pod, holding in self._server.holdings.items()}
+        return self._programmed.verdicts(pods.ready(self._gateways, datetime.now(UTC), now), holdings, now)
+
+    async def _write(self, verdicts: Mapping[Key, Verdict]) -> None:
+        wanted: list[Wanted] = []
+        for count, each in enumerate(self._wanted(verdicts), 1):
+            wanted.append(each)
+            if count % SLICE == 0:
+                await self.writer.write(wanted)
+                wanted = []
+                await asyncio.sleep(0)
+        await self.writer.write(wanted)
+
+    def _wanted(self, verdicts: Mapping[Key, Verdict]) -> Iterator[Wanted]:
+        reached = addresses(self._mirror, self._namespace, self._services)
+        for status in self._statuses:
+            key = Key(status.kind, status.namespace, status.name)
+            entry = self._mirror.get(*key)
+            if status.kind not in WRITTEN or entry is None or key not in self._versions:
+                continue
+            uid, generation = self._versions[key]
+            if uid != entry.uid:
+                continue  # another of the same name, of which nothing is said yet
+            found = reached.get(f"{status.namespace}/{status.name}", []) if status.kind == GATEWAY.name else []
+            if status.kind in CONFIRMED:
+                programmed = self._confirmed(key, entry, generation, verdicts)
+                if status.kind == GATEWAY.name and programmed.status == "True" and not found:
+                    programmed = WITHOUT_ADDRESS
+                status = statuses.with_programmed(status, programmed)
+            yield Wanted(status, generation, found)
+
+    def _confirmed(self, key: Key, entry: Entry, generation: int, verdicts: Mapping[Key, Verdict]) -> Condition:
+        if verdict := verdicts.get(key):
+            truth: Literal["True", "False"] = "True" if verdict.status else "False"
+            return Condition("Programmed", truth, verdict.reason, verdict.message)
+        return statuses.unconfirmed(entry, self._controller, generation)

@@ -1,0 +1,73 @@
+"""What is read beside what is read everywhere: only where something refers to it."""
+
+from __future__ import annotations
+
+from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY
+from controller.mirror import Scope
+from controller.needed import needed
+from tests.controller.cluster import thing
+
+NAME = "tidegate.dev/controller"
+CLASS = thing(GATEWAY_CLASS, "tidegate", 1, spec={"controllerName": NAME})
+
+
+def test_nothing_refers_to_nothing() -> None:
+    plain = thing(BACKEND, "a", 1, spec={"providers": [{"name": "a", "openai": {}, "auth": {"passthrough": {}}}]})
+    assert needed([plain, CLASS], NAME, "gateways") == set()
+
+
+def test_secrets_of_backends_and_policies() -> None:
+    backend = thing(BACKEND, "a", 1, "ai", {"providers": [{"auth": {"secretRef": {"name": "s"}}}]})
+    policy = thing(POLICY, "p", 1, "teams", {"authentication": {"keys": [{"secretSelector": {"matchLabels": {}}}]}})
+    assert needed([backend, policy], NAME, "gateways") == {Scope("Secret", "ai"), Scope("Secret", "teams")}
+
+
+def test_services_of_backends() -> None:
+    own = thing(BACKEND, "a", 1, "ai", {"providers": [{"custom": {"service": {"name": "vllm"}}}]})
+    other = thing(BACKEND, "b", 1, "ai", {"providers": [{"custom": {"service": {"name": "v", "namespace": "gpu"}}}]})
+    assert needed([own, other], NAME, "gateways") == {
+        Scope(kind, namespace) for kind in ("Service", "EndpointSlice") for namespace in ("ai", "gpu")
+    }
+
+
+def gateway(class_name: str) -> dict[str, object]:
+    refs = [{"name": "c"}, {"name": "d", "namespace": "certs"}]
+    spec = {"gatewayClassName": class_name, "listeners": [{"tls": {"certificateRefs": refs}}, {"name": "plain"}]}
+    return thing(GATEWAY, "edge", 1, "web", spec)
+
+
+def route(**parent: str) -> dict[str, object]:
+    refs = [
+        {"name": "s"},
+        {"name": "t", "namespace": "gpu"},
+        {"group": "tidegate.dev", "kind": "Backend", "name": "b", "namespace": "no"},
+    ]
+    return thing(HTTP_ROUTE, "r", 1, "ai", {"parentRefs": [parent], "rules": [{"backendRefs": refs}, {}]})
+
+
+def test_certificates_of_our_gateways() -> None:
+    assert needed([CLASS, gateway("tidegate")], NAME, "gateways") == {
+        Scope("Secret", "web"),
+        Scope("Secret", "certs"),
+        Scope("Service", "gateways"),
+    }
+    assert needed([CLASS, gateway("theirs")], NAME, "gateways") == set()
+
+
+def test_services_of_routes_of_our_gateways() -> None:
+    found = needed([CLASS, gateway("tidegate"), route(name="edge", namespace="web")], NAME, "gateways")
+    assert {scope.namespace for scope in found if scope.kind == "EndpointSlice"} == {"ai", "gpu"}
+    assert {scope.namespace for scope in found if scope.kind == "Service"} == {"ai", "gpu", "gateways"}
+    for parent in ({"name": "edge"}, {"name": "edge", "namespace": "web", "kind": "Service"}):
+        found = needed([CLASS, gateway("tidegate"), route(**parent)], NAME, "gateways")
+        assert {scope for scope in found if scope.kind != "Secret"} == {Scope("Service", "gateways")}
+
+
+def test_documents_that_are_nothing_like_it() -> None:
+    odd: list[dict[str, object]] = [
+        {},
+        {"kind": "Backend"},
+        {"kind": "HTTPRoute", "spec": {"parentRefs": 1, "rules": [1]}},
+        {"kind": 1},
+    ]
+    assert needed(odd, NAME, "gateways") == set()
