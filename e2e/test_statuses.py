@@ -470,7 +470,7 @@ def test_a_class_with_parameters(stage: Stage) -> None:
     cluster = stage.cluster
     try:
         until(lambda: said(cluster, "default", f"gatewayclass/{name}").get("Accepted", {}).get("reason") == "InvalidParameters")
-        stage.apply(read(class_ % "null"))
+        stage.apply(read(class_.replace(", parametersRef: %s", "")))
         waited(cluster, "default", f"gatewayclass/{name}", "Accepted: True Accepted")
     finally:
         cluster.kubectl("delete", "gatewayclass", name)
@@ -550,7 +550,7 @@ def test_turns_are_events(stage: Stage, mine: str) -> None:
 
 
 THEIRS: Json = {"controllerName": "other.test/controller", "conditions": [
-    {"type": "Accepted", "status": "True", "reason": "Theirs", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    {"observedGeneration": 3, "type": "Accepted", "status": "True", "reason": "Theirs", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
 
 
 def test_what_other_controllers_say_is_kept(stage: Stage, mine: str) -> None:
@@ -599,7 +599,7 @@ def test_what_is_no_longer_ours_to_say_is_taken_back(stage: Stage, mine: str) ->
 
 
 def test_columns_and_waiting(stage: Stage, mine: str) -> None:
-    applied(stage, mine, backend(), backend(OURS, name="y"), policy("models: {allow: [a]}"), policy("models: {allow: [a]}", "group: tidegate.dev, kind: Backend, name: no", "q"))
+    applied(stage, mine, backend(), backend(OURS, name="y"), policy("models: {allow: [a]}"), policy("models: {allow: [a]}", "group: tidegate.dev, kind: Backend, name: absent", "q"))
     kubectl = stage.cluster.kubectl
     kubectl("wait", "-n", mine, "--for=condition=Ready", "tgb/x", "--timeout=60s")
     kubectl("wait", "-n", mine, "--for=condition=Ready=false", "tgb/y", "--timeout=60s")
@@ -614,7 +614,7 @@ def test_columns_and_waiting(stage: Stage, mine: str) -> None:
     assert rows("tgp") == [
         ["NAME", "TARGET-KIND", "TARGET", "ACCEPTED", "ENFORCED", "PROGRAMMED"],
         ["p", "Backend", "x", "True", "True", "True"],
-        ["q", "Backend", "no", "False", "False", "False"],
+        ["q", "Backend", "absent", "False", "False", "False"],
     ]
 
 
