@@ -2,7 +2,7 @@
 
 The blocks of a page are run from top to bottom in one folder, as a reader would: `yaml` must be valid objects (and a
 file, where it says `file=NAME`), `console` must print what it shows, `json` must parse, `python` must run. Any other
-kind fails, so that nothing stands in the documentation untried. `sh cluster` and `console cluster` are run by `make e2e`.
+kind fails, so that nothing stands in the documentation untried. `make e2e` runs `sh cluster` and `console cluster`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
