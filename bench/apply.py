@@ -79,8 +79,11 @@ def table(found: dict[str, dict[str, object]]) -> str:
         f"| {SIZE} | change to use, median | maximum | goal | | kubectl | compile | transfer and load | the rest |"
     ]
     lines += ["|---|---|---|---|---|---|---|---|---|", *(changes(size, result) for size, result in sizes)]
-    lines += ["", f"| {SIZE} | controller start to table served | all statuses written | controller | data plane |"]
-    lines += ["|---|---|---|---|---|", *(costs(size, result) for size, result in sizes)]
+    lines += [
+        "",
+        f"| {SIZE} | controller start to table served | all statuses written | controller | data plane | load |",
+    ]
+    lines += ["|---|---|---|---|---|---|", *(costs(size, result) for size, result in sizes)]
     return "\n".join(lines) + "\n"
 
 
@@ -99,7 +102,7 @@ def changes(size: Size, result: dict[str, object]) -> str:
 
 def costs(size: Size, result: dict[str, object]) -> str:
     cells = [f"{size.backends:,}, {size.rules:,}", f"{result['started_s']:.1f} s", f"{result['settled_s']:.0f} s"]
-    cells += [f"{result[name]} MB" for name in ("controller_mb", "gateway_mb")]
+    cells += [f"{result['controller_mb']} MB", f"{result['gateway_mb']} MB", f"{result['load']:.1f}"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import tempfile
 import time
@@ -265,6 +266,7 @@ def figures(scale: Scale, backends: int, rules: int, changes: int) -> dict[str, 
         "controller_mb": rss(controller),
         "gateway_mb": rss(gateway),
         "served": served(gateway),
+        "load": os.getloadavg()[1],  # of five minutes: what others did with the machine
     }
 
 

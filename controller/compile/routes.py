@@ -62,6 +62,14 @@ class Surroundings:
     backends: Mapping[str, Compiled]
     attachments: Attachments
     open_by_default: bool
+    _combined: dict[tuple[Target, ...], Combined] = field(default_factory=dict)
+
+    def combined(self, chain: tuple[Target, ...]) -> Combined:
+        """See `combine`, which is asked once for all chains with Policies at the same targets, and one owner."""
+        key = (*(target for target in chain if target in self.attachments.at), Target("", chain[-1].namespace, ""))
+        if (found := self._combined.get(key)) is None:
+            found = self._combined[key] = combine(chain, self.attachments)
+        return found
 
 
 def served_backend(exposure: Exposure, above: tuple[Target, ...] = ()) -> ServedRule:
@@ -81,7 +89,7 @@ def build(served: list[ServedRule], around: Surroundings) -> Routes:
             forwards.append(forward)
             routes.links.append(link)
         if not rule.shares:
-            routes.links.append(Link(rule.route.name, "", combine(rule.chain, around.attachments)))
+            routes.links.append(Link(rule.route.name, "", around.combined(rule.chain)))
         routes.entries.append(table.sealed(rule.route.model_copy(update={"forwards": tuple(forwards)})))
     linked = {link.backend for link in routes.links}
     routes.links += [_unserved(name, around) for name in around.backends if name not in linked]
@@ -92,10 +100,10 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     name = "/".join(share.backend)
     if share.error:  # it does not reach the Backend, so it says nothing about the Policies there
         forward = table.Forward(backend=name, weight=share.weight, error=f"{rule.targets[0]}: {share.error}")
-        return forward, Link(rule.route.name, "", combine(rule.chain, around.attachments))
+        return forward, Link(rule.route.name, "", around.combined(rule.chain))
     backend = around.backends[name]
     chain = (*rule.chain, Target("Backend", *share.backend))
-    combined = combine(chain, around.attachments)
+    combined = around.combined(chain)
     closed = _closed(chain, around.attachments)
     if error := backend.entry.error or closed:
         forward = table.Forward(backend=name, weight=share.weight, error=error)
@@ -135,7 +143,7 @@ def _unserved(name: str, around: Surroundings) -> Link:
     """A Backend that no route leads to: its Policies are looked at all the same."""
     namespace, _, short = name.partition("/")
     target = Target("Backend", namespace, short)
-    combined = combine((target,), around.attachments)
+    combined = around.combined((target,))
     backend = around.backends[name]
     _, undecided = _authenticated(backend, combined.policies, around.open_by_default)
     unknown = bool(backend.entry.error)
