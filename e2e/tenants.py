@@ -1,5 +1,5 @@
-"""Two tenants of one install: namespaces with the same objects in both, each with an owner who may do anything there and
-nothing elsewhere; and a Gateway of the platform's that both may use.
+"""Two tenants of one install: namespaces with the same objects in both, each with an owner who may do anything there
+and nothing elsewhere; and a Gateway of the platform's that both may use.
 """
 
 from __future__ import annotations
@@ -61,10 +61,17 @@ def policy(name: str, *targets: Json, **spec: object) -> Json:
 
 
 def at(kind: str, name: str, **more: object) -> Json:
-    return {"group": "tidegate.dev" if kind == "Backend" else "gateway.networking.k8s.io", "kind": kind, "name": name, **more}
+    return {
+        "group": "tidegate.dev" if kind == "Backend" else "gateway.networking.k8s.io",
+        "kind": kind,
+        "name": name,
+        **more,
+    }
 
 
-def route(name: str, host: str, *refs: Json, listener: str = "$OWN", parent: Json | None = None, **rule: object) -> Json:
+def route(
+    name: str, host: str, *refs: Json, listener: str = "$OWN", parent: Json | None = None, **rule: object
+) -> Json:
     """Of the platform's Gateway, or another `parent`."""
     on = parent or {"name": "shared", "namespace": "$PLATFORM", "sectionName": listener}
     return document(
@@ -229,7 +236,9 @@ class Tenants:
         self.cluster.kubectl("apply", "--server-side", "-f", "-", input=self._texts(tenant, documents))
 
     def _texts(self, tenant: str, documents: Sequence[Json]) -> str:
-        placed = [{**each, "metadata": {**each["metadata"], "namespace": self.namespaces[tenant]}} for each in documents]  # type: ignore[dict-item]
+        placed = [
+            {**each, "metadata": {**each["metadata"], "namespace": self.namespaces[tenant]}} for each in documents
+        ]  # type: ignore[dict-item]
         return "\n---\n".join(self.filled(json.dumps(each), tenant) for each in placed)
 
 
@@ -265,8 +274,10 @@ def authority(folder: Path, *hosts: str) -> Json:
     place = folder / "tls"
     place.mkdir(exist_ok=True)
     Authority(place).issue("server", "server", hosts=hosts)
-    data = {entry: base64.b64encode((place / file).read_bytes()).decode() for entry, file in
-            (("tls.crt", "server.crt"), ("tls.key", "server.key"))}
+    data = {
+        entry: base64.b64encode((place / file).read_bytes()).decode()
+        for entry, file in (("tls.crt", "server.crt"), ("tls.key", "server.key"))
+    }
     return {**document("Secret", "cert"), "type": "kubernetes.io/tls", "data": data}
 
 

@@ -1,5 +1,5 @@
-"""What a cluster says of objects: every reason of a condition that it can show, by documents that are wrong in one thing,
-and True once that is mended; and how it is said: for this generation, since when, once, beside what others say.
+"""What a cluster says of objects: every reason of a condition that it can show, by documents that are wrong in one
+thing, and True once that is mended; and how it is said: for this generation, since when, once, beside what others say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cluster.access import Cluster
 from cluster.certificates import Authority
-from controllers import Install, conditions, metric, until
+from controllers import Install, until
 from processes import Process
 
 from controller.compile.reasons import REASONS
@@ -64,7 +64,10 @@ class Row:
 
 
 KEY = "Secret: {name: key, stringData: {Authorization: sk-e2e-of-statuses-1f}}"
-NONE = "Policy: {name: open, spec: {targetRefs: [{group: tidegate.dev, kind: Backend, name: x}], authentication: {mode: None}}}"
+NONE = (
+    "Policy: {name: open, spec: {targetRefs: [{group: tidegate.dev, kind: Backend, name: x}], "
+    "authentication: {mode: None}}}"
+)
 
 
 def backend(provider: str = "openai: {}", more: str = "expose: {}", name: str = "x") -> str:
@@ -84,95 +87,239 @@ KEYS = "authentication: {keys: [{secretRef: {name: callers}}]}"
 CALLERS = "Secret: {name: callers, stringData: {ci-bot: 4f0d3c2b1a09f8e7d6c5b4a3}}"
 
 BACKENDS = [
-    Row("Backend/x", "Accepted: False Invalid", backend(more='expose: {pathPrefix: "/a/../b"}'),
-        backend(), "Accepted: True Accepted"),
-    Row("Backend/x", "ResolvedRefs: Unknown NotAccepted", backend(more='expose: {pathPrefix: "/a/../b"}'),
-        backend(), "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "Programmed: False Invalid", backend(more='expose: {pathPrefix: "/a/../b"}'),
-        backend(), "Programmed: True Programmed"),
-    Row("Backend/x", "Accepted: False NotAllowed", backend(more="expose: {hostnames: [theirs.test]}"),
-        backend(more="expose: {hostnames: [$NS.ours.test]}"), "Accepted: True Accepted"),
-    Row("Backend/y", "Accepted: False HostnameConflict",
-        docs(backend(more="expose: {hostnames: [$NS.ours.test]}"),
-             backend(more="expose: {hostnames: [$NS.ours.test]}", name="y")),
-        then="Accepted: True Accepted", gone="Backend/x"),
+    Row(
+        "Backend/x",
+        "Accepted: False Invalid",
+        backend(more='expose: {pathPrefix: "/a/../b"}'),
+        backend(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: Unknown NotAccepted",
+        backend(more='expose: {pathPrefix: "/a/../b"}'),
+        backend(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "Programmed: False Invalid",
+        backend(more='expose: {pathPrefix: "/a/../b"}'),
+        backend(),
+        "Programmed: True Programmed",
+    ),
+    Row(
+        "Backend/x",
+        "Accepted: False NotAllowed",
+        backend(more="expose: {hostnames: [theirs.test]}"),
+        backend(more="expose: {hostnames: [$NS.ours.test]}"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Backend/y",
+        "Accepted: False HostnameConflict",
+        docs(
+            backend(more="expose: {hostnames: [$NS.ours.test]}"),
+            backend(more="expose: {hostnames: [$NS.ours.test]}", name="y"),
+        ),
+        then="Accepted: True Accepted",
+        gone="Backend/x",
+    ),
     Row("Backend/x", "ResolvedRefs: False SecretNotFound", backend(OURS), KEY, "ResolvedRefs: True ResolvedRefs"),
     Row("Backend/x", "Ready: False NotReady", docs(backend(OURS), NONE), KEY, "Ready: True Ready"),
-    Row("Backend/x", "ResolvedRefs: False SecretKeyNotFound",
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False SecretKeyNotFound",
         docs(backend(OURS), "Secret: {name: key, stringData: {other: sk-e2e-of-statuses-1f}}"),
-        KEY, "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False InvalidCredential",
+        KEY,
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False InvalidCredential",
         docs(backend(OURS), 'Secret: {name: key, stringData: {Authorization: "two\\nlines"}}'),
-        KEY, "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False InvalidAddress", backend('openai: {}, url: "http://[1:2:3]/v1"'),
-        backend('openai: {}, url: "http://[::2]/v1"'), "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False ServiceNotFound", backend("custom: {service: {name: s, port: 80}}"),
-        "Service: {name: s, spec: {ports: [{port: 80}]}}", "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False ServicePortNotFound",
+        KEY,
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False InvalidAddress",
+        backend('openai: {}, url: "http://[1:2:3]/v1"'),
+        backend('openai: {}, url: "http://[::2]/v1"'),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False ServiceNotFound",
+        backend("custom: {service: {name: s, port: 80}}"),
+        "Service: {name: s, spec: {ports: [{port: 80}]}}",
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False ServicePortNotFound",
         docs(backend("custom: {service: {name: s, port: 80}}"), "Service: {name: s, spec: {ports: [{port: 81}]}}"),
-        "Service: {name: s, spec: {ports: [{port: 80}]}}", "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False UnsupportedService",
-        docs(backend("custom: {service: {name: s, port: 80}}"),
-             "Service: {name: s, spec: {type: ExternalName, externalName: a.test, ports: [{port: 80}]}}"),
+        "Service: {name: s, spec: {ports: [{port: 80}]}}",
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False UnsupportedService",
+        docs(
+            backend("custom: {service: {name: s, port: 80}}"),
+            "Service: {name: s, spec: {type: ExternalName, externalName: a.test, ports: [{port: 80}]}}",
+        ),
         "Service: {name: s, spec: {type: ClusterIP, externalName: null, ports: [{port: 80}]}}",
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "ResolvedRefs: False RefNotPermitted",
-        docs(backend("custom: {service: {name: s, namespace: $OTHER, port: 80}}"),
-             "Service: {name: s, spec: {ports: [{port: 80}]}}"),
-        backend("custom: {service: {name: s, port: 80}}"), "ResolvedRefs: True ResolvedRefs"),
-    Row("Backend/x", "Authenticated: False NoPolicy", docs(backend(OURS), KEY), docs(CALLERS, policy(KEYS)),
-        "Authenticated: True Authenticated"),
-    Row("Backend/x", "Authenticated: True Anonymous", docs(backend(OURS), KEY, NONE), docs(CALLERS, policy(KEYS, name="open")),
-        "Authenticated: True Authenticated"),
-    Row("Backend/x", "Authenticated: True NothingInjected", backend(), docs(CALLERS, policy(KEYS)),
-        "Authenticated: True Authenticated"),
-    Row("Backend/x", "Authenticated: False PolicyNotAccepted",
-        docs(backend(OURS), KEY, CALLERS,
-             policy(KEYS + ", transformation: {request: {set: [{name: x-a, value: '${env.HOME}'}]}}")),
-        policy(KEYS), "Authenticated: True Authenticated"),
-    Row("Backend/x", "Ready: False Closed",
-        docs(backend(), policy("models: {allow: [a]}, transformation: {request: {set: [{name: x-a, value: '${env.A}'}]}}")),
-        policy("models: {allow: [a]}"), "Ready: True Ready"),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "ResolvedRefs: False RefNotPermitted",
+        docs(
+            backend("custom: {service: {name: s, namespace: $OTHER, port: 80}}"),
+            "Service: {name: s, spec: {ports: [{port: 80}]}}",
+        ),
+        backend("custom: {service: {name: s, port: 80}}"),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
+        "Authenticated: False NoPolicy",
+        docs(backend(OURS), KEY),
+        docs(CALLERS, policy(KEYS)),
+        "Authenticated: True Authenticated",
+    ),
+    Row(
+        "Backend/x",
+        "Authenticated: True Anonymous",
+        docs(backend(OURS), KEY, NONE),
+        docs(CALLERS, policy(KEYS, name="open")),
+        "Authenticated: True Authenticated",
+    ),
+    Row(
+        "Backend/x",
+        "Authenticated: True NothingInjected",
+        backend(),
+        docs(CALLERS, policy(KEYS)),
+        "Authenticated: True Authenticated",
+    ),
+    Row(
+        "Backend/x",
+        "Authenticated: False PolicyNotAccepted",
+        docs(
+            backend(OURS),
+            KEY,
+            CALLERS,
+            policy(KEYS + ", transformation: {request: {set: [{name: x-a, value: '${env.HOME}'}]}}"),
+        ),
+        policy(KEYS),
+        "Authenticated: True Authenticated",
+    ),
+    Row(
+        "Backend/x",
+        "Ready: False Closed",
+        docs(
+            backend(),
+            policy("models: {allow: [a]}, transformation: {request: {set: [{name: x-a, value: '${env.A}'}]}}"),
+        ),
+        policy("models: {allow: [a]}"),
+        "Ready: True Ready",
+    ),
 ]
 
 TO_ROUTE = "group: gateway.networking.k8s.io, kind: HTTPRoute, name: r"
 POLICIES = [
-    Row("Policy/p", "Accepted: False TargetNotFound", policy("models: {allow: [a]}"), backend(),
-        "Accepted: True Accepted"),
-    Row("Policy/p", "Accepted: False Invalid",
+    Row(
+        "Policy/p",
+        "Accepted: False TargetNotFound",
+        policy("models: {allow: [a]}"),
+        backend(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Policy/p",
+        "Accepted: False Invalid",
         docs(backend(), policy("transformation: {request: {set: [{name: x-a, value: '${env.HOME}'}]}}")),
-        policy("transformation: {request: {set: [{name: x-a, value: '${model}'}]}}"), "Accepted: True Accepted"),
-    Row("Policy/p", "Accepted: False NotAllowed",
-        docs(backend(), policy("models: {allow: [a]}", "group: gateway.networking.k8s.io, kind: GatewayClass, name: tidegate")),
-        policy("models: {allow: [a]}"), "Accepted: True Accepted"),
-    Row("Policy/second", "Accepted: False Conflicted",
-        docs(backend(), policy("authentication: {mode: None}", name="first"),
-             policy("authentication: {mode: None}", name="second")),
-        then="Accepted: True Accepted", gone="Policy/first"),
-    Row("Policy/p", "Enforced: False SecretNotFound", docs(backend(OURS), KEY, policy(KEYS)), CALLERS,
-        "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False InvalidKeys",
-        docs(backend(), policy(KEYS), 'Secret: {name: callers, stringData: {ci-bot: "{}"}}'), CALLERS,
-        "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: True WeakKeys",
-        docs(backend(), policy(KEYS), "Secret: {name: callers, stringData: {ci-bot: short}}"), CALLERS,
-        "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False NoSessions",
+        policy("transformation: {request: {set: [{name: x-a, value: '${model}'}]}}"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Policy/p",
+        "Accepted: False NotAllowed",
+        docs(
+            backend(),
+            policy("models: {allow: [a]}", "group: gateway.networking.k8s.io, kind: GatewayClass, name: tidegate"),
+        ),
+        policy("models: {allow: [a]}"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Policy/second",
+        "Accepted: False Conflicted",
+        docs(
+            backend(),
+            policy("authentication: {mode: None}", name="first"),
+            policy("authentication: {mode: None}", name="second"),
+        ),
+        then="Accepted: True Accepted",
+        gone="Policy/first",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False SecretNotFound",
+        docs(backend(OURS), KEY, policy(KEYS)),
+        CALLERS,
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False InvalidKeys",
+        docs(backend(), policy(KEYS), 'Secret: {name: callers, stringData: {ci-bot: "{}"}}'),
+        CALLERS,
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: True WeakKeys",
+        docs(backend(), policy(KEYS), "Secret: {name: callers, stringData: {ci-bot: short}}"),
+        CALLERS,
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False NoSessions",
         docs(backend(more="expose: {}, routes: {/v1/chat/completions: Completions}"), policy("session: {idle: 1m}")),
-        backend(), "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False NoSuchCallers",
+        backend(),
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False NoSuchCallers",
         docs(backend(), CALLERS, policy(KEYS, name="keys"), policy("subjects: [{key: nobody}], models: {allow: [a]}")),
-        policy("subjects: [{key: ci-bot}], models: {allow: [a]}"), "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False PassthroughNotRead",
+        policy("subjects: [{key: ci-bot}], models: {allow: [a]}"),
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False PassthroughNotRead",
         docs(backend(more='expose: {}, routes: {"*": Passthrough}'), policy("models: {allow: [a]}")),
-        backend(), "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False StoreMissing",
+        backend(),
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False StoreMissing",
         docs(backend(), policy("limits: {scope: Fleet, requests: [{max: 9, per: Day}]}")),
-        policy("limits: {requests: [{max: 9, per: Day}]}"), "Enforced: True Enforced"),
-    Row("Policy/p", "Enforced: False LocationNeeded",
+        policy("limits: {requests: [{max: 9, per: Day}]}"),
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
+        "Enforced: False LocationNeeded",
         docs(backend("openai: {}, auth: {passthrough: {}}"), CALLERS, policy(KEYS)),
         policy("authentication: {location: {header: x-gateway-key}, keys: [{secretRef: {name: callers}}]}"),
-        "Enforced: True Enforced"),
+        "Enforced: True Enforced",
+    ),
 ]
 
 WEB = "name: web, port: 80, protocol: HTTP"
@@ -183,8 +330,9 @@ def gateway(*listeners: str, more: str = "", name: str = "g") -> str:
     return f"Gateway: {{name: {name}, spec: {{gatewayClassName: tidegate, listeners: [{listed}]{more}}}}}"
 
 
-def route(rule: str = "backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]", parent: str = "name: g",
-          more: str = "") -> str:
+def route(
+    rule: str = "backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]", parent: str = "name: g", more: str = ""
+) -> str:
     return f"HTTPRoute: {{name: r, spec: {{parentRefs: [{{{parent}}}], rules: [{{{rule}}}]{more}}}}}"
 
 
@@ -197,68 +345,193 @@ TLS = "name: web, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cer
 ON_443 = TLS.replace("web", "two")
 BOTH_ON_80 = docs(CERT, gateway(WEB, ON_443.replace("443", "80")))
 GATEWAYS = [
-    Row("Gateway/g", "Accepted: False UnsupportedAddress", gateway(more=", addresses: [{value: 10.0.0.1}]"),
-        gateway(more=", addresses: []"), "Accepted: True Accepted"),
-    Row("Gateway/g", "Accepted: False InvalidParameters",
+    Row(
+        "Gateway/g",
+        "Accepted: False UnsupportedAddress",
+        gateway(more=", addresses: [{value: 10.0.0.1}]"),
+        gateway(more=", addresses: []"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Gateway/g",
+        "Accepted: False InvalidParameters",
         gateway(more=", infrastructure: {parametersRef: {group: a.test, kind: B, name: c}}"),
-        gateway(more=", infrastructure: null"), "Accepted: True Accepted"),
-    Row("Gateway/g", "Accepted: False ListenersNotValid", gateway("name: web, port: 80, protocol: TCP"), gateway(),
-        "Accepted: True Accepted"),
-    Row("Gateway/g", "Accepted: True ListenersNotValid", gateway(WEB, "name: tcp, port: 81, protocol: TCP"), gateway(),
-        "Accepted: True Accepted"),
-    Row("Gateway/g", "Programmed: False Invalid", gateway("name: web, port: 80, protocol: TCP"), gateway(),
-        "Programmed: True Programmed"),
-    Row("Gateway/g/web", "Accepted: False UnsupportedProtocol", gateway("name: web, port: 80, protocol: TCP"), gateway(),
-        "Accepted: True Accepted"),
-    Row("Gateway/g/web", "ResolvedRefs: False InvalidRouteKinds",
-        gateway("name: web, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}]}"), gateway(),
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("Gateway/g/web", "ResolvedRefs: False InvalidCertificateRef", gateway(TLS), CERT,
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("Gateway/g/web", "ResolvedRefs: False RefNotPermitted",
-        docs(CERT, gateway(TLS.replace("name: cert", "name: cert, namespace: $OTHER"))), gateway(TLS),
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("Gateway/g/two", "Conflicted: True ProtocolConflict", BOTH_ON_80, gateway(WEB, ON_443),
-        "Conflicted: False NoConflicts"),
-    Row("Gateway/g/two", "Accepted: False ProtocolConflict", BOTH_ON_80, gateway(WEB, ON_443), "Accepted: True Accepted"),
+        gateway(more=", infrastructure: null"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Gateway/g",
+        "Accepted: False ListenersNotValid",
+        gateway("name: web, port: 80, protocol: TCP"),
+        gateway(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Gateway/g",
+        "Accepted: True ListenersNotValid",
+        gateway(WEB, "name: tcp, port: 81, protocol: TCP"),
+        gateway(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Gateway/g",
+        "Programmed: False Invalid",
+        gateway("name: web, port: 80, protocol: TCP"),
+        gateway(),
+        "Programmed: True Programmed",
+    ),
+    Row(
+        "Gateway/g/web",
+        "Accepted: False UnsupportedProtocol",
+        gateway("name: web, port: 80, protocol: TCP"),
+        gateway(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "Gateway/g/web",
+        "ResolvedRefs: False InvalidRouteKinds",
+        gateway("name: web, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}]}"),
+        gateway(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Gateway/g/web",
+        "ResolvedRefs: False InvalidCertificateRef",
+        gateway(TLS),
+        CERT,
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Gateway/g/web",
+        "ResolvedRefs: False RefNotPermitted",
+        docs(CERT, gateway(TLS.replace("name: cert", "name: cert, namespace: $OTHER"))),
+        gateway(TLS),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Gateway/g/two",
+        "Conflicted: True ProtocolConflict",
+        BOTH_ON_80,
+        gateway(WEB, ON_443),
+        "Conflicted: False NoConflicts",
+    ),
+    Row(
+        "Gateway/g/two", "Accepted: False ProtocolConflict", BOTH_ON_80, gateway(WEB, ON_443), "Accepted: True Accepted"
+    ),
 ]
 
 ROUTES = [
-    Row("HTTPRoute/r", "ResolvedRefs: False BackendNotFound", docs(gateway(), route()), backend(),
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("HTTPRoute/r", "ResolvedRefs: False BackendInvalid",
-        docs(gateway(), route(), backend(more='expose: {pathPrefix: "/a/../b"}')), backend(),
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("HTTPRoute/r", "ResolvedRefs: False InvalidKind",
-        docs(gateway(), backend(), route(to("group: a.test, kind: B, name: x"))), route(), "ResolvedRefs: True ResolvedRefs"),
-    Row("HTTPRoute/r", "ResolvedRefs: False RefNotPermitted",
-        docs(gateway(), backend(), route(to("group: tidegate.dev, kind: Backend, name: x, namespace: $OTHER"))), route(),
-        "ResolvedRefs: True ResolvedRefs"),
-    Row("HTTPRoute/r", "Accepted: False UnsupportedValue",
-        docs(gateway(), backend(), route("filters: [{type: URLRewrite, urlRewrite: {hostname: a.test}}], "
-                                         "backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]")),
-        route("filters: [], backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]"), "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False IncompatibleFilters",
-        docs(gateway(), backend(), route(
-            "filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}, {type: ResponseHeaderModifier, "
-            "responseHeaderModifier: {set: [{name: a, value: b}]}}]")),
-        route("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}]"), "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False Invalid",
-        docs(gateway(), backend(),
-             route('matches: [{path: {type: RegularExpression, value: "("}}], ' + to("group: tidegate.dev, kind: Backend, name: x"))),
-        route('matches: [{path: {type: PathPrefix, value: "/"}}], ' + to("group: tidegate.dev, kind: Backend, name: x")),
-        "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False NoMatchingParent", docs(gateway(), backend(), route(parent="name: g, sectionName: other")),
-        route(parent="name: g, sectionName: web"), "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False NoMatchingListenerHostname",
-        docs(gateway("name: web, port: 80, protocol: HTTP, hostname: a.test"), backend(), route(more=", hostnames: [b.test]")),
-        route(more=", hostnames: [a.test]"), "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False NotAllowedByListeners",
-        docs(gateway("name: web, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: "
-                     "{matchLabels: {no: one}}}}"), backend(), route()),
-        gateway(), "Accepted: True Accepted"),
-    Row("HTTPRoute/r", "Accepted: False ListenerNotAccepted",
-        docs(BOTH_ON_80, backend(), route()), gateway(WEB, ON_443), "Accepted: True Accepted"),
+    Row(
+        "HTTPRoute/r",
+        "ResolvedRefs: False BackendNotFound",
+        docs(gateway(), route()),
+        backend(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "ResolvedRefs: False BackendInvalid",
+        docs(gateway(), route(), backend(more='expose: {pathPrefix: "/a/../b"}')),
+        backend(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "ResolvedRefs: False InvalidKind",
+        docs(gateway(), backend(), route(to("group: a.test, kind: B, name: x"))),
+        route(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "ResolvedRefs: False RefNotPermitted",
+        docs(gateway(), backend(), route(to("group: tidegate.dev, kind: Backend, name: x, namespace: $OTHER"))),
+        route(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False UnsupportedValue",
+        docs(
+            gateway(),
+            backend(),
+            route(
+                "filters: [{type: URLRewrite, urlRewrite: {hostname: a.test}}], "
+                "backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]"
+            ),
+        ),
+        route("filters: [], backendRefs: [{group: tidegate.dev, kind: Backend, name: x}]"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False IncompatibleFilters",
+        docs(
+            gateway(),
+            backend(),
+            route(
+                "filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}, {type: ResponseHeaderModifier, "
+                "responseHeaderModifier: {set: [{name: a, value: b}]}}]"
+            ),
+        ),
+        route("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}]"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False Invalid",
+        docs(
+            gateway(),
+            backend(),
+            route(
+                'matches: [{path: {type: RegularExpression, value: "("}}], '
+                + to("group: tidegate.dev, kind: Backend, name: x")
+            ),
+        ),
+        route(
+            'matches: [{path: {type: PathPrefix, value: "/"}}], ' + to("group: tidegate.dev, kind: Backend, name: x")
+        ),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False NoMatchingParent",
+        docs(gateway(), backend(), route(parent="name: g, sectionName: other")),
+        route(parent="name: g, sectionName: web"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False NoMatchingListenerHostname",
+        docs(
+            gateway("name: web, port: 80, protocol: HTTP, hostname: a.test"),
+            backend(),
+            route(more=", hostnames: [b.test]"),
+        ),
+        route(more=", hostnames: [a.test]"),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False NotAllowedByListeners",
+        docs(
+            gateway(
+                "name: web, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: "
+                "{matchLabels: {no: one}}}}"
+            ),
+            backend(),
+            route(),
+        ),
+        gateway(),
+        "Accepted: True Accepted",
+    ),
+    Row(
+        "HTTPRoute/r",
+        "Accepted: False ListenerNotAccepted",
+        docs(BOTH_ON_80, backend(), route()),
+        gateway(WEB, ON_443),
+        "Accepted: True Accepted",
+    ),
 ]
 ROWS = [*BACKENDS, *POLICIES, *GATEWAYS, *ROUTES]
 ELSEWHERE = {"NoGateways", "Pending", "SecretAccessDenied", "AddressNotAssigned"}
@@ -328,8 +601,15 @@ def stage(cluster: Cluster, install: Install, tmp_path_factory: pytest.TempPathF
 def account(cluster: Cluster, namespace: str) -> Path:
     """The controller's, which may read no Secret but the install's own."""
     everything = ["*"]
-    groups = ["tidegate.dev", "gateway.networking.k8s.io", "discovery.k8s.io", "events.k8s.io", "coordination.k8s.io",
-              "authentication.k8s.io", "apiextensions.k8s.io"]
+    groups = [
+        "tidegate.dev",
+        "gateway.networking.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "coordination.k8s.io",
+        "authentication.k8s.io",
+        "apiextensions.k8s.io",
+    ]
     rules: list[Json] = [{"apiGroups": [each], "resources": everything, "verbs": everything} for each in groups]
     rules += [{"apiGroups": [""], "resources": ["namespaces", "services", "pods", "configmaps"], "verbs": everything}]
     secrets = [{"apiGroups": [""], "resources": ["secrets"], "verbs": everything}]
@@ -469,7 +749,12 @@ def test_a_class_with_parameters(stage: Stage) -> None:
     stage.apply(documents)
     cluster = stage.cluster
     try:
-        until(lambda: said(cluster, "default", f"gatewayclass/{name}").get("Accepted", {}).get("reason") == "InvalidParameters")
+        until(
+            lambda: (
+                said(cluster, "default", f"gatewayclass/{name}").get("Accepted", {}).get("reason")
+                == "InvalidParameters"
+            )
+        )
         stage.apply(read(class_.replace(", parametersRef: %s", "")))
         waited(cluster, "default", f"gatewayclass/{name}", "Accepted: True Accepted")
     finally:
@@ -482,7 +767,12 @@ def test_times_move_only_where_something_turns(stage: Stage, mine: str) -> None:
     first = waited(stage.cluster, mine, "Backend/x", "ResolvedRefs: False SecretNotFound")
     accepted = waited(stage.cluster, mine, "Backend/x", "Accepted: True Accepted")
     later(first)
-    applied(stage, mine, "Secret: {name: key, stringData: {other: sk-e2e-of-statuses-1f}}", backend(OURS, "expose: {}, maxSessions: 9"))
+    applied(
+        stage,
+        mine,
+        "Secret: {name: key, stringData: {other: sk-e2e-of-statuses-1f}}",
+        backend(OURS, "expose: {}, maxSessions: 9"),
+    )
     second = waited(stage.cluster, mine, "Backend/x", "ResolvedRefs: False SecretKeyNotFound")
     assert second["observedGeneration"] == 2
     assert second["lastTransitionTime"] == first["lastTransitionTime"]
@@ -549,14 +839,28 @@ def test_turns_are_events(stage: Stage, mine: str) -> None:
     assert "NotReady" in described
 
 
-THEIRS: Json = {"controllerName": "other.test/controller", "conditions": [
-    {"observedGeneration": 3, "type": "Accepted", "status": "True", "reason": "Theirs", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+THEIRS: Json = {
+    "controllerName": "other.test/controller",
+    "conditions": [
+        {
+            "observedGeneration": 3,
+            "type": "Accepted",
+            "status": "True",
+            "reason": "Theirs",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+}
 
 
 def test_what_other_controllers_say_is_kept(stage: Stage, mine: str) -> None:
     """Of an HTTPRoute at its parents and of a Policy at its ancestors, whichever entry was there first."""
     theirs: dict[str, tuple[str, Json]] = {
-        "httproute/r": ("parents", {**THEIRS, "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "z"}}),
+        "httproute/r": (
+            "parents",
+            {**THEIRS, "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "z"}},
+        ),
         "tgp/open": ("ancestors", {**THEIRS, "ancestorRef": {"group": "a.test", "kind": "B", "name": "z"}}),
     }
 
@@ -599,7 +903,14 @@ def test_what_is_no_longer_ours_to_say_is_taken_back(stage: Stage, mine: str) ->
 
 
 def test_columns_and_waiting(stage: Stage, mine: str) -> None:
-    applied(stage, mine, backend(), backend(OURS, name="y"), policy("models: {allow: [a]}"), policy("models: {allow: [a]}", "group: tidegate.dev, kind: Backend, name: absent", "q"))
+    applied(
+        stage,
+        mine,
+        backend(),
+        backend(OURS, name="y"),
+        policy("models: {allow: [a]}"),
+        policy("models: {allow: [a]}", "group: tidegate.dev, kind: Backend, name: absent", "q"),
+    )
     kubectl = stage.cluster.kubectl
     kubectl("wait", "-n", mine, "--for=condition=Ready", "tgb/x", "--timeout=60s")
     kubectl("wait", "-n", mine, "--for=condition=Ready=false", "tgb/y", "--timeout=60s")
@@ -610,7 +921,11 @@ def test_columns_and_waiting(stage: Stage, mine: str) -> None:
     def rows(kind: str) -> list[list[str]]:
         return [re.split(r"  +", line.strip())[:-1] for line in kubectl("get", kind, "-n", mine).splitlines()]
 
-    assert rows("tgb") == [["NAME", "READY", "ACCEPTED", "PROGRAMMED"], ["x", "True", "True", "True"], ["y", "False", "True", "True"]]
+    assert rows("tgb") == [
+        ["NAME", "READY", "ACCEPTED", "PROGRAMMED"],
+        ["x", "True", "True", "True"],
+        ["y", "False", "True", "True"],
+    ]
     assert rows("tgp") == [
         ["NAME", "TARGET-KIND", "TARGET", "ACCEPTED", "ENFORCED", "PROGRAMMED"],
         ["p", "Backend", "x", "True", "True", "True"],

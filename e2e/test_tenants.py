@@ -1,7 +1,7 @@
 """Two tenants on a real API server and a running gateway: neither can read, route to or override what is the other's.
 
-`blue` attacks, `red` is attacked; each with the rights of an owner of its own namespace. Of every attack it is looked at
-what blue's conditions say, what requests get, and that red has what it had. See docs/security.md, "Tenants".
+`blue` attacks, `red` is attacked; each with the rights of an owner of its own namespace. Of every attack it is looked
+at what blue's conditions say, what requests get, and that red has what it had. See docs/security.md, "Tenants".
 """
 
 from __future__ import annotations
@@ -92,22 +92,36 @@ REDS_HOST = [Try("200 red", "red.test", key=KEYS[RED]), Try("401 invalid_api_key
 READ = [
     Attack(
         "a Secret of another namespace as a provider's credential",
-        [backend("x", providers=[{"name": "a", "openai": {}, "url": "$URL", "auth": {"secretRef": {"name": "vault"}}}],
-                 expose={}), open_("x")],
+        [
+            backend(
+                "x",
+                providers=[{"name": "a", "openai": {}, "url": "$URL", "auth": {"secretRef": {"name": "vault"}}}],
+                expose={},
+            ),
+            open_("x"),
+        ],
         ("Backend", "x", "ResolvedRefs", "False SecretNotFound"),
         [Try("500 configuration_error", path=own("x"))],
     ),
     Attack(
         "a Secret of another namespace for callers",
-        [backend("x", expose={}), policy("x", at("Backend", "x"),
-                                         authentication={"keys": [{"secretRef": {"name": "vault"}}]})],
+        [
+            backend("x", expose={}),
+            policy("x", at("Backend", "x"), authentication={"keys": [{"secretRef": {"name": "vault"}}]}),
+        ],
         ("Policy", "x", "Enforced", "False SecretNotFound"),
         [Try("401 invalid_api_key", path=own("x"), key=VAULT)],
     ),
     Attack(
         "another's Secrets by a label",
-        [backend("x", expose={}), policy("x", at("Backend", "x"),
-             authentication={"keys": [{"secretSelector": {"matchLabels": {"tier": "gold"}}}]})],
+        [
+            backend("x", expose={}),
+            policy(
+                "x",
+                at("Backend", "x"),
+                authentication={"keys": [{"secretSelector": {"matchLabels": {"tier": "gold"}}}]},
+            ),
+        ],
         ("Policy", "x", "Enforced", "False SecretNotFound"),
         [Try("401 invalid_api_key", path=own("x"), key=VAULT)],
     ),
@@ -134,8 +148,11 @@ ROUTE_TO = [
         "the same by a grant, where the owner's Policies hold",
         [GUEST],
         ("HTTPRoute", "guest", "ResolvedRefs", "True ResolvedRefs"),
-        [through("401 credentials_required"), through("401 invalid_api_key", KEYS[BLUE]),
-         through("200 red", KEYS[RED])],
+        [
+            through("401 credentials_required"),
+            through("401 invalid_api_key", KEYS[BLUE]),
+            through("200 red", KEYS[RED]),
+        ],
         [grant("HTTPRoute", "Backend", "voice")],
     ),
     Attack(
@@ -167,15 +184,25 @@ ROUTE_TO = [
     ),
     Attack(
         "a Service of another's as a provider",
-        [backend("x", providers=[{"name": "a", "custom": {"service": {"name": "inner", "namespace": "$RED",
-                                                                      "port": 80}}}], expose={})],
+        [
+            backend(
+                "x",
+                providers=[{"name": "a", "custom": {"service": {"name": "inner", "namespace": "$RED", "port": 80}}}],
+                expose={},
+            )
+        ],
         ("Backend", "x", "ResolvedRefs", "False RefNotPermitted"),
         [Try("500 configuration_error", path=own("x"))],
     ),
     Attack(
         "a Service as a provider, by a grant for routes",
-        [backend("x", providers=[{"name": "a", "custom": {"service": {"name": "inner", "namespace": "$RED",
-                                                                      "port": 80}}}], expose={})],
+        [
+            backend(
+                "x",
+                providers=[{"name": "a", "custom": {"service": {"name": "inner", "namespace": "$RED", "port": 80}}}],
+                expose={},
+            )
+        ],
         ("Backend", "x", "ResolvedRefs", "False RefNotPermitted"),
         [Try("500 configuration_error", path=own("x"))],
         [grant("HTTPRoute", "Service", "inner")],
@@ -202,9 +229,12 @@ ROUTE_TO = [
         "another's host on a Gateway of one's own, which has a port of its own",
         [GATEWAY, ON_MINE],
         ("HTTPRoute", "mine", "Accepted", "True Accepted"),
-        [*REDS_FRONT, Try("200 blue", "app.red.test", key=KEYS[BLUE], gateway="blue/mine"),
-         Try("401 invalid_api_key", "app.red.test", key=KEYS[RED], gateway="blue/mine"),
-         Try("404 unknown_host", "red.test", key=KEYS[RED], gateway="blue/mine")],
+        [
+            *REDS_FRONT,
+            Try("200 blue", "app.red.test", key=KEYS[BLUE], gateway="blue/mine"),
+            Try("401 invalid_api_key", "app.red.test", key=KEYS[RED], gateway="blue/mine"),
+            Try("404 unknown_host", "red.test", key=KEYS[RED], gateway="blue/mine"),
+        ],
     ),
     Attack(
         "another's host by expose",
@@ -252,8 +282,10 @@ ROUTE_TO = [
         "more than one's part of a host that is divided",
         [backend("x", expose={"hostnames": ["divided.test"]}), open_("x")],
         ("Backend", "x", "Accepted", "False NotAllowed"),
-        [Try("200 red", "divided.test", "/red/v1/chat/completions", KEYS[RED]),
-         Try("404 unknown_host", "divided.test")],
+        [
+            Try("200 red", "divided.test", "/red/v1/chat/completions", KEYS[RED]),
+            Try("404 unknown_host", "divided.test"),
+        ],
     ),
     Attack(
         "a prefix that leads out of one's own",
@@ -284,16 +316,21 @@ OVERRIDE = [
     ),
     Attack(
         "callers of one's own on a route that a grant permits",
-        [GUEST, policy("lift", at("HTTPRoute", "guest"),
-                       authentication={"keys": [{"secretRef": {"name": "callers"}}]})],
+        [
+            GUEST,
+            policy("lift", at("HTTPRoute", "guest"), authentication={"keys": [{"secretRef": {"name": "callers"}}]}),
+        ],
         ("Policy", "lift", "Accepted", "False Conflicted"),
         [through("401 invalid_api_key", KEYS[BLUE]), through("200 red", KEYS[RED])],
         [grant("HTTPRoute", "Backend", "voice")],
     ),
     Attack(
         "no authentication, by Override, on a Gateway of one's own before a route that a grant permits",
-        [GATEWAY, route("mine", "app.red.test", TO_RED, parent={"name": "mine"}),
-         policy("lift", at("Gateway", "mine"), precedence="Override", **OPEN)],
+        [
+            GATEWAY,
+            route("mine", "app.red.test", TO_RED, parent={"name": "mine"}),
+            policy("lift", at("Gateway", "mine"), precedence="Override", **OPEN),
+        ],
         ("Policy", "lift", "Accepted", "False Conflicted"),
         [Try("401 credentials_required", "app.red.test", gateway="blue/mine")],
         [grant("HTTPRoute", "Backend", "voice")],
@@ -306,7 +343,14 @@ OVERRIDE = [
     ),
     Attack(
         "limits for another's callers",
-        [policy("x", at("Backend", "voice"), subjects=[{"team": "gold"}], limits={"requests": [{"max": 1, "per": "Day"}]})],
+        [
+            policy(
+                "x",
+                at("Backend", "voice"),
+                subjects=[{"team": "gold"}],
+                limits={"requests": [{"max": 1, "per": "Day"}]},
+            )
+        ],
         ("Policy", "x", "Enforced", "False NoSuchCallers"),
         REDS_HOST * 2,
     ),
@@ -315,22 +359,39 @@ OVERRIDE = [
 HOSTILE = [
     Attack(
         "a regular expression that would run for ever",
-        [route("guest", "guest.blue.test", to_backend("own"),
-               matches=[{"path": {"type": "RegularExpression", "value": "/(a+)+$"}}])],
+        [
+            route(
+                "guest",
+                "guest.blue.test",
+                to_backend("own"),
+                matches=[{"path": {"type": "RegularExpression", "value": "/(a+)+$"}}],
+            )
+        ],
         ("HTTPRoute", "guest", "Accepted", "True Accepted"),
         [Try("404 unknown_host", "guest.blue.test", "/" + "a" * 4000 + "!", gateway=SHARED)],
     ),
     Attack(
         "a regular expression that takes all memory",
-        [route("guest", "guest.blue.test", to_backend("own"),
-               matches=[{"path": {"type": "RegularExpression", "value": "/((a{1,100}){1,100}){1,100}"}}])],
+        [
+            route(
+                "guest",
+                "guest.blue.test",
+                to_backend("own"),
+                matches=[{"path": {"type": "RegularExpression", "value": "/((a{1,100}){1,100}){1,100}"}}],
+            )
+        ],
         ("HTTPRoute", "guest", "Accepted", "False Invalid"),
         [through("404 unknown_host")],
     ),
     Attack(
         "a template that reads what it must not",
-        [policy("x", at("Backend", "own"),
-                transformation={"request": {"set": [{"name": "x-env", "value": "${env.HOME}"}]}})],
+        [
+            policy(
+                "x",
+                at("Backend", "own"),
+                transformation={"request": {"set": [{"name": "x-env", "value": "${env.HOME}"}]}},
+            )
+        ],
         ("Policy", "x", "Accepted", "False Invalid"),
     ),
 ]
@@ -356,7 +417,9 @@ def test_red_is_as_if_there_were_no_attack(tenants: Tenants, attack: Attack) -> 
 
 REFUSED = {
     "a Secret with a namespace": (
-        backend("x", providers=[{"name": "a", "openai": {}, "auth": {"secretRef": {"name": "vault", "namespace": "$RED"}}}]),
+        backend(
+            "x", providers=[{"name": "a", "openai": {}, "auth": {"secretRef": {"name": "vault", "namespace": "$RED"}}}]
+        ),
         ".namespace: field not declared in schema",
     ),
     "a Secret by a path": (
@@ -364,7 +427,9 @@ REFUSED = {
         "spec.providers[0].auth.secretRef.name",
     ),
     "keys with a namespace": (
-        policy("x", at("Backend", "own"), authentication={"keys": [{"secretRef": {"name": "vault", "namespace": "$RED"}}]}),
+        policy(
+            "x", at("Backend", "own"), authentication={"keys": [{"secretRef": {"name": "vault", "namespace": "$RED"}}]}
+        ),
         ".namespace: field not declared in schema",
     ),
     "a target with a namespace": (
@@ -373,8 +438,12 @@ REFUSED = {
     ),
     "a target by a path": (policy("x", at("Backend", "$RED/voice"), **OPEN), "spec.targetRefs[0].name"),
     "a caller with a namespace": (
-        policy("x", at("Backend", "own"), subjects=[{"key": "ci-bot", "namespace": "$RED"}],
-               limits={"requests": [{"max": 1, "per": "Day"}]}),
+        policy(
+            "x",
+            at("Backend", "own"),
+            subjects=[{"key": "ci-bot", "namespace": "$RED"}],
+            limits={"requests": [{"max": 1, "per": "Day"}]},
+        ),
         ".namespace: field not declared in schema",
     ),
 }
@@ -392,8 +461,8 @@ def test_what_is_refused_does_not_tell_what_there_is(tenants: Tenants, name: str
     with tenants.having(BLUE, route("guest", "guest.blue.test", to_backend(name, "$RED"))):
         message = tenants.says(BLUE, "HTTPRoute", "guest", "ResolvedRefs", "False RefNotPermitted")
     assert message.replace(name, "NAME") == tenants.filled(
-        "spec.rules[0].backendRefs[0].namespace: Backend $RED/NAME is in another namespace, and no ReferenceGrant there "
-        "lets HTTPRoutes of $BLUE refer to it; ask its owner for one, or move the route there"
+        "spec.rules[0].backendRefs[0].namespace: Backend $RED/NAME is in another namespace, and no ReferenceGrant "
+        "there lets HTTPRoutes of $BLUE refer to it; ask its owner for one, or move the route there"
     )
 
 
@@ -451,14 +520,22 @@ def test_without_leave_there_is_no_loopback(tenants: Tenants) -> None:
 
 def tls_gateway(namespace: str) -> Json:
     ref = {"name": "cert", "namespace": namespace}
-    web = {"name": "web", "port": 443, "protocol": "HTTPS", "hostname": "app.red.test", "tls": {"certificateRefs": [ref]}}
+    web = {
+        "name": "web",
+        "port": 443,
+        "protocol": "HTTPS",
+        "hostname": "app.red.test",
+        "tls": {"certificateRefs": [ref]},
+    }
     return document("Gateway", "secure", spec={"gatewayClassName": "tidegate", "listeners": [web]})
 
 
 def test_a_certificate_of_another_namespace(tenants: Tenants) -> None:
     ca = tenants.install.folder / "tls" / "ca.crt"
     context = ssl.create_default_context(cafile=str(ca))
-    with tenants.having(BLUE, tls_gateway("$RED"), route("tls", "app.red.test", to_backend("own"), parent={"name": "secure"})):
+    with tenants.having(
+        BLUE, tls_gateway("$RED"), route("tls", "app.red.test", to_backend("own"), parent={"name": "secure"})
+    ):
         tenants.says(BLUE, "Gateway", "secure", "ResolvedRefs", "False RefNotPermitted")
         tenants.settle()
         address = tenants.address("blue/secure", 443)
@@ -479,7 +556,9 @@ def test_equal_names_and_keys_are_different_callers(tenants: Tenants) -> None:
     """Both have a caller `ci-bot` with keys of their own, and a caller `twin` with the same key."""
     assert str(tenants.ask("red.test", key=KEYS[BLUE])) == "401 invalid_api_key"
     assert str(tenants.ask("blue.test", key=KEYS[RED])) == "401 invalid_api_key"
-    once = policy("once", at("Backend", "voice"), subjects=[{"key": "twin"}], limits={"requests": [{"max": 1, "per": "Day"}]})
+    once = policy(
+        "once", at("Backend", "voice"), subjects=[{"key": "twin"}], limits={"requests": [{"max": 1, "per": "Day"}]}
+    )
     with tenants.having(BLUE, once):
         tenants.says(BLUE, "Policy", "once", "Enforced", "True Enforced")
         tenants.settle()
@@ -502,7 +581,9 @@ def test_what_was_used_is_counted_apart(tenants: Tenants) -> None:
     def counted() -> dict[str, int]:
         text = processes.fetch(f"http://{tenants.gateway.ports['admin']}/metrics")
         found: Counter[str] = Counter()
-        for labels, value in re.findall(r"^gen_ai_client_inference_usage_input_tokens_total\{(.*)\} (\S+)$", text, re.M):
+        for labels, value in re.findall(
+            r"^gen_ai_client_inference_usage_input_tokens_total\{(.*)\} (\S+)$", text, re.M
+        ):
             namespace = re.search(r'backend="([^/"]*)/', labels)
             assert namespace, labels
             found[{each: name for name, each in tenants.namespaces.items()}[namespace[1]]] += int(float(value))
