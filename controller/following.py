@@ -36,12 +36,19 @@ class Following:
     """Of any number of scopes, each followed by a task."""
 
     def __init__(
-        self, api: Api, mirror: Mirror, changed: Callable[[], None], labels: Mapping[Scope, str] | None = None
+        self,
+        api: Api,
+        mirror: Mirror,
+        changed: Callable[[], None],
+        put_back: Callable[[], None],
+        labels: Mapping[Scope, str] | None = None,
     ) -> None:
-        """`changed` is called where the compiler has to know; `labels`: selectors of scopes that are not read whole."""
+        """`changed` is called where the compiler has to know, `put_back` where the storage was: all has to be read anew
+        then. `labels`: selectors of scopes that are not read whole."""
         self._api = api
         self._mirror = mirror
         self._changed = changed
+        self._put_back = put_back
         self._labels = labels or {}
         self._tasks: dict[Scope, asyncio.Task[None]] = {}
         self._tried: set[Scope] = set()
@@ -68,6 +75,15 @@ class Following:
                 self._changed()
         for scope in sorted(scopes - self._tasks.keys()):
             self._tasks[scope] = asyncio.create_task(self._follow(scope), name=f"follow {scope}")
+
+    def again(self) -> None:
+        """List all of it anew. What is known stays until then."""
+        scopes = set(self._tasks)
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self._tried.clear()
+        self.want(scopes)
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -96,9 +112,10 @@ class Following:
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
 
     async def _list(self, scope: Scope) -> int:
-        kind, asked = BY_NAME[scope.kind], self._mirror.asked(scope)
+        kind, asked, asked_in = BY_NAME[scope.kind], self._mirror.asked(scope), self._mirror.epoch
         listed = await self._api.list(kind, scope.namespace, self._labels.get(scope, ""))
-        changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked)
+        epoch = self._mirror.epoch
+        changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked if asked_in == epoch else 0)
         if scope in self._denied:
             log.info("may be read now", kind=scope.kind, namespace=scope.namespace)
         changed |= scope in self._denied or scope not in self._tried
@@ -106,6 +123,8 @@ class Following:
         self._tried.add(scope)
         if changed:
             self._changed()
+        if self._mirror.epoch != epoch:
+            self._put_back()
         return listed.version
 
     def _has_failed(self, scope: Scope, error: ApiError, pause: float) -> float:

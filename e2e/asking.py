@@ -45,8 +45,9 @@ def ask(
     tls: ssl.SSLContext | None = None,
     **headers: str,
 ) -> Answer:
-    """Ask for a completion. `address`: "host:port"; `host`: of the header, and of SNI where there is
-    `tls`. Raises OSError."""
+    """Ask for a completion. `address`: "host:port"; `host`: of the header, and of SNI where there is `tls`.
+
+    Raises OSError."""
     body = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]})
     named, port = address.rsplit(":", 1)
     connection = HTTPConnection(named, int(port), timeout=20)

@@ -68,6 +68,17 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of a transcript, which begins with `$ `, as it is typed, and what is shown below it."""
+    first, *others = re.split(r"^\$ ", text, flags=re.MULTILINE)
+    if first.strip():
+        yield "", first
+    for each in others:
+        head = re.match(r"(?:.*\\\n)*.*\n", each)
+        assert head, each
+        yield head[0].rstrip("\n"), each[head.end() :]
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     seen: Counter[str] = Counter()

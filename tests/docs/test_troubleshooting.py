@@ -1,4 +1,4 @@
-"""The page on troubleshooting has a line for every reason that a condition can give, and says what the code says."""
+"""The page on troubleshooting has a line for every reason that a condition can give, with what it means in the code."""
 
 import re
 
