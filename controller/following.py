@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from controller.api import Api, ApiError
+from controller.api import WATCH_S, Api, ApiError
 from controller.kinds import BY_NAME, SECRET
 from controller.mirror import Mirror, Scope, version_of
 
@@ -21,6 +21,9 @@ log = structlog.get_logger("controller")
 
 DENIED_S = 30.0
 """How often it is tried again where we may not read: a RoleBinding may have been made."""
+LET_S = 45
+"""How long a watch of Secrets lasts at most. The API server asks whether we may only when one begins, and a namespace
+that takes its leave back is to be heeded within a minute."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 GONE = 410
 DENIED = 403
@@ -33,12 +36,19 @@ class Following:
     """Of any number of scopes, each followed by a task."""
 
     def __init__(
-        self, api: Api, mirror: Mirror, changed: Callable[[], None], labels: Mapping[Scope, str] | None = None
+        self,
+        api: Api,
+        mirror: Mirror,
+        changed: Callable[[], None],
+        put_back: Callable[[], None],
+        labels: Mapping[Scope, str] | None = None,
     ) -> None:
-        """`changed` is called where the compiler has to know; `labels`: selectors of scopes that are not read whole."""
+        """`changed` is called where the compiler has to know, `put_back` where the storage was: all has to be read anew
+        then. `labels`: selectors of scopes that are not read whole."""
         self._api = api
         self._mirror = mirror
         self._changed = changed
+        self._put_back = put_back
         self._labels = labels or {}
         self._tasks: dict[Scope, asyncio.Task[None]] = {}
         self._tried: set[Scope] = set()
@@ -66,6 +76,15 @@ class Following:
         for scope in sorted(scopes - self._tasks.keys()):
             self._tasks[scope] = asyncio.create_task(self._follow(scope), name=f"follow {scope}")
 
+    def again(self) -> None:
+        """List all of it anew. What is known stays until then."""
+        scopes = set(self._tasks)
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self._tried.clear()
+        self.want(scopes)
+
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
         self._tasks.clear()
@@ -80,9 +99,9 @@ class Following:
                 version = await self._list(scope)
                 pause = FIRST_PAUSE_S
                 while True:
-                    async for type_, body in self._api.watch(
-                        kind, scope.namespace, version, self._labels.get(scope, "")
-                    ):
+                    seconds = random.randint(LET_S // 2, LET_S) if kind is SECRET else WATCH_S
+                    labels = self._labels.get(scope, "")
+                    async for type_, body in self._api.watch(kind, scope.namespace, version, labels, seconds):
                         version = max(version, version_of(body))
                         if type_ != BOOKMARK and self._mirror.see(kind, body, deleted=type_ == "DELETED"):
                             self._changed()
@@ -93,9 +112,10 @@ class Following:
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
 
     async def _list(self, scope: Scope) -> int:
-        kind, asked = BY_NAME[scope.kind], self._mirror.asked(scope)
+        kind, asked, asked_in = BY_NAME[scope.kind], self._mirror.asked(scope), self._mirror.epoch
         listed = await self._api.list(kind, scope.namespace, self._labels.get(scope, ""))
-        changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked)
+        epoch = self._mirror.epoch
+        changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked if asked_in == epoch else 0)
         if scope in self._denied:
             log.info("may be read now", kind=scope.kind, namespace=scope.namespace)
         changed |= scope in self._denied or scope not in self._tried
@@ -103,6 +123,8 @@ class Following:
         self._tried.add(scope)
         if changed:
             self._changed()
+        if self._mirror.epoch != epoch:
+            self._put_back()
         return listed.version
 
     def _has_failed(self, scope: Scope, error: ApiError, pause: float) -> float:

@@ -12,7 +12,7 @@ from controller import election
 from controller.api import Api, ApiError
 from controller.election import Election
 from controller.kinds import LEASE
-from controller.mirror import Document, Mirror, metadata, text
+from controller.mirror import Document, Mirror, metadata, text, version_of
 
 log = structlog.get_logger("controller")
 
@@ -33,11 +33,19 @@ class Leader:
         self._noted = float("-inf")
         self._annotations: dict[str, str] = {}
         self._led = False
+        self._away = False
+        """Did the last attempt fail?"""
+        self._version = 0
+        """Of the Lease, as it was seen last."""
         self.failed = 0
         self.uid = ""
         """Of the Lease: it owns what the controller makes."""
         self.changes: list[Callable[[], None]] = []
         """Called when this replica begins to lead, and when it ends."""
+        self.returns: list[Callable[[], None]] = []
+        """Called when the API server answers again."""
+        self.put_back: list[Callable[[], None]] = []
+        """Called where its storage was, as the Lease shows: all has to be read anew."""
 
     @property
     def leads(self) -> bool:
@@ -70,8 +78,10 @@ class Leader:
                 loop = asyncio.get_running_loop()
                 if self._election.may_take(loop.time()):
                     await self._write(lease)
+            self._answers()
         except (ApiError, TimeoutError) as error:
             self.failed += 1
+            self._away = not isinstance(error, ApiError) or error.status == 0
             level = log.debug if isinstance(error, ApiError) and error.status == 409 else log.warning
             level("cannot take or renew the Lease", lease=self.name, why=str(error) or "no answer in time")
 
@@ -83,8 +93,31 @@ class Leader:
             return None
         self.uid = text(metadata(lease).get("uid"))
         self._election.observe(lease.get("spec") or {}, now)
-        self._mirror.told(*election.read_annotations(lease["metadata"].get("annotations") or {}))
+        self._compare(lease)
         return lease
+
+    def _answers(self) -> None:
+        if self._away:
+            self._away = False
+            for each in self.returns:
+                each()
+
+    def _compare(self, lease: Document) -> None:
+        """An object's version grows, unless the storage is put back. Whoever leads sees it, since it writes the Lease
+        itself; others are told by the annotations, if not by the version."""
+        before, self._version = self._version, version_of(lease)
+        annotations = metadata(lease).get("annotations")
+        late = self._mirror.told(*election.read_annotations(annotations if isinstance(annotations, dict) else {}))
+        if not late and self._version < before:
+            self._mirror.put_back()
+            late = True
+        if late:
+            for each in self.put_back:
+                each()
+
+    def forget(self) -> None:
+        """The storage was put back, as is known already: note the new epoch soon."""
+        self._version, self._noted = 0, float("-inf")
 
     async def _write(self, lease: Document | None) -> None:
         asked = asyncio.get_running_loop().time()
@@ -103,6 +136,7 @@ class Leader:
             "spec": self._election.spec(datetime.now(UTC)),
         }
         written = await (self._api.replace(LEASE, body) if lease else self._api.create(LEASE, body))
+        self._version = version_of(written)
         self._election.observe(written["spec"], asyncio.get_running_loop().time())
         self.uid = text(metadata(written).get("uid"))
         self._election.renewed(asked)

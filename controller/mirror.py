@@ -3,8 +3,8 @@
 An event is about one object and may be late, may come twice, or never. A list is about all objects of a kind (or of
 one namespace) at one moment, and says what a watch forgot: kopf, for one, tells nobody of what was deleted while it
 was cut off. Which of two is newer is told by their resourceVersions, which count up (Kubernetes compares them as
-numbers, too: KEP-5504). Only where a whole list is older than what was known before it was asked for has the
-storage been put back; then the list holds.
+numbers, too: KEP-5504). Only where a whole list is older than what was known before it was asked for, or an object in
+it older than what the list should know of it, has the storage been put back; then the list holds.
 
 "Changed" means what the compiler reads. A new status, or new managedFields, are kept for whoever writes statuses, and
 change nothing else; the compiler is given the very same document as before, which it does not read again.
@@ -91,10 +91,27 @@ class Mirror:
             return self._entries[kind.name].pop(key, None) is not None
         return self._keep(kind, key, body)
 
-    def told(self, epoch: int, versions: Mapping[str, int]) -> None:
-        """Take from another replica, or from an earlier life, what was known in which epoch."""
-        if epoch >= self.epoch:
-            self.epoch, self._told = epoch, versions
+    def told(self, epoch: int, versions: Mapping[str, int]) -> bool:
+        """Take from another replica, or from an earlier life, what was known in which epoch. Whether what is known here
+        is of an earlier one: it has to be read anew."""
+        if epoch < self.epoch:
+            return False
+        late = epoch > self.epoch and bool(self._versions)
+        if late:
+            self.put_back(epoch)
+        self.epoch, self._told = epoch, versions
+        return late
+
+    def put_back(self, epoch: int | None = None) -> None:
+        """The storage was, so that another epoch begins: whatever is said from then on holds against what was known
+        before, and nothing is whole until it was listed."""
+        self.epoch = self.epoch + 1 if epoch is None else epoch
+        self.synced.clear()
+        self._gone.clear()
+        self._versions.clear()
+        self._told = {}
+        for entries in self._entries.values():
+            entries.update({key: replace(entry, version=-1) for key, entry in entries.items()})
 
     def asked(self, scope: Scope) -> int:
         """The newest version that is known of a kind, to be handed to `replace` with what a list that is asked for
@@ -103,15 +120,15 @@ class Mirror:
 
     def replace(self, kind: Kind, scope: Scope, bodies: Iterable[Document], version: int, asked: int) -> bool:
         """Take a list as it was at `version`. Whether the compiler has to know. Raises `epoch` where the storage has
-        been put back: whatever is said from then on holds against what was known before."""
-        if version < asked:
-            self._put_back()
-        entries = self._entries[kind.name]
+        been put back, see `put_back`."""
         listed = {key_of(kind, body): body for body in bodies}
+        if version < asked or any(version_of(body) < self._newest(key) <= version for key, body in listed.items()):
+            self.put_back()
+        entries = self._entries[kind.name]
         gone = [key for key in self._within(scope) if key not in listed and entries[key].version <= version]
         for key in gone:
             del entries[key]
-        # Also what is older there than here: then the storage was put back, and has caught up with what was known.
+        # Also what has the same version as here: in a storage that was put back, versions come again.
         kept = [self._keep(kind, key, body) for key, body in listed.items() if self._newest(key) <= version]
         self._gone = {key: at for key, at in self._gone.items() if key.kind != kind.name or at > version}
         self._versions[kind.name] = max(version, self._versions.get(kind.name, 0))
@@ -160,14 +177,6 @@ class Mirror:
         """The version of what is known of an object, that it was deleted included."""
         known = self._entries[key.kind].get(key)
         return max(known.version if known else -1, self._gone.get(key, -1))
-
-    def _put_back(self) -> None:
-        self.epoch += 1
-        self._gone.clear()
-        self._versions.clear()
-        self._told = {}
-        for entries in self._entries.values():
-            entries.update({key: replace(entry, version=-1) for key, entry in entries.items()})
 
     def _keep(self, kind: Kind, key: Key, body: Document) -> bool:
         """Whether it is another document than before."""

@@ -10,6 +10,7 @@ server, the last table stays.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,9 +92,11 @@ class Operator:
         self._mailbox = Mailbox(self._ring)
         self._loop = loop
         self._watching = Watching(api.configuration, self._mailbox)
-        self._sweeping = Sweeping(api, self._mirror, WATCHED, self._dirty.set, self._watching.restart)
-        self._following = Following(api, self._mirror, self._dirty.set)
+        self._sweeping = Sweeping(api, self._mirror, WATCHED, self._dirty.set, self._watching.restart, self._read_anew)
+        self._following = Following(api, self._mirror, self._dirty.set, self._read_anew)
         self._leader = Leader(api, self._mirror, release.namespace, f"{release.name}-controller", identity.name)
+        self._leader.returns.append(self._sweeping.suspect)
+        self._leader.put_back.append(self._read_anew)
         keeper = Keeper(api, settings, self._leader)
         self._trust = Trust(keeper, api, settings, identity.address)
         self._server = Server(
@@ -108,9 +111,8 @@ class Operator:
         self._reporting = Reporting(
             api, self._mirror, self._pods, self._leader, self._server, install, settings.pods, identity.name
         )
-        self._gateways = Following(
-            api, self._pods, self._reporting.look, {Scope(POD.name, release.namespace): settings.selector}
-        )
+        own = {Scope(POD.name, release.namespace): settings.selector}
+        self._gateways = Following(api, self._pods, self._reporting.look, self._read_anew, own)
         self._duties = Duties(api, install, self._mirror, self._leader, self._trust, keeper, self._is_absent)
         self._admin = Admin(self.metrics, self._sick, self.unready)
 
@@ -215,6 +217,15 @@ class Operator:
         self._reporting.published(compiled, publication, versions)
         self._duties.published(publication, compiled.services)
 
+    def _read_anew(self) -> None:
+        """The cluster's storage was put back: no watch tells of what is not as it was."""
+        log.warning("the cluster's storage was put back: what was known is read anew", epoch=self._mirror.epoch)
+        self._leader.forget()
+        self._watching.restart()
+        self._sweeping.suspect()
+        self._following.again()
+        self._gateways.again()
+
     def _catch_up(self) -> None:
         """A gateway has a table of a replica that knows more, or that has looked later: look now, and say so."""
         now = self._loop.time()
@@ -259,6 +270,11 @@ class Operator:
 def _made(
     documents: list[Document], install: Install, watermark: Watermark, before: Made | None
 ) -> tuple[Compiled, Publication]:
-    """In a thread: of 5,000 routes it takes longer than a loop may stand still."""
-    compiled = compiler.compile(documents, before.compiled if before else None, install=install)
-    return compiled, published(compiled.table, compiled.secrets, watermark, before.publication if before else None)
+    """In a thread: of 5,000 routes it takes longer than a loop may stand still. What is made has no cycles, and to look
+    for some while it grows takes as long as all the rest."""
+    gc.disable()
+    try:
+        compiled = compiler.compile(documents, before.compiled if before else None, install=install)
+        return compiled, published(compiled.table, compiled.secrets, watermark, before.publication if before else None)
+    finally:
+        gc.enable()

@@ -43,14 +43,22 @@ class Sweeping:
     """The lists of some kinds."""
 
     def __init__(
-        self, api: Api, mirror: Mirror, kinds: Sequence[Kind], changed: Callable[[], None], deaf: Callable[[], None]
+        self,
+        api: Api,
+        mirror: Mirror,
+        kinds: Sequence[Kind],
+        changed: Callable[[], None],
+        deaf: Callable[[], None],
+        put_back: Callable[[], None],
     ) -> None:
-        """`changed` is called where the compiler has to know, `deaf` where a watch seems to hear nothing any more."""
+        """`changed` is called where the compiler has to know, `deaf` where a watch seems to hear nothing any more, and
+        `put_back` where the storage was: all has to be read anew then."""
         self._api = api
         self._mirror = mirror
         self._states = {kind: _State() for kind in kinds}
         self._changed = changed
         self._deaf = deaf
+        self._put_back = put_back
         self._wake = asyncio.Event()
         self._attempted = asyncio.get_running_loop().time()
         self.absent: set[Kind] = set()
@@ -113,17 +121,16 @@ class Sweeping:
         if kind in self.absent or state.failures:
             log.info("listed again", kind=kind.name)
         self.absent.discard(kind)
-        first = scope not in self._mirror.synced
-        if self._mirror.replace(kind, scope, listed.items, listed.version, asked):
+        first, asked_in, epoch = scope not in self._mirror.synced, epoch, self._mirror.epoch
+        if self._mirror.replace(kind, scope, listed.items, listed.version, asked if asked_in == epoch else 0):
             self._changed()
             if not first and state.differed:
                 self._deaf()  # its watch did not tell what is there since the last count
-        if self._mirror.epoch != epoch:
-            log.warning("the cluster's storage was put back: what was known is read anew", epoch=self._mirror.epoch)
-            self.suspect([each for each in self._states if each is not kind])
         now = loop.time()
         state.listed = state.counted = now
         state.due, state.failures, state.differed = now + PERIOD_S, 0, False
+        if self._mirror.epoch != epoch:
+            self._put_back()
 
     async def _count(self, kind: Kind, state: _State) -> None:
         try:

@@ -10,106 +10,43 @@ import shutil
 import signal
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import books
 import controllers
 import processes
 import pytest
-from cluster.client import OURS, Client
 from cluster.control_plane import ControlPlane
-from cluster.programs import free_ports
-from controllers import Install, metric, ready, until
-from faults import Double, Relay, Repeating, Talk
-from processes import UPSTREAM_KEY, Process
+from controllers import Install, metric, until
+from faults import Double, Relay, Repeating
+from replicas import (
+    ONE,
+    SECRET,
+    TWO,
+    Stand,
+    apply,
+    backend,
+    backends_of,
+    condition_is,
+    moved,
+    opened,
+    place_of,
+    programmed,
+    secret,
+    shown,
+)
 from test_controller_gateways import asked, knocked
 
 from dataplane.sources import boot
+from dataplane.table.delta import Unreadable
 
 NIGHTLY = bool(os.environ.get("NIGHTLY"))
 KILLS = 40 if NIGHTLY else 6
 AWAY_S = 60.0 if NIGHTLY else 10.0
 SEED = int(os.environ.get("SEED", "7"))
 EDITS = 1000
-ONE, TWO = "one", "two"
-TALKED = "gpt-realtime"
-OPEN = """
-apiVersion: tidegate.dev/v1alpha1
-kind: Policy
-metadata: {name: open}
-spec:
-  targetRefs: [{group: tidegate.dev, kind: Backend, name: NAME}]
-  authentication: {mode: None}
-"""
-
-
-@dataclass
-class Stand:
-    """A cluster with two replicas of a controller, a gateway, and a user who talks through it."""
-
-    plane: ControlPlane
-    install: Install
-    simulator: Process
-    replicas: dict[str, Process] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=lambda: dict(zip((ONE, TWO), free_ports(2), strict=True)))
-    book: books.Book = field(default_factory=Counter)
-    """Of gateways that are no more."""
-    talk: Talk = field(init=False)
-
-    def up(self, *pods: str) -> None:
-        """Have these replicas run, and no others. They are ready."""
-        for pod in self.replicas.keys() - set(pods):
-            self.kill(pod)
-        for pod in pods:
-            if pod not in self.replicas:
-                self.start(pod)
-        until(lambda: all(ready(self.replicas[pod]) for pod in pods))
-
-    def start(self, pod: str) -> None:
-        """Start a replica, where it was before."""
-        name = f"{pod}-{len(self.install.replicas)}"
-        self.replicas[pod] = self.install.controller(name, pod=pod, listen=f"127.0.0.1:{self.ports[pod]}")
-
-    def kill(self, pod: str) -> None:
-        self.replicas.pop(pod).kill()
-
-    @property
-    def gateway(self) -> Process:
-        return self.install.gateways[0]
-
-    def gone(self, gateway: Process) -> None:
-        """End a gateway, and its pod."""
-        self.book += booked(gateway)
-        self.install.delete_pod(gateway.name)
-        gateway.stop()
-
-    def client(self) -> Client:
-        return Client(self.plane.kubeconfig)
-
-    def declared(self) -> set[str]:
-        listed: Any = self.plane.get("tgb", "-A")
-        return {f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in listed["items"]}
-
-    def served(self, gateway: Process | None = None) -> set[str]:
-        return {each["name"] for each in shown(gateway or self.gateway)["backends"]}
-
-    def converges(self) -> None:
-        """Wait until all that is declared is served, nothing else is, and every Backend says so of its generation."""
-        until(lambda: self.served() == self.declared(), lambda: self.served() ^ self.declared())
-        until(lambda: not self.unprogrammed(), self.unprogrammed)
-
-    def unprogrammed(self) -> list[object]:
-        listed: Any = self.plane.get("tgb", "-A")
-        return [
-            (each["metadata"]["name"], each["metadata"]["generation"], each.get("status"))
-            for each in listed["items"]
-            if programmed(each) != (each["metadata"]["generation"], True)
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -126,23 +63,15 @@ def stand(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iter
     simulator = processes.start_simulator(folder)
     with plane.namespace("install") as namespace, plane.namespace("voice") as voice:
         install = Install(plane, namespace, folder)
-        install.prepare(upstreams={"allow": [{"namespaces": {}, "networks": ["127.0.0.0/8"]}]})
         stand = Stand(plane, install, simulator)
-        stand.up(ONE, TWO)
-        apply(plane, voice, backend(stand, "voice"), SECRET, OPEN.replace("NAME", "voice"))
-        install.gateway("gateway-1", *(f"127.0.0.1:{port}" for port in stand.ports.values()))
-        until(lambda: stand.served() == {f"{voice}/voice"})
-        stand.talk = Talk(f"ws://{stand.gateway.ports['url']}/{voice}/voice/v1/realtime?model={TALKED}")
-        yield stand
-        turns = stand.talk.end()
-        ledger = processes.fetch(f"{simulator.ports['url']}/_ledger")
-        assert sum(record["request_model"] == TALKED for record in records(stand.gateway)) == turns
-        until(
-            lambda: booked(stand.gateway) + stand.book == books.of_ledger(ledger),
-            lambda: (booked(stand.gateway), stand.book, books.of_ledger(ledger)),
-        )
-        install.end()
-        simulator.stop()
+        try:
+            install.prepare(upstreams={"allow": [{"namespaces": {}, "networks": ["127.0.0.0/8"]}]})
+            stand.begin(voice)
+            yield stand
+            stand.balance()
+        finally:
+            simulator.stop()
+            install.end()
 
 
 @pytest.fixture
@@ -156,83 +85,8 @@ def namespace(plane: ControlPlane) -> Iterator[str]:
 def _nobody_is_cut_off(stand: Stand) -> Iterator[None]:
     before = stand.talk.turns
     yield
+    stand.tidy()
     until(lambda: stand.talk.check() or stand.talk.turns > before, lambda: "no turn for the whole of a test")
-
-
-# -- what is asked, and what is said --------------------------------------------------------------------------------
-
-
-def backend(stand: Stand, name: str, **spec: object) -> dict[str, Any]:
-    provider = {
-        "name": "simulated",
-        "openai": {},
-        "url": f"{stand.simulator.ports['url']}/v1",
-        "auth": {"secretRef": {"name": "key"}},
-    }
-    return {
-        "apiVersion": "tidegate.dev/v1alpha1",
-        "kind": "Backend",
-        "metadata": {"name": name},
-        "spec": {"providers": [provider], "expose": {}, **spec},
-    }
-
-
-def secret(key: str) -> str:
-    return json.dumps(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"Authorization": key}}
-    )
-
-
-SECRET = secret(UPSTREAM_KEY)
-
-
-def apply(plane: ControlPlane, namespace: str, *documents: object) -> None:
-    texts = [each if isinstance(each, str) else json.dumps(each) for each in documents]
-    plane.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", input="\n---\n".join(texts))
-
-
-def backends_of(namespace: str, name: str = "") -> str:
-    return f"{OURS}/namespaces/{namespace}/backends" + (f"/{name}" if name else "")
-
-
-def moved(number: int) -> dict[str, Any]:
-    """A change of a Backend, to be found again by `place_of`."""
-    return {"spec": {"models": [{"name": f"v{number}", "targets": [{"provider": "simulated"}]}]}}
-
-
-def place_of(gateway: Process, backend: str) -> int:
-    """Which change of a Backend a gateway serves; -1: none."""
-    for each in shown(gateway)["backends"]:
-        if each["name"] == backend and each["models"]:
-            return int(each["models"][0].removeprefix("v"))
-    return -1
-
-
-def programmed(backend: Any) -> tuple[int, bool]:
-    """Of which generation it is said, and what."""
-    for each in (backend.get("status") or {}).get("conditions", []):
-        if each["type"] == "Programmed":
-            return each["observedGeneration"], each["status"] == "True"
-    return 0, False
-
-
-def shown(gateway: Process) -> Any:
-    """The table that a gateway serves."""
-    return json.loads(processes.fetch(f"http://{gateway.ports['admin']}/table"))
-
-
-def metrics(gateway: Process) -> str:
-    return processes.fetch(f"http://{gateway.ports['admin']}/metrics")
-
-
-def booked(gateway: Process) -> books.Book:
-    return books.of_metrics(metrics(gateway))
-
-
-def records(gateway: Process) -> list[Any]:
-    """Of its turns."""
-    lines = [json.loads(line) for line in gateway.text().splitlines() if line.startswith("{")]
-    return [line for line in lines if line.get("event") == "turn"]
 
 
 # -- controllers ----------------------------------------------------------------------------------------------------
@@ -271,7 +125,6 @@ def test_a_controller_that_is_killed_again_and_again(stand: Stand, namespace: st
         tables.add(double.offer.table)
         double.close()
     assert len(tables) == 1
-    stand.install.delete_pod("double")
 
 
 @pytest.mark.parametrize("leads", [False, True], ids=["follower", "leader"])
@@ -281,7 +134,7 @@ def test_a_replica_that_lags_takes_nobody_back(stand: Stand, namespace: str, lea
     leader = stand.install.holder()
     follower = TWO if leader == ONE else ONE
     lagging, other = (leader, follower) if leads else (follower, leader)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "moving"), backend(stand, "moving"))
+    apply(stand.plane, namespace, SECRET, opened("moving"), backend(stand, "moving"))
     stand.converges()
     client, path, name = stand.client(), backends_of(namespace, "moving"), f"{namespace}/moving"
     client.merge(path, moved(0))
@@ -342,7 +195,7 @@ def test_a_secret_goes_comes_back_and_is_rotated(stand: Stand, namespace: str) -
 
 def test_a_thousand_edits_are_few_tables_and_the_last_is_served(stand: Stand, namespace: str) -> None:
     stand.up(ONE)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "edited"), backend(stand, "edited"))
+    apply(stand.plane, namespace, SECRET, opened("edited"), backend(stand, "edited"))
     stand.converges()
     client = stand.client()
     before = metric(stand.replicas[ONE], "tidegate_controller_publications_total")
@@ -360,7 +213,7 @@ def test_one_that_refuses_and_one_that_is_cut_off_are_named(stand: Stand, namesp
     stand.up(ONE)
     line = Relay(f"127.0.0.1:{stand.ports[ONE]}")
     other = stand.install.gateway("gateway-2", line.address)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "spread"), backend(stand, "spread"))
+    apply(stand.plane, namespace, SECRET, opened("spread"), backend(stand, "spread"))
     stand.converges()
     double = Double(
         f"127.0.0.1:{stand.ports[ONE]}",
@@ -370,7 +223,7 @@ def test_one_that_refuses_and_one_that_is_cut_off_are_named(stand: Stand, namesp
     )
     line.cut()
     apply(stand.plane, namespace, backend(stand, "spread", **moved(1)["spec"]))
-    said = condition_is(stand, namespace, "spread", "False Refused")
+    said = condition_is(stand, namespace, "spread", "False Refused", "gateway-2")
     assert "gateway-3" in said
     assert "port 10080 is taken: end what listens there" in said
     assert "gateway-2" in said
@@ -378,8 +231,7 @@ def test_one_that_refuses_and_one_that_is_cut_off_are_named(stand: Stand, namesp
     # Who refuses goes; who is cut off serves what it has, and is named until it is reached.
     double.close()
     stand.install.delete_pod("gateway-3")
-    said = condition_is(stand, namespace, "spread", "False Pending")
-    assert "gateway-2" in said
+    condition_is(stand, namespace, "spread", "False Pending", "gateway-2")
     assert place_of(other, f"{namespace}/spread") == -1
     assert place_of(stand.gateway, f"{namespace}/spread") == 1
     line.mend()
@@ -389,23 +241,13 @@ def test_one_that_refuses_and_one_that_is_cut_off_are_named(stand: Stand, namesp
     line.close()
 
 
-def condition_is(stand: Stand, namespace: str, name: str, expected: str) -> str:
-    """Wait until Programmed is so, of the newest generation; its message."""
-
-    def found() -> Any:
-        return controllers.conditions(stand.plane, namespace, name)["Programmed"]
-
-    until(lambda: f"{found()['status']} {found()['reason']}" == expected, found)
-    return str(found()["message"])
-
-
 def test_without_a_controller_gateways_serve_on_and_new_ones_start_from_the_copy(stand: Stand, namespace: str) -> None:
     stand.up(ONE)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "copied"), backend(stand, "copied"))
+    apply(stand.plane, namespace, SECRET, opened("copied"), backend(stand, "copied"))
     stand.converges()
     copied = stand.install.folder / "boot"
 
-    until(lambda: mount(stand, copied) and any(f"{namespace}/copied" in part.json for part in boot.read(copied).parts))
+    until(lambda: f"{namespace}/copied" in copy_of(stand, copied))
     stand.up()
     path = f"/{namespace}/copied"
     assert asked(stand.gateway, path) == 200
@@ -416,17 +258,21 @@ def test_without_a_controller_gateways_serve_on_and_new_ones_start_from_the_copy
     stand.gone(new)
 
 
-def mount(stand: Stand, folder: Path) -> bool:
-    """Put the Secrets of the copy there as a kubelet would: a folder each. Whether there are any."""
+def copy_of(stand: Stand, folder: Path) -> str:
+    """Put the Secrets of the copy there as a kubelet would, a folder each; what they hold, empty where that is not
+    whole."""
     listed: Any = stand.plane.get("secrets", "-n", stand.install.namespace)
     for each in listed["items"]:
         name = each["metadata"]["name"]
-        if "-boot" in name:
+        if name.startswith(f"{controllers.NAME}-boot"):
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / name).mkdir(parents=True)
             for entry, value in (each.get("data") or {}).items():
                 (folder / name / entry).write_bytes(base64.b64decode(value))
-    return folder.exists()
+    try:
+        return str([part.json for part in boot.read(folder).parts])
+    except Unreadable:
+        return ""
 
 
 def test_whoever_is_no_gateway_gets_no_table(stand: Stand, namespace: str) -> None:
@@ -451,17 +297,17 @@ def test_whoever_is_no_gateway_gets_no_table(stand: Stand, namespace: str) -> No
         "of a namesake elsewhere": (plane.token(namespace, account, *audience), 403),
         "of no pod": (plane.token(install.namespace, account, *audience), 403),
         "of a pod that is no gateway": (plane.token(install.namespace, account, *audience, *bound, "plain"), 403),
-        "of a gateway": (good, 101),
     }
     found = {name: knocked(stand.replicas[ONE], token) for name, (token, _) in tokens.items()}
     assert found == {name: status for name, (_, status) in tokens.items()}
-    for name in ("good", "plain"):
-        install.delete_pod(name)
+    double = Double(f"127.0.0.1:{stand.ports[ONE]}", install.ca(), install.folder / "good.token")
+    until(lambda: double.delivery)
+    double.close()
 
 
 def test_a_gateway_of_the_version_before_and_one_of_another_age(stand: Stand, namespace: str) -> None:
     stand.up(ONE)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "old"), backend(stand, "old"))
+    apply(stand.plane, namespace, SECRET, opened("old"), backend(stand, "old"))
     stand.converges()
     address, ca = f"127.0.0.1:{stand.ports[ONE]}", stand.install.ca()
     before = Double(address, ca, stand.install.pod("gateway-5"), schemas=[1])
@@ -473,9 +319,9 @@ def test_a_gateway_of_the_version_before_and_one_of_another_age(stand: Stand, na
     until(lambda: another.ended)
     assert "upgrade the data plane" in another.ended
     apply(stand.plane, namespace, backend(stand, "old", **moved(1)["spec"]))
-    assert "gateway-6" in condition_is(stand, namespace, "old", "False Pending")
-    for pod, double in (("gateway-5", before), ("gateway-6", another)):
-        stand.install.delete_pod(pod)
+    condition_is(stand, namespace, "old", "False Pending", "gateway-6")
+    stand.tidy()
+    for double in (before, another):
         double.close()
     condition_is(stand, namespace, "old", "True Programmed")
 
@@ -488,7 +334,7 @@ def test_the_api_server_is_away_and_what_was_deleted_meanwhile_is_no_ghost(stand
     stand.up(ONE, TWO)
     names = ["stays", "vanishes", "goes"]
     for name in names:
-        apply(stand.plane, namespace, SECRET, OPEN.replace("open", name).replace("NAME", name), backend(stand, name))
+        apply(stand.plane, namespace, SECRET, opened(name, name), backend(stand, name))
     stand.converges()
     api = stand.plane.programs["kube-apiserver"]
     api.freeze()
@@ -521,7 +367,7 @@ def forget(plane: ControlPlane, key: str) -> None:
 
 def test_a_storage_that_was_put_back_is_followed(stand: Stand, namespace: str) -> None:
     stand.up(ONE, TWO)
-    apply(stand.plane, namespace, SECRET, OPEN.replace("NAME", "kept"), backend(stand, "kept", **moved(1)["spec"]))
+    apply(stand.plane, namespace, SECRET, opened("kept"), backend(stand, "kept", **moved(1)["spec"]))
     stand.converges()
     etcd, api = stand.plane.programs["etcd"], stand.plane.programs["kube-apiserver"]
     data, copy = stand.plane.folder / "etcd", stand.plane.folder / "etcd.copy"

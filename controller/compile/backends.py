@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from controller.compile.policies import Attachments
 from controller.compile.secrets import Credential, Unresolved, missing_secret, provider_credential
 from controller.compile.statuses import Condition, Target, false, true
 from dataplane import table
+from dataplane.upstreams.addresses import AddressPolicy
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -133,7 +135,7 @@ def _provider(
     credential = endpoints = problem = None
     try:
         if service is None:
-            _check_url(url, f"{field}.url")
+            _check_url(url, f"{field}.url", cluster.networks(backend.namespace) if cluster else None)
         else:
             endpoints = _endpoints(service, cluster)
         if provider.auth and provider.auth.secret_ref:
@@ -187,14 +189,31 @@ def _credential_kind(auth: crds.backend.Auth | None) -> Literal["secret", "passt
     return "passthrough" if auth.passthrough is not None else "secret"
 
 
-def _check_url(url: str, field: str) -> None:
+def _check_url(url: str, field: str, networks: tuple[str, ...] | None) -> None:
+    """`networks` that it may be in, beside the public ones; None: in any. Names are looked up when they are dialled,
+    and what they lead to is checked then."""
     try:
         parts = urlsplit(url)
-        if parts.hostname and parts.port != 0:
-            return
+        host = parts.hostname if parts.port != 0 else None
     except ValueError:
-        pass
-    raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
+        host = None
+    if not host:
+        raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
+    if networks is not None and (refusal := _refusal(host, networks)):
+        raise Unresolved(
+            "UpstreamNotAllowed",
+            f"{field}: {host} {refusal}, which the install does not let this namespace call; the chart's value "
+            "upstreams.allow does",
+        )
+
+
+def _refusal(host: str, networks: tuple[str, ...]) -> str:
+    """Why this may not be dialled; of a name that is not known here."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    return AddressPolicy().also(networks).refusal(host)
 
 
 def _look_up(

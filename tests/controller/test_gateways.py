@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import compile as compiler
-from controller.compile import Compiled, Install
+from controller.compile import Compiled, Install, LabelSelector, UpstreamRule
 from controller.compile.gateway_services import service_name
 from controller.compile.objects import Identity
 from controller.compile.parents import intersection
@@ -160,9 +160,9 @@ async def ask(upstream: Simulator, client: aiohttp.ClientSession) -> None:
             "filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}],
         },
     ]
-    found = compiled(
-        secret, backend, gateway("g"), gateway("h", https), httproute(*rules, parents=("g", "h")), first_port=20_000
-    )
+    here = UpstreamRule(LabelSelector(), ("127.0.0.0/8",))
+    objects = (secret, backend, gateway("g"), gateway("h", https), httproute(*rules, parents=("g", "h")))
+    found = compiled(*objects, first_port=20_000, upstreams=(here,))
     chances = iter([0.1, 0.1, 0.9])
     served = Gateway(meter=Remembering(), addresses=AddressPolicy(allow_loopback=True), rand=lambda: next(chances))
     served.load(found.table, found.secrets)
@@ -172,8 +172,9 @@ async def ask(upstream: Simulator, client: aiohttp.ClientSession) -> None:
     secure = f"https://127.0.0.1:{ports['ai/h/https']}"
     trusting = ssl.create_default_context(cadata=chain)
     try:
-        for url, tls, name in ((plain, True, None), (secure, trusting, "a.test")):
-            async with client.post(f"{url}/v1/chat/completions", json=ASK, ssl=tls, server_hostname=name) as response:
+        for url in (plain, secure):
+            path = f"{url}/v1/chat/completions"
+            async with client.post(path, json=ASK, ssl=trusting, server_hostname="a.test") as response:
                 assert (response.status, response.headers["x-tier"]) == (200, "gold")
         async with client.post(f"{plain}/v1/chat/completions", json=ASK) as response:
             assert response.status == 500

@@ -158,6 +158,32 @@ def test_a_storage_that_was_put_back_and_has_caught_up_holds() -> None:
     assert (changed.version, changed.document["spec"]) == (4, {"n": 4})
 
 
+def test_a_storage_that_was_put_back_and_has_grown_since_is_told_by_any_object() -> None:
+    """The list is as new as what was known; no object can be older than it was at that time."""
+    mirror = Mirror()
+    policies = Scope("Policy")
+    for kind, scope in ((BACKEND, ALL), (POLICY, policies)):
+        mirror.replace(kind, scope, [thing(kind, "a", 90, spec={"n": 90})], 91, mirror.asked(scope))
+    assert mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 4, spec={"n": 4})], 95, mirror.asked(ALL))
+    assert mirror.epoch == 1
+    assert [document["spec"] for document in mirror.documents() if document["kind"] == "Backend"] == [{"n": 4}]
+    assert mirror.synced == {ALL}  # nothing else is known of this epoch
+    mirror.see(BACKEND, thing(BACKEND, "a", 96), deleted=True)
+    mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 4)], 97, mirror.asked(ALL))
+    assert (mirror.epoch, names(mirror)) == (2, ["a"])
+
+
+def test_another_replica_has_seen_that_it_was_put_back() -> None:
+    mirror = Mirror()
+    assert not mirror.told(2, {"Backend": 70})
+    mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 90)], 91, mirror.asked(ALL))
+    assert not mirror.told(2, {"Backend": 80})
+    assert mirror.told(3, {"Backend": 40})
+    assert (mirror.epoch, mirror.synced, names(mirror)) == (3, set(), ["a"])
+    assert mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 35)], 41, mirror.asked(ALL))
+    assert (mirror.epoch, mirror.versions()) == (3, {"Backend": 41})
+
+
 def test_an_earlier_life_knew_more() -> None:
     mirror = Mirror()
     mirror.told(3, {"Backend": 70})

@@ -56,7 +56,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def swept(double: Double, mirror: Mirror, deaf: Callable[[], None] = lambda: None) -> AsyncIterator[Sweeping]:
-    found = Sweeping(cast("Api", double), mirror, KINDS, lambda: None, deaf)
+    found = Sweeping(cast("Api", double), mirror, KINDS, lambda: None, deaf, lambda: found.suspect())
     task = asyncio.create_task(found.run())
     try:
         yield found
@@ -133,14 +133,33 @@ async def test_a_storage_that_was_put_back_has_everything_read_anew() -> None:
         found.suspect([BACKEND])
         await until(lambda: [key.name for key in mirror.entries("Backend")] == ["old"])
         await until(lambda: double.lists >= before + 2)
+        await until(lambda: found.whole)
         assert mirror.epoch == 1
+
+
+async def test_what_is_followed_is_listed_again_after_that() -> None:
+    double, mirror, scope = Double(version=50), Mirror(), Scope("Secret", "ai")
+    double.objects[SECRET] = [thing(SECRET, "key", 40), thing(SECRET, "lost", 41)]
+    noticed = asyncio.Event()
+    found = Following(cast("Api", double), mirror, lambda: None, noticed.set)
+    found.want({scope})
+    await double.watching.wait()
+    double.objects[SECRET] = [thing(SECRET, "key", 30)]
+    double.watching.clear()
+    found.again()
+    assert not found.whole
+    assert len(mirror.entries("Secret")) == 2  # until it is known what there is
+    await double.watching.wait()
+    assert noticed.is_set()  # no list has ever been so old, but one of its objects was newer
+    assert [entry.version for entry in mirror.entries("Secret").values()] == [30]
+    await found.stop()
 
 
 async def test_secrets_that_may_not_be_read_until_they_may() -> None:
     double, mirror, scope = Double(errors={SECRET: 403}), Mirror(), Scope("Secret", "ai")
     double.objects[SECRET] = [thing(SECRET, "key", 1)]
     changes: list[int] = []
-    found = Following(cast("Api", double), mirror, lambda: changes.append(1))
+    found = Following(cast("Api", double), mirror, lambda: changes.append(1), lambda: None)
     found.want({scope})
     assert not found.whole
     await until(lambda: found.denied == {"ai"})

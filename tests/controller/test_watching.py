@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import kopf
+import pytest
+from kubernetes.aio.client import Configuration
+
+from controller import watching
 from controller.kinds import BACKEND, POLICY
-from controller.watching import Mailbox
+from controller.watching import Mailbox, Watching
 from tests.controller.cluster import thing
 
 
@@ -27,3 +34,34 @@ def test_the_newest_of_an_object_stays() -> None:
     mailbox.put(BACKEND, thing(BACKEND, "a", 4), deleted=False, listed=True)
     assert mailbox.empty() == ([(BACKEND, thing(BACKEND, "a", 5), True)], {BACKEND})
     assert mailbox.empty() == ([], set())
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_kopf_that_gives_up_is_started_again_even_if_it_does_not_end(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    async def fails() -> None:
+        raise ValueError("a watch failed")
+
+    async def spawn(**_: object) -> list[asyncio.Task[None]]:
+        runs.append(1)
+        return [asyncio.create_task(fails())]
+
+    async def run(tasks: list[asyncio.Task[None]], **_: object) -> None:
+        if hangs:
+            await asyncio.Event().wait()
+        await asyncio.gather(*tasks)
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn)
+    monkeypatch.setattr(kopf, "run_tasks", run)
+    monkeypatch.setattr(watching, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(watching, "STOPS_S", 0.05)
+    found = Watching(Configuration(), Mailbox(lambda: None))
+    found.start()
+    async with asyncio.timeout(20):
+        while len(runs) < 3:
+            await asyncio.sleep(0.005)
+    await found.stop()
+    assert found.restarts >= 2
