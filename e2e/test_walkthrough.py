@@ -42,6 +42,7 @@ def test_the_walkthrough_is_what_happens(whole_node: Node, folder: Path) -> None
     printed = {block.line: list(transcript(whole_node, block, folder)) for block in typed()}
     if UPDATE:
         PAGE.write_text(rewritten(printed), "utf-8")
+        return
     wrong = [
         f"{block.place}: $ {command}\nprinted:\n{said}\nand the page shows:\n{shown}"
         for block in typed()
