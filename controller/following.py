@@ -23,8 +23,8 @@ LET_S = 45
 """How long a watch of Secrets lasts at most. The API server asks whether we may only when one begins, and a namespace
 that takes its leave back is to be heeded within a minute."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-"""Before it is tried again; longer each time. Also where we may not read: a RoleBinding may have been made, perhaps by the
-same `kubectl apply` as what refers to a Secret, and API servers heed it a moment later."""
+"""Before it is tried again; longer each time. Also where we may not read: a RoleBinding may have been made, perhaps by
+the same `kubectl apply` as what refers to a Secret, and API servers heed it a moment later."""
 GONE = 410
 DENIED = 403
 BOOKMARK = "BOOKMARK"
