@@ -88,11 +88,11 @@ class Api:
         return len(page.get("items") or ()) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
 
     async def watch(
-        self, kind: Kind, namespace: str, version: int, labels: str = ""
+        self, kind: Kind, namespace: str, version: int, labels: str = "", seconds: int = WATCH_S
     ) -> AsyncIterator[tuple[str, Body]]:
-        """What happens from then on: ADDED, MODIFIED, DELETED or BOOKMARK, and the object. Ends from time to time.
+        """What happens from then on: ADDED, MODIFIED, DELETED or BOOKMARK, and the object. Ends after so many seconds.
         Raises ApiError, of status 410 where it has to be listed anew."""
-        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S)}
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         query |= {"resourceVersion": str(version), **({"labelSelector": labels} if labels else {})}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         path = kind.path(namespace)

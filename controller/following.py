@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from controller.api import Api, ApiError
+from controller.api import WATCH_S, Api, ApiError
 from controller.kinds import BY_NAME, SECRET
 from controller.mirror import Mirror, Scope, version_of
 
 log = structlog.get_logger("controller")
 
-DENIED_S = 30.0
-"""How often it is tried again where we may not read: a RoleBinding may have been made."""
+LET_S = 45
+"""How long a watch of Secrets lasts at most. The API server asks whether we may only when one begins, and a namespace
+that takes its leave back is to be heeded within a minute."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Before it is tried again; longer each time. Also where we may not read: a RoleBinding may have been made, perhaps by
+the same `kubectl apply` as what refers to a Secret, and API servers heed it a moment later."""
 GONE = 410
 DENIED = 403
 BOOKMARK = "BOOKMARK"
@@ -96,9 +99,9 @@ class Following:
                 version = await self._list(scope)
                 pause = FIRST_PAUSE_S
                 while True:
-                    async for type_, body in self._api.watch(
-                        kind, scope.namespace, version, self._labels.get(scope, "")
-                    ):
+                    seconds = random.randint(LET_S // 2, LET_S) if kind is SECRET else WATCH_S
+                    labels = self._labels.get(scope, "")
+                    async for type_, body in self._api.watch(kind, scope.namespace, version, labels, seconds):
                         version = max(version, version_of(body))
                         if type_ != BOOKMARK and self._mirror.see(kind, body, deleted=type_ == "DELETED"):
                             self._changed()
@@ -136,4 +139,4 @@ class Following:
             self._tried.add(scope)
             self._mirror.forget(scope)
             self._changed()
-        return DENIED_S
+        return pause

@@ -117,7 +117,7 @@ class Reporting:
             found = reached.get(f"{status.namespace}/{status.name}", []) if status.kind == GATEWAY.name else []
             if status.kind in CONFIRMED:
                 programmed = self._confirmed(key, entry, generation, verdicts)
-                if status.kind == GATEWAY.name and programmed.status == "True" and not found:
+                if status.kind == GATEWAY.name and programmed.status == "True" and not found and _is_accepted(status):
                     programmed = WITHOUT_ADDRESS
                 status = statuses.with_programmed(status, programmed)
             yield Wanted(status, generation, found)
@@ -127,3 +127,8 @@ class Reporting:
             truth: Literal["True", "False"] = "True" if verdict.status else "False"
             return Condition("Programmed", truth, verdict.reason, verdict.message)
         return statuses.unconfirmed(entry, self._controller, generation)
+
+
+def _is_accepted(status: Status) -> bool:
+    """A Gateway that is not has no Service that could have an address."""
+    return all(each.status == "True" for each in status.conditions if each.type == "Accepted")

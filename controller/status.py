@@ -69,8 +69,9 @@ def write(
     `addresses`: of a Gateway."""
     stored, shared = _mapping(entry.body.get("status")), SHARED.get(status.kind)
     before = _ours(status.kind, stored, controller)
+    wanted: dict[str, object]
     if shared:
-        wanted: dict[str, object] = {shared.field: _entries(status, shared, stored, controller, generation, now)}
+        wanted = {shared.field: _entries(status, shared, stored, controller, generation, now)}
     else:
         wanted = _whole(status, stored, generation, now, addresses)
     if conditions.same(wanted, stored) or conditions.is_newer(before, generation):

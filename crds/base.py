@@ -132,10 +132,15 @@ HeaderText = Annotated[
 ]
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 1.0 is 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class ApiModel(BaseModel):
     """Base of every object in the API: camelCase outside, frozen, and nothing that it does not know.
 
-    A field that is null counts as absent, as it does for the API server.
+    A field that is null counts as absent, and 1.0 as 1, as they do for the API server.
     """
 
     model_config = ConfigDict(
@@ -151,9 +156,9 @@ class ApiModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, value: object) -> object:
+    def _read_as_the_api_server_does(cls, value: object) -> object:
         if isinstance(value, dict):
-            return {key: entry for key, entry in value.items() if entry is not None}
+            return {key: _whole(entry) for key, entry in value.items() if entry is not None}
         return value
 
     @model_validator(mode="after")

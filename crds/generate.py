@@ -47,6 +47,10 @@ def _condition(name: str) -> Column:
     return Column(name, f'.status.conditions[?(@.type=="{name}")].status')
 
 
+def _at_targets(name: str) -> Column:
+    return Column(name, f'.status.ancestors[*].conditions[?(@.type=="{name}")].status')
+
+
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 RESOURCES: Final = {
@@ -66,7 +70,8 @@ RESOURCES: Final = {
             Column("Target-Kind", ".spec.targetRefs[*].kind"),
             Column("Target", ".spec.targetRefs[*].name"),
             Column("Section", ".spec.targetRefs[*].sectionName", priority=1),
-            Column("Precedence", ".spec.precedence"),
+            *map(_at_targets, ("Accepted", "Enforced", "Programmed")),
+            Column("Precedence", ".spec.precedence", priority=1),
             _AGE,
         ),
         labels={"gateway.networking.k8s.io/policy": "Direct"},

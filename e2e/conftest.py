@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import books
+import installs
 import processes
 import pytest
 from cluster.access import Cluster
@@ -20,7 +21,17 @@ from cluster.control_plane import ControlPlane
 from cluster.node import Node as WholeNode
 from processes import CACHE, CLIENT_KEY, ROOT, Process
 
+NO_NODE = "NODE=1, as root on Linux, runs what needs a whole node"
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what no node was there for, where nobody overlooks it."""
+    left_out = [report for report in terminalreporter.getreports("skipped") if NO_NODE in str(report.longrepr)]
+    if left_out:
+        files = sorted({report.nodeid.partition("::")[0] for report in left_out})
+        terminalreporter.section("LEFT OUT", red=True)
+        terminalreporter.line(f"{len(left_out)} tests of {', '.join(files)}: {NO_NODE}")
 
 
 @dataclass
@@ -139,9 +150,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def whole_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
     """A cluster with a node that runs pods; only where NODE is set."""
     if not os.environ.get("NODE"):
-        pytest.skip("NODE=1, as root on Linux, runs what needs a whole node")
+        pytest.skip(NO_NODE)
     with WholeNode(tmp_path_factory.mktemp("node")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def images(whole_node: WholeNode) -> dict[str, str]:
+    """The names of Tidegate's images, which the node has: of the "controller", the "dataplane" and the "client"."""
+    installs.load_images(whole_node)
+    return {name: installs.image(name) for name in installs.IMAGES}
 
 
 @pytest.fixture(scope="session")

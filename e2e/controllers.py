@@ -122,6 +122,18 @@ class Install:
         args = ("get", "lease", "-n", self.namespace, f"{NAME}-controller", "--ignore-not-found")
         return self.cluster.kubectl(*args, "-o", "jsonpath={.spec.holderIdentity}")
 
+    def address_of(self, namespace: str, gateway: str, port: int) -> str:
+        """Where gateways listen for a port of a Gateway, as its Service says."""
+
+        def found() -> list[int]:
+            services = self.cluster.get("services", "-n", self.namespace)["items"]
+            assert isinstance(services, list)
+            ours = [each for each in services if _is_for(each, f"{namespace}/{gateway}")]
+            return [each["targetPort"] for one in ours for each in one["spec"]["ports"] if each["port"] == port]
+
+        until(found, lambda: f"no Service for port {port} of Gateway {namespace}/{gateway}")
+        return f"127.0.0.1:{found()[0]}"
+
     def pod(self, name: str) -> Path:
         """A gateway's pod, which is ready as far as the cluster knows; a file with its token."""
         self.cluster.apply(
@@ -152,6 +164,10 @@ class Install:
 
     def delete_pod(self, name: str) -> None:
         self.cluster.kubectl("delete", "pod", "-n", self.namespace, name, "--force", "--grace-period=0")
+
+
+def _is_for(service: dict[str, dict[str, dict[str, str]]], gateway: str) -> bool:
+    return service["metadata"].get("annotations", {}).get("tidegate.dev/gateway") == gateway
 
 
 def conditions(cluster: Cluster, namespace: str, name: str, kind: str = "tgb") -> dict[str, dict[str, object]]:

@@ -1,5 +1,5 @@
-"""What docs/install.md tells its reader to type, from top to bottom, on an API server of its own: it deletes the CRDs.
-There is no node, so nothing there may wait for a pod. And examples/cluster, as it is written."""
+"""What pages tell their readers to type in a cluster, from top to bottom, on an API server of their own: one deletes
+the CRDs. There is no node, so nothing there may wait for a pod. And examples/cluster, as it is written."""
 
 from __future__ import annotations
 
@@ -12,33 +12,47 @@ import pytest
 from cluster.access import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.programs import BIN
-from processes import ROOT
 
-from tests.docs.pages import Block, blocks
+from tests.docs.pages import ROOT, Block, blocks, pages
 
-PAGE = ROOT / "docs" / "install.md"
+BEFORE: dict[str, tuple[str, ...]] = {
+    "README.md": (),
+    "docs/install.md": (),
+    "docs/kubernetes.md": ("README.md",),
+    "docs/security.md": ("README.md",),
+}
+"""Pages, and those that their readers have followed before."""
 EXAMPLES = ROOT / "examples" / "cluster"
 NAMESPACE = "ai"
 
 
+def typed(page: str) -> list[Block]:
+    """Its commands; those of kind `console` need a node, and e2e/test_walkthrough.py types them."""
+    return [block for block in blocks(ROOT / page) if (block.kind, block.words) == ("sh", ("cluster",))]
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Path]:
-    """A folder in which the page's commands find what they name."""
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In which commands find what they name."""
     for name in ("charts", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for block in blocks(PAGE):
-        if block.file:
-            (tmp_path / block.file).write_text(block.text)
     with ControlPlane(tmp_path / "plane") as plane:
         (tmp_path / "kubeconfig").symlink_to(plane.kubeconfig)
         yield tmp_path
 
 
-def test_every_command_works(page: Path) -> None:
-    typed = [block for block in blocks(PAGE) if block.words == ("cluster",)]
-    assert len(typed) >= 6
-    for block in typed:
-        run(block, page)
+def test_every_page_with_such_commands_is_here() -> None:
+    found = {str(page.relative_to(ROOT)) for page in pages() if typed(str(page.relative_to(ROOT)))}
+    assert found == BEFORE.keys()
+
+
+@pytest.mark.parametrize("page", BEFORE)
+def test_every_command_works(page: str, folder: Path) -> None:
+    for block in (block for each in (*BEFORE[page], page) for block in blocks(ROOT / each)):
+        if block.file:
+            (folder / block.file).write_text(block.text)
+        if (block.kind, block.words) == ("sh", ("cluster",)):
+            run(block, folder)
 
 
 def run(block: Block, folder: Path) -> None:
@@ -52,7 +66,7 @@ def run(block: Block, folder: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, f"docs/install.md:{block.line}:\n{block.text}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{block.place}:\n{block.text}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.usefixtures("tidegate_crds", "gateway_api")

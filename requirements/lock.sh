@@ -20,6 +20,8 @@ lock() { # lock NAME WHAT…
 
 lock dev --extra otlp --extra controller --group dev pyproject.toml
 lock run --constraint requirements/dev.txt pyproject.toml # the same versions as in dev.txt
+lock controller --extra controller --constraint requirements/dev.txt pyproject.toml # for its image
+lock dataplane --extra otlp --constraint requirements/dev.txt pyproject.toml # for its image
 lock build --group build
 lock e2e --group e2e # an environment of its own: openai-agents wants an older websockets
 lock nightly requirements/nightly.in # what only `make nightly` needs, beside dev.txt

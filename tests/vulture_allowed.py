@@ -80,3 +80,5 @@ _.describe
 # RE2 reads its options.
 _.log_errors
 _.max_mem
+# Of statuses: written by whoever writes them to an API server.
+_.features

@@ -12,7 +12,8 @@ commands/demo        both in one process and a session through them; its parts a
 commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage
 commands/inspect     `validate`, `explain` (in explain, explain_models, explain_limits), and the CRDs
 asking               what commands ask a running gateway, at its admin port
-documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML
+documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML,
+                     `yaml_scalars` reads plain text in it as kubectl does
 running, addresses   the process: loop, signals, limits; where it listens
 exits                exit codes, and the errors that are foreseen
 """

@@ -1,7 +1,7 @@
 """YAML text to plain documents that know their lines: strict where YAML would let a slip pass.
 
 Keys must be text and unique (of two equal keys YAML readers silently drop one), merge keys are refused (they are no
-part of YAML 1.2), and times stay text, as Kubernetes has them. Documents are built from the parser's events, since
+part of YAML 1.2), and plain text means what it means to kubectl. Documents are built from the parser's events, since
 PyYAML's composers end the process on text that is nested very deeply.
 """
 
@@ -26,6 +26,8 @@ from yaml.events import (
 from yaml.nodes import ScalarNode
 from yaml.reader import ReaderError
 
+from tidegate.yaml_scalars import Scalar, meaning
+
 Step = str | int
 Place = tuple[Step, ...]
 
@@ -43,15 +45,6 @@ MAX_VALUES = 1_000_000
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_TAG + name for name in ("bool", "float", "int", "null", "str"))
-
-
-class _Loader(yaml.CSafeLoader):
-    """PyYAML's loader on libyaml, without timestamps."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  (declared by PyYAML)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TAG + "timestamp"]
-        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 class NotYaml(ValueError):
@@ -76,7 +69,7 @@ class Parsed:
 
 def parse(text: str) -> list[Parsed]:
     """The documents of a file, empty ones left out. Raises `NotYaml`."""
-    loader = _Loader(text)
+    loader = yaml.CSafeLoader(text)
     try:
         return list(_Builder(loader).documents())
     except ReaderError as error:
@@ -92,7 +85,7 @@ def parse(text: str) -> list[Parsed]:
 class _Builder:
     """The events of one file, made into values."""
 
-    def __init__(self, loader: _Loader) -> None:
+    def __init__(self, loader: yaml.CSafeLoader) -> None:
         self._loader = loader
         self._values = 0
         self._anchors: dict[str, tuple[object, int]] = {}
@@ -155,15 +148,18 @@ class _Builder:
         return result
 
     def _key(self, event: Event) -> str:
-        if isinstance(event, ScalarEvent) and self._tag(event) == _TAG + "merge":
+        if isinstance(event, ScalarEvent) and _merges(event):
             raise _at(event.start_mark, "merge keys (<<) are not supported: write the fields out")
         key = self._scalar(event) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
             raise _at(event.start_mark, "a key is not text: put it in quotes")
         return key
 
-    def _scalar(self, event: ScalarEvent) -> str | int | float | bool | None:
-        tag = self._tag(event)
+    def _scalar(self, event: ScalarEvent) -> Scalar:
+        plain, _ = event.implicit
+        if plain:
+            return meaning(event.value)
+        tag = event.tag or _TAG + "str"  # quotes
         if tag == _TAG + "str":
             return str(event.value)
         if tag not in _SCALARS:
@@ -173,9 +169,6 @@ class _Builder:
         except (ValueError, KeyError):  # of a tag that does not fit; the error may quote the text
             raise _at(event.start_mark, "is no number, true or false: put it in quotes if it is text") from None
         return value if isinstance(value, str | int | float | bool) else None
-
-    def _tag(self, event: ScalarEvent) -> str:
-        return event.tag or str(self._loader.resolve(ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call]
 
     def _alias(self, event: AliasEvent) -> object:
         if event.anchor not in self._anchors:
@@ -188,6 +181,11 @@ class _Builder:
         self._values += values
         if self._values > MAX_VALUES:
             raise _at(event.start_mark, f"stands for more than {MAX_VALUES} values, aliases included")
+
+
+def _merges(event: ScalarEvent) -> bool:
+    plain, _ = event.implicit
+    return event.tag == _TAG + "merge" or (plain and event.value == "<<")
 
 
 def _line(event: Event) -> int:

@@ -78,7 +78,6 @@ class Address(Core):
 
 
 class GatewaySpec(Core):
-    gateway_class_name: str
     listeners: tuple[WrittenListener, ...] = ()
     addresses: tuple[Address, ...] | None = ()
     infrastructure: Infrastructure | None = None

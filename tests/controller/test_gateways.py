@@ -171,10 +171,10 @@ async def ask(upstream: Simulator, client: aiohttp.ClientSession) -> None:
     plain = f"http://127.0.0.1:{ports['ai/g/http']}"
     secure = f"https://127.0.0.1:{ports['ai/h/https']}"
     trusting = ssl.create_default_context(cadata=chain)
-    ways: list[tuple[str, dict[str, Any]]] = [(plain, {}), (secure, {"ssl": trusting, "server_hostname": "a.test"})]
     try:
-        for url, options in ways:
-            async with client.post(f"{url}/v1/chat/completions", json=ASK, **options) as response:
+        for url in (plain, secure):
+            path = f"{url}/v1/chat/completions"
+            async with client.post(path, json=ASK, ssl=trusting, server_hostname="a.test") as response:
                 assert (response.status, response.headers["x-tier"]) == (200, "gold")
         async with client.post(f"{plain}/v1/chat/completions", json=ASK) as response:
             assert response.status == 500

@@ -145,6 +145,19 @@ def test_a_storage_that_was_put_back_holds() -> None:
     assert mirror.versions() == {"Backend": 50, "Policy": 51}
 
 
+def test_a_storage_that_was_put_back_and_has_caught_up_holds() -> None:
+    mirror = Mirror()
+    mirror.see(BACKEND, thing(BACKEND, "lost", 90))
+    mirror.see(BACKEND, thing(BACKEND, "changed", 91, spec={"n": 91}))
+    mirror.see(BACKEND, thing(BACKEND, "deleted", 92), deleted=True)
+    bodies = [thing(BACKEND, "changed", 4, spec={"n": 4}), thing(BACKEND, "deleted", 5)]
+    assert mirror.replace(BACKEND, ALL, bodies, 100, mirror.asked(ALL))
+    assert names(mirror) == ["changed", "deleted"]
+    changed = mirror.get("Backend", "ai", "changed")
+    assert changed is not None
+    assert (changed.version, changed.document["spec"]) == (4, {"n": 4})
+
+
 def test_a_storage_that_was_put_back_and_has_grown_since_is_told_by_any_object() -> None:
     """The list is as new as what was known; no object can be older than it was at that time."""
     mirror = Mirror()
@@ -169,19 +182,6 @@ def test_another_replica_has_seen_that_it_was_put_back() -> None:
     assert (mirror.epoch, mirror.synced, names(mirror)) == (3, set(), ["a"])
     assert mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 35)], 41, mirror.asked(ALL))
     assert (mirror.epoch, mirror.versions()) == (3, {"Backend": 41})
-
-
-def test_a_storage_that_was_put_back_and_has_caught_up_holds() -> None:
-    mirror = Mirror()
-    mirror.see(BACKEND, thing(BACKEND, "lost", 90))
-    mirror.see(BACKEND, thing(BACKEND, "changed", 91, spec={"n": 91}))
-    mirror.see(BACKEND, thing(BACKEND, "deleted", 92), deleted=True)
-    bodies = [thing(BACKEND, "changed", 4, spec={"n": 4}), thing(BACKEND, "deleted", 5)]
-    assert mirror.replace(BACKEND, ALL, bodies, 100, mirror.asked(ALL))
-    assert names(mirror) == ["changed", "deleted"]
-    changed = mirror.get("Backend", "ai", "changed")
-    assert changed is not None
-    assert (changed.version, changed.document["spec"]) == (4, {"n": 4})
 
 
 def test_an_earlier_life_knew_more() -> None:

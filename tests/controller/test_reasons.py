@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,12 @@ def test_every_reason_that_is_listed_is_given() -> None:
 def test_every_condition_of_the_goldens_has_a_reason_that_is_listed(case: str) -> None:
     compiled = compiler.compile(documents(case), **OPTIONS.get(case, {}))
     for status in compiled.statuses:
-        of_all = [*status.conditions, *(each for ancestor in status.ancestors for each in ancestor.conditions)]
-        for condition in of_all:
+        of_parts = [
+            *(each.conditions for each in status.ancestors),
+            *(each.conditions for each in status.parents),
+            *(each.conditions for each in status.listeners),
+        ]
+        for condition in chain(status.conditions, *of_parts):
             assert condition.reason in REASONS
 
 

@@ -51,7 +51,7 @@ class Double:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COUNT_S", "ABSENT_S", "FIRST_PAUSE_S", "TICK_S"):
         monkeypatch.setattr(sweeping, name, 0.01)
-    monkeypatch.setattr(following, "DENIED_S", 0.01)
+    monkeypatch.setattr(following, "FIRST_PAUSE_S", 0.01)
 
 
 @asynccontextmanager

@@ -18,20 +18,23 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 def refusals(schema: Schema, value: object, path: str) -> list[str]:
     """Everything that an API server (with a client that validates strictly) says against `value`."""
-    value = _defaulted(schema, value)
+    value = defaulted(schema, value)
     found = list(_shape(schema, value, path))
     return found or list(_rules(schema, value, path))
 
 
-def _defaulted(schema: Schema, value: object) -> object:
+def defaulted(schema: Schema, value: object) -> object:
+    """What is stored of a value that is accepted: nulls are taken out, defaults are written, and 1.0 is 1."""
     if isinstance(value, list):
-        return [_defaulted(as_mapping(schema.get("items", {})), entry) for entry in value]
+        return [defaulted(as_mapping(schema.get("items", {})), entry) for entry in value]
+    if isinstance(value, float) and value.is_integer() and schema.get("type") == "integer":
+        return int(value)
     if not isinstance(value, dict):
         return value
     known = as_mapping(schema.get("properties", {}))
     fields = {name: as_mapping(field) for name, field in known.items()}
     defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
-    given = {key: _defaulted(fields.get(key, {}), entry) for key, entry in value.items() if entry is not None}
+    given = {key: defaulted(fields.get(key, {}), entry) for key, entry in value.items() if entry is not None}
     return {**defaults, **given}
 
 
@@ -51,7 +54,7 @@ def _shape(schema: Schema, value: object, path: str) -> Iterator[str]:
         yield from (f"{path}.{name}: required" for name in _list(schema.get("required", [])) if name not in value)
         if "additionalProperties" not in schema:
             yield from (f"{path}.{key}: unknown field" for key in value if key not in known)
-    for child, entry, place in _children(schema, value, path):
+    for child, entry, place in children(schema, value, path):
         yield from _shape(child, entry, place)
 
 
@@ -80,20 +83,22 @@ def _rules(schema: Schema, value: object, path: str) -> Iterator[str]:
         said = as_mapping(rule)
         if not evaluate(str(said["rule"]), value):
             yield f"{path}: {said['message']}"
-    for child, entry, place in _children(schema, value, path):
+    for child, entry, place in children(schema, value, path):
         yield from _rules(child, entry, place)
 
 
-def _children(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, object, str]]:
+def children(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, object, str]]:
+    """What is in a value and known to the schema: its schema, the value, and its path."""
     if isinstance(value, list):
         for index, entry in enumerate(value):
             yield as_mapping(schema["items"]), entry, f"{path}[{index}]"
     if isinstance(value, dict):
         known = as_mapping(schema.get("properties", {}))
         for key, entry in value.items():
-            child = known.get(key, schema.get("additionalProperties"))
-            if child is not None:
-                yield as_mapping(child), entry, f"{path}.{key}"
+            if key in known:
+                yield as_mapping(known[key]), entry, f"{path}.{key}"
+            elif "additionalProperties" in schema:
+                yield as_mapping(schema["additionalProperties"]), entry, f'{path}["{key}"]'
 
 
 def _list(value: object) -> list[object]:

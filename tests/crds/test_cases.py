@@ -1,35 +1,38 @@
 """One table of objects, held against both readers: crds.parse and the schema that the API server gets."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from crds import Invalid, parse
-from crds.generate import schema
-from crds.structural import as_mapping
-from tests.crds.server import refusals
+from tests.crds.server import defaulted, refusals
+from tests.crds.table import Case, everything, spec_schema
 
-CASES = [
-    pytest.param(kind, case, id=f"{kind}: {case['name']}")
-    for kind in ("Backend", "Policy")
-    for case in yaml.safe_load((Path(__file__).parent / "cases" / f"{kind.lower()}.yaml").read_text("utf-8"))
-]
+Cases = tuple[Case, ...]
+every_group = pytest.mark.parametrize("cases", everything().values(), ids=everything())
 
 
-@pytest.mark.parametrize(("kind", "case"), CASES)
-def test_parse_says_what_is_wrong(kind: str, case: dict[str, object]) -> None:
-    said: list[str] = []
+@every_group
+def test_parse_says_what_is_wrong(cases: Cases) -> None:
+    assert {str(case): _errors(case) for case in cases} == {str(case): case.errors for case in cases}
+
+
+@every_group
+def test_the_api_server_agrees(cases: Cases) -> None:
+    found = {str(case): refusals(spec_schema(case.kind), case.spec, "spec") for case in cases}
+    refused = {str(case): bool(case.errors) and not case.server_accepts for case in cases}
+    assert {name: bool(each) for name, each in found.items()} == refused, found
+
+
+@every_group
+def test_defaults_are_the_same(cases: Cases) -> None:
+    for case in cases:
+        if case.stored is not None:
+            assert defaulted(spec_schema(case.kind), case.spec) == case.stored
+            assert parse(case.document) == parse({**case.document, "spec": case.stored})
+
+
+def _errors(case: Case) -> tuple[str, ...]:
     try:
-        parse({"apiVersion": "tidegate.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": case["spec"]})
+        parse(case.document)
     except Invalid as invalid:
-        said = [str(error) for error in invalid.errors]
-    assert said == case.get("errors", [])
-
-
-@pytest.mark.parametrize(("kind", "case"), CASES)
-def test_the_api_server_agrees(kind: str, case: dict[str, object]) -> None:
-    spec = as_mapping(as_mapping(schema(kind)["properties"])["spec"])
-    found = refusals(spec, case["spec"], "spec")
-    accepts = "errors" not in case or case.get("server") == "accepts"
-    assert bool(found) is not accepts, found
+        return tuple(map(str, invalid.errors))
+    return ()

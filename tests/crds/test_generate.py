@@ -106,7 +106,16 @@ def test_names_and_columns() -> None:
     assert as_mapping(policy["names"])["shortNames"] == ["tgp"]
     assert as_mapping(policy["names"])["categories"] == ["tidegate"]
     assert columns(backend) == ["Ready", "Accepted", "Programmed", "Age"]
-    assert columns(policy) == ["Target-Kind", "Target", "Section", "Precedence", "Age"]
+    assert columns(policy) == [
+        "Target-Kind",
+        "Target",
+        "Section",
+        "Accepted",
+        "Enforced",
+        "Programmed",
+        "Precedence",
+        "Age",
+    ]
     assert as_mapping(crd("Policy")["metadata"])["labels"] == {"gateway.networking.k8s.io/policy": "Direct"}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*(.*)$")
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 _LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)|(?:src|href)=\"([^\"]+)\"")
@@ -66,6 +66,17 @@ def blocks(page: Path) -> list[Block]:
     if opened:
         raise ValueError(f"{page}:{opened[1]}: the block is not closed")
     return found
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of a transcript, which begins with `$ `, as it is typed, and what is shown below it."""
+    first, *others = re.split(r"^\$ ", text, flags=re.MULTILINE)
+    if first.strip():
+        yield "", first
+    for each in others:
+        head = re.match(r"(?:.*\\\n)*.*\n", each)
+        assert head, each
+        yield head[0].rstrip("\n"), each[head.end() :]
 
 
 def anchors(page: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 The blocks of a page are run from top to bottom in one folder, as a reader would: `yaml` must be valid objects (and a
 file, where it says `file=NAME`), `console` must print what it shows, `json` must parse, `python` must run. Any other
-kind fails, so that nothing stands in the documentation untried. `sh cluster` is run by `make e2e`, on an API server.
+kind fails, so that nothing stands in the documentation untried. `make e2e` runs `sh cluster` and `console cluster`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 import crds
-from tests.docs.pages import ROOT, Block, blocks, pages
+from tests.docs.pages import ROOT, Block, blocks, commands, pages
 from tests.docs.shell import Mismatch, Shell, matches
 
 PAGES = {
@@ -50,10 +49,10 @@ def _try(block: Block, shell: Shell) -> None:
             _check_yaml(block)
         case "json":
             _check_json(block)
+        case "console" | "sh" if block.words == ("cluster",):
+            pass  # e2e/test_walkthrough.py and e2e/test_install_page.py run them
         case "console":
             _type(block, shell)
-        case "sh" if block.words == ("cluster",):
-            pass  # e2e/test_install_page.py runs it
         case "sh":
             for command in _joined(block.text.splitlines()):
                 shell.run(command, "")
@@ -91,23 +90,12 @@ def _check_json(block: Block) -> None:
 def _type(block: Block, shell: Shell) -> None:
     """Run the lines that begin with `$ `; what follows each is what it prints. Without any, a gateway prints it."""
     exits = re.fullmatch(r"exits (\d+)", block.comment)
-    sessions = list(_commands(block.text))
+    sessions = list(commands(block.text))
     for number, (command, shown) in enumerate(sessions, 1):
         if not command:
             shell.says("serve", shown)
             continue
-        shell.run(command, shown, int(exits[1]) if exits and number == len(sessions) else 0)
-
-
-def _commands(text: str) -> Iterator[tuple[str, str]]:
-    """Each command with what is shown below it."""
-    first, *others = re.split(r"^\$ ", text, flags=re.MULTILINE)
-    if first.strip():
-        yield "", first
-    for each in others:
-        head = re.match(r"(?:.*\\\n)*.*\n", each)
-        assert head, each
-        yield head[0].replace("\\\n", "").strip(), each[head.end() :]
+        shell.run(command.replace("\\\n", "").strip(), shown, int(exits[1]) if exits and number == len(sessions) else 0)
 
 
 def _joined(lines: list[str]) -> list[str]:

@@ -39,9 +39,13 @@ def test_direct_dependencies_have_a_lower_bound(requirement: str) -> None:
     assert re.match(r"[A-Za-z0-9-]+(\[[a-z,]+\])?\s*(>=|==)", requirement)
 
 
-def test_what_runs_is_tested_in_the_same_version() -> None:
-    run, dev = _pins("run.txt"), _pins("dev.txt")
-    assert run.items() <= dev.items()
+@pytest.mark.parametrize("name", ["run.txt", "controller.txt", "dataplane.txt"])
+def test_what_runs_is_tested_in_the_same_version(name: str) -> None:
+    assert _pins(name).items() <= _pins("dev.txt").items()
+
+
+def test_gateways_do_without_what_only_the_controller_needs() -> None:
+    assert _pins("controller.txt").keys() - _pins("run.txt").keys() >= {"kopf", "kubernetes"}
 
 
 def test_what_benchmarks_tell_the_version_of_is_locked() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tidegate.scalars import SCALARS
 from tidegate import yaml_text
+from tidegate.yaml_scalars import Scalar
 from tidegate.yaml_text import NotYaml, Parsed
 
 LAUGHS = "\n".join(
@@ -63,6 +65,23 @@ def test_every_field_and_entry_knows_its_line() -> None:
         ("e",): 5,
         ("e", "f"): 5,
     }
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_plain_text_means_what_it_means_to_kubectl(text: str, value: Scalar) -> None:
+    (parsed,) = yaml_text.parse(f"a: {text}")
+    assert repr(parsed.content) == repr({"a": value})
+
+
+@pytest.mark.parametrize("text", ['a: "yes"', "a: '017'", "a: !!str 1e3", 'a: ! "1:30"'])
+def test_quoted_text_is_text(text: str) -> None:
+    (parsed,) = yaml_text.parse(text)
+    assert parsed.content == {"a": text.split()[-1].strip("\"'")}
+
+
+def test_a_number_without_end_is_none_that_anybody_means() -> None:
+    (parsed,) = yaml_text.parse(f"a: [{'9' * 5000}, .inf, -.INF]")
+    assert parsed.content == {"a": [float("inf"), float("inf"), float("-inf")]}
 
 
 def test_scalars_are_those_of_kubernetes() -> None:

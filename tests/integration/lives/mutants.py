@@ -19,10 +19,14 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "limit_store_up",
     "limit_store_errors",
     "limit_store_duration",
+    "table_updates",
+    "table_applied",
+    "table_from_snapshot",
+    "controllers_connected",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
-(limits/)."""
+(limits/), no controller sends tables (sources/)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 
