@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results" / "apply.json"
+RESULTS = ROOT / "bench" / "results" / "cluster" / "apply.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- Made by `make bench-apply`. Edit bench/apply.py instead. -->", "<!-- end of bench-apply -->"
 LONGEST_S = 3600
