@@ -36,9 +36,10 @@ def same(wanted: object, stored: object) -> bool:
     return bool(wanted == stored)
 
 
-def is_newer(stored: Iterable[Document], generation: int) -> bool:
-    """Whether somebody who knew a later generation of the object has written them."""
-    return any(cast("int", each.get("observedGeneration", 0)) > generation for each in stored)
+def is_newer(stored: Iterable[Document], generation: int, latest: int) -> bool:
+    """Whether somebody who knew a later generation of the object has written them. None is later than the `latest` that
+    is stored beside them: what says so is from before the storage was put back."""
+    return any(generation < cast("int", each.get("observedGeneration", 0)) <= latest for each in stored)
 
 
 def _name(value: Document) -> str:

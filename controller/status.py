@@ -74,7 +74,7 @@ def write(
         wanted = {shared.field: _entries(status, shared, stored, controller, generation, now)}
     else:
         wanted = _whole(status, stored, generation, now, addresses)
-    if conditions.same(wanted, stored) or conditions.is_newer(before, generation):
+    if conditions.same(wanted, stored) or conditions.is_newer(before, generation, entry.generation):
         return None
     version = text(_mapping(entry.body.get("metadata")).get("resourceVersion")) if shared else ""
     kind, turn = BY_NAME[status.kind], _turn(status, before)

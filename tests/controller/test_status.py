@@ -8,7 +8,7 @@ from controller import conditions
 from controller import status as statuses
 from controller.compile import Ancestor, Condition, ListenerStatus, Parent, Status, Target
 from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY, Kind
-from controller.mirror import Entry, Mirror
+from controller.mirror import Entry, Mirror, metadata
 from controller.status import Turn, Write
 from tests.controller.cluster import thing
 
@@ -20,9 +20,11 @@ ACCEPTED = Condition("Accepted", "True", "Accepted", "The spec is valid.")
 TARGET = Target("Backend", "ai", "voice", "openai")
 
 
-def entry(kind: Kind, status: object = None) -> Entry:
-    mirror = Mirror()
-    mirror.see(kind, {**thing(kind, "voice", 7, spec={}), **({} if status is None else {"status": status})})
+def entry(kind: Kind, status: object = None, latest: int = 1) -> Entry:
+    """An object at its `latest` generation."""
+    mirror, body = Mirror(), thing(kind, "voice", 7, spec={})
+    body = {**body, "metadata": {**metadata(body), "generation": latest}}
+    mirror.see(kind, {**body, **({} if status is None else {"status": status})})
     found = mirror.get(kind.name, "ai", "voice")
     assert found is not None
     return found
@@ -47,8 +49,10 @@ def stored(condition: Condition, generation: int = 1, since: str = BEFORE) -> di
     }
 
 
-def written(status: Status, before: object = None, kind: Kind = BACKEND, generation: int = 1) -> Write | None:
-    return statuses.write(status, entry(kind, before), generation, OURS, NOW)
+def written(
+    status: Status, before: object = None, kind: Kind = BACKEND, generation: int = 1, latest: int = 3
+) -> Write | None:
+    return statuses.write(status, entry(kind, before, latest), generation, OURS, NOW)
 
 
 def test_the_first_status() -> None:
@@ -87,6 +91,13 @@ def test_what_is_said_no_more_goes() -> None:
 def test_what_is_newer_stays() -> None:
     """Another replica led meanwhile, and knew a later generation."""
     assert written(backend(READY), {"conditions": [stored(NOT_READY, 3)]}, generation=2) is None
+
+
+def test_what_is_from_before_the_storage_was_put_back_is_not_newer() -> None:
+    """A replica that had not noticed wrote it into the storage that was put back, where there is no such generation."""
+    write = written(backend(READY), {"conditions": [stored(NOT_READY, 3)]}, generation=2, latest=2)
+    assert write is not None
+    assert write.status == {"conditions": [stored(READY, 2, since=NOW)]}
 
 
 def test_a_status_without_what_is_told() -> None:
