@@ -150,6 +150,13 @@ BACKENDS = [
     ),
     Row(
         "Backend/x",
+        "ResolvedRefs: False UpstreamNotAllowed",
+        backend('openai: {}, url: "http://169.254.169.254/v1"'),
+        backend(),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
         "ResolvedRefs: False ServiceNotFound",
         backend("custom: {service: {name: s, port: 80}}"),
         "Service: {name: s, spec: {ports: [{port: 80}]}}",
