@@ -510,7 +510,7 @@ def test_addresses_of_the_machine_are_out_of_reach(tenants: Tenants, what: str) 
 
 def test_without_leave_there_is_no_loopback(tenants: Tenants) -> None:
     """The platform's own namespace has none: leave is given by namespace."""
-    url = tenants.providers[BLUE].url
+    url = tenants.providers[BLUE].url.replace("127.0.0.1", "localhost")  # a name, so that it is found out by dialling
     x = backend("x", providers=[{"name": "a", "openai": {}, "url": url, "auth": {"passthrough": {}}}], expose={})
     tenants._apply_as_admin("platform", x)
     tenants.says("platform", "Backend", "x", "Ready", "True Ready")
