@@ -20,6 +20,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "docs/install.md": (),
     "docs/kubernetes.md": ("README.md",),
     "docs/security.md": ("README.md",),
+    "docs/troubleshooting.md": ("README.md",),
 }
 """Pages, and those that their readers have followed before."""
 EXAMPLES = ROOT / "examples" / "cluster"
