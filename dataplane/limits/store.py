@@ -74,7 +74,7 @@ class ValkeyStore:
         if urlsplit(url).scheme in ("rediss", "valkeys"):
             options["ssl_check_hostname"] = True
         self._secret = str(options.get("password") or "")
-        pool = client.BlockingConnectionPool(max_connections=AT_ONCE + 1, timeout=1, **options)  # type: ignore[arg-type]
+        pool = client.BlockingConnectionPool(max_connections=AT_ONCE + 1, timeout=timeout, **options)  # type: ignore[arg-type]
         self._pool = pool
         self._client = client.Valkey(connection_pool=pool)
 

@@ -84,7 +84,7 @@ async def test_one_that_says_nothing_is_not_waited_for() -> None:
 
 async def test_many_at_once_share_some_connections() -> None:
     async with serving() as server:
-        store = ValkeyStore(server.url)
+        store = ValkeyStore(server.url, timeout=30)
         answers = await asyncio.gather(*(store.run(f"k{number}", NOTHING) for number in range(100)))
         assert len(answers) == 100
         assert len(server._writers) <= 17
