@@ -14,7 +14,7 @@ from controller.api import Api, ApiError
 from controller.compile import Install
 from controller.compile.gateway_services import GATEWAY
 from controller.keeping import Keeper
-from controller.kinds import GATEWAY_CLASS, SECRET, SERVICE, Kind
+from controller.kinds import CLUSTER_ROLE, GATEWAY_CLASS, SECRET, SERVICE, Kind
 from controller.leader import Leader
 from controller.mirror import Document, Mirror, Scope, metadata, text
 from controller.push.publication import Publication
@@ -29,7 +29,7 @@ BOOT_S = 30.0
 BOOT_SECRETS = 8
 FULL = 900 * 1024
 """Bytes of a Secret's entries: it holds a megabyte."""
-CONFLICT = 409
+CONFLICT, FORBIDDEN = 409, 403
 
 
 class Duties:
@@ -107,11 +107,27 @@ class Duties:
         if self._absent(GATEWAY_CLASS) or scope not in self._mirror.synced or self._mirror.get(scope.kind, "", name):
             return
         spec = {"controllerName": self._install.controller_name, "description": "Served by the gateways of Tidegate."}
+        owners = await self._role()
         try:
-            await self._api.create(GATEWAY_CLASS, self._keeper.whole(GATEWAY_CLASS, name, {"spec": spec}))
+            body = self._keeper.whole(GATEWAY_CLASS, name, {"spec": spec}, ownerReferences=owners)
+            await self._api.create(GATEWAY_CLASS, body)
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
+
+    async def _role(self) -> list[dict[str, str]]:
+        """The chart's ClusterRole as an owner: what belongs to no namespace goes with that when it is uninstalled."""
+        name = f"{self._install.name}-controller"
+        try:
+            role = await self._api.get(CLUSTER_ROLE, "", name)
+        except ApiError as error:
+            if error.status != FORBIDDEN:
+                raise
+            role = None
+        if role is None:  # it was not installed by the chart
+            return []
+        reference = {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.name}
+        return [{**reference, "name": name, "uid": text(metadata(role).get("uid"))}]
 
     async def _gateways(self) -> None:
         """A Service for each Gateway; those of Gateways that are gone go."""

@@ -35,6 +35,7 @@ class Kind:
 
 BACKEND = Kind("Backend", "tidegate.dev", "v1alpha1", "backends")
 POLICY = Kind("Policy", "tidegate.dev", "v1alpha1", "policies")
+CLUSTER_ROLE = Kind("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", namespaced=False)
 GATEWAY_CLASS = Kind("GatewayClass", GATEWAY_API, "v1", "gatewayclasses", namespaced=False)
 GATEWAY = Kind("Gateway", GATEWAY_API, "v1", "gateways")
 HTTP_ROUTE = Kind("HTTPRoute", GATEWAY_API, "v1", "httproutes")

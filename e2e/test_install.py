@@ -175,7 +175,6 @@ def test_uninstalling_leaves_what_the_page_says(install: Install) -> None:
     until(lambda: of_the_system(node) == LEFT, lambda: of_the_system(node))
     node.helm("uninstall", "tidegate-crds", "-n", SYSTEM)
     node.kubectl("delete", "crd", "backends.tidegate.dev", "policies.tidegate.dev")
-    node.kubectl("delete", "gatewayclass", "tidegate")
     node.kubectl("delete", "namespace", NAMESPACE, PROVIDER, SYSTEM, "--timeout=120s")
     until(lambda: installs.everything(node) == install.before, lambda: installs.everything(node) ^ install.before)
 

@@ -187,3 +187,10 @@ def granted() -> set[tuple[str, ...]]:
             (verb, what, *where) for rule in role["rules"] for verb in rule["verbs"] for what in rule["resources"]
         }
     return found
+
+
+def test_the_gateway_class_goes_with_the_release(lived: Audited) -> None:
+    """It belongs to no namespace, as the ClusterRole that owns it."""
+    role = lived.get("clusterrole", "tidegate-controller")["metadata"]
+    (owner,) = lived.get("gatewayclass", "tidegate")["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("ClusterRole", "tidegate-controller", role["uid"])
