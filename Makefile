@@ -40,7 +40,7 @@ cluster: .venv/.dev  ## keep a real Kubernetes API server running, built from so
 	@e2e/cluster/build $(if $(NODE),node)
 	@cd e2e && ../$(BIN)/python -m cluster
 
-nightly: .venv/.nightly  ## fuzz, config changes, soak, chaos, all of Autobahn: some 100 minutes; PARTS="soak chaos" are two
+nightly: .venv/.nightly  ## fuzz, config changes, soak, chaos, kills, all of Autobahn: some 110 minutes; PARTS="soak chaos" are two
 	@e2e/nightly/run $(PARTS)
 
 check: .venv/.dev  ## format, lint, types, import law, dead code, generated files: under a minute

@@ -42,9 +42,8 @@ from test_controller_gateways import asked, knocked
 from dataplane.sources import boot
 from dataplane.table.delta import Unreadable
 
-NIGHTLY = bool(os.environ.get("NIGHTLY"))
-KILLS = 40 if NIGHTLY else 6
-AWAY_S = 60.0 if NIGHTLY else 10.0
+KILLS = 40 if os.environ.get("NIGHTLY") else 6
+AWAY_S = 60.0
 SEED = int(os.environ.get("SEED", "7"))
 EDITS = 1000
 
