@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install a lock and Tidegate itself into a virtual environment: requirements/install.sh FOLDER run|dev|e2e|nightly
+# Install a lock and Tidegate itself into a virtual environment: requirements/install.sh FOLDER run|dev|e2e|voice|nightly
 #
 # With uv where it is found, else with pip; make … UV=no says pip. Only wheels, and only those whose hashes are in
 # the lock; where they come from is for the settings of uv and pip to say. PYTHON chooses the interpreter.
@@ -47,8 +47,11 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then
 fi
 count=$(grep -c '==' "$here/$lock.txt")
 echo "Installing $count packages into $venv with ${uv:-pip}; only when requirements/$lock.txt changes."
-install --require-hashes --only-binary :all: -r "$here/$lock.txt" || fail "Nothing was installed. Without uv: make … UV=no"
-if [ "$lock" != e2e ]; then
+install --no-deps --require-hashes --only-binary :all: -r "$here/$lock.txt" || fail "Nothing was installed. Without uv: make … UV=no"
+case $lock in
+e2e | voice) ;; # clients know nothing of us
+*)
     install --require-hashes --only-binary :all: -r "$here/build.txt"
     install --no-deps --no-build-isolation -e "$here/.."
-fi
+    ;;
+esac

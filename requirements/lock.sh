@@ -24,4 +24,5 @@ lock controller --extra controller --constraint requirements/dev.txt pyproject.t
 lock dataplane --extra otlp --constraint requirements/dev.txt pyproject.toml # for its image
 lock build --group build
 lock e2e --group e2e # an environment of its own: openai-agents wants an older websockets
+lock voice --group voice --no-emit-package docopt # it has no wheel, and only a command that nobody types needs it
 lock nightly requirements/nightly.in # what only `make nightly` needs, beside dev.txt
