@@ -203,7 +203,8 @@ class Api:
 async def connect(kubeconfig: Path | None) -> Api:
     """The API server of this file; without one, that of the pod which this runs in, or else of $KUBECONFIG or
     ~/.kube/config. Raises ApiError where there is no such configuration."""
-    configuration = Configuration()
+    # No limit: each watch keeps a connection for itself, and no call, least of all for the Lease, may wait for one.
+    configuration = Configuration(connection_pool_maxsize=0)
     where = "the pod's service account"
     try:
         if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):

@@ -19,6 +19,8 @@ from controller.mirror import Mirror, Scope, version_of
 
 log = structlog.get_logger("controller")
 
+LISTS_AT_ONCE = 16
+"""However many namespaces there are, the API server and we are not to be busy with all of them at one moment."""
 LET_S = 45
 """How long a watch of Secrets lasts at most. The API server asks whether we may only when one begins, and a namespace
 that takes its leave back is to be heeded within a minute."""
@@ -53,6 +55,7 @@ class Following:
         self._tasks: dict[Scope, asyncio.Task[None]] = {}
         self._tried: set[Scope] = set()
         self._denied: set[Scope] = set()
+        self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
         self.failed = 0
 
     @property
@@ -112,8 +115,10 @@ class Following:
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
 
     async def _list(self, scope: Scope) -> int:
-        kind, asked, asked_in = BY_NAME[scope.kind], self._mirror.asked(scope), self._mirror.epoch
-        listed = await self._api.list(kind, scope.namespace, self._labels.get(scope, ""))
+        kind = BY_NAME[scope.kind]
+        async with self._lists:
+            asked, asked_in = self._mirror.asked(scope), self._mirror.epoch
+            listed = await self._api.list(kind, scope.namespace, self._labels.get(scope, ""))
         epoch = self._mirror.epoch
         changed = self._mirror.replace(kind, scope, listed.items, listed.version, asked if asked_in == epoch else 0)
         if scope in self._denied:

@@ -1,17 +1,32 @@
 """In which namespaces Secrets, Services and EndpointSlices have to be read: where something refers to one. Pure.
 
 It looks at documents as they are written, bad ones included, and rather sees one reference too many: what a namespace
-that is read for nothing costs is little, and whether a reference holds is for the compiler to say.
+that is read for nothing costs is little, and whether a reference holds is for the compiler to say. But another
+namespace is read only where a ReferenceGrant there names whoever refers to it: what anybody may write into a Backend of
+their own could be any number of names, and each costs lists and watches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
-from controller.kinds import BACKEND, ENDPOINT_SLICE, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY, SECRET, SERVICE
+from controller.kinds import (
+    BACKEND,
+    ENDPOINT_SLICE,
+    GATEWAY,
+    GATEWAY_CLASS,
+    HTTP_ROUTE,
+    POLICY,
+    REFERENCE_GRANT,
+    SECRET,
+    SERVICE,
+)
 from controller.mirror import Document, Scope, metadata, text
 
 _SECRETS = frozenset(["secretRef", "secretSelector"])
+_Grant = tuple[str, str, str, str, str]
+"""Of whom: group, kind and namespace; to what: namespace and kind."""
 
 
 def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
@@ -23,30 +38,40 @@ def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
     gateways = [each for each in by_kind.get(GATEWAY.name, ()) if text(_spec(each).get("gatewayClassName")) in classes]
     ours = {(_namespace(each), _name(each)) for each in gateways}
     routes = [each for each in by_kind.get(HTTP_ROUTE.name, ()) if _parents(each) & ours]
-    scopes = {
-        Scope(SECRET.name, namespace)
-        for document in (*by_kind.get(BACKEND.name, ()), *by_kind.get(POLICY.name, ()))
-        for namespace in [_namespace(document)]
-        if any(_named(document, _SECRETS))
-    }
-    scopes |= {Scope(SECRET.name, namespace) for gateway in gateways for namespace in _certificates(gateway)}
-    services = {namespace for route in routes for namespace in _services(route)}
-    for backend in by_kind.get(BACKEND.name, ()):
-        services |= {text(ref.get("namespace")) or _namespace(backend) for ref in _named(backend, {"service"})}
-    return scopes | {Scope(kind.name, namespace) for kind in (SERVICE, ENDPOINT_SLICE) for namespace in services}
+    grants = {each for grant in by_kind.get(REFERENCE_GRANT.name, ()) for each in _granted(grant)}
+    backends = by_kind.get(BACKEND.name, ())
+
+    own = (*backends, *by_kind.get(POLICY.name, ()))
+    scopes = {Scope(SECRET.name, _namespace(each)) for each in own if any(_named(each, _SECRETS))}
+    references = chain(
+        ((GATEWAY, each, SECRET, ref) for each in gateways for ref in _certificates(each)),
+        ((HTTP_ROUTE, each, SERVICE, ref) for each in routes for ref in _services(each)),
+        ((BACKEND, each, SERVICE, ref) for each in backends for ref in _named(each, {"service"})),
+    )
+    for kind, source, target, ref in references:
+        of, namespace = _namespace(source), text(ref.get("namespace")) or _namespace(source)
+        if of == namespace or (kind.group, kind.name, of, namespace, target.name) in grants:
+            scopes.add(Scope(target.name, namespace))
+    return scopes | {Scope(ENDPOINT_SLICE.name, each.namespace) for each in scopes if each.kind == SERVICE.name}
 
 
-def _certificates(gateway: Document) -> Iterator[str]:
+def _granted(grant: Document) -> Iterator[_Grant]:
+    targets = {text(each.get("kind")) for each in _list(_spec(grant).get("to")) if not each.get("group")}
+    for each in _list(_spec(grant).get("from")):
+        source = text(each.get("group")), text(each.get("kind")), text(each.get("namespace"))
+        yield from ((*source, _namespace(grant), target) for target in targets)
+
+
+def _certificates(gateway: Document) -> Iterator[Document]:
     for listener in _list(_spec(gateway).get("listeners")):
-        for ref in _list(_mapping(listener.get("tls")).get("certificateRefs")):
-            yield text(ref.get("namespace")) or _namespace(gateway)
+        yield from _list(_mapping(listener.get("tls")).get("certificateRefs"))
 
 
-def _services(route: Document) -> Iterator[str]:
+def _services(route: Document) -> Iterator[Document]:
     for rule in _list(_spec(route).get("rules")):
         for ref in _list(rule.get("backendRefs")):
             if not ref.get("group") and ref.get("kind", SERVICE.name) == SERVICE.name:
-                yield text(ref.get("namespace")) or _namespace(route)
+                yield ref
 
 
 def _parents(route: Document) -> set[tuple[str, str]]:

@@ -6,8 +6,9 @@ By the replica that leads; the others follow along, so that one of them can take
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,8 +35,18 @@ CONFIRMED = frozenset([BACKEND.name, POLICY.name, GATEWAY.name])
 WITHOUT_ADDRESS = Condition(
     "Programmed", "False", "AddressNotAssigned", "The Gateway's Service has no address yet; see kubectl get services."
 )
-SLICE = 100
-"""Objects between two pauses."""
+SLICE = 50
+"""Objects between two looks at what is new, and the most that go before all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the compiler has said, and of what: it belongs together, whatever is published meanwhile."""
+
+    statuses: Mapping[Key, Status] = field(default_factory=dict)
+    versions: Mapping[Key, tuple[str, int]] = field(default_factory=dict)
+    """The uid and the generation of each object."""
+    services: Sequence[Document] = ()
 
 
 class Reporting:
@@ -51,20 +62,24 @@ class Reporting:
         install: Install,
         how_to_list: str,
         instance: str,
+        changed: Callable[[], None],
     ) -> None:
-        """`gateways`: the mirror of their pods; `how_to_list`: the command for it."""
+        """`gateways`: the mirror of their pods; `how_to_list`: the command for it; `changed` is called where the
+        answer to a write tells what the compiler has to know."""
         self._mirror = mirror
         self._gateways = gateways
         self._leader = leader
         self._server = server
         self._controller = install.controller_name
         self._programmed: Programmed[Key] = Programmed(how_to_list, asyncio.get_running_loop().time())
-        self._statuses: tuple[Status, ...] = ()
-        self._versions: Mapping[Key, tuple[str, int]] = {}
-        self._services: Sequence[Document] = ()
+        self._said = Said()
+        self._touched: tuple[Key, ...] = ()
+        """What was changed last, so that somebody may be waiting for its status; the newest first."""
+        self._at = 0
+        """Where the next pass begins with all the others."""
         self._namespace = install.namespace
         self._wake = asyncio.Event()
-        self.writer = Writer(api, mirror, self._controller, instance, lambda: leader.leads)
+        self.writer = Writer(api, mirror, self._controller, instance, lambda: leader.leads, changed)
         leader.changes.append(self.look)
 
     def look(self) -> None:
@@ -73,7 +88,12 @@ class Reporting:
 
     def published(self, compiled: Compiled, publication: Publication, versions: Mapping[Key, tuple[str, int]]) -> None:
         """Take note of what is said of these objects."""
-        self._statuses, self._versions, self._services = compiled.statuses, versions, compiled.services
+        before = self._said.versions
+        touched = [key for key, version in versions.items() if key.kind in WRITTEN and before.get(key) != version]
+        self._touched = tuple(dict.fromkeys((*touched, *self._touched)))[:SLICE]
+        statuses = {Key(each.kind, each.namespace, each.name): each for each in compiled.statuses}
+        written = {key: each for key, each in statuses.items() if key.kind in WRITTEN and key in versions}
+        self._said = Said(written, versions, compiled.services)
         self._programmed.published(publication.number, publication.tables, publication.watermark, versions)
         self.look()
 
@@ -86,7 +106,7 @@ class Reporting:
                 await asyncio.sleep(QUIET_S)
             self._wake.clear()
             verdicts = self._verdicts()  # by those who do not lead, too: they remember who confirmed what
-            if self._leader.leads and self._statuses:
+            if self._leader.leads and self._said.statuses:
                 await self._write(verdicts)
 
     def _verdicts(self) -> Mapping[Key, Verdict]:
@@ -95,23 +115,29 @@ class Reporting:
         return self._programmed.verdicts(pods.ready(self._gateways, datetime.now(UTC), now), holdings, now)
 
     async def _write(self, verdicts: Mapping[Key, Verdict]) -> None:
-        wanted: list[Wanted] = []
-        for count, each in enumerate(self._wanted(verdicts), 1):
-            wanted.append(each)
-            if count % SLICE == 0:
-                await self.writer.write(wanted)
-                wanted = []
-                await asyncio.sleep(0)
-        await self.writer.write(wanted)
+        """One pass over all, which ends early where there is news, or time has passed. The next goes on where this one
+        ended, so that nobody waits for ever."""
+        said, time = self._said, asyncio.get_running_loop().time
+        ends = time() + EVERY_S
+        await self.writer.write(self._wanted(said, self._touched, verdicts))
+        keys = list(said.statuses)
+        keys = keys[self._at :] + keys[: self._at]
+        for first in range(0, len(keys), SLICE):
+            await self.writer.write(self._wanted(said, keys[first : first + SLICE], verdicts))
+            self._at = (self._at + SLICE) % len(keys)
+            if time() > ends:
+                self.look()
+            if self._wake.is_set():
+                return
+            await asyncio.sleep(0)
 
-    def _wanted(self, verdicts: Mapping[Key, Verdict]) -> Iterator[Wanted]:
-        reached = addresses(self._mirror, self._namespace, self._services)
-        for status in self._statuses:
-            key = Key(status.kind, status.namespace, status.name)
-            entry = self._mirror.get(*key)
-            if status.kind not in WRITTEN or entry is None or key not in self._versions:
+    def _wanted(self, said: Said, keys: Iterable[Key], verdicts: Mapping[Key, Verdict]) -> Iterator[Wanted]:
+        reached = addresses(self._mirror, self._namespace, said.services)
+        for key in keys:
+            status, entry = said.statuses.get(key), self._mirror.get(*key)
+            if status is None or entry is None:
                 continue
-            uid, generation = self._versions[key]
+            uid, generation = said.versions[key]
             if uid != entry.uid:
                 continue  # another of the same name, of which nothing is said yet
             found = reached.get(f"{status.namespace}/{status.name}", []) if status.kind == GATEWAY.name else []
@@ -120,7 +146,7 @@ class Reporting:
                 if status.kind == GATEWAY.name and programmed.status == "True" and not found and _is_accepted(status):
                     programmed = WITHOUT_ADDRESS
                 status = statuses.with_programmed(status, programmed)
-            yield Wanted(status, generation, found)
+            yield Wanted(status, uid, generation, found)
 
     def _confirmed(self, key: Key, entry: Entry, generation: int, verdicts: Mapping[Key, Verdict]) -> Condition:
         if verdict := verdicts.get(key):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -18,7 +18,7 @@ from controller import status as statuses
 from controller.api import Api, ApiError
 from controller.compile.statuses import Status
 from controller.election import micro
-from controller.kinds import EVENT, POLICY
+from controller.kinds import EVENT, POLICY, Kind
 from controller.mirror import Document, Mirror
 from controller.status import Write
 
@@ -29,15 +29,21 @@ RATE = 50
 AT_ONCE = 8
 CONFLICTS = 3
 """How often a write is tried anew where somebody else was faster."""
+CALL_S = 5.0
+"""For one call. This replica may have renewed its Lease up to `election.DEADLINE` ago, so that a longer one could end
+when another leads already."""
 REMEMBERED = 4096
 NOTE = 1024
 """Bytes of an Event's note."""
+AnswerT = TypeVar("AnswerT")
 
 
 class Wanted(NamedTuple):
     """What is to be said of an object."""
 
     status: Status
+    uid: str
+    """Of the object: one of the same name may have been made meanwhile."""
     generation: int
     """Of the object, that it is about."""
     addresses: Sequence[Document] = ()
@@ -45,14 +51,24 @@ class Wanted(NamedTuple):
 
 
 class Writer:
-    """Writes statuses and Events. `leads`: whether this replica may, now."""
+    """Writes statuses and Events. `leads`: whether this replica may, now. `changed` is called where an answer tells of
+    an object what the compiler has to know: no watch tells it again."""
 
-    def __init__(self, api: Api, mirror: Mirror, controller: str, instance: str, leads: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        mirror: Mirror,
+        controller: str,
+        instance: str,
+        leads: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
         self._api = api
         self._mirror = mirror
         self._controller = controller
         self._instance = instance
         self._leads = leads
+        self._changed = changed
         self._pace = Pace(RATE)
         self._told: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
         self.written = 0
@@ -72,7 +88,7 @@ class Writer:
     def _due(self, wanted: Wanted, now: str) -> Write | None:
         status = wanted.status
         entry = self._mirror.get(status.kind, status.namespace, status.name)
-        if entry is None:
+        if entry is None or entry.uid != wanted.uid:
             return None
         return statuses.write(status, entry, wanted.generation, self._controller, now, wanted.addresses)
 
@@ -104,18 +120,26 @@ class Writer:
             del metadata["namespace"]
         if write.version:
             body = {"metadata": {"resourceVersion": write.version}, "status": write.status}
-            stored = await self._api.merge(write.kind, write.namespace, write.name, body, "status")
+            sent = self._api.merge(write.kind, write.namespace, write.name, body, "status")
         else:
             # The uid keeps a status from one of the same name that was made meanwhile.
             body = {"metadata": {**metadata, "uid": write.uid}, "status": write.status}
-            stored = await self._api.apply(write.kind, body, "status")
-        self._mirror.see(write.kind, stored)
+            sent = self._api.apply(write.kind, body, "status")
+        self._take(write.kind, await _in_time(sent))
 
     async def _read_again(self, write: Write) -> bool:
-        stored = await self._api.get(write.kind, write.namespace, write.name)
+        try:
+            stored = await _in_time(self._api.get(write.kind, write.namespace, write.name))
+        except ApiError:
+            return False
         if stored is not None:
-            self._mirror.see(write.kind, stored)
+            self._take(write.kind, stored)
         return stored is not None
+
+    def _take(self, kind: Kind, stored: Document) -> None:
+        """An answer may be the first to tell what somebody has just changed."""
+        if self._mirror.see(kind, stored):
+            self._changed()
 
     async def _tell(self, write: Write) -> None:
         """An Event, once for each turn of an object's condition."""
@@ -132,7 +156,7 @@ class Writer:
         for other in [other for other in self._told if other[:2] == key[:2] and other != key]:
             del self._told[other]
         try:
-            await self._api.create(EVENT, self._event(write))
+            await _in_time(self._api.create(EVENT, self._event(write)))
         except ApiError as error:
             self.failed += 1
             log.debug("cannot write an Event", of=_path(write), why=str(error))
@@ -176,6 +200,15 @@ class Pace:
         self._next = max(self._next, now - self._burst * self._gap) + self._gap
         if self._next > now:
             await asyncio.sleep(self._next - now)
+
+
+async def _in_time(call: Awaitable[AnswerT]) -> AnswerT:
+    """Raises ApiError."""
+    try:
+        async with asyncio.timeout(CALL_S):
+            return await call
+    except TimeoutError:
+        raise ApiError(0, f"no answer within {CALL_S:g} s") from None
 
 
 def _path(write: Write) -> str:

@@ -356,7 +356,20 @@ OVERRIDE = [
     ),
 ]
 
+
+def crowd(first: int) -> list[Json]:
+    """Providers in 32 namespaces of which none is there."""
+    names = [f"invented-{number}" for number in range(first, first + 32)]
+    return [{"name": name, "custom": {"service": {"name": "inner", "namespace": name, "port": 80}}} for name in names]
+
+
 HOSTILE = [
+    Attack(
+        "more namespaces than anybody can watch",
+        [backend(f"x{number}", providers=crowd(32 * number), expose={}) for number in range(4)],
+        ("Backend", "x3", "ResolvedRefs", "False RefNotPermitted"),
+        [Try("500 configuration_error", path=own("x3"))],
+    ),
     Attack(
         "a regular expression that would run for ever",
         [
