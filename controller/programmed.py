@@ -5,7 +5,8 @@ confirmed a number when it says that it holds a table of that number or a later 
 another replica of the controller made what it holds, by its watermark, which then has reached the publication's.
 
 Nothing flaps: gateways that are not ready are not asked, one that has just become ready has GRACE to catch up, and of
-one whose connection is lost the last word counts for that long. Where nothing can be said yet, nothing is said.
+one whose connection is lost the last word counts for that long. Until then nothing is said of what it is behind with:
+what was said of it stays, and what was not confirmed before is not programmed for that.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Verdict(NamedTuple):
     message: str
 
 
+SERVED: Final = Verdict(True, "Programmed", "Served by every ready gateway.")
+"""Without their number, which changes with every one that comes or goes: each status would be written anew."""
+
+
 class _Word(NamedTuple):
     """The last that was heard of a gateway."""
 
@@ -69,7 +74,7 @@ class _Standing(NamedTuple):
     silent: bool
     """Is there no word of it?"""
     excused: bool
-    """Does it not count where it is behind, since it has just become ready?"""
+    """Does it have time to catch up, since it has just become ready?"""
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class Programmed(Generic[SubjectT]):
     _marks: deque[tuple[int, Watermark]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _words: dict[str, _Word] = field(default_factory=dict)
     """By the pod's uid."""
+    _ready: dict[str, float] = field(default_factory=dict)
+    """Since when each pod is seen to be ready, by uid: by our clock, since that of its node may be ahead."""
 
     def published(
         self, number: int, tables: Collection[str], watermark: Watermark, objects: Mapping[SubjectT, Version]
@@ -109,6 +116,7 @@ class Programmed(Generic[SubjectT]):
 
         `holdings`: of the gateways that are connected, by the pods' uids."""
         self._listen(holdings, now)
+        self._ready = {gateway.uid: min(gateway.since, self._ready.get(gateway.uid, now)) for gateway in ready}
         standings = [self._standing(gateway, now) for gateway in ready]
         unheard = now - self.begun < GRACE and any(each.silent for each in standings)
         numbers = {number for _, number in self._since.values()}
@@ -137,7 +145,7 @@ class Programmed(Generic[SubjectT]):
         return max(by_hash, by_mark, same)
 
     def _standing(self, gateway: Gateway, now: float) -> _Standing:
-        excused = now - gateway.since < GRACE
+        excused = now - self._ready[gateway.uid] < GRACE
         word = self._words.get(gateway.uid)
         if word is None:
             return _Standing(gateway.name, 0, 0, (), True, excused)
@@ -153,12 +161,9 @@ class Programmed(Generic[SubjectT]):
         late = [each for each in behind if not each.excused and not (unheard and each.silent)]
         if refusing := [each for each in behind if each.refused >= number]:
             return _refused(refusing, [each for each in late if each not in refusing])
-        serving = len(standings) - len(behind)
         if late:
-            return _pending(late, serving, len(standings))
-        if unheard or not serving:
-            return None
-        return Verdict(True, "Programmed", f"Served by {_counted(serving)}.")
+            return _pending(late, len(standings) - len(behind), len(standings))
+        return None if behind else SERVED
 
 
 def _refused(refusing: Sequence[_Standing], late: Sequence[_Standing]) -> Verdict:

@@ -88,7 +88,7 @@ def unconfirmed(entry: Entry, controller: str, generation: int) -> Condition:
     if said and all(each.get("observedGeneration") == generation for each in said):
         known = cast("Literal['True', 'False', 'Unknown']", said[0].get("status"))
         return Condition("Programmed", known, text(said[0].get("reason")), text(said[0].get("message")))
-    return Condition("Programmed", "False", "Pending", "No gateway has confirmed it yet.")
+    return Condition("Programmed", "False", "Pending", "Not every ready gateway has confirmed it yet.")
 
 
 def with_programmed(status: Status, programmed: Condition) -> Status:

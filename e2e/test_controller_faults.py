@@ -234,7 +234,7 @@ def test_one_that_refuses_and_one_that_is_cut_off_are_named(stand: Stand, namesp
     assert place_of(other, f"{namespace}/spread") == -1
     assert place_of(stand.gateway, f"{namespace}/spread") == 1
     line.mend()
-    assert condition_is(stand, namespace, "spread", "True Programmed") == "Served by 2 gateways."
+    assert condition_is(stand, namespace, "spread", "True Programmed") == "Served by every ready gateway."
     assert place_of(other, f"{namespace}/spread") == 1
     stand.gone(other)
     line.close()
@@ -313,7 +313,7 @@ def test_a_gateway_of_the_version_before_and_one_of_another_age(stand: Stand, na
     until(lambda: before.delivery)
     assert before.delivery.outline.schema_number == 1
     assert {part.kind for part in before.delivery.parts} <= {"backend", "route", "callers"}
-    assert condition_is(stand, namespace, "old", "True Programmed") == "Served by 2 gateways."
+    assert condition_is(stand, namespace, "old", "True Programmed") == "Served by every ready gateway."
     another = Double(address, ca, stand.install.pod("gateway-6"), schemas=[97, 98])
     until(lambda: another.ended)
     assert "upgrade the data plane" in another.ended

@@ -113,7 +113,7 @@ def programmed(cluster: Cluster, namespace: str, expected: str, kind: str = "tgb
 def test_what_is_applied_is_served(cluster: Cluster, namespace: str, gateway: Process, chat: str) -> None:
     cluster.kubectl("wait", "--for=condition=Ready", "-n", namespace, "tgb/chat", "--timeout=60s")
     assert asked(gateway, chat) == 200  # Ready is no promise: it is so
-    assert programmed(cluster, namespace, "True Programmed") == "Served by 1 gateway."
+    assert programmed(cluster, namespace, "True Programmed") == "Served by every ready gateway."
     programmed(cluster, namespace, "True Programmed", "tgp", "open")
 
 

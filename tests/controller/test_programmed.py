@@ -15,6 +15,7 @@ from dataplane.table.watermark import Watermark
 
 PODS = "kubectl get pods -n tidegate"
 NOW = 1000.0
+SERVED = Verdict(True, "Programmed", "Served by every ready gateway.")
 DP0, DP1, DP2 = (Gateway(f"dp-{number}", f"u{number}", since=0.0) for number in range(3))
 
 
@@ -54,7 +55,7 @@ def test_what_all_gateways_serve_is_programmed() -> None:
     cluster = Cluster()
     cluster.publishes(voice=1)
     cluster.all_hold(1)
-    assert cluster.says() == {"voice": Verdict(True, "Programmed", "Served by 3 gateways.")}
+    assert cluster.says() == {"voice": SERVED}
 
 
 def test_only_what_is_new_waits() -> None:
@@ -64,7 +65,7 @@ def test_only_what_is_new_waits() -> None:
     cluster.publishes(voice=2, chat=1)
     cluster.holdings[DP0.uid] = holds(2)
     assert cluster.says() == {
-        "chat": Verdict(True, "Programmed", "Served by 3 gateways."),
+        "chat": SERVED,
         "voice": Verdict(False, "Pending", "Served by 1 of 3 gateways; not yet by dp-1, dp-2."),
     }
 
@@ -90,7 +91,7 @@ def test_a_gateway_of_an_older_schema_counts() -> None:
     cluster.ready = [DP0]
     cluster.programmed.published(1, ["new", "old"], mark(1), {"voice": 1})
     cluster.holdings = {DP0.uid: Holding("old", None)}
-    assert cluster.says() == {"voice": Verdict(True, "Programmed", "Served by 1 gateway.")}
+    assert cluster.says() == {"voice": SERVED}
 
 
 def test_what_another_replica_made_is_known_by_its_watermark() -> None:
@@ -191,14 +192,41 @@ def test_a_roll_out_does_not_flap() -> None:
     cluster.all_hold(2)
     assert cluster.reasons() == {"voice": "Programmed"}
     cluster.ready = [DP1, DP2, new := Gateway("dp-3", "u3", since=NOW)]
-    assert cluster.reasons() == {"voice": "Programmed"}
+    assert cluster.says() == {}, "so that what was said stays"
     cluster.holdings[new.uid] = holds(1)
     cluster.now = NOW + 29
-    assert cluster.reasons() == {"voice": "Programmed"}
+    assert cluster.says() == {}
     cluster.now = NOW + 30
     assert cluster.reasons() == {"voice": "Pending"}
     cluster.holdings[new.uid] = holds(2)
-    assert cluster.says()["voice"].message == "Served by 3 gateways."
+    assert cluster.says() == {"voice": SERVED}
+
+
+def test_what_a_new_gateway_does_not_serve_is_not_programmed() -> None:
+    """It takes calls, be it as new as it may: what all others have confirmed is told when it has, too."""
+    cluster = Cluster()
+    cluster.publishes(voice=1, chat=1)
+    cluster.ready = [DP0, DP1, new := Gateway("dp-3", "u3", since=NOW)]
+    cluster.all_hold(1)
+    cluster.publishes(voice=2, chat=1)
+    cluster.holdings |= {DP0.uid: holds(2), DP1.uid: holds(2)}
+    assert cluster.says() == {"chat": SERVED}
+    cluster.holdings[new.uid] = holds(2)
+    assert cluster.says() == {"chat": SERVED, "voice": SERVED}
+
+
+def test_the_time_to_catch_up_does_not_depend_on_the_nodes_clocks() -> None:
+    """A node's may be an hour ahead: the pod seems to become ready only now, again and again."""
+    cluster = Cluster()
+    cluster.publishes(voice=1)
+    for later, said in ((0, {}), (29, {}), (30, {"voice": "Pending"})):
+        cluster.now = NOW + later
+        cluster.ready = [Gateway("dp-3", "u3", since=cluster.now)]
+        assert cluster.reasons() == said
+    cluster.ready = []
+    assert cluster.reasons() == {"voice": "NoGateways"}
+    cluster.ready = [Gateway("dp-3", "u3", since=cluster.now)]
+    assert cluster.reasons() == {}, "it became ready once more"
 
 
 def test_of_gateways_that_have_all_just_started_nothing_is_said_before_they_had_time() -> None:

@@ -224,7 +224,7 @@ def test_what_is_not_accepted_is_not_programmed() -> None:
     assert [each.conditions[-1].reason for each in found.listeners] == ["Programmed", "Invalid"]
 
 
-SERVED = Condition("Programmed", "True", "Programmed", "Served by 2 gateways.")
+SERVED = Condition("Programmed", "True", "Programmed", "Served by every ready gateway.")
 PENDING = Condition("Programmed", "False", "Pending", "Served by 1 of 2 gateways.")
 
 
@@ -249,7 +249,7 @@ def test_where_nothing_can_be_said_what_was_said_of_this_generation_stays() -> N
     def left(before: object, kind: Kind = BACKEND) -> Condition:
         return statuses.unconfirmed(entry(kind, before), OURS, 4)
 
-    unsaid = Condition("Programmed", "False", "Pending", "No gateway has confirmed it yet.")
+    unsaid = Condition("Programmed", "False", "Pending", "Not every ready gateway has confirmed it yet.")
     assert left(None) == unsaid
     assert left({"conditions": [stored(SERVED, 3)]}) == unsaid
     assert left({"conditions": [stored(READY, 4), stored(SERVED, 4)]}) == SERVED
