@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controller.push.channel import Answer
+from dataplane.table.watermark import Watermark
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -37,8 +38,8 @@ class Numbers:
 class Metrics:
     """All of one replica, and what the server of tables tells."""
 
-    def __init__(self, numbers: Callable[[], Numbers], lags: Callable[[], None]) -> None:
-        """`lags` is called where a data plane has a newer table than it was offered."""
+    def __init__(self, numbers: Callable[[], Numbers], lags: Callable[[Watermark], None]) -> None:
+        """`lags` is called with the watermark of a table that a data plane has, where it is newer than the one on offer."""
         self._lags = lags
         self._registry = CollectorRegistry()
         self._registry.register(_Read(numbers))
@@ -88,8 +89,8 @@ class Metrics:
 
     def answered(self, answer: Answer) -> None:
         self._answers.labels(answer.kind).observe(answer.seconds)
-        if answer.kind == "stale":
-            self._lags()
+        if answer.watermark is not None:
+            self._lags(answer.watermark)
 
 
 class _Read(Collector):

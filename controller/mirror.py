@@ -74,6 +74,12 @@ class Mirror:
         self._gone: dict[Key, int] = {}
         """When what is no more was deleted: a list may still have it. Forgotten with the next list."""
         self._versions: dict[str, int] = {}
+        """By kind, the newest of an object or a deletion that anybody has seen. All replicas come to the same numbers;
+        by those of their lists each would seem to be ahead of the others, in whatever it has listed last."""
+        self._listed: dict[str, int] = {}
+        """By kind, the newest version at all."""
+        self._heard: Mapping[str, int] = {}
+        """What a data plane has a table of."""
         self._told: Mapping[str, int] = {}
         self.synced: set[Scope] = set()
         """What was listed as a whole."""
@@ -85,7 +91,7 @@ class Mirror:
         key, version = key_of(kind, body), version_of(body)
         if version <= self._newest(key):
             return False
-        self._versions[kind.name] = max(version, self._versions.get(kind.name, 0))
+        self._saw(kind, version)
         if deleted:
             self._gone[key] = version
             return self._entries[kind.name].pop(key, None) is not None
@@ -96,11 +102,16 @@ class Mirror:
         is of an earlier one: it has to be read anew."""
         if epoch < self.epoch:
             return False
-        late = epoch > self.epoch and bool(self._versions)
+        late = epoch > self.epoch and bool(self._listed)
         if late:
             self.put_back(epoch)
         self.epoch, self._told = epoch, versions
         return late
+
+    def heard(self, epoch: int, versions: Mapping[str, int]) -> None:
+        """A data plane has a table of another replica, made with this known. A list that is no older knows it, too."""
+        if epoch == self.epoch:
+            self._heard = versions
 
     def put_back(self, epoch: int | None = None) -> None:
         """The storage was, so that another epoch begins: whatever is said from then on holds against what was known
@@ -109,14 +120,15 @@ class Mirror:
         self.synced.clear()
         self._gone.clear()
         self._versions.clear()
-        self._told = {}
+        self._listed.clear()
+        self._told = self._heard = {}
         for entries in self._entries.values():
             entries.update({key: replace(entry, version=-1) for key, entry in entries.items()})
 
     def asked(self, scope: Scope) -> int:
         """The newest version that is known of a kind, to be handed to `replace` with what a list that is asked for
         now answers."""
-        return max(self._versions.get(scope.kind, 0), self._told.get(scope.kind, 0))
+        return max(self._listed.get(scope.kind, 0), self._told.get(scope.kind, 0))
 
     def replace(self, kind: Kind, scope: Scope, bodies: Iterable[Document], version: int, asked: int) -> bool:
         """Take a list as it was at `version`. Whether the compiler has to know. Raises `epoch` where the storage has
@@ -131,7 +143,11 @@ class Mirror:
         # Also what has the same version as here: in a storage that was put back, versions come again.
         kept = [self._keep(kind, key, body) for key, body in listed.items() if self._newest(key) <= version]
         self._gone = {key: at for key, at in self._gone.items() if key.kind != kind.name or at > version}
-        self._versions[kind.name] = max(version, self._versions.get(kind.name, 0))
+        self._listed[kind.name] = max(version, self._listed.get(kind.name, 0))
+        elsewhere = (self._told.get(kind.name, 0), self._heard.get(kind.name, 0))
+        seen = [*map(version_of, listed.values()), *(each for each in elsewhere if each <= version)]
+        # When it was deleted what is not there any more, the list does not say.
+        self._saw(kind, version if gone else max(seen, default=0))
         changed = bool(gone) or any(kept) or scope not in self.synced
         self.synced.add(scope)
         return changed
@@ -152,7 +168,7 @@ class Mirror:
 
     def kinds(self) -> list[str]:
         """Of which anything is known."""
-        return list(self._versions)
+        return list(self._listed)
 
     def all(self) -> Iterator[tuple[Key, Entry]]:
         for entries in self._entries.values():
@@ -167,8 +183,12 @@ class Mirror:
         return len(self._within(scope))
 
     def versions(self) -> dict[str, int]:
-        """Up to which version each kind is known."""
+        """How far each kind has come, for a watermark: 0 for one of which there never was anything."""
         return dict(self._versions)
+
+    def _saw(self, kind: Kind, version: int) -> None:
+        for known in (self._versions, self._listed):
+            known[kind.name] = max(version, known.get(kind.name, 0))
 
     def _within(self, scope: Scope) -> list[Key]:
         return [key for key in self._entries[scope.kind] if scope.namespace in ("", key.namespace)]

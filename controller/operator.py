@@ -234,8 +234,9 @@ class Operator:
         self._following.again()
         self._gateways.again()
 
-    def _catch_up(self) -> None:
-        """A gateway has a table of a replica that knows more, or that has looked later: look now, and say so."""
+    def _catch_up(self, watermark: Watermark) -> None:
+        """A gateway has a table of a replica that knows more: look now, and say so."""
+        self._mirror.heard(watermark.epoch, watermark.versions)
         now = self._loop.time()
         if now < self._looked + LOOK_S:
             return

@@ -168,6 +168,26 @@ def test_a_replica_that_lags_takes_nobody_back(stand: Stand, namespace: str, lea
     stand.converges()
 
 
+def test_replicas_do_not_hold_each_other_up(stand: Stand, namespace: str) -> None:
+    """Whichever of them has listed last, or began last: a gateway that has a table of one takes that of the other, and
+    does not have to wait until it may doubt its own."""
+    stand.up(ONE, TWO)
+    apply(stand.plane, namespace, SECRET, opened("moving"), backend(stand, "moving"))
+    stand.converges()
+    client, said = stand.client(), len(stand.gateway.text())
+    for number in range(20):
+        if number % 10 == 5:
+            stand.kill((ONE, TWO)[number // 10])
+            client.create(backends_of(namespace), backend(stand, "passing"))
+            client.delete(backends_of(namespace, "passing"))
+            stand.up(ONE, TWO)
+        client.merge(backends_of(namespace, "moving"), moved(number))
+        until(lambda number=number: place_of(stand.gateway, f"{namespace}/moving") == number)
+        until(lambda: not stand.unprogrammed(), stand.unprogrammed)
+    assert "older tables" not in stand.gateway.text()[said:]
+    stand.converges()
+
+
 # -- objects --------------------------------------------------------------------------------------------------------
 
 

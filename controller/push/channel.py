@@ -63,6 +63,8 @@ class Answer(NamedTuple):
     kind: Literal["holds", "refuse", "stale"]
     seconds: float
     """Since the offer was made."""
+    watermark: Watermark | None = None
+    """Of what the gateway serves, where that is newer than the offer."""
 
 
 @dataclass(slots=True)
@@ -132,6 +134,7 @@ class Channel:
                     self._again = now + AGAIN
             case Stale():
                 if answer := self._answered("stale", message.table, now):
+                    answer = answer._replace(watermark=message.watermark)
                     self.holding = self.holding._replace(watermark=message.watermark, refused=None)
         self._offer(now)
         return answer

@@ -96,7 +96,41 @@ def test_a_list_says_what_no_event_said() -> None:
     assert names(mirror) == ["kept", "new"]
     assert ALL in mirror.synced
     assert not mirror.replace(BACKEND, ALL, bodies, 5, mirror.asked(ALL))
-    assert mirror.versions() == {"Backend": 5}
+    assert mirror.asked(ALL) == 5
+
+
+def test_replicas_that_know_the_same_say_so_whenever_they_have_listed() -> None:
+    """The version of a list is that of the whole cluster. Each would be ahead in what it has listed last, so that no
+    table of another one could follow its own."""
+    one, other = Mirror(), Mirror()
+    for mirror, version in ((one, 50), (other, 60)):
+        mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 3), thing(BACKEND, "b", 7)], version, mirror.asked(ALL))
+        mirror.see(BACKEND, thing(BACKEND, "b", 70), deleted=True)
+    one.replace(BACKEND, ALL, [thing(BACKEND, "a", 3)], 80, one.asked(ALL))
+    assert one.versions() == other.versions() == {"Backend": 70}
+
+
+def test_a_list_knows_what_another_replica_knew_before_it() -> None:
+    """One that began after the last deletion has no other way to know when that was."""
+    late = Mirror()
+    late.told(0, {"Backend": 60})
+    late.replace(BACKEND, ALL, [thing(BACKEND, "a", 3)], 90, late.asked(ALL))
+    assert late.versions() == {"Backend": 60}
+    late.heard(0, {"Backend": 70})
+    late.heard(1, {"Backend": 75})
+    assert late.versions() == {"Backend": 60}
+    late.replace(BACKEND, ALL, [thing(BACKEND, "a", 3)], 91, late.asked(ALL))
+    assert late.versions() == {"Backend": 70}
+    late.heard(0, {"Backend": 1000})
+    late.replace(BACKEND, ALL, [thing(BACKEND, "a", 3)], 92, late.asked(ALL))
+    assert (late.versions(), late.epoch) == ({"Backend": 70}, 0)
+
+
+def test_of_a_deletion_that_no_event_told_a_list_says_no_more_than_that_it_was() -> None:
+    mirror = Mirror()
+    mirror.see(BACKEND, thing(BACKEND, "gone", 2))
+    mirror.replace(BACKEND, ALL, [], 9, mirror.asked(ALL))
+    assert mirror.versions() == {"Backend": 9}
 
 
 def test_the_first_list_is_a_change_even_if_it_is_empty() -> None:
@@ -142,7 +176,7 @@ def test_a_storage_that_was_put_back_holds() -> None:
     mirror.replace(POLICY, policies, [thing(POLICY, "q", 5)], 51, mirror.asked(policies))
     assert mirror.epoch == 1
     assert names(mirror, "Policy") == ["q"]
-    assert mirror.versions() == {"Backend": 50, "Policy": 51}
+    assert mirror.versions() == {"Backend": 50, "Policy": 51}  # of each kind something is gone
 
 
 def test_a_storage_that_was_put_back_and_has_caught_up_holds() -> None:
@@ -181,7 +215,7 @@ def test_another_replica_has_seen_that_it_was_put_back() -> None:
     assert mirror.told(3, {"Backend": 40})
     assert (mirror.epoch, mirror.synced, names(mirror)) == (3, set(), ["a"])
     assert mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 35)], 41, mirror.asked(ALL))
-    assert (mirror.epoch, mirror.versions()) == (3, {"Backend": 41})
+    assert (mirror.epoch, mirror.versions()) == (3, {"Backend": 40})
 
 
 def test_an_earlier_life_knew_more() -> None:

@@ -160,7 +160,7 @@ def test_a_replica_that_lags_is_told_and_offers_again_once_it_has_moved() -> Non
     dialogue = Dialogue()
     dialogue.hello(name_of(THIRD), watermark=mark(3).model_dump())
     assert dialogue.is_offered() == name_of(FIRST)
-    assert dialogue.says("stale", table=name_of(FIRST), watermark=mark(3).model_dump()) == Answer("stale", 0.0)
+    assert dialogue.says("stale", table=name_of(FIRST), watermark=mark(3).model_dump()) == Answer("stale", 0.0, mark(3))
     dialogue.now += 1000
     dialogue.channel.tick(dialogue.now)
     assert dialogue.is_sent() == []
