@@ -111,7 +111,11 @@ class Following:
                     await asyncio.sleep(BETWEEN_S)
             except ApiError as error:
                 wait = FIRST_PAUSE_S if error.status == GONE else self._has_failed(scope, error, pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+            except Exception:  # a mistake of ours must not leave it unread for ever
+                self.failed += 1
+                log.exception("cannot be read; tried again until it works", of=str(scope))
+                wait = pause
+            pause = min(2 * pause, LONGEST_PAUSE_S)
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
 
     async def _list(self, scope: Scope) -> int:

@@ -25,6 +25,9 @@ STATUS_IS_READ = frozenset([POD.name, SERVICE.name])
 NOT_READ = frozenset(["managedFields", "resourceVersion", "selfLink"])
 """Of metadata. The generation counts the changes of a spec, those that were taken back too: statuses have it."""
 
+GONE = 4096
+"""Of so many objects, those that were deleted last, it is known when."""
+
 
 class Key(NamedTuple):
     kind: str
@@ -72,7 +75,8 @@ class Mirror:
     def __init__(self) -> None:
         self._entries: dict[str, dict[Key, Entry]] = defaultdict(dict)
         self._gone: dict[Key, int] = {}
-        """When what is no more was deleted: a list may still have it. Forgotten with the next list."""
+        """When what is no more was deleted, the last at the end: a list may still have it. Forgotten with the next
+        list, or where many more are deleted."""
         self._versions: dict[str, int] = {}
         """By kind, the newest of an object or a deletion that anybody has seen. All replicas come to the same numbers;
         by those of their lists each would seem to be ahead of the others, in whatever it has listed last."""
@@ -92,10 +96,13 @@ class Mirror:
         if version <= self._newest(key):
             return False
         self._saw(kind, version)
-        if deleted:
-            self._gone[key] = version
-            return self._entries[kind.name].pop(key, None) is not None
-        return self._keep(kind, key, body)
+        self._gone.pop(key, None)
+        if not deleted:
+            return self._keep(kind, key, body)
+        self._gone[key] = version
+        if len(self._gone) > GONE:
+            del self._gone[next(iter(self._gone))]
+        return self._entries[kind.name].pop(key, None) is not None
 
     def told(self, epoch: int, versions: Mapping[str, int]) -> bool:
         """Take from another replica, or from an earlier life, what was known in which epoch. Whether what is known here

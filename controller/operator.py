@@ -253,6 +253,8 @@ class Operator:
             return f"a table has been in the making for {now - self._began:.0f} s"
         if self._sweeping.attempted() > 3 * PERIOD_S:
             return f"nothing was listed for {self._sweeping.attempted():.0f} s"
+        if self._watching.ended:
+            return "the thread that watches has ended"
         return ""
 
     def _numbers(self) -> Numbers:

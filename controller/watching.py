@@ -89,24 +89,35 @@ class Watching:
         self.restart()
         await asyncio.to_thread(self._thread.join, 2 * STOPS_S)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has, and nobody asked it to."""
+        started = self._thread.ident is not None
+        return started and not self._thread.is_alive() and not self._stopping.is_set()
+
     def _run(self) -> None:
         pause = FIRST_PAUSE_S
         while not self._stopping.is_set():
             began = time.monotonic()
-            loop = asyncio.new_event_loop()
-            try:
-                loop.run_until_complete(self._once())
-                why = "it ended"
-            except Exception as error:  # whatever it is, tables are served on
-                why = f"{type(error).__name__}: {error}"
-            finally:
-                _abandon(loop)
+            why = self._run_of_kopf()
             if self._stopping.is_set():
                 return
             self.restarts += 1
             pause = FIRST_PAUSE_S if time.monotonic() > began + LASTS_S else min(2 * pause, LONGEST_PAUSE_S)
             log.warning("watching begins anew", why=why[:WHY], after_s=pause)
             self._stopping.wait(pause)
+
+    def _run_of_kopf(self) -> str:
+        """Why it ended."""
+        try:
+            loop = asyncio.new_event_loop()
+            try:
+                loop.run_until_complete(self._once())
+            finally:
+                _abandon(loop)
+        except BaseException as error:  # whatever it is, and be it a task that was cancelled: tables are served on
+            return f"{type(error).__name__}: {error}"
+        return "it ended"
 
     async def _once(self) -> None:
         """One run of kopf, until the first of its tasks ends, and the others for a moment. Raises what ended it.

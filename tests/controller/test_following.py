@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import yaml
 from aiohttp import web
 
+from controller import following
 from controller.api import Api, connect
 from controller.following import LISTS_AT_ONCE, Following
 from controller.kinds import LEASE
@@ -18,6 +20,11 @@ from controller.mirror import Mirror, Scope
 
 PATIENCE_S = 20.0
 MANY = 150
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "FIRST_PAUSE_S", 0.01)
 
 
 @dataclass
@@ -29,12 +36,17 @@ class Server:
     most_lists: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    odd: bool = False
+    """Does the next watch begin with what is no object?"""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
             return await self._listed()
         response = web.StreamResponse()
         await response.prepare(request)
+        if self.odd:
+            self.odd = False
+            await response.write(b'{"type": "ADDED", "object": 5}\n')
         self.watches += 1
         if self.watches == MANY:
             self.enough.set()
@@ -89,4 +101,16 @@ async def test_however_many_namespaces_are_followed_calls_are_answered(tmp_path:
             assert await api.get(LEASE, "here", "lease") is not None
         assert found.whole
         assert server.most_lists <= LISTS_AT_ONCE
+        await found.stop()
+
+
+async def test_what_nobody_has_thought_of_ends_no_namespace_for_ever(tmp_path: Path) -> None:
+    server, mirror = Server(odd=True), Mirror()
+    async with served(server, tmp_path) as api:
+        found = Following(api, mirror, lambda: None, lambda: None)
+        found.want({Scope("Service", "ai")})
+        async with asyncio.timeout(PATIENCE_S):
+            while server.watches < 2:
+                await asyncio.sleep(0.005)
+        assert found.failed == 1
         await found.stop()

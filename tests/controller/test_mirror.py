@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.kinds import BACKEND, NAMESPACE, POD, POLICY, SECRET, SERVICE
-from controller.mirror import Key, Mirror, Scope
+from controller.mirror import GONE, Key, Mirror, Scope
 from tests.controller.cluster import thing
 
 ALL = Scope("Backend")
@@ -43,6 +43,17 @@ def test_what_was_deleted_does_not_come_back_with_a_late_event_or_list() -> None
     mirror.replace(BACKEND, ALL, [thing(BACKEND, "a", 1)], 6, asked)
     assert names(mirror) == []
     assert mirror.see(BACKEND, thing(BACKEND, "a", 8))
+
+
+def test_pods_come_and_go_and_what_is_remembered_of_them_has_a_bound() -> None:
+    """They are listed once, and watched from then on."""
+    mirror, last = Mirror(), 2 * GONE
+    for number in range(last + 1):
+        mirror.see(POD, thing(POD, f"p{number}", 2 * number + 1))
+        mirror.see(POD, thing(POD, f"p{number}", 2 * number + 2), deleted=True)
+    assert not mirror.see(POD, thing(POD, f"p{last}", 2 * last + 1))  # late
+    assert mirror.see(POD, thing(POD, "p0", 1))  # far too late
+    assert names(mirror, "Pod") == ["p0"]
 
 
 def test_deleting_what_was_never_seen_is_no_change() -> None:

@@ -37,13 +37,14 @@ def test_the_newest_of_an_object_stays() -> None:
 
 
 @pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize("error", [ValueError("a watch failed"), asyncio.CancelledError(), SystemExit(1)], ids=repr)
 async def test_kopf_that_gives_up_is_started_again_even_if_it_does_not_end(
-    hangs: bool, monkeypatch: pytest.MonkeyPatch
+    hangs: bool, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[int] = []
 
     async def fails() -> None:
-        raise ValueError("a watch failed")
+        raise error
 
     async def spawn(**_: object) -> list[asyncio.Task[None]]:
         runs.append(1)
@@ -63,5 +64,20 @@ async def test_kopf_that_gives_up_is_started_again_even_if_it_does_not_end(
     async with asyncio.timeout(20):
         while len(runs) < 3:
             await asyncio.sleep(0.005)
+    assert not found.ended
     await found.stop()
     assert found.restarts >= 2
+    assert not found.ended  # it was asked to
+
+
+async def test_a_thread_that_ends_all_the_same_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watching, "_run", lambda _: None)
+    found = Watching(Configuration(), Mailbox(lambda: None))
+    seen = [found.ended]
+    found.start()
+    async with asyncio.timeout(20):
+        while not seen[-1]:
+            await asyncio.sleep(0.005)
+            seen.append(found.ended)
+    await found.stop()
+    assert not seen[0]  # before it began
