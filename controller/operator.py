@@ -109,7 +109,15 @@ class Operator:
             loop.time,
         )
         self._reporting = Reporting(
-            api, self._mirror, self._pods, self._leader, self._server, install, settings.pods, identity.name
+            api,
+            self._mirror,
+            self._pods,
+            self._leader,
+            self._server,
+            install,
+            settings.pods,
+            identity.name,
+            lambda: self._duties.refused,
         )
         own = {Scope(POD.name, release.namespace): settings.selector}
         self._gateways = Following(api, self._pods, self._reporting.look, self._read_anew, own)
@@ -264,6 +272,7 @@ class Operator:
             },
             self._watching.restarts,
             self._mirror.epoch,
+            self._duties.too_large,
         )
 
 

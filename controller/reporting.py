@@ -6,14 +6,14 @@ By the replica that leads; the others follow along, so that one of them can take
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
 from controller import pods
 from controller import status as statuses
-from controller.addresses import addresses
+from controller.addresses import addresses, unreachable
 from controller.api import Api
 from controller.compile import Compiled, Condition, Install, Status
 from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY
@@ -31,9 +31,6 @@ EVERY_S = 5.0
 WRITTEN = frozenset([BACKEND.name, POLICY.name, GATEWAY_CLASS.name, GATEWAY.name, HTTP_ROUTE.name])
 CONFIRMED = frozenset([BACKEND.name, POLICY.name, GATEWAY.name])
 """Kinds with a condition Programmed of their own."""
-WITHOUT_ADDRESS = Condition(
-    "Programmed", "False", "AddressNotAssigned", "The Gateway's Service has no address yet; see kubectl get services."
-)
 SLICE = 100
 """Objects between two pauses."""
 
@@ -51,8 +48,10 @@ class Reporting:
         install: Install,
         how_to_list: str,
         instance: str,
+        refused: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`gateways`: the mirror of their pods; `how_to_list`: the command for it."""
+        """`gateways`: the mirror of their pods; `how_to_list`: the command for it; `refused`: why Gateways have not the
+        Service that they are to have, by `namespace/name`."""
         self._mirror = mirror
         self._gateways = gateways
         self._leader = leader
@@ -63,6 +62,7 @@ class Reporting:
         self._versions: Mapping[Key, tuple[str, int]] = {}
         self._services: Sequence[Document] = ()
         self._namespace = install.namespace
+        self._refused = refused
         self._wake = asyncio.Event()
         self.writer = Writer(api, mirror, self._controller, instance, lambda: leader.leads)
         leader.changes.append(self.look)
@@ -114,11 +114,12 @@ class Reporting:
             uid, generation = self._versions[key]
             if uid != entry.uid:
                 continue  # another of the same name, of which nothing is said yet
-            found = reached.get(f"{status.namespace}/{status.name}", []) if status.kind == GATEWAY.name else []
+            path = f"{status.namespace}/{status.name}"
+            found = reached.get(path, []) if status.kind == GATEWAY.name else []
             if status.kind in CONFIRMED:
                 programmed = self._confirmed(key, entry, generation, verdicts)
-                if status.kind == GATEWAY.name and programmed.status == "True" and not found and _is_accepted(status):
-                    programmed = WITHOUT_ADDRESS
+                if status.kind == GATEWAY.name and programmed.status == "True" and _is_accepted(status):
+                    programmed = unreachable(found, self._refused().get(path, "")) or programmed
                 status = statuses.with_programmed(status, programmed)
             yield Wanted(status, generation, found)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 REASONS: Final[Mapping[str, str]] = {
     "Accepted": "The object is valid and in force.",
-    "AddressNotAssigned": "The Gateway's Service has no address yet: its load balancer has given it none.",
+    "AddressNotAssigned": "The Gateway's Service has no address yet, or is refused; the message says which.",
     "Anonymous": "A Policy lets callers in who show no key; the message says which, and how to close it.",
     "Authenticated": "A Policy says how callers authenticate.",
     "BackendInvalid": "The rule leads to a Backend that is not accepted; see the Backend.",
