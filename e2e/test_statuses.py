@@ -225,6 +225,13 @@ BACKENDS = [
     ),
     Row(
         "Backend/x",
+        "Ready: False NoEndpoints",
+        docs(backend("custom: {service: {name: s, port: 80}}"), "Service: {name: s, spec: {ports: [{port: 80}]}}"),
+        backend(),
+        "Ready: True Ready",
+    ),
+    Row(
+        "Backend/x",
         "Ready: False Closed",
         docs(
             backend(),

@@ -34,6 +34,7 @@ REASONS: Final[Mapping[str, str]] = {
     "LocationNeeded": "A provider is sent the client's own credential, so the gateway's needs a place of its own.",
     "NoCluster": "The Backend names a Service, which files cannot: there is no cluster to look it up in.",
     "NoConflicts": "No other listener of the Gateway wants the same port and host.",
+    "NoEndpoints": "Every provider of the Backend is a Service without an endpoint that is ready.",
     "NoGateways": "No data-plane pod is ready, so nobody serves the object.",
     "NoMatchingListenerHostname": "The HTTPRoute and the listener have no host in common.",
     "NoMatchingParent": "The Gateway has no listener of the name or the port that parentRefs say.",
