@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
+from controller.compile import Condition
 from controller.compile.gateway_services import GATEWAY
 from controller.kinds import SERVICE
 from controller.mirror import Document, Mirror, metadata, text
+
+LONGEST = 1024
+"""Characters of a message."""
+NO_ADDRESS = "The Gateway's Service has no address yet; see kubectl get services."
+
+
+def unreachable(found: Sequence[Document], refusal: str) -> Condition | None:
+    """What keeps a Gateway that is served from being programmed; None: nothing. `found`: its addresses; `refusal`: why
+    its Service is not as it should be."""
+    if not refusal and found:
+        return None
+    message = f"The Gateway's Service cannot be made, or be changed: {refusal}" if refusal else NO_ADDRESS
+    return Condition("Programmed", "False", "AddressNotAssigned", message[:LONGEST])
 
 
 def addresses(mirror: Mirror, namespace: str, services: Sequence[Document]) -> dict[str, list[Document]]:

@@ -5,15 +5,16 @@ that they start from where no controller answers, the GatewayClass, and the Serv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from controller.api import Api, ApiError
 from controller.compile import Install
 from controller.compile.gateway_services import GATEWAY
-from controller.keeping import Keeper
+from controller.keeping import LOOKED_AFTER_S, Keeper
 from controller.kinds import CLUSTER_ROLE, GATEWAY_CLASS, SECRET, SERVICE, Kind
 from controller.leader import Leader
 from controller.mirror import Document, Mirror, Scope, metadata, text
@@ -30,6 +31,11 @@ BOOT_SECRETS = 8
 FULL = 900 * 1024
 """Bytes of a Secret's entries: it holds a megabyte."""
 CONFLICT, FORBIDDEN = 409, 403
+UNABLE = (0, 429, 503)
+"""The API server takes nothing now, be it what it may: nobody answered, or it is too busy."""
+ROLE = "tidegate-controller"
+"""The chart's ClusterRole: of one name in every release, so that Helm refuses a second one in a cluster."""
+INSTANCE = "app.kubernetes.io/instance"
 
 
 class Duties:
@@ -58,9 +64,13 @@ class Duties:
         self._services: Sequence[Document] = ()
         self._stored = ""
         """The hash of the table that was copied."""
-        self._copied = float("-inf")
+        self._copied = self._looked_around = float("-inf")
         self._failing: set[str] = set()
         self.failed = 0
+        self.refused: Mapping[str, str] = {}
+        """Why Gateways have not the Service that they are to have, by `namespace/name`."""
+        self.too_large = False
+        """Is there no copy of the table, since it is too large for one?"""
         leader.changes.append(self._turned)
 
     def published(self, publication: Publication, services: Sequence[Document]) -> None:
@@ -73,6 +83,7 @@ class Duties:
         while True:
             await self._do("authority", lambda: self._trust.tend(self._leads))
             if self._leads:
+                await self._do("ClusterRole of the chart", self._look_around)
                 await self._do("GatewayClass", self._class)
                 await self._do("Services of Gateways", self._gateways)
                 await self._do("boot snapshot", self._boot)
@@ -88,6 +99,8 @@ class Duties:
     def _turned(self) -> None:
         self._keeper.forget()
         self._stored = ""
+        self._looked_around = float("-inf")
+        self.refused = {}
         self._wake.set()
 
     async def _do(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -117,42 +130,78 @@ class Duties:
 
     async def _role(self) -> list[dict[str, str]]:
         """The chart's ClusterRole as an owner: what belongs to no namespace goes with that when it is uninstalled."""
-        name = f"{self._install.name}-controller"
+        if (role := await self._chart()) is None:
+            return []
+        reference = {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.name}
+        return [{**reference, "name": ROLE, "uid": text(metadata(role).get("uid"))}]
+
+    async def _chart(self) -> Document | None:
+        """The chart's ClusterRole; None where the chart was not used."""
         try:
-            role = await self._api.get(CLUSTER_ROLE, "", name)
+            return await self._api.get(CLUSTER_ROLE, "", ROLE)
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
-            role = None
-        if role is None:  # it was not installed by the chart
-            return []
-        reference = {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.name}
-        return [{**reference, "name": name, "uid": text(metadata(role).get("uid"))}]
+            return None
+
+    async def _look_around(self) -> None:
+        """Of two installs each would write every status over the other's. Helm refuses the second one; whoever applies
+        manifests without it is told here."""
+        now = asyncio.get_running_loop().time()
+        if now < self._looked_around + LOOKED_AFTER_S:
+            return
+        role = await self._chart()
+        self._looked_around = now
+        labels = metadata(role).get("labels") if role else None
+        other = text(labels.get(INSTANCE)) if isinstance(labels, Mapping) else ""
+        if other not in ("", self._install.instance):
+            log.error("another install serves this cluster, too, and there can be only one: uninstall one", other=other)
 
     async def _gateways(self) -> None:
-        """A Service for each Gateway; those of Gateways that are gone go."""
+        """A Service for each Gateway; those of Gateways that are gone go. One that is refused keeps none waiting."""
         if self._publication is None:
             return
+        refused: dict[str, str] = {}
+        for gateway, work in self._due():
+            try:
+                await work()
+            except ApiError as error:
+                if error.status in UNABLE:
+                    raise
+                self.failed += 1
+                refused[gateway] = str(error)
+                if gateway not in self.refused:
+                    log.warning("the Service of a Gateway is refused; tried again", gateway=gateway, why=str(error))
+        self.refused = refused
+
+    def _due(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+        """By Gateway, what there is to be done."""
         wanted = {text(metadata(each).get("name")): each for each in self._services}
+        owner = self._keeper.owner()
         for service in wanted.values():
-            own = {**metadata(service), "ownerReferences": [self._keeper.owner()]}
-            await self._keeper.keep_whole(SERVICE, {**service, "metadata": own})
+            own = {**metadata(service), "ownerReferences": [owner]}
+            yield _gateway_of(service), partial(self._keeper.keep_whole, SERVICE, {**service, "metadata": own})
         for key, entry in list(self._mirror.entries(SERVICE.name).items()):
-            if key.namespace == self._install.namespace and key.name not in wanted and _is_a_gateways(entry.body):
-                await self._keeper.drop(SERVICE, key.name)
+            if key.namespace != self._install.namespace or key.name in wanted:
+                continue
+            if (gateway := _gateway_of(entry.body)) and _is_owned(entry.body, owner["uid"]):
+                yield gateway, partial(self._keeper.drop, SERVICE, key.name)
 
     async def _boot(self) -> None:
+        """A copy of the table, which is put back where somebody has touched it."""
         now = asyncio.get_running_loop().time()
         publication = self._publication
         if publication is None or now < self._copied + BOOT_S:
             return
         marks = ",".join(sorted(publication.tables))
-        if marks == self._stored:
+        if marks == self._stored and now < self._copied + LOOKED_AFTER_S:
             return
         self._copied = now
         secrets = await asyncio.to_thread(_packed, publication)
         if len(secrets) > BOOT_SECRETS:
-            log.error("the table is too large for a copy; data planes cannot start without a controller")
+            if not self.too_large:
+                log.error("the table is too large for a copy; data planes cannot start without a controller")
+            self._stored, self.too_large = marks, True
             return
         # The indexes, in the first, come last: until then what is there does not fit together, and is not used.
         for index in reversed(range(BOOT_SECRETS)):
@@ -161,13 +210,20 @@ class Duties:
                 await self._keeper.keep(SECRET, name, self._keeper.secret(secrets[index]))
             elif await self._keeper.read_secret(name):
                 await self._keeper.keep(SECRET, name, self._keeper.secret({}))
-        self._stored = marks
+        self._stored, self.too_large = marks, False
+        self._copied = asyncio.get_running_loop().time()  # so that all of them are looked after next time
 
 
-def _is_a_gateways(service: Document) -> bool:
+def _gateway_of(service: Document) -> str:
+    """Whose it is, as `namespace/name`; empty where it is none's."""
     annotations = metadata(service).get("annotations")
+    return text(annotations.get(GATEWAY)) if isinstance(annotations, Mapping) else ""
+
+
+def _is_owned(service: Document, owner: str) -> bool:
     owners = metadata(service).get("ownerReferences")
-    return isinstance(annotations, Mapping) and GATEWAY in annotations and bool(owners)
+    found = owners if isinstance(owners, list) else ()
+    return any(isinstance(each, Mapping) and each.get("uid") == owner for each in found)
 
 
 def _packed(publication: Publication) -> list[dict[str, bytes]]:

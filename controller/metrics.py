@@ -33,13 +33,15 @@ class Numbers:
     watches: int
     """How often watching had to begin anew."""
     epoch: int
+    too_large: bool
+    """Is there no copy of the table, since it is too large for one?"""
 
 
 class Metrics:
     """All of one replica, and what the server of tables tells."""
 
     def __init__(self, numbers: Callable[[], Numbers], lags: Callable[[Watermark], None]) -> None:
-        """`lags` is called with the watermark of a table that a data plane has, where it is newer than the one on offer."""
+        """`lags` is called with the watermark of a data plane's table, where that is newer than the one on offer."""
         self._lags = lags
         self._registry = CollectorRegistry()
         self._registry.register(_Read(numbers))
@@ -112,6 +114,7 @@ class _Read(Collector):
             ("whole", "1 where all is known that a table is made of.", now.whole),
             ("list_age_seconds", "Since the kind that was listed longest ago was listed.", now.age),
             ("storage_epoch", "How often the cluster's storage was put back.", now.epoch),
+            ("snapshot_too_large", "1 where data planes cannot start without a controller.", now.too_large),
         ):
             yield GaugeMetricFamily(prefix + name, text, value=float(value))
         yield CounterMetricFamily(f"{prefix}status_writes", "Statuses that were written.", value=now.writes)

@@ -118,6 +118,7 @@ class Operator:
             settings.pods,
             identity.name,
             self._dirty.set,
+            lambda: self._duties.refused,
         )
         own = {Scope(POD.name, release.namespace): settings.selector}
         self._gateways = Following(api, self._pods, self._reporting.look, self._read_anew, own)
@@ -275,6 +276,7 @@ class Operator:
             },
             self._watching.restarts,
             self._mirror.epoch,
+            self._duties.too_large,
         )
 
 

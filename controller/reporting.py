@@ -14,7 +14,7 @@ from typing import Literal
 
 from controller import pods
 from controller import status as statuses
-from controller.addresses import addresses
+from controller.addresses import addresses, unreachable
 from controller.api import Api
 from controller.compile import Compiled, Condition, Install, Status
 from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY
@@ -32,9 +32,6 @@ EVERY_S = 5.0
 WRITTEN = frozenset([BACKEND.name, POLICY.name, GATEWAY_CLASS.name, GATEWAY.name, HTTP_ROUTE.name])
 CONFIRMED = frozenset([BACKEND.name, POLICY.name, GATEWAY.name])
 """Kinds with a condition Programmed of their own."""
-WITHOUT_ADDRESS = Condition(
-    "Programmed", "False", "AddressNotAssigned", "The Gateway's Service has no address yet; see kubectl get services."
-)
 SLICE = 50
 """Objects between two looks at what is new, and the most that go before all others."""
 
@@ -63,9 +60,11 @@ class Reporting:
         how_to_list: str,
         instance: str,
         changed: Callable[[], None],
+        refused: Callable[[], Mapping[str, str]],
     ) -> None:
         """`gateways`: the mirror of their pods; `how_to_list`: the command for it; `changed` is called where the
-        answer to a write tells what the compiler has to know."""
+        answer to a write tells what the compiler has to know; `refused`: why Gateways have not the Service that they
+        are to have, by `namespace/name`."""
         self._mirror = mirror
         self._gateways = gateways
         self._leader = leader
@@ -78,6 +77,7 @@ class Reporting:
         self._at = 0
         """Where the next pass begins with all the others."""
         self._namespace = install.namespace
+        self._refused = refused
         self._wake = asyncio.Event()
         self.writer = Writer(api, mirror, self._controller, instance, lambda: leader.leads, changed)
         leader.changes.append(self.look)
@@ -140,11 +140,12 @@ class Reporting:
             uid, generation = said.versions[key]
             if uid != entry.uid:
                 continue  # another of the same name, of which nothing is said yet
-            found = reached.get(f"{status.namespace}/{status.name}", []) if status.kind == GATEWAY.name else []
+            path = f"{status.namespace}/{status.name}"
+            found = reached.get(path, []) if status.kind == GATEWAY.name else []
             if status.kind in CONFIRMED:
                 programmed = self._confirmed(key, entry, generation, verdicts)
-                if status.kind == GATEWAY.name and programmed.status == "True" and not found and _is_accepted(status):
-                    programmed = WITHOUT_ADDRESS
+                if status.kind == GATEWAY.name and programmed.status == "True" and _is_accepted(status):
+                    programmed = unreachable(found, self._refused().get(path, "")) or programmed
                 status = statuses.with_programmed(status, programmed)
             yield Wanted(status, uid, generation, found)
 

@@ -15,6 +15,7 @@ import helm
 import pytest
 import test_charts
 import yaml
+from cluster.access import Failed
 from cluster.control_plane import ControlPlane
 from helm import CHART, CRDS_CHART, NAMESPACE
 
@@ -197,6 +198,17 @@ def test_crds_outlive_their_chart_and_are_taken_up_again(plane: ControlPlane) ->
     assert "voice" in plane.kubectl("get", "tgb", "-o", "name")
     plane.helm("uninstall", *arguments)
     plane.kubectl("wait", "--for=delete", "crd/backends.tidegate.dev", f"--timeout={PATIENCE_S:g}s")
+
+
+# -- one install serves a cluster
+
+
+def test_a_second_install_is_refused(installed: ControlPlane) -> None:
+    """Whatever its name, and wherever it would be; and nothing of it is left."""
+    for release, namespace in (("second", "voice"), ("tidegate", "search")):
+        with pytest.raises(Failed, match=r'ClusterRole "tidegate-.*" .*exists and cannot be imported'):
+            installed.helm("install", release, CHART, "--namespace", namespace)
+        assert not installed.kubectl("get", "deployments,services", "-n", namespace, "-o", "name")
 
 
 # -- rights

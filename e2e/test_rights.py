@@ -23,9 +23,8 @@ RARE = {
     ("get", "gateways"),
     ("get", "httproutes"),
     ("get", "gatewayclasses"),
-    ("get", "secrets", "ai"),
 }
-"""Used when somebody else wrote a status in between, or never by a release of ours: Secrets are listed and watched."""
+"""Used when somebody else wrote a status in between."""
 
 OBJECTS = """
 apiVersion: v1

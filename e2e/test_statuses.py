@@ -4,6 +4,7 @@ thing, and True once that is mended; and how it is said: for this generation, si
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -221,6 +222,13 @@ BACKENDS = [
         ),
         policy(KEYS),
         "Authenticated: True Authenticated",
+    ),
+    Row(
+        "Backend/x",
+        "Ready: False NoEndpoints",
+        docs(backend("custom: {service: {name: s, port: 80}}"), "Service: {name: s, spec: {ports: [{port: 80}]}}"),
+        backend(),
+        "Ready: True Ready",
     ),
     Row(
         "Backend/x",
@@ -728,8 +736,28 @@ def test_a_gateway_whose_service_cannot_be_made(stage: Stage, mine: str) -> None
     until(lambda: stage.cluster.get("quota", "-n", install, "none").get("status"))
     applied(stage, mine, gateway())
     waited(stage.cluster, mine, "Gateway/g", "Programmed: False AddressNotAssigned")
+    until(lambda: "exceeded quota: none" in message(stage.cluster, mine, "Gateway/g"))
     stage.cluster.kubectl("delete", "quota", "-n", install, "none")
     waited(stage.cluster, mine, "Gateway/g", "Programmed: True Programmed")
+
+
+def test_a_gateway_whose_service_is_refused_is_in_nobodys_way(stage: Stage, mine: str) -> None:
+    """Its Service is the first by name, so that those of others come after it."""
+    bad, *good = sorted(("a", "b", "c"), key=lambda name: hashlib.sha256(f"{mine}/{name}".encode()).hexdigest())
+    ranges = "service.beta.kubernetes.io/load-balancer-source-ranges"
+    refused = f", infrastructure: {{annotations: {{{ranges}: everywhere}}}}"
+    applied(stage, mine, gateway(name=bad, more=refused), *(gateway(name=each) for each in good))
+    for each in good:
+        waited(stage.cluster, mine, f"Gateway/{each}", "Programmed: True Programmed")
+    waited(stage.cluster, mine, f"Gateway/{bad}", "Programmed: False AddressNotAssigned")
+    until(lambda: ranges in message(stage.cluster, mine, f"Gateway/{bad}"))
+    applied(stage, mine, gateway(name=bad, more=", infrastructure: null"))
+    waited(stage.cluster, mine, f"Gateway/{bad}", "Programmed: True Programmed")
+
+
+def message(cluster: Cluster, namespace: str, of: str) -> str:
+    """Of Programmed."""
+    return str(said(cluster, namespace, of)["Programmed"]["message"])
 
 
 def test_without_a_gateway_that_is_ready_nothing_is_programmed(stage: Stage, mine: str) -> None:

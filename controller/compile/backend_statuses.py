@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import crds
-from controller.compile.backends import Compiled, resolved
+from controller.compile.backends import Compiled, has_no_endpoint, resolved
 from controller.compile.exposure import Unserved
 from controller.compile.names import some
 from controller.compile.objects import Identity, Read
 from controller.compile.routes import Link
 from controller.compile.statuses import CLOSED, Condition, Status, false, not_accepted, status, summed, true, unknown
 from dataplane.table import AuthenticationMode, authentication_yaml
+
+LEAD = "add spec.expose, or an HTTPRoute that names it."
 
 
 def backend_status(
@@ -32,26 +34,35 @@ def backend_status(
             _authenticated(backend, compiled, links, open_by_default),
         ]
     own = [link for link in links if link.route.startswith(f"{backend.identity.namespace}/")]
-    return status(backend.identity, *conditions, _ready(conditions, own))
+    return status(backend.identity, *conditions, _ready(conditions, compiled, _is_led_to(links), own))
+
+
+def _is_led_to(links: Sequence[Link]) -> bool:
+    return any(link.route for link in links)
 
 
 def _accepted(links: Sequence[Link]) -> Condition:
-    if any(link.route for link in links):
-        return true("Accepted", "The spec is valid.")
-    return true("Accepted", "The spec is valid. Nothing leads here: add spec.expose, or an HTTPRoute that names it.")
+    return true(
+        "Accepted", "The spec is valid." if _is_led_to(links) else f"The spec is valid. Nothing leads here: {LEAD}"
+    )
 
 
-def _ready(conditions: Sequence[Condition], links: Sequence[Link]) -> Condition:
-    """The sum of the others, if a request is served on any way here: where a Policy closes all, none is. Of `links`,
-    those of the Backend's own namespace: what closes the routes of others is theirs to know."""
+def _ready(conditions: Sequence[Condition], compiled: Compiled, led_to: bool, links: Sequence[Link]) -> Condition:
+    """The sum of the others, if a request is served on any way here: where a Policy closes all, none is, nor where no
+    provider has an endpoint. One that nothing leads to yet is ready for what comes. Of `links`, those of the Backend's
+    own namespace: what closes the routes of others is theirs to know."""
     said = summed(conditions)
-    closed = {link.route: link.closed for link in links if link.closed}
-    if said.status != "True" or not closed:
+    if said.status != "True":
         return said
-    if all(link.closed for link in links):
+    closed = {link.route: link.closed for link in links if link.closed}
+    if closed and all(link.closed for link in links):
         return false("Ready", CLOSED, f"Requests are answered 500: {'; '.join(sorted(set(closed.values())))}")
-    told = "; ".join(f"{route}: {why}" for route, why in sorted(closed.items()))
-    return true("Ready", f"Ready to serve, but on some routes requests are answered 500: {told}")
+    if not_ready := has_no_endpoint(compiled):
+        return false("Ready", "NoEndpoints", f"No provider can be called. {not_ready}")
+    if closed:
+        told = "; ".join(f"{route}: {why}" for route, why in sorted(closed.items()))
+        return true("Ready", f"Ready to serve, but on some routes requests are answered 500: {told}")
+    return said if led_to else true("Ready", f"Ready to serve, but nothing leads here yet: {LEAD}")
 
 
 def _authenticated(

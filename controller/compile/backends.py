@@ -127,6 +127,14 @@ def resolved(compiled: Compiled) -> Condition:
     return true("ResolvedRefs", " ".join(["Everything that the Backend refers to was found.", *empty]))
 
 
+def has_no_endpoint(compiled: Compiled) -> str:
+    """What is said where all providers are Services without an endpoint that is ready; nothing where one can be
+    called."""
+    empty = {each.id: services.not_ready(each) for each in compiled.endpoints if not each.addresses}
+    called = [each for each in compiled.entry.providers if each.endpoints not in empty]
+    return "" if called else " ".join(empty.values())
+
+
 def _provider(
     provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects, cluster: Cluster | None
 ) -> _Found:

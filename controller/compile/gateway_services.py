@@ -58,8 +58,8 @@ def _service(gateway: Read[Gateway], ports: list[dict[str, object]], install: In
         "app.kubernetes.io/managed-by": "tidegate",
     }
     annotations = {
-        **install.service_annotations,
         **(infrastructure.annotations or {}),
+        **install.service_annotations,  # nobody's Gateway lifts what the install says of load balancers
         GATEWAY: gateway.identity.path,
     }
     return name, {

@@ -10,7 +10,7 @@ from typing import Final
 
 REASONS: Final[Mapping[str, str]] = {
     "Accepted": "The object is valid and in force.",
-    "AddressNotAssigned": "The Gateway's Service has no address yet: its load balancer has given it none.",
+    "AddressNotAssigned": "The Gateway's Service has no address yet, or is refused; the message says which.",
     "Anonymous": "A Policy lets callers in who show no key; the message says which, and how to close it.",
     "Authenticated": "A Policy says how callers authenticate.",
     "BackendInvalid": "The rule leads to a Backend that is not accepted; see the Backend.",
@@ -34,6 +34,7 @@ REASONS: Final[Mapping[str, str]] = {
     "LocationNeeded": "A provider is sent the client's own credential, so the gateway's needs a place of its own.",
     "NoCluster": "The Backend names a Service, which files cannot: there is no cluster to look it up in.",
     "NoConflicts": "No other listener of the Gateway wants the same port and host.",
+    "NoEndpoints": "Every provider of the Backend is a Service without an endpoint that is ready.",
     "NoGateways": "No data-plane pod is ready, so nobody serves the object.",
     "NoMatchingListenerHostname": "The HTTPRoute and the listener have no host in common.",
     "NoMatchingParent": "The Gateway has no listener of the name or the port that parentRefs say.",

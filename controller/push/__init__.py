@@ -7,6 +7,7 @@
     publication.py  pure: a table as it is offered, by schema; what has not changed is shared with the one before
     channel.py      pure: what is said on one connection, and what that gateway holds
     observing.py    what the server tells whoever counts
+    sparing.py      pure: who is turned away cannot fill the log
 
 Gateways that are slow are offered the newest table when they are done with an old one, and none between. A replica
 whose mirror lags is answered `stale`, and offers again once it has moved.

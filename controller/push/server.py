@@ -29,6 +29,7 @@ from controller.push.door import KnowsPod, Pod, Refusal
 from controller.push.observing import Observer, Unobserved
 from controller.push.publication import Publication
 from controller.push.reviews import Reviews, Unavailable
+from controller.push.sparing import Sparing
 from dataplane.table import messages
 
 CONNECTIONS: Final = 1000
@@ -72,6 +73,7 @@ class Server:
     _publication: Publication | None = None
     _conversations: dict[Pod, _Conversation] = field(default_factory=dict)
     _listener: Listener | None = None
+    _sparing: Sparing = field(default_factory=Sparing)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Until `publish` gateways are told to come again. Raises OSError."""
@@ -124,7 +126,7 @@ class Server:
             return None
         self.observer.turned_away(answer.status)
         if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("gateway turned away", status=answer.status, reason=answer.reason)
+            self._tell("gateway turned away", answer.reason, status=answer.status)
         response = connection.respond(answer.status, f"{answer.reason}\n")
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = "1"
@@ -146,9 +148,14 @@ class Server:
         try:
             review = await self.reviews.review(token)
         except Unavailable as error:
-            log.warning("gateway not reviewed", reason=str(error))
+            self._tell("gateway not reviewed", str(error))
             return Refusal(503, f"{error}: dial again")
         return door.admitted(review, self.account, self.knows)
+
+    def _tell(self, event: str, reason: str, **more: int) -> None:
+        """Whoever dials can have it said, and as often as he likes."""
+        if (left_out := self._sparing.left_out(self.clock())) is not None:
+            log.warning(event, reason=reason, **more, **({"left_out_before": left_out} if left_out else {}))
 
     async def _talk(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ _WHAT_TO_DO: Final = {
     404: "it is no controller of Tidegate ({status}): --controller is the port 9443 of the controller's Service",
     503: "it has nothing to offer yet ({status})",
 }
+
+
+# At DEBUG it logs headers and messages: tokens and secrets. It never may.
+_websockets = logging.getLogger("tidegate.controllers.websockets")
+_websockets.setLevel(logging.WARNING)
 
 
 class Failed(Exception):
@@ -128,6 +134,7 @@ async def dial(name: Name, address: str, credentials: Credentials) -> ClientConn
             ping_timeout=PING,
             max_size=LARGEST_SENT,
             max_queue=4,
+            logger=_websockets,
         )
     except InvalidStatus as error:
         raise Failed(_refused(error.response.status_code, bytes(error.response.body or b""), credentials)) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.addresses import addresses
+from controller.addresses import addresses, unreachable
+from controller.compile import Condition
 from controller.kinds import SERVICE
 from controller.mirror import Mirror
 from tests.controller.cluster import thing
@@ -42,3 +43,15 @@ def test_of_a_service(spec: object, status: object, found: list[tuple[str, str]]
 def test_of_a_service_that_is_not_there_yet() -> None:
     wanted = {"metadata": {"name": "edge", "annotations": {"tidegate.dev/gateway": "web/edge"}}}
     assert addresses(Mirror(), "gateways", [wanted]) == {"web/edge": []}
+
+
+def test_what_keeps_a_gateway_from_being_programmed() -> None:
+    address = [{"type": "IPAddress", "value": "192.0.2.1"}]
+    assert unreachable(address, "") is None
+    none_yet = "The Gateway's Service has no address yet; see kubectl get services."
+    assert unreachable([], "") == Condition("Programmed", "False", "AddressNotAssigned", none_yet)
+    for found in (address, []):
+        refused = unreachable(found, "no such range" * 100)
+        assert refused
+        assert (refused.status, refused.reason, len(refused.message)) == ("False", "AddressNotAssigned", 1024)
+        assert refused.message.startswith("The Gateway's Service cannot be made, or be changed: no such range")

@@ -19,7 +19,16 @@ FOLDER = Path(controller.__file__).parent
 _WORD = re.compile("[A-Z][A-Za-z]+")
 _COMPOUND = re.compile("[A-Z][a-z]+(?:[A-Z]+[a-z]+)+")
 NO_REASONS = {
-    *("ApiError", "BearerToken", "ClusterRole", "ConfigMap", "DoesNotExist", "EndSession", "EndpointSlice", "ExposeRule"),
+    *(
+        "ApiError",
+        "BearerToken",
+        "ClusterRole",
+        "ConfigMap",
+        "DoesNotExist",
+        "EndSession",
+        "EndpointSlice",
+        "ExposeRule",
+    ),
     *("ExternalName", "GatewayClass", "GatewayHTTPListenerIsolation", "GatewayInfrastructurePropagation"),
     *("LabelSelector", "ListenerStatus", "LoadBalancer", "NodePort", "NotIn", "PathPrefix", "ReferenceGrant"),
     *("RegularExpression", "ReplaceFullPath", "ReplacePrefixMatch", "RequestHeaderModifier", "RequestRedirect"),

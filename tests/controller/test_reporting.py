@@ -88,7 +88,7 @@ class Double:
 async def reported(double: Double) -> AsyncIterator[Reporting]:
     server, leader, api = cast("Server", double), cast("Leader", double), cast("Api", double)
     mirror, pods = double.mirror, Mirror()
-    found = Reporting(api, mirror, pods, leader, server, Install(), "kubectl get pods", "me", lambda: None)
+    found = Reporting(api, mirror, pods, leader, server, Install(), "kubectl get pods", "me", lambda: None, dict)
     double.change(double.generations)
     double.compile(found)
     task = asyncio.create_task(found.run())

@@ -20,7 +20,7 @@ from websockets.frames import CloseCode
 
 from controller import certificates
 from controller.push import server as serving
-from controller.push import tls
+from controller.push import sparing, tls
 from controller.push.channel import Answer, Holding
 from controller.push.door import Pod
 from controller.push.publication import Publication, published
@@ -265,6 +265,16 @@ async def test_who_may_not_come_in(token: str, status: int, reason: str, caplog:
             assert not token or token not in body
     assert len(lines) == 1
     assert not token or token not in f"{caplog.text} {lines}"
+
+
+async def test_who_dials_without_end_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparing, "LINES", 2)
+    with structlog.testing.capture_logs() as lines:
+        async with running() as install:
+            for _ in range(5):
+                await refused(install.dial("of another cluster"))
+            assert install.counts.statuses == [401] * 5
+    assert len(lines) == 2
 
 
 async def test_other_paths_are_not_there() -> None:

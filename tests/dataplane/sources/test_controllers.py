@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -562,6 +563,19 @@ async def test_five_thousand_routes_come_whole_and_the_next_change_is_small(clus
     await one.said(Holds)
     assert gateway.routes[-1] == "another"
     assert gateway.gateway.table().routes[4000] is kept
+
+
+async def test_tokens_and_secrets_are_in_no_log(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    """At no level of it, and of no library's. The double logs what it hears: it is none of ours."""
+    caplog.set_level(logging.DEBUG)
+    one = await cluster.controller()
+    await one.publish(published(FIRST, SECRETS, 1))
+    gateway = await cluster.gateway(one.name)
+    await one.said(Holds)
+    assert gateway.gateway._snapshot.secrets == SECRETS
+    lines = [each.getMessage() for each in caplog.records if each.name != "websockets.server"]
+    for secret in (TOKEN, *(each.get_secret_value() for each in SECRETS.values())):
+        assert not [line for line in lines if secret in line]
 
 
 def test_secrets_are_in_no_text() -> None:
