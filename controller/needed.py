@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from controller.kinds import BACKEND, ENDPOINT_SLICE, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY, SECRET, SERVICE
 from controller.mirror import Document, Scope, metadata, text
 
-_SECRETS = frozenset(["secretRef", "secretSelector"])
+_SECRETS = frozenset(["secretRef", "secretSelector", "caSecretRef", "clientSecretRef"])
 
 
 def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:

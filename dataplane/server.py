@@ -55,6 +55,7 @@ from dataplane.stages import Visit, authenticated
 from dataplane.table import Listener, RouteType, Secrets, Table
 from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.identities import identified, identify
 from dataplane.upstreams.pool import Pool
 
 __all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
@@ -115,11 +116,13 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        at_once(self._serving_by(Snapshot.build(table, secrets, self._snapshot)))
+        built = Snapshot.build(table, secrets, self._snapshot)
+        at_once(self._serving_by(identified(built, self._snapshot)))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        await gently(self._serving_by(await gently(Snapshot.building(table, secrets, self._snapshot))))
+        built = await gently(Snapshot.building(table, secrets, self._snapshot))
+        await gently(self._serving_by(await identify(built, self._snapshot)))
 
     def _serving_by(self, snapshot: Snapshot) -> Slices[None]:
         """Use this snapshot from now on. Raises TableRefused where a port cannot be had."""

@@ -15,6 +15,7 @@ from dataplane.errors import Refusal
 from dataplane.process.files import NONE_LEFT, Files, none_left
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.target import BY_NAME, Reach
+from dataplane.upstreams.tls_failures import tls_failure
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -39,14 +40,15 @@ async def dial(
     rand: Callable[[], float] = random.random,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to the host of an http(s) or ws(s) URL: resolve, check, try the addresses in turn, TLS where the
-    scheme says so, all within `timeout` seconds. Where it stands for a Service, connect to one of the endpoints that
-    `reach` has, by chance (`rand` is in [0, 1)), which a controller has looked up and nobody who writes a Backend.
+    scheme says so (`tls`, unless `reach` has another), all within `timeout` seconds. Where it stands for a Service,
+    connect to one of the endpoints that `reach` has, by chance (`rand` is in [0, 1)), which a controller has looked up
+    and nobody who writes a Backend.
 
     Raises Refusal upstream_unreachable, upstream_unavailable, upstream_address_refused, upstream_timeout, overloaded.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    context = tls if parts.scheme in ("https", "wss") else None
+    context = (reach.context or tls) if parts.scheme in ("https", "wss") else None
     try:
         async with asyncio.timeout(timeout):
             if reach.endpoints is None:
@@ -55,7 +57,7 @@ async def dial(
                 sock = await _endpoint(_in_turn(reach.endpoints, rand()), files, timeout)
             else:
                 raise Refusal("upstream_unavailable", f"No endpoint of the Service {host}:{port} is ready.")
-            return await _made(sock, host, make_protocol, context, timeout)
+            return await _made(sock, reach.server_name or host, make_protocol, context, timeout)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
     except UnicodeError:  # a label that is empty or over 63 bytes
@@ -104,13 +106,13 @@ async def _endpoint(endpoints: Sequence[str], files: Files, seconds: float) -> s
 
 async def _made(
     sock: socket.socket,
-    host: str,
+    server_name: str,
     make_protocol: Callable[[], ProtocolT],
     context: ssl.SSLContext | None,
     timeout: float,  # noqa: ASYNC109  (for a TLS handshake that nobody waits for any more)
 ) -> tuple[asyncio.Transport, ProtocolT]:
     loop = asyncio.get_running_loop()
-    name, limit = (host, timeout) if context else (None, None)
+    name, limit = (server_name, timeout) if context else (None, None)
     making = asyncio.ensure_future(
         loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name, ssl_handshake_timeout=limit)
     )
@@ -194,10 +196,8 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
             "upstream_address_refused",
             f"{host} resolves to {error}, which this install does not allow (upstreams.allow).",
         )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"its certificate is not trusted: {error.verify_message}"
-    elif isinstance(error, ssl.SSLError):
-        why = f"TLS failed: {error.reason or 'the handshake was broken off'}"
+    if isinstance(error, ssl.SSLError):
+        why = tls_failure(error)
     elif isinstance(error, socket.gaierror):
         why = "its name cannot be resolved"
     else:
