@@ -48,6 +48,7 @@ async def serve(services: Services, request: Request, exchange: Exchange, splice
             files=services.files,
             timeout=exchange.backend.timeouts.connect,
             tls=services.tls,
+            egress=services.egress,
         )
         try:
             transport.write(head)

@@ -251,6 +251,7 @@ async def _answer(
         files=services.files,
         timeout=timeouts.connect,
         tls=services.tls,
+        egress=services.egress,
     )
     live.upstream.write(opening.request())
     try:

@@ -25,9 +25,11 @@ from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from dataplane.upstreams.egress import EgressProxy
 from simulator.server import Simulator
 from simulator.state import Received
 from tidegate.addresses import Address
+from tidegate.assembly import Settings
 from tidegate.documents import Documents
 from tidegate.standalone import Options, Standalone
 
@@ -350,15 +352,17 @@ def _object(body: bytes) -> Json:
 
 
 @asynccontextmanager
-async def standing(folder: Path, objects: Objects, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stand]:
-    """`tls`: the simulator's."""
+async def standing(
+    folder: Path, objects: Objects, tls: ssl.SSLContext | None = None, egress: EgressProxy | None = None
+) -> AsyncIterator[Stand]:
+    """`tls`: the simulator's. `egress`: what the gateway calls it through."""
     keys = frozenset({"sk-simulator", "sk-other", "sk-two", CLIENT_KEY})
     file = folder / "objects.yaml"
     # The kernel takes connections to a port on which somebody listens, be it that nobody ever looks at them.
     with sockets.create_server(("127.0.0.1", 0)) as hole:
         simulator = Simulator(keys=keys)
         await simulator.start(ssl=tls)
-        gateway = Standalone(Options([file], FREE, FREE), Documents({}))
+        gateway = Standalone(Options([file], FREE, FREE, settings=Settings(egress=egress)), Documents({}))
         stand = Stand(simulator, gateway, file, "{}:{}".format(*hole.getsockname()))
         stand.write(objects)
         try:
