@@ -17,6 +17,8 @@ Duration = Annotated[str, StringConstraints(max_length=28, pattern="^(0|([0-9]{1
 Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 """CIDR."""
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^(\*|(\*\.)?{LABEL}(\.{LABEL})*)$")]
+Direct = Annotated[str, StringConstraints(max_length=253, pattern=r"^[0-9A-Za-z._:/*-]+$")]
+"""A name, or a network, that no proxy is needed for."""
 PathPrefix = Annotated[str, StringConstraints(max_length=256, pattern="^/[!-)+-~]*$")]
 Percentage = Annotated[int, Field(ge=1, le=1000)]
 Opaque = dict[str, object]

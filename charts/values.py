@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from charts.parts import (
+    Direct,
     Duration,
     Hostname,
     Image,
@@ -193,13 +194,35 @@ class Reach(Part):
     networks: tuple[Network, ...] = Field(min_length=1, description="Networks (CIDR) that their providers may be in.")
 
 
+class EgressProxy(Part):
+    """An HTTP proxy that providers are called through (CONNECT). Services of the cluster are called directly."""
+
+    url: str = Field(
+        "",
+        pattern="^(http://([^:@/]+@)?[^@/]+:[0-9]+/?)?$",
+        description="`http://HOST:PORT`, with USER@ before HOST if it wants one; without a password. Empty: no proxy.",
+    )
+    password: Password = Field(Password(), description="The password of that user.")
+
+
 class Upstreams(Part):
-    """Private networks that providers may be in. Services of the cluster need no leave."""
+    """How providers are reached: private networks that they may be in, and the proxy that leads out of the cluster."""
 
     allow: tuple[Reach, ...] = Field(
         (),
         description="Whose providers may be where. Each entry adds.",
         examples=[[{"namespaces": {}, "networks": ["10.20.0.0/16"]}]],
+    )
+    proxy: EgressProxy = Field(
+        EgressProxy(),
+        description="An HTTP proxy that providers are called through (CONNECT). Services of the cluster are called "
+        "directly.",
+    )
+    no_proxy: tuple[Direct, ...] = Field(
+        (),
+        description="What is called directly all the same: names, which mean all below them too, and networks (CIDR) "
+        "of providers whose url has an address.",
+        examples=[["llm.internal", "10.20.0.0/16"]],
     )
 
 
@@ -240,8 +263,8 @@ class NetworkPolicies(Part):
     extra_egress: tuple[Opaque, ...] = Field(
         (),
         description="Further rules for what leaves the gateways. They may reach the controller, DNS, port 443 of any "
-        "address, and the ports of the store, of the usage sink and of the OTLP endpoint: providers on other ports, "
-        "Services of the cluster among them, need a rule.",
+        "address, and the ports of upstreams.proxy, the store, the usage sink and the OTLP endpoint: providers "
+        "on other ports, Services of the cluster among them, need a rule.",
     )
     api_server_ports: tuple[int, ...] = Field(
         (443, 6443), min_length=1, description="Ports of the API server, for what leaves the controller."
@@ -261,7 +284,9 @@ class Values(Part):
         description="Hosts and paths that Backends may claim with `expose`. Their own /NAMESPACE/NAME/ is theirs.",
     )
     upstreams: Upstreams = Field(
-        Upstreams(), description="Private networks that providers may be in. Services of the cluster need no leave."
+        Upstreams(),
+        description="How providers are reached: private networks that they may be in, and the proxy that leads out of "
+        "the cluster.",
     )
     secrets: Secrets = Field(Secrets(), description="Where the controller may read Secrets. Nowhere else can it.")
     gateways: Gateways = Field(Gateways(), description="The Services of Gateways (Gateway API).")

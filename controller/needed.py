@@ -24,7 +24,7 @@ from controller.kinds import (
 )
 from controller.mirror import Document, Scope, metadata, text
 
-_SECRETS = frozenset(["secretRef", "secretSelector"])
+_SECRETS = frozenset(["secretRef", "secretSelector", "caSecretRef", "clientSecretRef"])
 _Grant = tuple[str, str, str, str, str]
 """Of whom: group, kind and namespace; to what: namespace and kind."""
 

@@ -22,6 +22,7 @@ from crds.base import (
 )
 from crds.quantities import Duration, lasting
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
+from crds.upstream_tls import UpstreamTls
 
 
 class RouteType(StrEnum):
@@ -90,8 +91,8 @@ class CustomProvider(ApiModel):
     service: ServiceRef | None = Field(
         default=None,
         description=(
-            "A Service of this cluster, whose ready endpoints are called directly, by plain HTTP. It takes the place "
-            "of url."
+            "A Service of this cluster, whose ready endpoints are called directly, by plain HTTP unless the provider "
+            "has tls. It takes the place of url."
         ),
     )
 
@@ -117,6 +118,11 @@ class Provider(ApiModel):
             "custom.service is an address, and so is url: remove one of the two",
             lambda provider: provider.custom is None or provider.custom.service is None or provider.url is None,
         ),
+        Rule(
+            "!has(self.tls) || !has(self.url) || self.url.startsWith('https://')",
+            "tls is for addresses that begin with https://, and this url does not: write https:// there, or remove tls",
+            lambda provider: provider.tls is None or provider.url is None or provider.url.startswith("https://"),
+        ),
     )
 
     name: Label = Field(description="Name of the provider, unique in this Backend. Targets and Policies use it.")
@@ -139,6 +145,13 @@ class Provider(ApiModel):
     )
     auth: Auth | None = Field(
         default=None, description="Credential for the provider. Absent: requests are sent without one."
+    )
+    tls: UpstreamTls | None = Field(
+        default=None,
+        description=(
+            "TLS towards the provider, where that is not a public server that anybody may call: private authorities, "
+            "a client certificate, another name. A Service is called by HTTPS then."
+        ),
     )
     default_model: ModelName | None = Field(default=None, description="Model to ask for where a request names none.")
     model_override: ModelName | None = Field(default=None, description="Model to ask for whatever a request names.")

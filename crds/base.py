@@ -89,6 +89,16 @@ Hostname = Annotated[
     ),
 ]
 
+ServerName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    matching(
+        rf"{_LABEL}(\.{_LABEL})*",
+        "write a host name in lower case, such as llm.example.com; no '*', scheme, port or path",
+    ),
+]
+"""What a server's certificate is to be for."""
+
 Origin = Annotated[
     str,
     StringConstraints(min_length=1, max_length=300),

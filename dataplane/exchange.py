@@ -67,9 +67,15 @@ class Exchange:
 
     def reach(self, provider: Provider) -> Reach:
         """How this provider of the Backend is reached."""
+        if not (provider.endpoints or provider.tls or self.backend.networks):
+            return BY_NAME
+        networks, endpoints = self.backend.networks, None
         if provider.endpoints:
-            return Reach(endpoints=self.snapshot.endpoints[provider.endpoints])
-        return Reach(networks) if (networks := self.backend.networks) else BY_NAME
+            networks, endpoints = (), self.snapshot.endpoints[provider.endpoints]
+        if not provider.tls:
+            return Reach(networks, endpoints)
+        context = self.snapshot.contexts.get(provider.tls.ids)
+        return Reach(networks, endpoints, context, provider.tls.server_name)
 
     def allowed(self) -> tuple[ModelAllow, ...]:
         """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""

@@ -55,9 +55,11 @@ from dataplane.stages import Visit, authenticated
 from dataplane.table import Listener, RouteType, Secrets, Table
 from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.egress import EgressProxy
+from dataplane.upstreams.identities import identified, identify
 from dataplane.upstreams.pool import Pool
 
-__all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
+__all__ = ["AddressPolicy", "EgressProxy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ _SERVE = {
 class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
-    `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
-    own by default, which counts alone. `proxies` are believed whom they speak for."""
+    `addresses`: which upstream addresses may be dialled, `egress`: what through. `rand` and `now` are chance and the
+    clock, `memory` says how much there is and how much is used, `files` how many descriptors there may be. `limiter`:
+    what callers may take; its own by default, which counts alone. `proxies` are believed whom they speak for."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Gateway:
         limits: Limits | None = None,
         addresses: AddressPolicy | None = None,
         upstream_tls: tls.SSLContext | None = None,
+        egress: EgressProxy | None = None,
         rand: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
         memory: Memory | None = None,
@@ -94,7 +97,7 @@ class Gateway:
         self._tracer = tracer or Untraced()
         self._limits = limits or Limits()
         self._addresses = addresses or AddressPolicy()
-        self._tls = upstream_tls
+        self._tls, self._egress = upstream_tls, egress
         self._rand, self._now = rand, now
         self._complaints = Complaints(now)
         self._snapshot = EMPTY
@@ -115,11 +118,13 @@ class Gateway:
 
         Of 5,000 routes it takes some 0.1 s: `replace` is for where somebody is served meanwhile.
         Raises TableRefused, and goes on with the one before."""
-        at_once(self._serving_by(Snapshot.build(table, secrets, self._snapshot)))
+        built = Snapshot.build(table, secrets, self._snapshot)
+        at_once(self._serving_by(identified(built, self._snapshot)))
 
     async def replace(self, table: Table, secrets: Secrets) -> None:
         """`load` in slices that yield to the loop. One at a time."""
-        await gently(self._serving_by(await gently(Snapshot.building(table, secrets, self._snapshot))))
+        built = await gently(Snapshot.building(table, secrets, self._snapshot))
+        await gently(self._serving_by(await identify(built, self._snapshot)))
 
     def _serving_by(self, snapshot: Snapshot) -> Slices[None]:
         """Use this snapshot from now on. Raises TableRefused where a port cannot be had."""
@@ -178,7 +183,8 @@ class Gateway:
             addresses=self._addresses,
             files=self._files,
             tls=context,
-            pool=Pool(self._addresses, files=self._files, tls=context, rand=self._rand),
+            egress=self._egress,
+            pool=Pool(self._addresses, files=self._files, tls=context, egress=self._egress, rand=self._rand),
             rand=self._rand,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,

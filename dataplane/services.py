@@ -19,6 +19,7 @@ from dataplane.process.room import Room
 from dataplane.table import Price
 from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.egress import EgressProxy
 from dataplane.upstreams.pool import Pool
 
 KIB, MIB = 1024, 1024 * 1024
@@ -104,6 +105,8 @@ class Services:
     files: Files
     tls: ssl.SSLContext
     """For upstreams."""
+    egress: EgressProxy | None
+    """What upstreams are called through."""
     pool: Pool
     rand: Callable[[], float]
     """A number in [0, 1)."""

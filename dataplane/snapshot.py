@@ -6,6 +6,7 @@ and sessions keep the one that they began with. A table that cannot be served is
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
@@ -38,6 +39,8 @@ class Snapshot:
     endpoints: Mapping[str, tuple[str, ...]]
     """Addresses, by the id of their set."""
     secrets: Mapping[str, SecretStr] = field(repr=False)
+    contexts: Mapping[tuple[str, str], ssl.SSLContext] = field(default_factory=dict)
+    """TLS towards providers that have their own; filled by `upstreams.identities`."""
 
     @classmethod
     def build(cls, table: Table, secrets: Secrets, previous: Snapshot | None = None) -> Snapshot:
@@ -143,6 +146,9 @@ def _backend_faults(backend: Backend, secrets: frozenset[str], endpoints: frozen
             continue
         if provider.credential.kind == "secret" and provider.credential.secret not in secrets:
             yield f"provider {provider.name} uses secret {provider.credential.secret}, which the table does not list"
+        for name in (provider.tls.authorities, provider.tls.client) if provider.tls else ():
+            if name and name not in secrets:
+                yield f"provider {provider.name} uses secret {name}, which the table does not list"
         if provider.endpoints and provider.endpoints not in endpoints:
             yield f"provider {provider.name} has endpoints {provider.endpoints}, which are not in the table"
         if not _usable(provider.url):

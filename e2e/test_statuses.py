@@ -144,6 +144,13 @@ BACKENDS = [
     ),
     Row(
         "Backend/x",
+        "ResolvedRefs: False InvalidCertificate",
+        docs(backend("openai: {}, tls: {caSecretRef: {name: ca}}"), "Secret: {name: ca, stringData: {ca.crt: none}}"),
+        backend("openai: {}, tls: {serverName: api.openai.com}"),
+        "ResolvedRefs: True ResolvedRefs",
+    ),
+    Row(
+        "Backend/x",
         "ResolvedRefs: False InvalidAddress",
         backend('openai: {}, url: "http://[1:2:3]/v1"'),
         backend('openai: {}, url: "http://[::2]/v1"'),

@@ -23,7 +23,7 @@ from dataplane.metering.sink import HttpSink
 from dataplane.process.drain import AT_ONCE, LAST_WORDS, Drain
 from dataplane.process.garbage import Garbage
 from dataplane.process.pulse import Every
-from dataplane.server import AddressPolicy, Gateway, Limits, Proxies
+from dataplane.server import AddressPolicy, EgressProxy, Gateway, Limits, Proxies
 from dataplane.telemetry.facade import Telemetry
 from tidegate import __version__
 from tidegate.addresses import Address
@@ -41,6 +41,8 @@ class Settings:
     """How it runs, wherever its tables come from."""
 
     tls: ssl.SSLContext | None = None
+    egress: EgressProxy | None = None
+    """What upstreams are called through."""
     proxies: Proxies = field(default_factory=Proxies)
     """Load balancers that are believed whom they speak for."""
     semconv: Generations = "both"
@@ -73,6 +75,7 @@ class Assembly:
             tracer=self.telemetry.tracer,
             limits=Limits(sessions=settings.max_sessions),
             addresses=addresses,
+            egress=settings.egress,
             limiter=Limiter(prices.unit_prices, self.meter.limited, fleet=self._fleet()),
             proxies=settings.proxies,
         )

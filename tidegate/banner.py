@@ -30,6 +30,7 @@ NAMES: Final = {
     "otlp": "OTLP",
     "admin_token": "admin token",
     "max_sessions": "sessions at most",
+    "upstream_proxy": "upstreams are called through",
     "trust_proxy": "proxies that are believed",
 }
 """Of settings, for people."""
@@ -59,6 +60,7 @@ def settings(options: Settings, variables: Mapping[str, str]) -> dict[str, str |
         "otlp": _otlp(variables),
         "admin_token": "set" if options.admin_token else "",
         "max_sessions": options.max_sessions,
+        "upstream_proxy": str(Address(options.egress.host, options.egress.port)) if options.egress else "",
         "trust_proxy": _proxies(options.proxies),
     }
     return {name: value for name, value in found.items() if value}

@@ -36,6 +36,25 @@ UpstreamsAllow = Annotated[
         show_default=False,
     ),
 ]
+UpstreamProxy = Annotated[
+    str,
+    typer.Option(
+        help="An HTTP proxy that upstreams are called through (CONNECT): http://[USER@]HOST:PORT. Its password is "
+        "taken from TIDEGATE_UPSTREAM_PROXY_PASSWORD; HTTPS_PROXY and its like mean nothing here.",
+        metavar="URL",
+        show_default=False,
+    ),
+]
+UpstreamNoProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is called directly all the same: a name with all below it, or a network (CIDR) that addresses are "
+        "in; '*' is everything. Several with commas between them, or repeated. This machine and Services of the "
+        "cluster always are.",
+        metavar="NAME-OR-CIDR",
+        show_default=False,
+    ),
+]
 TrustProxy = Annotated[
     list[str] | None,
     typer.Option(

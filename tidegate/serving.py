@@ -16,6 +16,7 @@ from dataplane.metering.instruments import Generations
 from dataplane.process import logs
 from dataplane.process.drain import Drain
 from dataplane.server import Proxies
+from dataplane.upstreams.egress import PASSWORD, EgressProxy, egress_proxy
 from tidegate import addresses, assembly, durations, environment, running
 from tidegate.assembly import Assembly, Settings
 from tidegate.exits import Exit, Stop
@@ -31,6 +32,8 @@ class Written:
     admin: str
     tls_cert: Path | None
     tls_key: Path | None
+    upstream_proxy: str = field(repr=False)
+    upstream_no_proxy: Sequence[str]
     trust_proxy: Sequence[str]
     proxy_protocol: bool
     max_sessions: int
@@ -52,6 +55,7 @@ def understood(written: Written, usual: Drain) -> Settings:
     if written.proxy_protocol and not written.trust_proxy:
         raise Stop(Exit.USAGE, "--proxy-protocol is for load balancers: name their networks with --trust-proxy.")
     return Settings(
+        egress=_egress(written),
         proxies=Proxies(networks(written.trust_proxy, "--trust-proxy"), protocol=written.proxy_protocol),
         semconv=written.semconv,
         max_sessions=written.max_sessions,
@@ -63,6 +67,24 @@ def understood(written: Written, usual: Drain) -> Settings:
         admin_token=environment.admin_token(),
         tls=assembly.server_tls(cert, key) if cert and key else None,
     )
+
+
+def _egress(written: Written) -> EgressProxy | None:
+    password = environment.secret(PASSWORD)
+    direct = [entry for text in written.upstream_no_proxy for entry in text.split(",") if entry.strip()]
+    if not written.upstream_proxy.strip():
+        if password or direct:
+            without = PASSWORD if password else "--upstream-no-proxy"
+            raise Stop(Exit.USAGE, f"{without} is there, and no proxy: name it with --upstream-proxy.")
+        return None
+    try:
+        proxy = egress_proxy(written.upstream_proxy.strip(), password.get_secret_value() if password else "")
+    except ValueError as error:
+        raise Stop(Exit.USAGE, f"--upstream-proxy: {error}.") from None
+    try:
+        return proxy.sparing(direct)
+    except ValueError as error:
+        raise Stop(Exit.USAGE, f"--upstream-no-proxy: {error}.") from None
 
 
 def networks(written: Sequence[str], option: str) -> list[IPv4Network | IPv6Network]:

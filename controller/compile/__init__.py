@@ -6,6 +6,7 @@
     callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
     limits.py     limits → the table's, and how far they can be passed
     backends.py   Backends → entries of the table        (providers, credentials, models, paths, timeouts)
+                  (upstream_tls.py: certificates of providers, which certificates.py reads, as it does for listeners)
     cluster.py    what an install lets each namespace do (leave.py: where it may be served; services.py: endpoints)
     exposure.py   Backends that are served by themselves
     httproutes.py HTTPRoutes → rules with their Backends (service_backends.py: or Services), and their filters.py

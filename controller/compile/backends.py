@@ -17,6 +17,8 @@ from controller.compile.paths import declared
 from controller.compile.policies import Attachments
 from controller.compile.secrets import Credential, Unresolved, missing_secret, provider_credential
 from controller.compile.statuses import Condition, Target, false, true
+from controller.compile.upstream_tls import Found as FoundTls
+from controller.compile.upstream_tls import Place, upstream_tls
 from dataplane import table
 from dataplane.upstreams.addresses import AddressPolicy
 
@@ -52,6 +54,8 @@ class Compiled:
     """References that lead nowhere, each with the field in its message."""
     endpoints: tuple[table.EndpointSet, ...] = ()
     """Of the Services that are its providers."""
+    validity: tuple[str, ...] = ()
+    """Until when its certificates are valid, in a sentence each."""
 
     @property
     def injects(self) -> bool:
@@ -86,7 +90,13 @@ class _Found(NamedTuple):
     entry: table.Provider
     credential: Credential | None = None
     endpoints: table.EndpointSet | None = None
+    tls: FoundTls | None = None
     problem: Unresolved | None = None
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        own = (self.credential,) if self.credential else ()
+        return (*own, *self.tls.credentials) if self.tls else own
 
 
 def compile_backend(
@@ -111,9 +121,10 @@ def compile_backend(
             max_sessions=spec.max_sessions or 0,
             networks=cluster.networks(backend.identity.namespace) if cluster else (),
         ),
-        tuple(each.credential for each in found if each.credential),
+        tuple(credential for each in found for credential in each.credentials),
         tuple(each.problem for each in found if each.problem),
         tuple({each.endpoints.id: each.endpoints for each in found if each.endpoints}.values()),
+        tuple(told for each in found if each.tls for told in each.tls.validity),
     )
     return _with_refused(compiled)
 
@@ -124,7 +135,9 @@ def resolved(compiled: Compiled) -> Condition:
     if problems:
         return false("ResolvedRefs", problems[0].reason, "; ".join(map(str, problems)))
     empty = filter(None, map(services.not_ready, compiled.endpoints))
-    return true("ResolvedRefs", " ".join(["Everything that the Backend refers to was found.", *empty]))
+    return true(
+        "ResolvedRefs", " ".join(["Everything that the Backend refers to was found.", *empty, *compiled.validity])
+    )
 
 
 def has_no_endpoint(compiled: Compiled) -> str:
@@ -139,8 +152,8 @@ def _provider(
     provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects, cluster: Cluster | None
 ) -> _Found:
     service = _service(provider, f"{field}.custom.service", backend)
-    url = service.url if service else (provider.url or OPENAI_URL).rstrip("/")
-    credential = endpoints = problem = None
+    url = _of_service(service, provider) if service else (provider.url or OPENAI_URL).rstrip("/")
+    credential = endpoints = tls = problem = None
     try:
         if service is None:
             _check_url(url, f"{field}.url", cluster.networks(backend.namespace) if cluster else None)
@@ -149,6 +162,8 @@ def _provider(
         if provider.auth and provider.auth.secret_ref:
             where = f"{field}.auth.secretRef"
             credential = _look_up(provider.auth.secret_ref, where, backend.namespace, objects, cluster)
+        if provider.tls:
+            tls = upstream_tls(provider.tls, Place(f"{field}.tls", backend.namespace, objects, cluster))
     except Unresolved as error:
         problem = error
     entry = table.Provider(
@@ -159,11 +174,16 @@ def _provider(
             kind=_credential_kind(provider.auth), secret=credential.id if credential is not None else ""
         ),
         endpoints=endpoints.id if endpoints else "",
+        tls=tls.entry if tls else None,
         default_model=provider.default_model or "",
         model_override=provider.model_override or "",
         error=str(problem) if problem is not None else "",
     )
-    return _Found(entry, credential, endpoints, problem)
+    return _Found(entry, credential, endpoints, tls, problem)
+
+
+def _of_service(service: services.Reference, provider: crds.backend.Provider) -> str:
+    return f"https://{service.authority}" if provider.tls else service.url
 
 
 def _service(provider: crds.backend.Provider, field: str, backend: Identity) -> services.Reference | None:

@@ -1,4 +1,5 @@
-"""What listeners show their clients: certificates and private keys in Secrets of type kubernetes.io/tls.
+"""Certificates and private keys in Secrets of type kubernetes.io/tls: what listeners show their clients, and what
+providers are shown (`upstream_tls.py`).
 
 A value goes from the Secret into a `SecretStr` and nowhere else, as in `secrets.py`.
 """
@@ -35,7 +36,7 @@ def certificates(
         except Unresolved as problem:
             problems.append(problem)
     if not refs:
-        message = f"{path}: names no certificate; create one: {_create('NAMESPACE', 'NAME')}"
+        message = f"{path}: names no certificate; create one: {create('NAMESPACE', 'NAME')}"
         problems.append(Unresolved("InvalidCertificateRef", message))
     return tuple(found), tuple(problems)
 
@@ -55,25 +56,29 @@ def _certificate(ref: SecretRef, gateway: Identity, path: str, cluster: Cluster)
         raise Unresolved("SecretAccessDenied", f"{path}: {denied}")
     secret = cluster.objects.secrets.get((namespace, name))
     if secret is None:
-        message = f"{path}.name: Secret {namespace}/{name} does not exist; create it: {_create(namespace, name)}"
+        message = f"{path}.name: Secret {namespace}/{name} does not exist; create it: {create(namespace, name)}"
         raise _invalid(message)
     if secret.value is None:
         raise _invalid(f"{path}: {secret.identity} cannot be used: {secret.error}")
-    return _pair(secret.value, path)
+    try:
+        return pair(secret.value)
+    except ValueError as fault:
+        raise _invalid(f"{path}: {fault}") from None
 
 
-def _pair(secret: Secret, path: str) -> Credential:
+def pair(secret: Secret) -> Credential:
+    """Its certificate and key, as one text in PEM. Raises ValueError, which says what is wrong with the Secret."""
     for entry in (CHAIN, KEY):
         if entry in secret.unreadable:
-            raise _invalid(f"{path}: Secret {secret.path}: {secret.unreadable[entry]}")
+            raise ValueError(f"Secret {secret.path}: {secret.unreadable[entry]}")
         if entry not in secret.entries:
-            made = _create(secret.namespace, secret.name)
-            raise _invalid(f'{path}: Secret {secret.path} has no entry "{entry}"; make it anew: {made}')
+            made = create(secret.namespace, secret.name)
+            raise ValueError(f'Secret {secret.path} has no entry "{entry}"; make it anew: {made}')
     chain, key = secret.entries[CHAIN], secret.entries[KEY]
     if fault := _fault(chain, key):
-        raise _invalid(f"{path}: Secret {secret.path}: {fault}")
+        raise ValueError(f"Secret {secret.path}: {fault}")
     pem = SecretStr(f"{chain.get_secret_value().rstrip()}\n{key.get_secret_value().strip()}\n")
-    return Credential(f"{secret.path}/tls@{secret.version}", pem)
+    return Credential(f"{secret.path}/{CHAIN}+{KEY}@{secret.version}", pem)
 
 
 @lru_cache(256)  # to read a key takes as long as to compile ten routes
@@ -96,5 +101,6 @@ def _invalid(message: str) -> Unresolved:
     return Unresolved("InvalidCertificateRef", message)
 
 
-def _create(namespace: str, name: str) -> str:
+def create(namespace: str, name: str) -> str:
+    """The command that makes such a Secret."""
     return f"kubectl --namespace {namespace} create secret tls {name} --cert=CHAIN.pem --key=KEY.pem"

@@ -23,6 +23,7 @@ REASONS: Final[Mapping[str, str]] = {
     "IncompatibleFilters": "Filters of one rule that cannot both hold, such as a redirect beside backendRefs.",
     "Invalid": "The object says something that cannot be; the message names each field.",
     "InvalidAddress": "A provider's url is no address that can be called.",
+    "InvalidCertificate": "A provider's tls names a Secret without certificates, or without a certificate and its key.",
     "InvalidCertificateRef": "A listener's certificateRefs lead to no Secret with a certificate and its key.",
     "InvalidCredential": "A Secret's entry cannot be used as a provider's credential.",
     "InvalidKeys": "Some of the keys that a Policy names cannot be used; the others hold.",

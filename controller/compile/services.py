@@ -39,9 +39,13 @@ class Reference:
         return f"{self.path}:{self.port}"
 
     @property
-    def url(self) -> str:
+    def authority(self) -> str:
         """What requests are addressed to, though the name is never looked up."""
-        return f"http://{self.name}.{self.namespace}.svc:{self.port}"
+        return f"{self.name}.{self.namespace}.svc:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.authority}"
 
 
 def endpoints(reference: Reference, cluster: Cluster) -> table.EndpointSet:

@@ -84,7 +84,7 @@ def _context(listener: Listener, secrets: Secrets) -> ssl.SSLContext | None:
     context, usable = server_context(), False
     for name in reversed(listener.certificates):
         try:
-            with _readable(secrets[name].get_secret_value().encode()) as path:
+            with readable(secrets[name].get_secret_value().encode()) as path:
                 context.load_cert_chain(path, password=no_passphrase)
             usable = True
         except (ssl.SSLError, OSError) as error:
@@ -95,7 +95,7 @@ def _context(listener: Listener, secrets: Secrets) -> ssl.SSLContext | None:
 
 
 @contextmanager
-def _readable(pem: bytes) -> Iterator[str]:
+def readable(pem: bytes) -> Iterator[str]:
     """A path where OpenSSL reads this; it reads files only. On Linux they are in memory."""
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("certificate"), "wb", buffering=0) as file:

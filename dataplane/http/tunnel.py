@@ -25,6 +25,7 @@ from dataplane.upstreams.choose import Destination, any_provider
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.send import check_credential
+from dataplane.upstreams.tls_failures import lost_by
 
 _HANDSHAKE = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
@@ -47,6 +48,7 @@ async def serve(services: Services, request: Request, exchange: Exchange, splice
             files=services.files,
             timeout=exchange.backend.timeouts.connect,
             tls=services.tls,
+            egress=services.egress,
         )
         try:
             transport.write(head)
@@ -82,14 +84,16 @@ class Incoming(asyncio.Protocol):
         self.answered = 0
         """The status, once it is known."""
         self._ended = False
+        self._why = "closed the connection"
         self._more = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         self.data += data
         self._more.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
+        self._why = lost_by(exc) or self._why
         self._more.set()
 
     async def status(self, limit: int) -> int:
@@ -97,7 +101,7 @@ class Incoming(asyncio.Protocol):
         while True:
             while (end := self.data.find(_END)) < 0:
                 if self._ended or len(self.data) > limit:
-                    raise ValueError("closed the connection" if self._ended else "sent an endless head")
+                    raise ValueError(self._why if self._ended else "sent an endless head")
                 await self._wait()
             match = _STATUS.match(self.data)
             if not match:

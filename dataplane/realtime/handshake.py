@@ -35,6 +35,7 @@ from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
 from dataplane.upstreams.request import address, bearer, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.target import Reach
+from dataplane.upstreams.tls_failures import lost_by
 
 MAX_DETAIL = 500
 """Characters of an upstream's error message that are passed on."""
@@ -210,8 +211,13 @@ class _Exchange:
         self._settle(lambda: self._opening.receive(data))
 
     def gone(self) -> None:
-        self._settle(self._opening.eof)
+        self._settle(self._ended)
         self._lost()
+
+    def _ended(self) -> Answer:
+        if why := lost_by(self._leg.cause):
+            raise OpeningFailed(f"it {why}")
+        return self._opening.eof()
 
     def _settle(self, read: Callable[[], Answer | None]) -> None:
         if self.answered.done():
@@ -245,6 +251,7 @@ async def _answer(
         files=services.files,
         timeout=timeouts.connect,
         tls=services.tls,
+        egress=services.egress,
     )
     live.upstream.write(opening.request())
     try:

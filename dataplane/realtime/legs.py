@@ -43,6 +43,7 @@ class Leg(asyncio.Protocol):
         "_stall",
         "_taken",
         "_transport",
+        "cause",
         "fate",
         "flow",
         "full",
@@ -74,6 +75,8 @@ class Leg(asyncio.Protocol):
         self.full = False
         """Does more wait to be written than should?"""
         self.fate: Fate = "lost"
+        self.cause: Exception | None = None
+        """What the connection was lost by, where that is known."""
         self._first = first
         self._balance = balance
         self._failed = failed or _nothing
@@ -138,7 +141,8 @@ class Leg(asyncio.Protocol):
         self.drop()
         return False
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.cause = exc
         self._stop_cut()
         if self._transport is not None:
             self._transport, self.full = None, False

@@ -39,6 +39,7 @@ from dataplane.table.backends import (
     RouteType,
     Target,
     Timeouts,
+    Tls,
 )
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
 from dataplane.table.endpoints import EndpointSet
@@ -111,6 +112,7 @@ __all__ = [
     "Telemetry",
     "Template",
     "Timeouts",
+    "Tls",
     "Transformation",
     "Variable",
     "authentication_yaml",

@@ -29,6 +29,21 @@ class Credential(Frozen):
     """Id of the secret, with kind `secret`."""
 
 
+class Tls(Frozen):
+    """TLS towards a provider, where it is not as towards everybody."""
+
+    authorities: str = ""
+    """Id of the secret whose certificates (PEM) are trusted instead of the public ones."""
+    client: str = ""
+    """Id of the secret with the certificate that is shown, and its key (PEM)."""
+    server_name: str = ""
+    """What the server's certificate must be for; empty: the host of the provider's `url`."""
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        return self.authorities, self.client
+
+
 class Provider(Frozen):
     name: str
     kind: Literal["openai", "custom"]
@@ -38,6 +53,7 @@ class Provider(Frozen):
     endpoints: str = ""
     """Id of the `EndpointSet` that is dialled, one of its addresses for each connection, instead of the host of `url`,
     which is what upstreams are told then."""
+    tls: Tls | None = None
     default_model: str = ""
     model_override: str = ""
     transformations: tuple[Transformation, ...] = ()

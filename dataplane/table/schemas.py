@@ -37,7 +37,7 @@ def lowered(table: Table, schema: int) -> Table:
 
 
 def _to_1(part: Part) -> Part | None:
-    """Without Gateways, redirects and endpoints of Services."""
+    """Without Gateways, redirects, endpoints of Services and TLS of providers' own."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -45,15 +45,15 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
-        case Backend() if part.networks or any(each.endpoints for each in part.providers):
+        case Backend() if part.networks or any(each.endpoints or each.tls for each in part.providers):
             return sealed(part.model_copy(update={"networks": (), "providers": tuple(map(_provider, part.providers))}))
     return part
 
 
 def _provider(provider: Provider) -> Provider:
-    if not provider.endpoints:
+    if not (provider.endpoints or provider.tls):
         return provider
-    return provider.model_copy(update={"endpoints": "", "error": provider.error or TOO_OLD})
+    return provider.model_copy(update={"endpoints": "", "tls": None, "error": provider.error or TOO_OLD})
 
 
 STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}

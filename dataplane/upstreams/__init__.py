@@ -7,4 +7,6 @@ parser   an HTTP answer, from bytes (pure)
 connect  raw connections, to addresses that may be dialled (I/O)
 send     one HTTP request, on a `connection` of the `pool`, and the `response` to it (I/O)
 opening  the upstream's half of a WebSocket handshake (pure)
+egress   the proxy that leads out of the network, with `tunnelling` through it (pure)
+identities    TLS contexts of providers that have their own (I/O); `tls_failures` is why a handshake failed (pure)
 """

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 from dataplane.errors import Refusal
 from dataplane.process.files import NONE_LEFT, Files, none_left
 from dataplane.upstreams.addresses import AddressPolicy
+from dataplane.upstreams.egress import EgressProxy
 from dataplane.upstreams.target import BY_NAME, Reach
+from dataplane.upstreams.tls_failures import tls_failure
+from dataplane.upstreams.tunnelling import MAX_HEAD, Tunnel, TunnelRefused
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -35,37 +38,90 @@ async def dial(
     files: Files,
     timeout: float,  # noqa: ASYNC109  (one deadline over all addresses)
     tls: ssl.SSLContext,
+    egress: EgressProxy | None = None,
     reach: Reach = BY_NAME,
     rand: Callable[[], float] = random.random,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to the host of an http(s) or ws(s) URL: resolve, check, try the addresses in turn, TLS where the
-    scheme says so, all within `timeout` seconds. Where it stands for a Service, connect to one of the endpoints that
-    `reach` has, by chance (`rand` is in [0, 1)), which a controller has looked up and nobody who writes a Backend.
+    scheme says so (`tls`, unless `reach` has another), all within `timeout` seconds. Where it stands for a Service,
+    connect to one of the endpoints that `reach` has, by chance (`rand` is in [0, 1)), which a controller has looked up
+    and nobody who writes a Backend.
+
+    What is to go through the proxy `egress` does so from end to end: the proxy looks the name up, and what it leads to
+    is for the proxy to judge. A numeric address is judged here all the same.
 
     Raises Refusal upstream_unreachable, upstream_unavailable, upstream_address_refused, upstream_timeout, overloaded.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    context = tls if parts.scheme in ("https", "wss") else None
+    context = (reach.context or tls) if parts.scheme in ("https", "wss") else None
+    proxy = egress if egress and reach.endpoints is None and egress.leads_to(_numeric(host) or host) else None
     try:
         async with asyncio.timeout(timeout):
-            if reach.endpoints is None:
+            if proxy:
+                sock = await _tunnelled(proxy, host, port, addresses.also(reach.networks), files)
+            elif reach.endpoints is None:
                 sock = await _resolved(host, port, addresses.also(reach.networks), files)
             elif reach.endpoints:
                 sock = await _endpoint(_in_turn(reach.endpoints, rand()), files, timeout)
             else:
                 raise Refusal("upstream_unavailable", f"No endpoint of the Service {host}:{port} is ready.")
-            return await _made(sock, host, make_protocol, context, timeout)
+            return await _made(sock, reach.server_name or host, make_protocol, context, timeout)
     except TimeoutError:
-        raise Refusal("upstream_timeout", f"Connecting to {host}:{port} took more than {timeout:g} s.") from None
+        where = f"{host}:{port} through the egress proxy" if proxy else f"{host}:{port}"
+        raise Refusal("upstream_timeout", f"Connecting to {where} took more than {timeout:g} s.") from None
     except UnicodeError:  # a label that is empty or over 63 bytes
         raise unreachable(host, port, OSError("its name is not a valid host name")) from None
     except OSError as error:
         raise unreachable(host, port, error) from None
 
 
-async def _resolved(host: str, port: int, addresses: AddressPolicy, files: Files) -> socket.socket:
-    """A socket connected to an address of the host."""
+def _numeric(host: str) -> str:
+    """The address that this is in any way in which one can be written (`127.1`); nothing where it is a name."""
+    try:
+        return str(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)[0][4][0])
+    except (OSError, UnicodeError):
+        return ""
+
+
+async def _tunnelled(proxy: EgressProxy, host: str, port: int, addresses: AddressPolicy, files: Files) -> socket.socket:
+    """A socket that leads through the proxy to the host, of which nothing was read that is the host's."""
+    address = _numeric(host)
+    if address and (why := addresses.refusal(address)):
+        raise AddressRefused(f"{address} {why}")
+    try:
+        tunnel = Tunnel(address or host, port, proxy.authorization)
+        sock = await _resolved(proxy.host, proxy.port, None, files)
+        try:
+            await _open(tunnel, sock)
+        except BaseException:
+            sock.close()
+            raise
+    except TunnelRefused as refused:
+        raise OSError(f"{_PROXY} {refused}") from None
+    except OSError as error:
+        if error.errno in NONE_LEFT or isinstance(error, TimeoutError):
+            raise
+        raise OSError(f"{_PROXY} cannot be reached: {_why(error)}") from None
+    return sock
+
+
+_PROXY = "the egress proxy"
+"""Where it is, is nothing for clients."""
+
+
+async def _open(tunnel: Tunnel, sock: socket.socket) -> None:
+    """Raises TunnelRefused, OSError."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, tunnel.request())
+    while data := await loop.sock_recv(sock, MAX_HEAD):
+        if tunnel.receive(data):
+            return
+    raise tunnel.eof()
+
+
+async def _resolved(host: str, port: int, addresses: AddressPolicy | None, files: Files) -> socket.socket:
+    """A socket connected to an address of the host, of those that may be dialled; None: all may be."""
     loop = asyncio.get_running_loop()
     with files.place():
         infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -104,13 +160,13 @@ async def _endpoint(endpoints: Sequence[str], files: Files, seconds: float) -> s
 
 async def _made(
     sock: socket.socket,
-    host: str,
+    server_name: str,
     make_protocol: Callable[[], ProtocolT],
     context: ssl.SSLContext | None,
     timeout: float,  # noqa: ASYNC109  (for a TLS handshake that nobody waits for any more)
 ) -> tuple[asyncio.Transport, ProtocolT]:
     loop = asyncio.get_running_loop()
-    name, limit = (host, timeout) if context else (None, None)
+    name, limit = (server_name, timeout) if context else (None, None)
     making = asyncio.ensure_future(
         loop.create_connection(make_protocol, sock=sock, ssl=context, server_hostname=name, ssl_handshake_timeout=limit)
     )
@@ -138,7 +194,7 @@ AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, i
 
 
 async def _connected(
-    loop: asyncio.AbstractEventLoop, infos: Sequence[AddressInfo], addresses: AddressPolicy, files: Files
+    loop: asyncio.AbstractEventLoop, infos: Sequence[AddressInfo], addresses: AddressPolicy | None, files: Files
 ) -> socket.socket:
     """A socket connected to the first address that takes us. Raises the last OSError."""
     last = OSError("the name has no address")
@@ -161,10 +217,10 @@ async def _connected(
     raise last
 
 
-def checked_socket(info: AddressInfo, addresses: AddressPolicy, files: Files) -> socket.socket:
+def checked_socket(info: AddressInfo, addresses: AddressPolicy | None, files: Files) -> socket.socket:
     """A socket for this address, not yet connected. Raises AddressRefused, and OSError where there is none left."""
     family, kind, number, _, address = info
-    if why := addresses.refusal(str(address[0])):
+    if addresses and (why := addresses.refusal(str(address[0]))):
         raise AddressRefused(f"{address[0]!s} {why}")
     return _prepared(files.socket(family, kind, number))
 
@@ -194,12 +250,14 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
             "upstream_address_refused",
             f"{host} resolves to {error}, which this install does not allow (upstreams.allow).",
         )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"its certificate is not trusted: {error.verify_message}"
-    elif isinstance(error, ssl.SSLError):
-        why = f"TLS failed: {error.reason or 'the handshake was broken off'}"
-    elif isinstance(error, socket.gaierror):
-        why = "its name cannot be resolved"
-    else:
-        why = (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
-    return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {why}.")
+    return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {_why(error)}.")
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return tls_failure(error)
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved"
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__.lower()

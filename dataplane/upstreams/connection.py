@@ -14,6 +14,7 @@ from dataplane.deadline import Deadline
 from dataplane.http import wire
 from dataplane.upstreams.parser import BadAnswer, Head, Parser
 from dataplane.upstreams.target import Origin
+from dataplane.upstreams.tls_failures import lost_by
 
 _HELD = 128 * 1024
 """Bytes of an answer that wait to be read, beside what one read of the socket brings."""
@@ -273,7 +274,7 @@ class Connection(asyncio.Protocol):
         why = (
             "closed the connection without an answer"
             if error is None
-            else f"broke the connection off ({type(error).__name__})"
+            else lost_by(error) or f"broke the connection off ({type(error).__name__})"
         )
         return Lost(why, crossed=crossed)
 

@@ -11,6 +11,7 @@ from dataplane.process.files import Files
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.connection import Connection
+from dataplane.upstreams.egress import EgressProxy
 from dataplane.upstreams.target import Origin
 
 _IDLE_S = 15.0  # shorter than most servers keep theirs
@@ -28,9 +29,11 @@ class Pool:
         *,
         files: Files,
         tls: ssl.SSLContext,
+        egress: EgressProxy | None = None,
         rand: Callable[[], float] = random.random,
     ) -> None:
         self._addresses, self._files, self._tls, self._rand = addresses, files, tls, rand
+        self._egress = egress
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: set[Connection] = set()
         self._closed: asyncio.Event | None = None
@@ -55,6 +58,7 @@ class Pool:
             files=self._files,
             timeout=seconds,
             tls=self._tls,
+            egress=self._egress,
         )
         if connection.open:
             self._all.add(connection)

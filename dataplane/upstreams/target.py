@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -15,15 +16,19 @@ class Reach(NamedTuple):
     endpoints: tuple[str, ...] | None = None
     """`ip:port` of a Service's endpoints: one of them is dialled, and the host is only a name. None: the host's
     addresses are looked up."""
+    context: ssl.SSLContext | None = None
+    """TLS of the provider's own; None: as towards everybody."""
+    server_name: str = ""
+    """What its certificate must be for; empty: the host."""
 
 
 BY_NAME: Final = Reach()
 
 
 class Origin(NamedTuple):
-    """A server that connections are made to (RFC 9110 §4.3.1). Those of one origin are alike: the install has one
-    TLS context for upstreams, the host is the name that the certificate is checked for, and what one Backend may reach
-    is no way for another."""
+    """A server that connections are made to (RFC 9110 §4.3.1). Those of one origin are alike: they were made with
+    one TLS context, which is equal to itself alone, and checked for one name; and what one Backend may reach is no way
+    for another."""
 
     scheme: str
     host: str

@@ -1,9 +1,10 @@
 """Coverage-guided fuzzing: `python -m e2e.nightly.fuzz [TARGET…] [--runs N]`; without names, all targets.
 
-Atheris (libFuzzer) drives the functions of tests/dataplane/realtime/fuzzing.py, which Hypothesis drives in `make test`,
-and those of e2e/nightly/drivers.py, each in a process of its own. It starts with the inputs in e2e/nightly/seeds and
-with what earlier runs came upon (.cache/nightly/corpus). An exception is a finding: its input is kept in
-.cache/nightly/findings/TARGET, is tried first by every later run, and is replayed by
+Atheris (libFuzzer) drives the functions of tests/dataplane/realtime/fuzzing.py and of
+tests/dataplane/upstreams/tunnels.py, which Hypothesis drives in `make test`, and those of e2e/nightly/drivers.py, each
+in a process of its own. It starts with the inputs in e2e/nightly/seeds and with what earlier runs came upon
+(.cache/nightly/corpus). An exception is a finding: its input is kept in .cache/nightly/findings/TARGET, is tried first
+by every later run, and is replayed by
 
     python -m e2e.nightly.fuzz TARGET --replay FILE
 """
@@ -44,8 +45,9 @@ TARGETS = {
     "gate": Target("e2e.nightly.drivers:fuzz_gate", 8),
     "classifier": Target("tests.dataplane.realtime.fuzzing:fuzz_classifier", 24, 2048),
     "words": Target("e2e.nightly.drivers:fuzz_words", 14),
-    "json": Target("e2e.nightly.drivers:fuzz_json", 6, 1024),
-    "stream": Target("e2e.nightly.drivers:fuzz_stream", 4),
+    "json": Target("e2e.nightly.drivers:fuzz_json", 5, 1024),
+    "stream": Target("e2e.nightly.drivers:fuzz_stream", 3),
+    "tunnel": Target("tests.dataplane.upstreams.tunnels:fuzz_tunnel", 2, 256),
     "target": Target("e2e.nightly.drivers:fuzz_target", 4, 256),
     "chat": Target("e2e.nightly.drivers:fuzz_chat", 4, 1024),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-CHAIN, KEY = pair("a.test")
+CHAIN, KEY = pair("a.test", datetime(2100, 1, 2, 3, 4, 5, tzinfo=UTC))
+OLD_CHAIN, OLD_KEY = pair("old.test", datetime(2020, 1, 1, tzinfo=UTC))
 OTHER_CHAIN, _ = pair("b.test")
-MADE = {"MADE-CHAIN": CHAIN, "MADE-KEY": KEY, "OTHER-CHAIN": OTHER_CHAIN}
+MADE = {
+    "MADE-CHAIN": CHAIN,
+    "MADE-KEY": KEY,
+    "OTHER-CHAIN": OTHER_CHAIN,
+    "OLD-CHAIN": OLD_CHAIN,
+    "OLD-KEY": OLD_KEY,
+    "BOTH-CHAINS": f"# old\n{OLD_CHAIN}\n# new\n{CHAIN}",
+}
 """What stands for certificates and keys in Secrets: nobody's is in a repository."""
 
 

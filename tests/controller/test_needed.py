@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY, REFERENCE_GRANT, Kind
 from controller.mirror import Scope
 from controller.needed import needed
@@ -28,6 +30,12 @@ def test_secrets_of_backends_and_policies() -> None:
     backend = thing(BACKEND, "a", 1, "ai", {"providers": [{"auth": {"secretRef": {"name": "s"}}}]})
     policy = thing(POLICY, "p", 1, "teams", {"authentication": {"keys": [{"secretSelector": {"matchLabels": {}}}]}})
     assert needed([backend, policy], NAME) == {Scope("Secret", "ai"), Scope("Secret", "teams")}
+
+
+@pytest.mark.parametrize("name", ["caSecretRef", "clientSecretRef"])
+def test_secrets_of_certificates(name: str) -> None:
+    backend = thing(BACKEND, "a", 1, "ai", {"providers": [{"tls": {name: {"name": "s"}}}]})
+    assert needed([backend], NAME) == {Scope("Secret", "ai")}
 
 
 def test_services_of_backends() -> None:

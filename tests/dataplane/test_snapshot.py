@@ -23,6 +23,7 @@ from dataplane.table import (
     SessionLimits,
     Table,
     Target,
+    Tls,
 )
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
 
@@ -72,6 +73,7 @@ def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
             {"backends": (backend(provider("http://a.ai.svc", endpoints="ai/a:80")),)},
             "endpoints ai/a:80, which are not",
         ),
+        ({"backends": (backend(provider("https://a", tls=Tls(client="gone@1"))),)}, "secret gone@1, which the table"),
         ({"backends": (backend(provider("http://a"), networks=("10.0.0.1/8",)),)}, "'10.0.0.1/8' is no network"),
         ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:8080", "a:80")),)}, "'a:80' is no address"),
         ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:0",)),)}, "'10.0.0.1:0' is no address"),

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import socket as sockets
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,11 @@ from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from dataplane.upstreams.egress import EgressProxy
 from simulator.server import Simulator
 from simulator.state import Received
 from tidegate.addresses import Address
+from tidegate.assembly import Settings
 from tidegate.documents import Documents
 from tidegate.standalone import Options, Standalone
 
@@ -58,6 +61,8 @@ class Objects:
     """Entries of the Secret `callers`."""
     route: Mapping[str, object] = field(default_factory=dict)
     """Fields of the HTTPRoute's spec that are not as usual."""
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Further ones, with their entries."""
 
     def documents(self, url: str, hole: str = "") -> list[Json]:
         """As they are written: `$URL` is the simulator's, `$HOLE` is a host and port where nobody ever answers, `$SOON`
@@ -77,6 +82,7 @@ class Objects:
             _labelled(_document("v1", "Secret", "callers", stringData=dict(self.keys)), tier="silver"),
             _document("v1", "Secret", "strangers", stringData={"nobody": "another-key"}),
         ]
+        documents += [_document("v1", "Secret", name, stringData=dict(all_)) for name, all_ in self.secrets.items()]
         for number, policy in enumerate(self.policies):
             spec = {"targetRefs": [at("Backend", "voice")], **policy}
             documents.append(_document("tidegate.dev/v1alpha1", "Policy", f"p{number}", spec=spec))
@@ -346,17 +352,24 @@ def _object(body: bytes) -> Json:
 
 
 @asynccontextmanager
-async def standing(folder: Path, objects: Objects) -> AsyncIterator[Stand]:
+async def standing(
+    folder: Path, objects: Objects, tls: ssl.SSLContext | None = None, egress: EgressProxy | None = None
+) -> AsyncIterator[Stand]:
+    """`tls`: the simulator's. `egress`: what the gateway calls it through."""
     keys = frozenset({"sk-simulator", "sk-other", "sk-two", CLIENT_KEY})
     file = folder / "objects.yaml"
     # The kernel takes connections to a port on which somebody listens, be it that nobody ever looks at them.
     with sockets.create_server(("127.0.0.1", 0)) as hole:
-        async with Simulator(keys=keys) as simulator:
-            gateway = Standalone(Options([file], FREE, FREE), Documents({}))
-            stand = Stand(simulator, gateway, file, "{}:{}".format(*hole.getsockname()))
-            stand.write(objects)
+        simulator = Simulator(keys=keys)
+        await simulator.start(ssl=tls)
+        gateway = Standalone(Options([file], FREE, FREE, settings=Settings(egress=egress)), Documents({}))
+        stand = Stand(simulator, gateway, file, "{}:{}".format(*hole.getsockname()))
+        stand.write(objects)
+        try:
             await gateway.start()
             try:
                 yield stand
             finally:
                 await gateway.stop()
+        finally:
+            await simulator.stop()

@@ -131,11 +131,15 @@ def _amount(usage: object, name: str) -> int:
 
 SERVICE = {f"{PROVIDER}.custom.service.{name}" for name in ("name", "namespace", "port")}
 """There are Services in clusters only: see test_services."""
+TLS = {
+    f"{PROVIDER}.tls.{name}" for name in ("caSecretRef.name", "caSecretRef.key", "clientSecretRef.name", "serverName")
+}
+"""They have an effect on providers with certificates only: see test_provider_tls."""
 
 
 def test_no_field_is_left_out() -> None:
     driven = {path for row in EVERY_ROW for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
-    driven |= SERVICE
+    driven |= SERVICE | TLS
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

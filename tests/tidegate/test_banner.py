@@ -24,6 +24,7 @@ from dataplane.table import (
     RouteType,
     Table,
 )
+from dataplane.upstreams.egress import egress_proxy
 from tidegate.addresses import Address
 from tidegate.assembly import Settings
 from tidegate.banner import lines, settings
@@ -137,9 +138,11 @@ def test_settings_are_shown_without_secrets() -> None:
         usage_sink="https://u/hook?token=SECRET",
         admin_token=SecretStr("SECRET"),
         max_sessions=5,
+        egress=egress_proxy("http://me@proxy.example:3128", "SECRET"),
         state="redis://:SECRET@redis.example:6379/1",
     )
     assert "redis" not in repr(options)
+    assert "Basic" not in repr(options)
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:SECRET@c:4318",
         "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4318/v1/logs",
@@ -150,6 +153,7 @@ def test_settings_are_shown_without_secrets() -> None:
         "otlp": "metrics, traces to http://c:4318; logs to http://l:4318/v1/logs",
         "admin_token": "set",
         "max_sessions": 5,
+        "upstream_proxy": "proxy.example:3128",
     }
 
 

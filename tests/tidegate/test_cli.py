@@ -79,6 +79,12 @@ async def test_shell_completion(shell: str) -> None:
         (["serve", "-f", "x.yaml", "--upstreams-allow", "10.0.0.1/8"], "10.0.0.0/8"),
         (["serve", "-f", "x.yaml", "--trust-proxy", "10.0.0.1/8"], "--trust-proxy"),
         (["serve", "-f", "x.yaml", "--proxy-protocol"], "--trust-proxy"),
+        (["serve", "-f", "x.yaml", "--upstream-proxy", "https://p:1"], "called by http://"),
+        (
+            ["serve", "-f", "x.yaml", "--upstream-proxy", "http://p:1", "--upstream-no-proxy", "a, b c"],
+            "'b c' is neither",
+        ),
+        (["serve", "-f", "x.yaml", "--upstream-no-proxy", "a"], "name it with --upstream-proxy"),
         (["serve", "-f", "x.yaml", "--log-format", "xml"], "xml"),
         (["simulate", "--listen", "nowhere"], "write HOST:PORT"),
         (["talk", "ftp://localhost"], "write ws://"),

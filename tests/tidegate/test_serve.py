@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from simulator.server import Simulator
+from tests.dataplane.upstreams.proxies import proxying
 from tests.tidegate import files
 from tests.tidegate.certificates import self_signed
 from tests.tidegate.processes import PATIENCE_S, Process, environment, run, running
@@ -281,6 +282,43 @@ async def test_a_usage_sink_that_is_none_ends_with_2(tmp_path: Path, sink: str, 
     assert done.err.startswith("tidegate: --usage-sink: The address of the usage sink ")
     assert why in done.err
     assert "S3CRET" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "why"),
+    [
+        (("--upstream-proxy", "http://me:S3CRET@127.0.0.1:1"), {}, "put the password into"),
+        (("--upstream-proxy", "http://127.0.0.1:1"), {"TIDEGATE_UPSTREAM_PROXY_PASSWORD": "S3CRET"}, "and no user"),
+        ((), {"TIDEGATE_UPSTREAM_PROXY_PASSWORD": "S3CRET"}, "is there, and no proxy"),
+    ],
+)
+async def test_a_password_of_a_proxy_that_is_nobody_s_ends_with_2(
+    options: tuple[str, ...], environment: dict[str, str], why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "voice.yaml"
+    path.write_text(files.voice("http://127.0.0.1:1"))
+    done = await run("serve", "-f", str(path), *FREE, *options, **files.ENVIRONMENT, **environment)
+    assert done.code == 2
+    assert why in done.err
+    assert "S3CRET" not in done.err + done.out
+
+
+async def test_a_proxy_with_a_password(tmp_path: Path, simulator: Simulator) -> None:
+    async with proxying() as proxy:
+        proxy.names["voice.example.com:80"] = simulator.port
+        path = tmp_path / "voice.yaml"
+        path.write_text(files.voice("http://voice.example.com"))
+        options = ("--upstream-proxy", f"http://me@127.0.0.1:{proxy.port}", "--upstream-no-proxy", "a.test,b.test")
+        secrets = {**files.ENVIRONMENT, "TIDEGATE_UPSTREAM_PROXY_PASSWORD": "S3CRET"}
+        async with running("serve", "-f", str(path), *FREE, *options, **secrets) as process:
+            found = await process.until(r"serves (http://\S+) ")
+            await process.until(rf"upstreams are called through: 127.0.0.1:{proxy.port}")
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(f"{found[1]}/v1/chat/completions", json=ASK) as reply,
+            ):
+                assert reply.status == 200, await reply.text()
+        assert "Proxy-Authorization: Basic bWU6UzNDUkVU" in proxy.heads[0]
 
 
 def has_ipv6() -> bool:

@@ -19,6 +19,7 @@ from dataplane.upstreams.connect import dial
 from dataplane.upstreams.target import Reach
 from tests.dataplane.certificates import certificate
 from tests.dataplane.upstream import says, upstream_of
+from tests.dataplane.upstreams.proxies import Proxy, proxying
 
 LOCAL = AddressPolicy(allow_loopback=True)
 PLAIN = ssl.create_default_context()
@@ -246,3 +247,66 @@ def test_cancelled_when_just_connected(make_loop: Callable[[], asyncio.AbstractE
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(go())
+
+
+async def tunnelled(proxy: Proxy, url: str, timeout: float = 2, **options: Any) -> asyncio.Transport:
+    transport, _ = await dial(
+        url,
+        asyncio.Protocol,
+        addresses=LOCAL,
+        files=Files(),
+        timeout=timeout,
+        tls=PLAIN,
+        egress=proxy.egress(),
+        **options,
+    )
+    return transport
+
+
+async def test_what_an_upstream_is_asked_goes_through_the_proxy() -> None:
+    async with upstream_of(says(b"hello")) as url, proxying() as proxy:
+        proxy.names["a.test:81"] = int(url.rpartition(":")[2])
+        heard = asyncio.get_running_loop().create_future()
+
+        class Hears(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                heard.set_result(data)
+
+        transport, _ = await dial(
+            "ws://a.test:81", Hears, addresses=LOCAL, files=Files(), timeout=2, tls=PLAIN, egress=proxy.egress()
+        )
+        transport.write(b"anything\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert await heard == b"hello"
+        transport.abort()
+        assert proxy.heads == ["CONNECT a.test:81 HTTP/1.1\r\nHost: a.test:81\r\n\r\n"]
+
+
+async def test_a_service_is_dialled_without_the_proxy() -> None:
+    async with upstream_of(says(b"")) as url, proxying() as proxy:
+        transport = await tunnelled(proxy, "http://vllm.test:80", reach=Reach(endpoints=(endpoint(url),)))
+        transport.abort()
+        assert not proxy.heads
+
+
+async def test_whoever_gives_up_leaves_no_connection_to_the_proxy() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        assert await reader.read() == b""
+        left.set()
+
+    async with proxying(script) as proxy, asyncio.timeout(10):
+        with pytest.raises(Refusal) as refused:
+            await tunnelled(proxy, "https://a.test", timeout=0.1)
+        assert refused.value.code == "upstream_timeout"
+        await left.wait()
+        asked.clear()
+        left.clear()
+        dialling = asyncio.create_task(tunnelled(proxy, "https://a.test", timeout=5))
+        await asked.wait()
+        dialling.cancel()
+        await left.wait()
+        assert dialling.cancelled()
