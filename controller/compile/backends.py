@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
@@ -18,9 +19,8 @@ from controller.compile.policies import Attachments
 from controller.compile.secrets import Credential, Unresolved, missing_secret, provider_credential
 from controller.compile.statuses import Condition, Target, false, true
 from dataplane import table
+from dataplane.providers import KINDS, Kind, azure
 from dataplane.upstreams.addresses import AddressPolicy
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 WELL_KNOWN = declared(
     {
@@ -40,6 +40,12 @@ REFUSED = (
     "/organization/*",
 )
 """Paths that mint credentials or touch the account: under our credential they lead around every Policy."""
+
+
+_HEADERS: Mapping[crds.backend.Scheme, Literal["authorization", "api-key"]] = {
+    crds.backend.Scheme.API_KEY: "api-key",
+    crds.backend.Scheme.BEARER: "authorization",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,8 @@ def _provider(
     provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects, cluster: Cluster | None
 ) -> _Found:
     service = _service(provider, f"{field}.custom.service", backend)
-    url = service.url if service else (provider.url or OPENAI_URL).rstrip("/")
+    kind = _kind(provider)
+    url = service.url if service else _url(provider, kind)
     credential = endpoints = problem = None
     try:
         if service is None:
@@ -145,10 +152,13 @@ def _provider(
         problem = error
     entry = table.Provider(
         name=provider.name,
-        kind="openai" if provider.openai is not None else "custom",
+        kind=kind.name,
         url=url,
+        api_version=(provider.azure and provider.azure.api_version) or "",
         credential=table.Credential(
-            kind=_credential_kind(provider.auth), secret=credential.id if credential is not None else ""
+            kind=_credential_kind(provider.auth),
+            secret=credential.id if credential is not None else "",
+            header=_header(provider.auth, kind),
         ),
         endpoints=endpoints.id if endpoints else "",
         default_model=provider.default_model or "",
@@ -156,6 +166,24 @@ def _provider(
         error=str(problem) if problem is not None else "",
     )
     return _Found(entry, credential, endpoints, problem)
+
+
+def _kind(provider: crds.backend.Provider) -> Kind:
+    """The one whose field is set."""
+    return next(kind for kind in KINDS.values() if getattr(provider, kind.name) is not None)
+
+
+def _url(provider: crds.backend.Provider, kind: Kind) -> str:
+    if provider.azure is not None and provider.azure.resource_name:
+        return azure.url_of(provider.azure.resource_name)
+    return (provider.url or kind.url).rstrip("/")
+
+
+def _header(auth: crds.backend.Auth | None, kind: Kind) -> Literal["authorization", "api-key"]:
+    """Where the credential is shown, if it is ours."""
+    if auth is None or auth.secret_ref is None:
+        return "authorization"
+    return _HEADERS[auth.scheme] if auth.scheme else kind.header
 
 
 def _service(provider: crds.backend.Provider, field: str, backend: Identity) -> services.Reference | None:
