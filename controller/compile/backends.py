@@ -33,6 +33,7 @@ WELL_KNOWN = declared(
 REFUSED = (
     "/realtime/client_secrets",
     "/realtime/sessions",
+    "/realtimeapi/sessions",
     "/realtime/transcription_sessions",
     "/realtime/translations/client_secrets",
     "/realtime/calls/*",
