@@ -47,10 +47,24 @@ class PassthroughAuth(ApiModel):
     """The client's own credential goes on to the provider. Write `{}`."""
 
 
+class Scheme(StrEnum):
+    """How a credential is shown."""
+
+    API_KEY = "ApiKey"
+    BEARER = "Bearer"
+
+
 class Auth(ApiModel):
     """The credential that the provider sees. Exactly one of secretRef and passthrough."""
 
-    rules: ClassVar = (exactly_one("secret_ref", "passthrough", example="secretRef: {name: NAME}"),)
+    rules: ClassVar = (
+        exactly_one("secret_ref", "passthrough", example="secretRef: {name: NAME}"),
+        Rule(
+            "!has(self.scheme) || has(self.secretRef)",
+            "scheme says how the credential of secretRef is shown: remove it, or add secretRef",
+            lambda auth: auth.scheme is None or auth.secret_ref is not None,
+        ),
+    )
 
     secret_ref: SecretKeyRef | None = Field(
         default=None,
@@ -59,10 +73,53 @@ class Auth(ApiModel):
     passthrough: PassthroughAuth | None = Field(
         default=None, description="The client's own credential goes on to the provider. Write `{}`."
     )
+    scheme: Scheme | None = Field(
+        default=None,
+        description=(
+            "How Azure is shown the credential. ApiKey: in the header api-key. Bearer: in the header Authorization, as "
+            "it takes tokens of Entra ID. Only with azure, where absent means ApiKey; all others are shown a Bearer."
+        ),
+    )
 
 
 class OpenAIProvider(ApiModel):
     """The OpenAI API. Write `{}`."""
+
+
+class AzureProvider(ApiModel):
+    """A resource of Azure OpenAI, whose deployments are the models."""
+
+    resource_name: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=64),
+            matching(
+                "[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]",
+                "write the resource's name alone, such as my-resource for https://my-resource.openai.azure.com",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Name of the resource, which is at https://NAME.openai.azure.com. For another address, write url.",
+    )
+    api_version: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=18),
+            matching(
+                "[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?",
+                "write a version of the API as Azure names them, such as 2025-04-01-preview; leave it out for GA",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "Version of the API before GA, whose paths name deployments and whose realtime events are those of the "
+            "beta. Absent: the GA API, at /openai/v1."
+        ),
+    )
 
 
 class ServiceRef(ApiModel):
@@ -107,7 +164,18 @@ class Provider(ApiModel):
     """One service that runs models: what it is, where it is and how to authenticate to it."""
 
     rules: ClassVar = (
-        exactly_one("openai", "custom", example="openai: {}"),
+        exactly_one("openai", "azure", "custom", example="openai: {}"),
+        Rule(
+            "!has(self.azure) || has(self.azure.resourceName) != has(self.url)",
+            "azure needs one address: set exactly one of azure.resourceName and url, for example azure: {resourceName: "
+            "my-resource}",
+            lambda provider: provider.azure is None or (provider.azure.resource_name is None) != (provider.url is None),
+        ),
+        Rule(
+            "!has(self.auth) || !has(self.auth.scheme) || has(self.azure)",
+            "auth.scheme is for azure alone, since the others take nothing but a Bearer: remove it",
+            lambda provider: provider.auth is None or provider.auth.scheme is None or provider.azure is not None,
+        ),
         Rule(
             "!has(self.custom) || has(self.custom.service) || has(self.url)",
             _NO_ADDRESS,
@@ -128,6 +196,13 @@ class Provider(ApiModel):
     name: Label = Field(description="Name of the provider, unique in this Backend. Targets and Policies use it.")
     openai: OpenAIProvider | None = Field(
         default=None, description="The OpenAI API, at https://api.openai.com/v1 unless url says otherwise. Write `{}`."
+    )
+    azure: AzureProvider | None = Field(
+        default=None,
+        description=(
+            "Azure OpenAI, at the resource of that name, or at the address in url. A target's model is the name of a "
+            "deployment."
+        ),
     )
     custom: CustomProvider | None = Field(
         default=None,

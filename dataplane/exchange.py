@@ -51,13 +51,15 @@ class Exchange:
     type: RouteType
     method: str
     path: str
-    """Raw, with the route's prefix stripped."""
+    """Raw, with the route's prefix stripped; one of Azure's shape as the OpenAI API has it."""
     query: str = field(repr=False)
     """Raw, without the client's credentials unless a provider of the Backend is to see them, and without what was in
     `Authentication.location`."""
     headers: Headers = field(repr=False)
     """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
     `headers.upstream`)."""
+    deployment: str = ""
+    """The model that the client's path named, as Azure's paths do, whatever its body says; empty: it named none."""
     budget: Budget | None = None
     """What limits the caller here."""
 

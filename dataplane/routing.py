@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from dataplane.errors import Refusal
-from dataplane.http import paths
+from dataplane.http import azure_paths, paths
 from dataplane.http import query as queries
 from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
@@ -164,21 +165,41 @@ class Router:
                     yield from group
 
 
+class Asked(NamedTuple):
+    """What a request asks of a Backend, its prefix stripped: how it is handled, and by which path and query."""
+
+    type: RouteType
+    path: str
+    query: str
+    deployment: str = ""
+    """The model that the path named; empty: it named none."""
+
+
+def asked(backend: Backend, path: str, query: str, method: str = "GET") -> Asked:
+    """What a request with this raw path and query asks for. One of Azure's shape is read as the OpenAI API has it,
+    where the Backend serves that, and does not itself speak of `/openai`.
+
+    Raises Refusal undeclared_path, path_not_allowed, invalid_path, invalid_value."""
+    if (shape := azure_paths.plain(path, query)) and not _declares_azure(backend, path):
+        kind = _declared(backend, paths.normalised(shape.path), method)
+        if kind and not (kind is RouteType.PASSTHROUGH and shape.deployment):  # which must stay in the path
+            return Asked(kind, *shape)
+    return Asked(path_type(backend, path, method), path, query)
+
+
+def _declares_azure(backend: Backend, path: str) -> bool:
+    path = paths.normalised(path)
+    return any(each.suffix.startswith("/openai/") and path.endswith(each.suffix) for each in backend.paths)
+
+
 def path_type(backend: Backend, path: str, method: str = "GET") -> RouteType:
     """How the Backend handles a raw path (its prefix stripped).
 
     Raises Refusal undeclared_path, path_not_allowed, invalid_path."""
     path = paths.normalised(path)
-    rest = None
-    for declared in backend.paths:
-        if declared.suffix == "*":
-            rest = declared.type
-        elif path.endswith(declared.suffix):
-            return declared.type
-    model = model_of(path)
-    if model is not None and not (model and rest and method == "POST"):  # which some vendors run a model by
-        return RouteType.MODELS
-    if rest is not None:
+    if kind := _declared(backend, path, method):
+        return kind
+    if (rest := _rest(backend)) is not None:
         _refuse_account_paths(backend, path)
         return rest
     known = ", ".join(f"{declared.suffix} ({declared.type})" for declared in backend.paths) or "none"
@@ -186,6 +207,22 @@ def path_type(backend: Backend, path: str, method: str = "GET") -> RouteType:
         "undeclared_path",
         f"Backend {backend.name} does not serve {path}. It serves: {known}. Declare the path in spec.routes.",
     )
+
+
+def _declared(backend: Backend, path: str, method: str) -> RouteType | None:
+    """How a normalised path is handled, where that is not left to `*`."""
+    for declared in backend.paths:
+        if declared.suffix != "*" and path.endswith(declared.suffix):
+            return declared.type
+    model = model_of(path)
+    if model is None or (model and method == "POST" and _rest(backend)):  # which some vendors run a model by
+        return None
+    return RouteType.MODELS
+
+
+def _rest(backend: Backend) -> RouteType | None:
+    """How paths are handled that are not declared."""
+    return next((declared.type for declared in backend.paths if declared.suffix == "*"), None)
 
 
 def model_of(path: str) -> str | None:

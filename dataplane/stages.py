@@ -69,7 +69,7 @@ def authenticated(
 ) -> Exchange:
     """The request with all that its head decides. `rand` gives numbers in [0, 1), `now` is seconds since the epoch.
 
-    Raises Refusal: those of the other stages, of `routing.path_type` and of `CallerIndex.authenticate`; and Redirected,
+    Raises Refusal: those of the other stages, of `routing.asked` and of `CallerIndex.authenticate`; and Redirected,
     whoever asks. After a `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
     route = matched(snapshot, visit, target, method, headers)
     if route.redirect:
@@ -77,8 +77,8 @@ def authenticated(
         raise Redirected(route.redirect.status, location(route.redirect, route, target, listener))
     forward, backend = forwarded(snapshot, visit, route, rand)
     path = paths.stripped(target.path, route.strip_prefix)
-    kind = routing.path_type(backend, path, method)
-    authentication, query = forward.policies.authentication, target.query
+    asked = routing.asked(backend, path, target.query, method)
+    authentication, query = forward.policies.authentication, asked.query
     if authentication is not None and (place := authentication.location):
         presented = at(place, headers, query)
         headers, query = without(place, headers, query)
@@ -93,11 +93,12 @@ def authenticated(
         backend=backend,
         caller=admitted.caller,
         proof=admitted.proof,
-        type=kind,
+        type=asked.type,
         method=method,
-        path=path,
+        path=asked.path,
         query=_without_keys(backend, query),
         headers=headers,
+        deployment=asked.deployment,
     )
 
 

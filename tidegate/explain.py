@@ -13,7 +13,7 @@ from typing import TypeVar
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
-from dataplane import models
+from dataplane import models, routing
 from dataplane.callers import applies, applying
 from dataplane.errors import Refusal
 from dataplane.http import paths
@@ -21,7 +21,7 @@ from dataplane.http import query as queries
 from dataplane.limits.subjects import subject
 from dataplane.limits.windows import written
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.routing import Router, model_of, path_type
+from dataplane.routing import Router, model_of
 from dataplane.table import (
     AuthenticationMode,
     Backend,
@@ -180,7 +180,9 @@ class _Share:
         if self._forward.error:
             raise Refusal("configuration_error", self._forward.error)
         backend = next(each for each in self._compiled.table.backends if each.name == self._forward.backend)
-        kind = path_type(backend, self._path, self._request.method)
+        asked = routing.asked(backend, self._path, self._query, self._request.method)
+        kind, self._path, self._query = asked.type, asked.path, asked.query
+        self._model = self._model or asked.deployment or queries.get(asked.query, "model") or ""
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
         self._undecided()

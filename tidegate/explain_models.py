@@ -31,10 +31,10 @@ class Candidate:
     def url(self, kind: RouteType, path: str, query: str) -> str:
         """Where it would be asked."""
         if kind is not RouteType.REALTIME:
-            return address(self.provider, path, query)
+            return address(self.provider, path, query, self.upstream)
         if self.upstream:
             query = queries.replaced(query, "model", self.upstream)
-        return address(self.provider, path, query).replace("http", "ws", 1)
+        return address(self.provider, path, query, self.upstream).replace("http", "ws", 1)
 
 
 def candidates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
@@ -20,9 +21,8 @@ from controller.compile.statuses import Condition, Target, false, true
 from controller.compile.upstream_tls import Found as FoundTls
 from controller.compile.upstream_tls import Place, upstream_tls
 from dataplane import table
+from dataplane.providers import KINDS, Kind, azure
 from dataplane.upstreams.addresses import AddressPolicy
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 WELL_KNOWN = declared(
     {
@@ -35,6 +35,7 @@ WELL_KNOWN = declared(
 REFUSED = (
     "/realtime/client_secrets",
     "/realtime/sessions",
+    "/realtimeapi/sessions",
     "/realtime/transcription_sessions",
     "/realtime/translations/client_secrets",
     "/realtime/calls/*",
@@ -42,6 +43,12 @@ REFUSED = (
     "/organization/*",
 )
 """Paths that mint credentials or touch the account: under our credential they lead around every Policy."""
+
+
+_HEADERS: Mapping[crds.backend.Scheme, Literal["authorization", "api-key"]] = {
+    crds.backend.Scheme.API_KEY: "api-key",
+    crds.backend.Scheme.BEARER: "authorization",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,8 @@ def _provider(
     provider: crds.backend.Provider, field: str, backend: Identity, objects: Objects, cluster: Cluster | None
 ) -> _Found:
     service = _service(provider, f"{field}.custom.service", backend)
-    url = _of_service(service, provider) if service else (provider.url or OPENAI_URL).rstrip("/")
+    kind = _kind(provider)
+    url = _of_service(service, provider) if service else _url(provider, kind)
     credential = endpoints = tls = problem = None
     try:
         if service is None:
@@ -168,10 +176,13 @@ def _provider(
         problem = error
     entry = table.Provider(
         name=provider.name,
-        kind="openai" if provider.openai is not None else "custom",
+        kind=kind.name,
         url=url,
+        api_version=(provider.azure and provider.azure.api_version) or "",
         credential=table.Credential(
-            kind=_credential_kind(provider.auth), secret=credential.id if credential is not None else ""
+            kind=_credential_kind(provider.auth),
+            secret=credential.id if credential is not None else "",
+            header=_header(provider.auth, kind),
         ),
         endpoints=endpoints.id if endpoints else "",
         tls=tls.entry if tls else None,
@@ -184,6 +195,24 @@ def _provider(
 
 def _of_service(service: services.Reference, provider: crds.backend.Provider) -> str:
     return f"https://{service.authority}" if provider.tls else service.url
+
+
+def _kind(provider: crds.backend.Provider) -> Kind:
+    """The one whose field is set."""
+    return next(kind for kind in KINDS.values() if getattr(provider, kind.name) is not None)
+
+
+def _url(provider: crds.backend.Provider, kind: Kind) -> str:
+    if provider.azure is not None and provider.azure.resource_name:
+        return azure.url_of(provider.azure.resource_name)
+    return (provider.url or kind.url).rstrip("/")
+
+
+def _header(auth: crds.backend.Auth | None, kind: Kind) -> Literal["authorization", "api-key"]:
+    """Where the credential is shown, if it is ours."""
+    if auth is None or auth.secret_ref is None:
+        return "authorization"
+    return _HEADERS[auth.scheme] if auth.scheme else kind.header
 
 
 def _service(provider: crds.backend.Provider, field: str, backend: Identity) -> services.Reference | None:

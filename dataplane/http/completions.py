@@ -34,10 +34,10 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     asked = chat.parsed(await http.body(request, services.limits, services.room))
     if allow := exchange.allowed():
         chat.check_one_model(asked)
-    destination = choose(exchange.backend, chat.model_of(asked), services.rand, allow)
+    destination = choose(exchange.backend, exchange.deployment or chat.model_of(asked), services.rand, allow)
     fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
     fields.append(("accept-encoding", "identity"))  # the answer is read here
-    url = address(destination.provider, exchange.path, exchange.query)
+    url = address(destination.provider, exchange.path, exchange.query, destination.upstream_model)
     budget = exchange.budget
     if budget is not None:
         await budget.admit_turn(Model.of(destination, speaks=False))

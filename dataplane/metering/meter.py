@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from dataplane import table
+from dataplane import providers, table
 from dataplane.metering.counters import Counter
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import LABEL_SETS, OTHER, Labels
@@ -256,7 +256,7 @@ class Meter:
         confirmed = usage.response_model != "" or _said_by(usage) == "reported"
         return (
             usage.operation,
-            usage.provider_kind,
+            providers.label(usage.provider_kind),
             self._name(usage.request_model, confirmed=confirmed),
             _bounded(usage.response_model),
             usage.route,

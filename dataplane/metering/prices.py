@@ -14,7 +14,8 @@ Nothing is guessed. A turn with a kind of token that has no price has no cost, n
 * Cached tokens of unknown modality are taken from unknown input first, then from text, audio and images.
 * Prices that rise with the size of the prompt ("tiers") hold for the whole turn.
 
-Only `openai` is priced from the catalogue: what a `custom` address charges is known to its owner alone.
+Which of the catalogue's providers a kind of ours is, if any, the kind says: what a `custom` address charges is known to
+its owner alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from dataplane import table
+from dataplane import providers, table
 from dataplane.metering.usage import Tokens
 from dataplane.slices import SLICE, Slices
 
@@ -201,7 +202,8 @@ class PriceBook:
         self._known, self._recent, self._day = known, {}, today
 
     def _find(self, provider_kind: str, model: str, own: table.Price | None) -> UnitPrices:
-        listed = _listed(model, self._now()) if provider_kind == "openai" else NO_PRICES
+        lister = providers.catalogue(provider_kind)
+        listed = _listed(lister, model, self._now()) if lister else NO_PRICES
         return _with_own(listed, own) if own else listed
 
 
@@ -223,16 +225,17 @@ def open_catalogue() -> None:
     get_snapshot()
 
 
-def _listed(model: str, now: datetime) -> UnitPrices:
-    """The catalogue's prices of an OpenAI model, or none.
+def _listed(provider_id: str, model: str, now: datetime) -> UnitPrices:
+    """The catalogue's prices of a provider's model, or none; of Azure's, which are others' too, theirs.
 
     The provider is asked for directly: genai-prices' own look-up keeps every name it is ever given, and names
     come from clients."""
     from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
     from genai_prices.types import TieredPrices
 
-    provider = find_provider_by_id(get_snapshot().providers, "openai")
-    found = provider.find_model(model) if provider else None
+    everyone = get_snapshot().providers
+    provider = find_provider_by_id(everyone, provider_id)
+    found = provider.find_model(model, all_providers=everyone) if provider else None
     if found is None:
         return NO_PRICES
     prices = found.get_prices(now)

@@ -25,6 +25,7 @@ from dataplane.http import query as queries
 from dataplane.http.handover import SWITCHED, take_over
 from dataplane.http.head import Head, wants_websocket
 from dataplane.http.message import Request
+from dataplane.providers import KINDS
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms
@@ -33,7 +34,7 @@ from dataplane.table import Timeouts
 from dataplane.upstreams.choose import Destination, any_provider, choose
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
-from dataplane.upstreams.request import address, bearer, response_headers, subprotocols, upstream_headers
+from dataplane.upstreams.request import address, bare_key, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.target import Reach
 from dataplane.upstreams.tls_failures import lost_by
 
@@ -155,18 +156,20 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
 
 def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
     beta_header = "realtime=v1" in head.headers.first.get(openai.BETA_HEADER, "")
-    telemetry = exchange.telemetry()
+    telemetry, provider = exchange.telemetry(), destination.provider
+    mends = KINDS[provider.kind].beta_is_mended and not provider.api_version  # before GA all of Azure was beta
     return Terms(
         id=exchange.id,
         route=exchange.route.name,
         backend=exchange.backend.name,
         caller=exchange.caller,
-        provider=destination.provider.name,
-        provider_kind=destination.provider.kind,
+        provider=provider.name,
+        provider_kind=provider.kind,
         public_model=destination.public_model,
         upstream_model=destination.upstream_model,
-        any_model=bool(destination.provider.model_override),
-        beta=beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered,
+        any_model=bool(provider.model_override),
+        beta=mends and (beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered),
+        mends=mends,
         log_events=frozenset(telemetry.log_events),
         by_key=telemetry.caller_key,
         allow=exchange.allowed(),
@@ -182,7 +185,7 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
     """Dial and upgrade; the upstream's bytes then go to `live`. Raises Refusal; then the connection is gone."""
     destination = chosen.destination
     credential = destination.provider.credential.kind
-    url = address(destination.provider, exchange.path, chosen.query)
+    url = address(destination.provider, exchange.path, chosen.query, destination.upstream_model)
     offered = exchange.headers.all("sec-websocket-protocol") if credential == "passthrough" else []
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
     fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
@@ -308,7 +311,7 @@ def _without_key(body: bytes, exchange: Exchange, destination: Destination) -> b
     credential = destination.provider.credential
     if credential.kind != "secret":
         return body
-    key = bearer(exchange.snapshot.secrets, credential.secret).removeprefix("Bearer ")
+    key = bare_key(exchange.snapshot.secrets, credential.secret)
     return body.replace(key.encode(), b"***")
 
 

@@ -196,7 +196,9 @@ class Session:
         event_id, admission, update = event.get("event_id"), self._admission, None
         try:
             _check_case(event)
-            named = openai_beta.mended(self._names.upstream(event))
+            named = self._names.upstream(event)
+            if self.terms.mends:
+                named = openai_beta.mended(named)
             if admission is not None and named.get("type") == "session.update":
                 named, update = admission.detection.update(named)
         except Misnamed as error:

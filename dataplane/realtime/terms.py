@@ -25,7 +25,9 @@ class Terms:
     any_model: bool = False
     """The provider overrides whatever model is named."""
     beta: bool = False
-    """The client declared the beta shape."""
+    """The client declared the beta shape, and is to get it."""
+    mends: bool = True
+    """What clients say in the beta shape is turned into GA's for this provider."""
     log_events: frozenset[str] = frozenset()
     """Event types to log, or `*`."""
     allow: tuple[ModelAllow, ...] = ()

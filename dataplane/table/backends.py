@@ -27,6 +27,8 @@ class Credential(Frozen):
     kind: Literal["secret", "passthrough", "none"] = "none"
     secret: str = ""
     """Id of the secret, with kind `secret`."""
+    header: Literal["authorization", "api-key"] = "authorization"
+    """Where the secret is shown; in `authorization` with the scheme Bearer before it."""
 
 
 class Tls(Frozen):
@@ -46,9 +48,12 @@ class Tls(Frozen):
 
 class Provider(Frozen):
     name: str
-    kind: Literal["openai", "custom"]
+    kind: Literal["openai", "azure", "custom"]
+    """One of `dataplane.providers.KINDS`."""
     url: str
     """Base address, without a trailing slash: `https://api.openai.com/v1`."""
+    api_version: str = ""
+    """With kind `azure`: the version of the API that is asked for by the paths of deployments. Empty: GA."""
     credential: Credential = Credential()
     endpoints: str = ""
     """Id of the `EndpointSet` that is dialled, one of its addresses for each connection, instead of the host of `url`,

@@ -37,7 +37,7 @@ def lowered(table: Table, schema: int) -> Table:
 
 
 def _to_1(part: Part) -> Part | None:
-    """Without Gateways, redirects, endpoints of Services and TLS of providers' own."""
+    """Without Gateways, redirects, endpoints of Services, TLS of providers' own, and kinds of providers but two."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -45,15 +45,21 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
-        case Backend() if part.networks or any(each.endpoints or each.tls for each in part.providers):
+        case Backend() if part.networks or not all(map(_known_to_1, part.providers)):
             return sealed(part.model_copy(update={"networks": (), "providers": tuple(map(_provider, part.providers))}))
     return part
 
 
+def _known_to_1(provider: Provider) -> bool:
+    return provider.kind in ("openai", "custom") and not (provider.endpoints or provider.tls)
+
+
 def _provider(provider: Provider) -> Provider:
-    if not (provider.endpoints or provider.tls):
+    if _known_to_1(provider):
         return provider
-    return provider.model_copy(update={"endpoints": "", "tls": None, "error": provider.error or TOO_OLD})
+    secret = provider.credential.model_copy(update={"header": "authorization"})
+    without = {"kind": "custom", "endpoints": "", "tls": None, "api_version": "", "credential": secret}
+    return provider.model_copy(update={**without, "error": provider.error or TOO_OLD})
 
 
 STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}

@@ -27,6 +27,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from dataplane import providers
 from dataplane.metering.instruments import ERROR_TYPE, OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL
 from dataplane.metering.names import clean
 from dataplane.metering.prices import Cost
@@ -96,7 +97,7 @@ class Traces:
             context=set_span_in_context(parent, _ROOT),
             kind=SpanKind.CLIENT,
             attributes=_given(
-                {"tidegate.provider": done.provider, PROVIDER: done.provider_kind, **upstream}
+                {"tidegate.provider": done.provider, PROVIDER: providers.label(done.provider_kind), **upstream}
                 | ({ERROR_TYPE: done.code} if failed else {})
             ),
             start_time=_ns(began),
@@ -172,7 +173,7 @@ def _of_handshake(done: Handshake) -> Attributes:
             "tidegate.route": done.route,
             "tidegate.backend": done.backend,
             "tidegate.provider": done.provider,
-            PROVIDER: done.provider_kind,
+            PROVIDER: providers.label(done.provider_kind),
             REQUEST_MODEL: done.model,
             "client.address": done.client,
             **_who(done.caller),
@@ -184,7 +185,7 @@ def _of_turn(usage: Usage, cost: Cost, timing: Timing) -> Attributes:
     realtime = usage.operation == "realtime_inference"
     found: dict[str, Value | None] = {
         OPERATION: usage.operation,
-        PROVIDER: usage.provider_kind,
+        PROVIDER: providers.label(usage.provider_kind),
         REQUEST_MODEL: usage.request_model,
         RESPONSE_MODEL: usage.response_model,
         "gen_ai.response.id": usage.response_id,

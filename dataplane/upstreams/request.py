@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from dataplane import callers
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.http import headers, paths
+from dataplane.http import headers
 from dataplane.http import query as queries
-from dataplane.table import Provider, RouteType
+from dataplane.providers import KINDS
+from dataplane.table import Credential, Provider, RouteType
 from dataplane.upstreams.choose import Destination
 
-_VERSION = re.compile(r"v\d+\w*")
 
-
-def address(provider: Provider, path: str, query: str) -> str:
-    """The upstream URL: the provider's base joined with the client's raw path and query.
-
-    A leading version (`/v1`) of the path that the base ends with is merged, never doubled:
-
-    >>> address(Provider(name="a", kind="openai", url="https://a.example/v1"), "/v1/models", "")
-    'https://a.example/v1/models'
-    """
-    base, version = _base(provider.url)
-    path = paths.stripped(path, version)
+def address(provider: Provider, path: str, query: str, model: str = "") -> str:
+    """The upstream URL for the client's raw path and query, and the upstream's name of the model, if it names one: as
+    the provider's kind has it. Keys in the query go on only where the client's credential does."""
     if query and provider.credential.kind != "passthrough":
         query = queries.without(query, callers.QUERY)
-    return f"{base}{path}?{query}" if query else base + path
-
-
-@lru_cache(1024)
-def _base(url: str) -> tuple[str, str]:
-    """Without a slash at the end, and the version that it ends with, if it does."""
-    base = url.rstrip("/")
-    last = urlsplit(base).path.rpartition("/")[2]
-    return base, last if _VERSION.fullmatch(last) else ""
+    return KINDS[provider.kind].address(provider, path, query, model)
 
 
 def upstream_headers(
@@ -54,13 +35,15 @@ def upstream_headers(
     credential = provider.credential
     trace = exchange.type is RouteType.PASSTHROUGH
     fields = headers.upstream(exchange.headers.fields, credential=credential.kind, trace=trace)
+    if refused := KINDS[provider.kind].refuses:
+        fields = [field for field in fields if field[0] not in refused]
     fields += extra
     if changes := exchange.transformations(provider.transformations):
         resolve = exchange.resolver(model=destination.public_model, provider=provider.name)
         for change in changes:
             fields = headers.transformed(fields, change.request, resolve)
     if credential.kind == "secret":
-        fields.append(("authorization", bearer(exchange.snapshot.secrets, credential.secret)))
+        fields.append((credential.header, shown(exchange.snapshot.secrets, credential)))
     return fields
 
 
@@ -84,8 +67,15 @@ def subprotocols(offered: str, *, credential: str) -> str:
     return ", ".join(name for name in names if credential == "passthrough" or not callers.key_in(name))
 
 
-def bearer(secrets: Mapping[str, SecretStr], name: str) -> str:
-    """The `authorization` value of a secret, whose text may or may not begin with `Bearer`.
+def shown(secrets: Mapping[str, SecretStr], credential: Credential) -> str:
+    """What stands in the header that the credential goes into: there is a scheme before the key in `authorization`, and
+    none elsewhere. Raises Refusal configuration_error."""
+    key = bare_key(secrets, credential.secret)
+    return f"Bearer {key}" if credential.header == "authorization" else key
+
+
+def bare_key(secrets: Mapping[str, SecretStr], name: str) -> str:
+    """The key of a secret, whose text may or may not begin with `Bearer`.
 
     Raises Refusal configuration_error where the text is no key."""
     value = secrets[name].get_secret_value().strip()
@@ -93,4 +83,4 @@ def bearer(secrets: Mapping[str, SecretStr], name: str) -> str:
     value = key.strip() if scheme.lower() == "bearer" else value
     if not value or not value.isascii() or not value.isprintable():
         raise Refusal("configuration_error", f"Secret {name} is empty or has characters that no key has.")
-    return f"Bearer {value}"
+    return value

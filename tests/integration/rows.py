@@ -69,6 +69,7 @@ def caller(seen: Seen) -> object:
     return [(each["namespace"], each["key"], each["team"]) for each in seen.logged("caller") if isinstance(each, dict)]
 
 
+AZURE = one(custom=None, azure={}, url="$URL")
 OK = {"chat": (200, ""), "realtime": (101, ""), "passthrough": (200, ""), "tunnel": (101, "")}
 
 
@@ -81,6 +82,15 @@ BACKENDS = [
         ["one"], ["uno"], METERED),
     Row(f"{PROVIDER}.openai", USUAL, one(custom=None, openai={}), logged("provider_kind"),
         ["custom"], ["openai"], METERED),
+    Row(f"{PROVIDER}.azure.apiVersion", AZURE, one(custom=None, azure={"apiVersion": "2025-04-01-preview"}, url="$URL"),
+        lambda seen: seen.received[-1].path,
+        {"chat": "/openai/v1/chat/completions", "realtime": "/openai/v1/realtime?model=gpt-realtime"},
+        {"chat": "/openai/deployments/gpt-realtime/chat/completions?api-version=2025-04-01-preview",
+         "realtime": "/openai/realtime?deployment=gpt-realtime&api-version=2025-04-01-preview"}, METERED),
+    Row(f"{PROVIDER}.auth.scheme", AZURE,
+        one(custom=None, azure={}, url="$URL", auth={"secretRef": {"name": "upstream"}, "scheme": "Bearer"}),
+        lambda seen: (seen.sent("api-key"), seen.sent("authorization")),
+        (["sk-simulator"], []), ([], ["Bearer sk-simulator"])),
     Row(f"{PROVIDER}.url", USUAL, one(url="$URL/v1/echo/"), lambda seen: seen.path,
         PATHS, {way: "/v1/echo" + path for way, path in PATHS.items()}, ("chat", "passthrough")),
     Row(f"{PROVIDER}.url of a session", USUAL, one(url="$URL/elsewhere"), lambda seen: seen.path,

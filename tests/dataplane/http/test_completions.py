@@ -11,10 +11,10 @@ import pytest
 from yarl import URL
 
 from dataplane.server import Limits
-from dataplane.table import Model, Price, Target, Timeouts
+from dataplane.table import Model, ModelAllow, PolicySet, Price, Target, Timeouts
 from simulator.server import Simulator
 from tests.dataplane.realtime.wires import until
-from tests.dataplane.rig import ASK, BEARER, UPSTREAM_KEY, Rig, backend, provider, running, table
+from tests.dataplane.rig import ASK, BEARER, CLIENT_KEY, REQUIRED, UPSTREAM_KEY, Rig, backend, provider, running, table
 from tests.dataplane.upstream import upstream_of
 
 CHAT = "/v1/chat/completions"
@@ -304,3 +304,20 @@ async def _unfinished(rig: Rig, body: bytes, last: bytes) -> tuple[asyncio.Strea
     fields = f"Authorization: {BEARER['Authorization']}\r\nContent-Length: {len(body) + len(last)}"
     writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode() + body)
     return reader, writer
+
+
+async def test_the_model_of_azures_paths_is_judged_and_sent(upstream: Simulator, client: aiohttp.ClientSession) -> None:
+    only = PolicySet(
+        authentication=REQUIRED.authentication, models=(ModelAllow(policy="ai/five", patterns=("gpt-5",)),)
+    )
+    async with running(table(backend(provider(f"{upstream.url}/v1")), only)) as rig:
+        for path, body, expected in (
+            ("gpt-5", "gpt-4o", 200),  # the body's is not looked at
+            ("gpt-4o", "gpt-5", 403),
+            ("gpt-4o", "", 403),
+        ):
+            url = f"{rig.url}/openai/deployments/{path}/chat/completions?api-version=2024-10-21"
+            async with client.post(url, json=ask(model=body), headers={"api-key": CLIENT_KEY}) as response:
+                assert response.status == expected
+    assert [received.path for received in upstream.requests] == [CHAT]
+    assert upstream.ledger.turns[-1]["model"] == "gpt-5"

@@ -185,3 +185,9 @@ def test_warming_forgets_prices_of_another_day() -> None:
     assert book.unit_prices("openai", "gpt-5.6-luna") == before
     at_once(book.warming([("openai", "gpt-5.6-luna", None)]))
     assert book.unit_prices("openai", "gpt-5.6-luna") != before
+
+
+def test_deployments_cost_what_the_models_do_that_they_say_they_are(book: PriceBook) -> None:
+    assert book.unit_prices("azure", "gpt-4o-2024-08-06") == book.unit_prices("openai", "gpt-4o-2024-08-06")
+    assert book.unit_prices("azure", "my-deployment").source == ""
+    assert book.unit_prices("custom", "gpt-4o-2024-08-06").source == ""

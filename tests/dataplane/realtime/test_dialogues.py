@@ -228,6 +228,17 @@ def test_after_the_end_only_the_clients_close_is_listened_to() -> None:
     ).over()
 
 
+def test_a_provider_of_the_old_shape_gets_what_the_client_says() -> None:
+    old = {"type": "response.create", "response": {"modalities": ["text"], "temperature": 0.8}}
+    (
+        play(replace(TERMS, mends=False))
+        >> upstream(CREATED)
+        << client({"type": "session.created"})
+        >> client(old)
+        << upstream(old)
+    ).over()
+
+
 def test_a_beta_client_is_mended_and_told_the_old_names() -> None:
     (
         play(replace(TERMS, beta=True))

@@ -14,6 +14,7 @@ from dataplane.table import (
     Attachment,
     Backend,
     CallerSet,
+    Credential,
     EndpointSet,
     Forward,
     Listener,
@@ -43,11 +44,18 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 SERVICE = Provider(name="vllm", kind="custom", url="http://vllm.ai.svc:8000", endpoints="ai/vllm:8000")
 TRUSTED = Provider(name="own", kind="custom", url="https://d.test", tls=Tls(server_name="d"))
+AZURE = Provider(
+    name="azure",
+    kind="azure",
+    url="https://res.openai.azure.com",
+    api_version="2025-04-01-preview",
+    credential=Credential(kind="secret", secret="upstream@1", header="api-key"),
+)
 NEW = Table(
     backends=(
         backend(provider("https://a.test/v1")),
         sealed(Backend(name="ai/near", providers=(SERVICE, provider("https://b.test/v1")))),
-        sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"),), networks=("10.0.0.0/8",))),
+        sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"), AZURE), networks=("10.0.0.0/8",))),
         sealed(Backend(name="ai/trusted", providers=(TRUSTED,))),
     ),
     routes=(
@@ -107,6 +115,9 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
         "it.networks: is unknown",
         "it.providers[0].endpoints: is unknown",
         "it.providers[0].tls: is unknown",
+        "it.providers[1].api_version: is unknown",
+        "it.providers[1].credential.header: is unknown",
+        "it.providers[1].kind: azure is unknown",
         "it.redirect: is unknown",
         "listener: is unknown",
     ]
@@ -127,7 +138,7 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
         ("ai/moved", schemas.TOO_OLD),
     ]
     errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
-    assert errors == [[""], [schemas.TOO_OLD, ""], [""], [schemas.TOO_OLD]]
+    assert errors == [[""], [schemas.TOO_OLD, ""], ["", schemas.TOO_OLD], [schemas.TOO_OLD]]
     assert (lowered.listeners, lowered.endpoints) == ((), ())
 
 

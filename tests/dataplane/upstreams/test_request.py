@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from dataplane.errors import Refusal
 from dataplane.table import Credential, Provider
-from dataplane.upstreams.request import address, bearer, subprotocols
+from dataplane.upstreams.request import address, shown, subprotocols
 
 
 def at(url: str, path: str, query: str = "", credential: str = "secret") -> str:
@@ -60,13 +60,15 @@ def test_nothing_but_one_version_is_ever_taken_away(segments: list[str], base: s
 
 @pytest.mark.parametrize("text", ["sk-1", "Bearer sk-1", "bearer  sk-1\n", " sk-1 "])
 def test_the_secret_may_or_may_not_begin_with_bearer(text: str) -> None:
-    assert bearer({"s": SecretStr(text)}, "s") == "Bearer sk-1"
+    secrets = {"s": SecretStr(text)}
+    assert shown(secrets, Credential(kind="secret", secret="s")) == "Bearer sk-1"
+    assert shown(secrets, Credential(kind="secret", secret="s", header="api-key")) == "sk-1"
 
 
 @pytest.mark.parametrize("text", ["", "Bearer ", "sk\r\nX: 1", "sk-é", "sk\0"])
 def test_secrets_that_no_header_can_carry(text: str) -> None:
     with pytest.raises(Refusal) as refused:
-        bearer({"ai/s@1": SecretStr(text)}, "ai/s@1")
+        shown({"ai/s@1": SecretStr(text)}, Credential(kind="secret", secret="ai/s@1"))
     assert refused.value.code == "configuration_error"
     assert "ai/s@1" in refused.value.message
     assert "sk" not in refused.value.message
