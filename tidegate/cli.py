@@ -316,7 +316,7 @@ def import_(
         ),
     ],
     origin: Annotated[
-        Literal["litellm"] | None,
+        Literal["litellm", "agentgateway"] | None,
         typer.Option("--from", help="Whose files they are. Default: what they look like.", show_default=False),
     ] = None,
     output: Annotated[
@@ -326,7 +326,7 @@ def import_(
         str, typer.Option(help="Namespace of what names none in the files.", metavar="NAMESPACE")
     ] = "default",
 ) -> None:
-    """Make Backends, Policies and Secrets of LiteLLM's config.yaml.
+    """Make Backends, Policies and Secrets of LiteLLM's config.yaml, or of agentgateway's resources.
 
     On stderr every field is named that was dropped or has become something else, with file, line and what to do
     instead. What LiteLLM takes from the environment, `serve` does: `${NAME}` in Secrets. Keys that stand in the files

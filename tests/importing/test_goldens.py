@@ -10,21 +10,21 @@ import os
 
 import pytest
 
-from tests.importing.cases import CASES, FOLDER, case, problems
+from tests.importing.cases import CASES, FOLDER, OPEN, case, problems
 from tidegate.importing import writing
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(name: str) -> None:
     found = case(name)
-    report = "".join(f"{finding}\n" for finding in found.findings)
+    report = "".join(f"{line}\n" for line in [*map(str, found.findings), *problems(found)])
     for path, text in ((f"{name}.out.yaml", writing.text(found.objects)), (f"{name}.report.txt", report)):
         if os.environ.get("UPDATE_GOLDENS"):
             (FOLDER / path).write_text(text)
         assert text == (FOLDER / path).read_text()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in OPEN])
 def test_it_is_accepted_as_it_is_written(name: str) -> None:
     assert problems(case(name)) == []
 

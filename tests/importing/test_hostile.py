@@ -84,19 +84,22 @@ def test_wrong_types_are_findings(name: str) -> None:
     for number, steps in enumerate(list(places(contents))):
         for odd in (ODD[number % len(ODD)], ODD[(number + 7) % len(ODD)]):
             found = imported(put(contents, steps, odd))
-            assert found is None or problems(found) == [], (steps, odd)
+            # Of LiteLLM everything is written here; of resources, what was wrong may be still.
+            reason = "" if name.startswith("litellm") else "Invalid"
+            told = problems(found, reason) if found else []
+            assert not [each for each in told if each.startswith(("Backend", "Policy"))], (steps, odd)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_nobody_knows_is_named(name: str) -> None:
     """A field that is added anywhere is in the report, or a field above it is."""
-    contents = documents(name)
-    for steps in [(), *places(contents[0])]:
-        if isinstance(at(contents[0], steps), dict):
-            place: tuple[Step, ...] = (*steps, "of_tomorrow")
-            found = imported(put(contents, (0, *place), 1))
-            if found is not None:
-                assert any(covers(each, place) for each in found.findings), place
+    for document in documents(name):
+        for steps in [(), *places(document)]:
+            if isinstance(at(document, steps), dict):
+                place: tuple[Step, ...] = (*steps, "of_tomorrow")
+                found = imported(put([document], (0, *place), "as it was"))
+                kept = found is None or "of_tomorrow: as it was" in writing.text(found.objects)
+                assert kept or (found and any(covers(each, place) for each in found.findings)), place
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -123,8 +126,10 @@ def test_no_finding_holds_a_value(name: str) -> None:
         (BOMB, "stands for more than 1000000 values"),
         ("model_list: !!python/object:os.system x\n", "has a tag that is not supported"),
         ("model_list: \x07\n", "has a control character"),
-        ("kind: Backend\n", "is no configuration that can be imported"),
+        ("kind: AgentgatewayBackend\n", "is no configuration that can be imported"),
         ("services: {}\n", "is no configuration that can be imported"),
+        ("binds: []\n", "is agentgateway's own file"),
+        ("model_list: []\n---\napiVersion: v1\nkind: Secret\n", "import them one after the other"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read(text: str, why: str) -> None:

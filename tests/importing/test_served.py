@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from simulator.server import Simulator
-from tests.importing.cases import text_of
+from tests.importing.cases import case, text_of
 from tidegate import client
 from tidegate.addresses import Address
 from tidegate.documents import Documents
@@ -118,3 +118,55 @@ async def test_litellm(name: str, model: str, target: str, tmp_path: Path) -> No
     assert found[0] == found[1]
     assert turns[0] == turns[1]
     assert [asked for asked, _ in turns[0]] == [target, target]
+
+
+BY_HAND_ROUTED = """\
+apiVersion: tidegate.dev/v1alpha1
+kind: Backend
+metadata: {{name: by-hand}}
+spec:
+  providers:
+  - {{name: openai, openai: {{}}, url: "{url}/v1", modelOverride: gpt-4, auth: {{secretRef: {{name: openai}}}}}}
+  routes: {{/v1/chat/completions: Completions, /v1/realtime: Realtime, "*": Passthrough}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: openai}}
+stringData: {{Authorization: "${{OPENAI_API_KEY}}"}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: by-hand}}
+spec:
+  parentRefs: [{{name: any}}]
+  rules:
+  - name: realtime
+    matches: [{{path: {{type: PathPrefix, value: /v1/realtime}}}}]
+    backendRefs: [{{group: tidegate.dev, kind: Backend, name: by-hand}}]
+  - backendRefs: [{{group: tidegate.dev, kind: Backend, name: by-hand}}]
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: Policy
+metadata: {{name: by-hand}}
+spec:
+  targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: by-hand, sectionName: realtime}}]
+  transformation: {{request: {{remove: [sec-websocket-extensions]}}}}
+"""
+
+
+async def test_agentgateway(tmp_path: Path) -> None:
+    """The model that its Backend names is sent whatever a client asks for."""
+    found: list[list[object]] = []
+    turns: list[list[tuple[object, object]]] = []
+    for by_hand in (True, False):
+        async with Simulator() as simulator:
+            text = BY_HAND_ROUTED.format(url=simulator.url)
+            if not by_hand:
+                text = writing.text(case("agentgateway-seed").objects)
+                text = text.replace("openai: {}\n", f"openai: {{}}\n    url: {simulator.url}/v1\n", 1)
+            async with serving(text, tmp_path) as served:
+                found.append(await answers(served.address, "gpt-realtime"))
+            turns.append([(turn["model"], turn["usage"]) for turn in simulator.ledger.turns])
+    assert found[0] == found[1]
+    assert turns[0] == turns[1]
+    assert {asked for asked, _ in turns[0]} == {"gpt-4"}

@@ -6,13 +6,22 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+import crds.authentication
 import crds.base
 import crds.policy
 
 EVENT_TYPE: Final = TypeAdapter[str](crds.policy.EventType)
+AUDIENCE: Final = TypeAdapter[str](crds.authentication.Audience)
+HEADER_NAME: Final = TypeAdapter[str](crds.base.HeaderName)
+HEADER_TEXT: Final = TypeAdapter[str](crds.base.HeaderText)
+ISSUER: Final = TypeAdapter[str](crds.authentication.Issuer)
 LABEL: Final = TypeAdapter[str](crds.base.Label)
+LOCATION_HEADER: Final = TypeAdapter[str](crds.authentication.LocationHeader)
+LOCATION_PARAMETER: Final = TypeAdapter[str](crds.authentication.LocationParameter)
 MODEL_NAME: Final = TypeAdapter[str](crds.base.ModelName)
 MODEL_PATTERN: Final = TypeAdapter[str](crds.base.ModelPattern)
+OBJECT_NAME: Final = TypeAdapter[str](crds.base.ObjectName)
+PATH: Final = TypeAdapter[str](crds.base.Path)
 URL: Final = TypeAdapter[str](crds.base.Url)
 
 

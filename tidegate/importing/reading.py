@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tidegate import yaml_text
-from tidegate.importing import litellm
+from tidegate.importing import agentgateway, litellm
 from tidegate.importing.report import Finding, Report, Source
 from tidegate.importing.writing import Object
 
-Origin = Literal["litellm"]
+Origin = Literal["litellm", "agentgateway"]
 
 
 class Unreadable(Exception):
@@ -30,12 +30,15 @@ def imported(files: Mapping[str, str], origin: Origin | None, environ: Mapping[s
     """The text of files by their names. `origin`: whose they are; None: what they look like. Raises Unreadable."""
     report = Report()
     sources = [source for file, text in files.items() for source in _sources(file, text)]
-    for source in sources:
-        if (origin or _origin(source)) != "litellm":
-            raise Unreadable(f"{source.file}: is no configuration that can be imported: LiteLLM's has a model_list")
     if not sources:
         raise Unreadable("there is nothing in these files")
-    objects = litellm.convert(sources, report, environ, namespace)
+    found = {origin or _origin(source) for source in sources}
+    if len(found) > 1:
+        raise Unreadable("some of these files are LiteLLM's, and some agentgateway's: import them one after the other")
+    if found == {"litellm"}:
+        objects = litellm.convert(sources, report, environ, namespace)
+    else:
+        objects = agentgateway.convert(sources, report, namespace)
     return Imported(objects, report.sorted(list(files)))
 
 
@@ -50,5 +53,15 @@ def _sources(file: str, text: str) -> Iterable[Source]:
         yield Source(file, each.content, each.lines)
 
 
-def _origin(source: Source) -> Origin | None:
-    return "litellm" if litellm.BLOCKS & source.content.keys() else None
+def _origin(source: Source) -> Origin:
+    """Raises Unreadable."""
+    if litellm.BLOCKS & source.content.keys():
+        return "litellm"
+    if source.content.keys() >= {"apiVersion", "kind"}:
+        return "agentgateway"
+    if source.content.keys() & {"binds", "llm"}:
+        raise Unreadable(f"{source.file}: is agentgateway's own file; its Kubernetes resources can be imported")
+    raise Unreadable(
+        f"{source.file}: is no configuration that can be imported: LiteLLM's has a model_list, agentgateway's "
+        "resources have apiVersion and kind"
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 import yaml
 
+import crds.base
 from tidegate.yaml_scalars import meaning
 
 Object = dict[str, object]
@@ -16,6 +18,24 @@ def text(objects: Iterable[Mapping[str, object]]) -> str:
     return "---\n".join(
         yaml.dump(dict(each), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110) for each in objects
     )
+
+
+def object_of(kind: str, name: str, namespace: str, spec: Mapping[str, object]) -> Object:
+    """A Backend or Policy."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": crds.base.API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+
+
+def duration(seconds: Decimal) -> str:
+    """As the API has it: `90s`, `2500ms`."""
+    milliseconds = int(seconds * 1000)
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def secret(name: str, namespace: str, entries: Mapping[str, str]) -> Object:
+    """A Secret of these entries."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(entries)}
 
 
 class _Plain(yaml.SafeDumper):

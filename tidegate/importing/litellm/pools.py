@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from tidegate.importing.deployments import Deployment, Provider
+from tidegate.importing.litellm.deployments import Deployment, Provider
 
 MOST_PROVIDERS: Final = 32
 MOST_MODELS: Final = 256

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Final
 
 import crds.base
-from tidegate.importing.deployments import Provider
-from tidegate.importing.pools import Group, Pool, Target, names
-from tidegate.importing.settings import Settings
-from tidegate.importing.writing import Object
+from tidegate.importing.litellm.deployments import Provider
+from tidegate.importing.litellm.pools import Group, Pool, Target, names
+from tidegate.importing.litellm.settings import Settings
+from tidegate.importing.writing import Object, duration, object_of, secret
 
 NAME: Final = "litellm"
 _PROVIDERS = f"{NAME}-providers"
@@ -35,27 +35,10 @@ def objects(groups: Sequence[Group], said: Settings, namespace: str) -> list[Obj
     ]
     credentials = {called[provider]: provider.key.written for provider in called if provider.key}
     if credentials:
-        made.append(_secret(_PROVIDERS, namespace, credentials))
+        made.append(secret(_PROVIDERS, namespace, credentials))
     if said.master_key:
-        made.append(_secret(_KEYS, namespace, {"master": said.master_key.written}))
+        made.append(secret(_KEYS, namespace, {"master": said.master_key.written}))
     return made
-
-
-def object_of(kind: str, name: str, namespace: str, spec: Mapping[str, object]) -> Object:
-    """A Backend or Policy."""
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": crds.base.API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
-
-
-def _secret(name: str, namespace: str, entries: Mapping[str, str]) -> Object:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(entries)}
-
-
-def seconds(number: Decimal) -> str:
-    """As a Backend writes them, within what it allows: `90s`, `2500ms`."""
-    milliseconds = int(min(max(number, _SHORTEST), _LONGEST) * 1000)
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def _backend(
@@ -68,7 +51,7 @@ def _backend(
     if not alone:  # a Backend that is alone is at the root by itself
         spec["expose"] = {"pathPrefix": "/"} if name == NAME else {}
     if said.timeout is not None:
-        spec["timeouts"] = {"response": seconds(said.timeout)}
+        spec["timeouts"] = {"response": duration(min(max(said.timeout, _SHORTEST), _LONGEST))}
     return object_of("Backend", name, namespace, spec)
 
 

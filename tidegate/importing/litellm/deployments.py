@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from tidegate.importing import advice
-from tidegate.importing.environment import Environment, Key
 from tidegate.importing.fields import Fields
+from tidegate.importing.keys import Key
+from tidegate.importing.litellm import advice
+from tidegate.importing.litellm.environment import Environment
+from tidegate.importing.litellm.prices import price_of
+from tidegate.importing.litellm.vendors import Unknown, Vendor, vendor_of
 from tidegate.importing.patterns import MODEL_PATTERN, URL, fits
-from tidegate.importing.prices import price_of
-from tidegate.importing.vendors import Unknown, Vendor, vendor_of
 
 SERVED: Final = frozenset(["chat", "realtime"])
 """What `model_info.mode` may say of a model that a Backend can serve."""

@@ -7,26 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.importing.fields import Fields
+from tidegate.importing.keys import Key
 
 _REFERENCE = "os.environ/"
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _SENDABLE = re.compile(r"[\x20-\x7e]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A credential as a Secret document holds it: `${NAME}`, or the text itself."""
-
-    written: str = field(repr=False)
-
-    @classmethod
-    def variable(cls, name: str) -> Key:
-        """What `serve` takes from the environment."""
-        return cls(f"${{{name}}}")
-
-    @classmethod
-    def literal(cls, text: str) -> Key:
-        return cls(text.replace("${", "$${"))
 
 
 @dataclass(slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tidegate.importing import advice
-from tidegate.importing.environment import Environment, Key
 from tidegate.importing.fields import Fields
+from tidegate.importing.keys import Key
+from tidegate.importing.litellm import advice
+from tidegate.importing.litellm.environment import Environment
 from tidegate.importing.patterns import EVENT_TYPE, fits
 
 

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from tidegate.importing import advice
-from tidegate.importing.deployments import Deployment, deployment, shared_of
-from tidegate.importing.environment import Environment
 from tidegate.importing.fields import Fields
-from tidegate.importing.objects import objects
+from tidegate.importing.litellm import advice
+from tidegate.importing.litellm.deployments import Deployment, deployment, shared_of
+from tidegate.importing.litellm.environment import Environment
+from tidegate.importing.litellm.objects import objects
+from tidegate.importing.litellm.pools import Pool, groups, pools
+from tidegate.importing.litellm.settings import Settings, credential_entries, settings
 from tidegate.importing.patterns import MODEL_NAME, fits
-from tidegate.importing.pools import Pool, groups, pools
 from tidegate.importing.report import Report, Source
-from tidegate.importing.settings import Settings, credential_entries, settings
 from tidegate.importing.writing import Object
 
 BLOCKS: Final = frozenset(["model_list", "router_settings", "litellm_settings", "general_settings"])
