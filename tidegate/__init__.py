@@ -10,6 +10,7 @@ loading              where its table comes from: `compiling` reads and compiles 
 commands/simulate    the provider's double
 commands/demo        both in one process and a session through them; its parts are in demo/
 commands/talk        a realtime client for a terminal; `client` holds the session, `tokens` words its usage
+commands/importing   `import`: other gateways' files made into ours, which importing/ does
 commands/inspect     `validate`, `explain` (in explain, explain_models, explain_limits), and the CRDs
 asking               what commands ask a running gateway, at its admin port
 documents            files to Kubernetes documents, each with its place; `yaml_text` is strict about YAML,

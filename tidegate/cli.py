@@ -313,6 +313,40 @@ def explain(
     )
 
 
+@app.command("import", epilog=EXIT_CODES)
+def import_(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files to import; '-' is stdin. Several files of LiteLLM are one configuration.",
+            metavar="FILE...",
+            show_default=False,
+        ),
+    ],
+    origin: Annotated[
+        Literal["litellm", "agentgateway"] | None,
+        typer.Option("--from", help="Whose files they are. Default: what they look like.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="A folder to write to, or '-' for stdout.", metavar="FOLDER")
+    ] = "-",
+    namespace: Annotated[
+        str, typer.Option(help="Namespace of what names none in the files.", metavar="NAMESPACE")
+    ] = "default",
+) -> None:
+    """Make Backends, Policies and Secrets of LiteLLM's config.yaml, or of agentgateway's resources.
+
+    On stderr every field is named that was dropped or has become something else, with file, line and what to do
+    instead. What LiteLLM takes from the environment, `serve` does: `${NAME}` in Secrets. Keys that stand in the files
+    stand in the Secrets, and nowhere else. Exit 2 where nothing can be imported.
+
+    Example: `tidegate import config.yaml -o gateway` and `tidegate serve -f gateway`
+    """
+    from tidegate.commands import importing as command
+
+    command.run(command.Options(files, origin, output, namespace))
+
+
 @app.command(epilog=EXIT_CODES)
 def simulate(
     listen: Annotated[
