@@ -64,6 +64,8 @@ def test_golden(name: str) -> None:
         ({"expose": {"allow": [{"hostnames": ["*"]}]}}, "missing property 'namespaces'"),
         ({"expose": {"allow": [{"namespaces": {}, "hostnames": ["https://x"]}]}}, "/expose/allow/0/hostnames/0"),
         ({"upstreams": {"allow": [{"namespaces": {}, "networks": ["10.0.0.1"]}]}}, "/upstreams/allow/0/networks/0"),
+        ({"upstreams": {"allow": [{"namespaces": {}, "networks": ["10.0.0.0/33"]}]}}, "/upstreams/allow/0/networks/0"),
+        ({"dataplane": {"trustProxy": ["fd00::/129"]}}, "/dataplane/trustProxy/0"),
         ({"dataplane": {"drain": {"patience": "1 hour"}}}, "/dataplane/drain/patience"),
         ({"dataplane": {"state": {"url": "redis://:secret@valkey"}}}, "/dataplane/state/url"),
         ({"dataplane": {"service": {"type": "ExternalName"}}}, "/dataplane/service/type"),
