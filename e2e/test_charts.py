@@ -339,6 +339,19 @@ def test_images() -> None:
     assert image("defaults", "dataplane") == "tidegate-dataplane:0.1.0"
 
 
+@pytest.mark.parametrize("registry", ["localhost", "registry.example.com/team"])
+def test_images_that_were_built_here_are_named_as_the_page_says(registry: str) -> None:
+    told = f"image.registry={registry},controller.image.tag=dev,dataplane.image.tag=dev"
+    page, built = (ROOT / "docs" / "install.md").read_text(), (ROOT / "images" / "build").read_text()
+    assert told.removeprefix("image.registry=localhost,") in page
+    for component, pod in pods(helm.parsed(helm.template("--set", told))).items():
+        if component != "test":
+            name = f"tidegate-{component}:dev"
+            assert pod["containers"][0]["image"] == f"{registry}/{name}"
+            assert f"localhost/{name}" in page
+            assert f"localhost/{name}" in built
+
+
 def test_the_versions_are_those_of_the_product() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     for chart in (CHART, CRDS_CHART):
