@@ -61,6 +61,10 @@ class Write:
     turns: tuple[Turn, ...] = ()
 
 
+_NOT_SERVED = Condition("Programmed", "False", "Invalid", "It has no certificate to show; see ResolvedRefs.")
+_NONE_SERVED = Condition("Programmed", "False", "Invalid", "No listener can be served; see the conditions of each.")
+
+
 def write(
     status: Status, entry: Entry, generation: int, controller: str, now: str, addresses: Sequence[Document] = ()
 ) -> Write | None:
@@ -97,12 +101,21 @@ def with_programmed(status: Status, programmed: Condition) -> Status:
     """The status with what gateways have confirmed: of the whole, of every ancestor and listener, and counted by
     Ready. What is not accepted is not programmed, whatever they have confirmed."""
     own = _if_accepted(status.conditions, programmed)
+    if own.reason != "Invalid" and status.listeners and not any(each.served for each in status.listeners):
+        own = _NONE_SERVED
     found = tuple(each for each in status.conditions if each.type != "Ready")
     if len(found) < len(status.conditions):
         found = (summed((*status.conditions, own)), *found)
     ancestors = tuple(Ancestor(each.ref, _with(each.conditions, programmed)) for each in status.ancestors)
-    listeners = tuple(replace(each, conditions=_with(each.conditions, programmed)) for each in status.listeners)
+    listeners = tuple(_listening(each, programmed) for each in status.listeners)
     return replace(status, conditions=(*found, own), ancestors=ancestors, listeners=listeners)
+
+
+def _listening(listener: ListenerStatus, programmed: Condition) -> ListenerStatus:
+    own = _if_accepted(listener.conditions, programmed)
+    if own.reason != "Invalid" and not listener.served:
+        own = _NOT_SERVED
+    return replace(listener, conditions=(*listener.conditions, own))
 
 
 def _with(found: Sequence[Condition], programmed: Condition) -> tuple[Condition, ...]:

@@ -408,6 +408,8 @@ GATEWAYS = [
         CERT,
         "ResolvedRefs: True ResolvedRefs",
     ),
+    Row("Gateway/g/web", "Programmed: False Invalid", gateway(TLS), CERT, "Programmed: True Programmed"),
+    Row("Gateway/g", "Accepted: True ListenersNotValid", gateway(TLS), CERT, "Accepted: True Accepted"),
     Row(
         "Gateway/g/web",
         "ResolvedRefs: False RefNotPermitted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -296,6 +297,20 @@ def test_what_is_not_accepted_is_not_programmed() -> None:
 
 SERVED = Condition("Programmed", "True", "Programmed", "Served by every ready gateway.")
 PENDING = Condition("Programmed", "False", "Pending", "Served by 1 of 2 gateways.")
+
+
+@pytest.mark.parametrize("fleet", [SERVED, PENDING])
+def test_a_listener_without_a_certificate_is_not_programmed(fleet: Condition) -> None:
+    bare = ListenerStatus("tls", (), 0, (ACCEPTED, NO_CERTIFICATE), served=False)
+    one = Status("Gateway", "web", "edge", (ACCEPTED,), listeners=(bare, ListenerStatus("http", (), 0, (ACCEPTED,))))
+    found = statuses.with_programmed(one, fleet)
+    assert [each.conditions[-1].reason for each in found.listeners] == ["Invalid", fleet.reason]
+    assert found.conditions == (ACCEPTED, fleet)
+
+    alone = statuses.with_programmed(replace(one, listeners=(bare,)), fleet)
+    assert [each.conditions[-1].reason for each in alone.listeners] == ["Invalid"]
+    programmed = alone.conditions[-1]
+    assert (programmed.type, programmed.status, programmed.reason) == ("Programmed", "False", "Invalid")
 
 
 def test_ready_counts_what_gateways_have_confirmed() -> None:
