@@ -14,7 +14,10 @@ Name = Annotated[str, StringConstraints(max_length=253, pattern=rf"^({LABEL}(\.{
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=f"^{LABEL}$")]
 Duration = Annotated[str, StringConstraints(max_length=28, pattern="^(0|([0-9]{1,5}(h|m|s|ms)){1,4})$")]
 """As on the command line: `10s`, `1m30s`, `0`."""
-Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = rf"{_BYTE}(\.{_BYTE}){{3}}/(3[0-2]|[12]?[0-9])"
+_IPV6 = "[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7}/(12[0-8]|1[01][0-9]|[1-9]?[0-9])"
+Network = Annotated[str, StringConstraints(pattern=f"^({_IPV4}|{_IPV6})$")]
 """CIDR."""
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^(\*|(\*\.)?{LABEL}(\.{LABEL})*)$")]
 Direct = Annotated[str, StringConstraints(max_length=253, pattern=r"^[0-9A-Za-z._:/*-]+$")]

@@ -6,7 +6,7 @@ nothing is written. Whatever is newer than what the compiler saw stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
@@ -18,6 +18,8 @@ from controller.mirror import Document, Entry, text
 
 TOLD = ("Ready", "Accepted")
 """Conditions whose turns are told as Events, too: the first of these that a kind has."""
+TOLD_BESIDE = ("ResolvedRefs", "Enforced")
+"""And these of what has no Ready, while it is accepted: that they do not hold, and that they hold again."""
 
 
 class Shared(NamedTuple):
@@ -56,7 +58,11 @@ class Write:
     """Those of its fields that are to be written."""
     version: str = ""
     """The resourceVersion that `status` was made from, where it holds entries of others; empty: it holds ours alone."""
-    turn: Turn | None = None
+    turns: tuple[Turn, ...] = ()
+
+
+_NOT_SERVED = Condition("Programmed", "False", "Invalid", "It has no certificate to show; see ResolvedRefs.")
+_NONE_SERVED = Condition("Programmed", "False", "Invalid", "No listener can be served; see the conditions of each.")
 
 
 def write(
@@ -77,8 +83,8 @@ def write(
     if conditions.same(wanted, stored) or conditions.is_newer(before, generation, entry.generation):
         return None
     version = text(_mapping(entry.body.get("metadata")).get("resourceVersion")) if shared else ""
-    kind, turn = BY_NAME[status.kind], _turn(status, before)
-    return Write(kind, status.namespace, status.name, entry.uid, wanted, version, turn)
+    kind, turns = BY_NAME[status.kind], tuple(_turns(status, stored, before))
+    return Write(kind, status.namespace, status.name, entry.uid, wanted, version, turns)
 
 
 def unconfirmed(entry: Entry, controller: str, generation: int) -> Condition:
@@ -95,12 +101,21 @@ def with_programmed(status: Status, programmed: Condition) -> Status:
     """The status with what gateways have confirmed: of the whole, of every ancestor and listener, and counted by
     Ready. What is not accepted is not programmed, whatever they have confirmed."""
     own = _if_accepted(status.conditions, programmed)
+    if own.reason != "Invalid" and status.listeners and not any(each.served for each in status.listeners):
+        own = _NONE_SERVED
     found = tuple(each for each in status.conditions if each.type != "Ready")
     if len(found) < len(status.conditions):
         found = (summed((*status.conditions, own)), *found)
     ancestors = tuple(Ancestor(each.ref, _with(each.conditions, programmed)) for each in status.ancestors)
-    listeners = tuple(replace(each, conditions=_with(each.conditions, programmed)) for each in status.listeners)
+    listeners = tuple(_listening(each, programmed) for each in status.listeners)
     return replace(status, conditions=(*found, own), ancestors=ancestors, listeners=listeners)
+
+
+def _listening(listener: ListenerStatus, programmed: Condition) -> ListenerStatus:
+    own = _if_accepted(listener.conditions, programmed)
+    if own.reason != "Invalid" and not listener.served:
+        own = _NOT_SERVED
+    return replace(listener, conditions=(*listener.conditions, own))
 
 
 def _with(found: Sequence[Condition], programmed: Condition) -> tuple[Condition, ...]:
@@ -176,15 +191,46 @@ def _ours(kind: str, stored: Document, controller: str) -> list[Document]:
     return [condition for each in mine for condition in _list(each.get("conditions"))]
 
 
-def _turn(status: Status, stored: Sequence[Document]) -> Turn | None:
-    """Of the condition whose turns are told."""
+def _turns(status: Status, stored: Document, before: Sequence[Document]) -> Iterator[Turn]:
+    """Of the conditions whose turns are told. `before`: those that we wrote of the whole, or of its entries."""
     told = next((each for name in TOLD for each in status.conditions if each.type == name), None)
     if told is None:
-        return None
+        return
+    if turn := _turn(told, before):
+        yield turn
+    if told.type == "Ready" or told.status != "True":
+        return  # Ready counts all the others, and of what is not accepted nothing else matters
+    for each, known in _beside(status, stored, before):
+        turn = _turn(each, known) if each.status != "Unknown" else None
+        if turn and not (turn.first and each.status == "True"):
+            yield turn
+
+
+def _turn(told: Condition, stored: Sequence[Document]) -> Turn | None:
     before = [each for each in stored if each.get("type") == told.type and each.get("status") != "Unknown"]
     known = {text(each.get("status")) for each in before}
     # Of a Policy with many targets it has not turned while any of them says the same.
     return None if told.status in known else Turn(told, not before)
+
+
+def _beside(
+    status: Status, stored: Document, before: Sequence[Document]
+) -> Iterator[tuple[Condition, Sequence[Document]]]:
+    """Further conditions that are told, with what was said before. Those of a Gateway's listeners are told as one."""
+    yield from ((each, before) for each in status.conditions if each.type in TOLD_BESIDE)
+    if not status.listeners:
+        return
+    now = [(each.name, said) for each in status.listeners for said in each.conditions if said.type == "ResolvedRefs"]
+    wrong = [(name, said) for name, said in now if said.status == "False"]
+    message = "; ".join(f"listener {name}: {said.message}" for name, said in wrong)
+    then = [said for each in _list(stored.get("listeners")) for said in _list(each.get("conditions"))]
+    then = [said for said in then if said.get("type") == "ResolvedRefs"]
+    yield (
+        Condition("ResolvedRefs", "False", wrong[0][1].reason, message)
+        if wrong
+        else Condition("ResolvedRefs", "True", "ResolvedRefs", "Everything that the listeners refer to was found."),
+        [said for said in then if said.get("status") == "False"] or then,
+    )
 
 
 def _mapping(value: object) -> Document:

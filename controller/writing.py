@@ -16,11 +16,11 @@ import structlog
 
 from controller import status as statuses
 from controller.api import Api, ApiError
-from controller.compile.statuses import Status
+from controller.compile.statuses import Condition, Status
 from controller.election import micro
 from controller.kinds import EVENT, POLICY, Kind
 from controller.mirror import Document, Mirror
-from controller.status import Write
+from controller.status import Turn, Write
 
 log = structlog.get_logger("controller")
 
@@ -111,7 +111,8 @@ class Writer:
                 log.warning("cannot write a status; tried again", of=_path(write), why=str(error))
                 return
             self.written += 1
-            await self._tell(write)
+            for turn in write.turns:
+                await self._tell(write, turn)
             return
 
     async def _send(self, write: Write) -> None:
@@ -141,10 +142,9 @@ class Writer:
         if self._mirror.see(kind, stored):
             self._changed()
 
-    async def _tell(self, write: Write) -> None:
+    async def _tell(self, write: Write, turn: Turn) -> None:
         """An Event, once for each turn of an object's condition."""
-        turn = write.turn
-        if turn is None or (turn.first and turn.condition.status == "True" and write.kind is POLICY):
+        if turn.first and turn.condition.status == "True" and write.kind is POLICY:
             return
         key = (write.uid, turn.condition.type, turn.condition.status, turn.condition.reason)
         if key in self._told:
@@ -156,14 +156,13 @@ class Writer:
         for other in [other for other in self._told if other[:2] == key[:2] and other != key]:
             del self._told[other]
         try:
-            await _in_time(self._api.create(EVENT, self._event(write)))
+            await _in_time(self._api.create(EVENT, self._event(write, turn.condition)))
         except ApiError as error:
             self.failed += 1
             log.debug("cannot write an Event", of=_path(write), why=str(error))
 
-    def _event(self, write: Write) -> dict[str, object]:
-        assert write.turn is not None
-        condition, stamp = write.turn.condition, datetime.now(UTC)
+    def _event(self, write: Write, condition: Condition) -> dict[str, object]:
+        stamp = datetime.now(UTC)
         note = condition.message.encode()[:NOTE].decode(errors="ignore")
         return {
             "metadata": {

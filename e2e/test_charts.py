@@ -67,6 +67,8 @@ def test_golden(name: str) -> None:
         ({"upstreams": {"proxy": {"url": "http://me:secret@proxy:3128"}}}, "/upstreams/proxy/url"),
         ({"upstreams": {"proxy": {"url": "https://proxy:3128"}}}, "/upstreams/proxy/url"),
         ({"upstreams": {"noProxy": ["a b"]}}, "/upstreams/noProxy/0"),
+        ({"upstreams": {"allow": [{"namespaces": {}, "networks": ["10.0.0.0/33"]}]}}, "/upstreams/allow/0/networks/0"),
+        ({"dataplane": {"trustProxy": ["fd00::/129"]}}, "/dataplane/trustProxy/0"),
         ({"dataplane": {"drain": {"patience": "1 hour"}}}, "/dataplane/drain/patience"),
         ({"dataplane": {"state": {"url": "redis://:secret@valkey"}}}, "/dataplane/state/url"),
         ({"dataplane": {"service": {"type": "ExternalName"}}}, "/dataplane/service/type"),
@@ -338,6 +340,19 @@ def test_images() -> None:
     assert image("production", "controller") == f"registry.example.com/team/tidegate-controller@{digest}"
     assert image("production", "dataplane") == "registry.example.com/team/tidegate-dataplane-fips:0.1.0-1"
     assert image("defaults", "dataplane") == "tidegate-dataplane:0.1.0"
+
+
+@pytest.mark.parametrize("registry", ["localhost", "registry.example.com/team"])
+def test_images_that_were_built_here_are_named_as_the_page_says(registry: str) -> None:
+    told = f"image.registry={registry},controller.image.tag=dev,dataplane.image.tag=dev"
+    page, built = (ROOT / "docs" / "install.md").read_text(), (ROOT / "images" / "build").read_text()
+    assert told.removeprefix("image.registry=localhost,") in page
+    for component, pod in pods(helm.parsed(helm.template("--set", told))).items():
+        if component != "test":
+            name = f"tidegate-{component}:dev"
+            assert pod["containers"][0]["image"] == f"{registry}/{name}"
+            assert f"localhost/{name}" in page
+            assert f"localhost/{name}" in built
 
 
 def test_the_versions_are_those_of_the_product() -> None:

@@ -128,10 +128,13 @@ def note(plane: ControlPlane) -> str:
 def test_install_upgrade_rollback_and_uninstall_leave_nothing(plane: ControlPlane, tmp_path: Path) -> None:
     stored = kinds(plane)
     before = objects(plane, stored)
+    first = install(plane, "--dry-run=server").partition("NOTES:")[2].partition("is coming up")[0]
+    assert "helm install tidegate-crds charts/tidegate-crds" in first
     plane.helm("install", "tidegate-crds", CRDS_CHART, "--namespace", NAMESPACE, "--set", "keep=false")
     plane.kubectl("wait", "--for=condition=Established", "crd/backends.tidegate.dev", "crd/policies.tidegate.dev")
     notes = install(plane).partition("NOTES:")[2]
     assert "http://tidegate.tidegate-system.svc/ai/voice/v1" in notes
+    assert "tidegate-crds" not in notes
     plane.apply(BACKEND)
     assert note(plane) == ""
 

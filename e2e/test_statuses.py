@@ -423,6 +423,8 @@ GATEWAYS = [
         CERT,
         "ResolvedRefs: True ResolvedRefs",
     ),
+    Row("Gateway/g/web", "Programmed: False Invalid", gateway(TLS), CERT, "Programmed: True Programmed"),
+    Row("Gateway/g", "Accepted: True ListenersNotValid", gateway(TLS), CERT, "Accepted: True Accepted"),
     Row(
         "Gateway/g/web",
         "ResolvedRefs: False RefNotPermitted",
@@ -859,7 +861,7 @@ def versions(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 def test_turns_are_events(stage: Stage, mine: str) -> None:
-    """One for each turn of Ready, and of Accepted of what has no Ready; none for what only changes its words."""
+    """One for each turn of Ready; of what has no Ready, of Accepted, ResolvedRefs and Enforced; none for new words."""
 
     def events() -> list[tuple[str, str, str]]:
         items = stage.cluster.get("events.events.k8s.io", "-n", mine)["items"]

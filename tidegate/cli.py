@@ -396,7 +396,10 @@ def talk(
     url: Annotated[
         str,
         typer.Argument(
-            help="ws://HOST:PORT, with or without /v1/realtime and a query.", metavar="URL", show_default=False
+            help="The gateway's base URL, such as ws://HOST:PORT or ws://HOST:PORT/ai/voice/v1; /v1/realtime is added "
+            "where it is missing.",
+            metavar="URL",
+            show_default=False,
         ),
     ],
     model: Annotated[str, typer.Option(help="The model to talk with.", metavar="MODEL", show_default=False)] = "",

@@ -146,7 +146,8 @@ def _bare(url: str) -> str:
 
 
 def address(text: str, model: str = "") -> str:
-    """The address of a session, made whole: `localhost:8080` becomes `ws://localhost:8080/v1/realtime`.
+    """The address of a session, made whole: `localhost:8080` becomes `ws://localhost:8080/v1/realtime`, and so does a
+    base URL as other clients have it, `http://localhost:8080/v1`.
 
     Raises Stop (usage)."""
     try:
@@ -159,12 +160,21 @@ def address(text: str, model: str = "") -> str:
         raise Stop(
             Exit.USAGE, f"{_bare(text)!r} is no address of a session: write ws://HOST:PORT/v1/realtime?model=MODEL"
         )
-    path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
-    query = parts.query
+    path, query = _of_sessions(parts.path), parts.query
     if model:
         kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "model"]
         query = urlencode([*kept, ("model", model)])
     return urlunsplit((scheme, parts.netloc, path, query, ""))
+
+
+def _of_sessions(path: str) -> str:
+    """The path, with what is missing where it is that of a base URL. One that goes on below `v1` is meant as it is."""
+    segments = path.rstrip("/").split("/")
+    if segments[-1] == "v1":
+        return f"{path.rstrip('/')}/realtime"
+    if "v1" in segments or "realtime" in path:
+        return path
+    return f"{path.rstrip('/')}/v1/realtime"
 
 
 def field(value: object, *path: str | int) -> object:

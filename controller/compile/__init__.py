@@ -148,7 +148,7 @@ def compile(  # noqa: A001  (the field's own word)
         *gateway_statuses(gateways, parents),
         *_backend_statuses(found, compiled, unserved, built.links, open_by_default),
     ]
-    listeners = tuple(gateways.served())
+    listeners = tuple(gateways.accepted())
     holders = (*(backend.credentials for backend in compiled.values()), *(each.certificates for each in listeners))
     secrets = {each.id: each.value for credentials in holders for each in credentials}
     return Compiled(

@@ -256,16 +256,16 @@ def _check_url(url: str, field: str, networks: tuple[str, ...] | None) -> None:
         host = None
     if not host:
         raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
-    if networks is not None and (refusal := _refusal(host, networks)):
+    if networks is not None and (kind := _refused(host, networks)):
         raise Unresolved(
             "UpstreamNotAllowed",
-            f"{field}: {host} {refusal}, which the install does not let this namespace call; the chart's value "
+            f"{field}: {host} is {kind}, which the install does not let this namespace call; the chart's value "
             "upstreams.allow does",
         )
 
 
-def _refusal(host: str, networks: tuple[str, ...]) -> str:
-    """Why this may not be dialled; of a name that is not known here."""
+def _refused(host: str, networks: tuple[str, ...]) -> str:
+    """What this is that may not be dialled; empty if it may, or is a name: that is looked up when it is dialled."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:

@@ -2,7 +2,7 @@
 
 Whoever writes them adds what only a running fleet tells, to each Gateway and to each of its listeners: `Programmed`,
 which is True once the Gateway's Service has an address (else AddressNotAssigned) and every ready data plane holds a
-table with this generation (else Pending); and `status.addresses`, from the Service's load balancer, or else its cluster
+table with this generation (else Pending), and False (Invalid) where nobody can be served for want of a certificate; and `status.addresses`, from the Service's load balancer, or else its cluster
 IP.
 """
 
@@ -91,19 +91,20 @@ def _accepted(fleet: Fleet, key: Key) -> Condition:
     if fault := fleet.faults.get(key):
         return false("Accepted", fault.reason, fault.message)
     listeners = fleet.listeners[key]
-    wrong = [each.name for each in listeners if each.refused]
+    wrong = [each.name for each in listeners if not each.served]
     if not wrong:
         return true("Accepted", "Served.")
     message = f"See the conditions of listeners: {', '.join(wrong)}."
-    if len(wrong) == len(listeners):
+    if all(each.refused for each in listeners):
         return false("Accepted", "ListenersNotValid", f"No listener can be served. {message}")
-    return true("Accepted", f"Served, but for some listeners. {message}", "ListenersNotValid")
+    some = "No listener can be served" if len(wrong) == len(listeners) else "Served, but for some listeners"
+    return true("Accepted", f"{some}. {message}", "ListenersNotValid")
 
 
 def _listener(listener: Listener, attached: int) -> ListenerStatus:
     refused, unresolved = listener.refused, listener.unresolved
     conditions = (
-        false("Accepted", refused.reason, refused.message) if refused else true("Accepted", "Served."),
+        false("Accepted", refused.reason, refused.message) if refused else _valid(listener),
         true("Conflicted", refused.message, refused.reason)
         if refused and listener.conflict
         else false("Conflicted", "NoConflicts", "No other listener is in its way."),
@@ -112,4 +113,10 @@ def _listener(listener: Listener, attached: int) -> ListenerStatus:
         else true("ResolvedRefs", "Everything that the listener refers to was found."),
     )
     kinds = (HTTP_ROUTE,) if listener.takes_routes else ()
-    return ListenerStatus(listener.name, kinds, attached, conditions)
+    return ListenerStatus(listener.name, kinds, attached, conditions, listener.served)
+
+
+def _valid(listener: Listener) -> Condition:
+    if listener.served:
+        return true("Accepted", "Served.")
+    return true("Accepted", "Valid, but not served: it has no certificate to show; see ResolvedRefs.")

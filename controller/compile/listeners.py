@@ -62,6 +62,11 @@ class Listener:
     certificates: tuple[Credential, ...] = field(default=(), repr=False)
 
     @property
+    def served(self) -> bool:
+        """Can anybody be? Not where it is refused, nor by TLS without a certificate to show."""
+        return not self.refused and (not self.tls or bool(self.certificates))
+
+    @property
     def path(self) -> str:
         """Its name in the table."""
         return f"{self.gateway.path}/{self.name}"
@@ -92,8 +97,8 @@ class Fleet:
     listeners: Mapping[Key, tuple[Listener, ...]] = field(default_factory=dict)
     """In the order in which they are written."""
 
-    def served(self) -> Iterable[Listener]:
-        """Those that are accepted."""
+    def accepted(self) -> Iterable[Listener]:
+        """Those that are. Those without a certificate to show are among them: it may come."""
         return (each for found in self.listeners.values() for each in found if not each.refused)
 
 

@@ -66,6 +66,8 @@ class ListenerStatus:
     attached: int
     """HTTPRoutes on it, be it served or not (attachedRoutes)."""
     conditions: tuple[Condition, ...]
+    served: bool = True
+    """False: nobody can be served by it, though it may be accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import ssl
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,9 @@ from dataplane.slices import Slices
 from dataplane.table import Listener, Secrets
 
 log = structlog.get_logger("tidegate")
+
+SPARING_S = 60.0
+"""At least so long between two lines that a client brings about, on each port."""
 
 
 def server_context() -> ssl.SSLContext:
@@ -67,9 +71,15 @@ class Certificates:
 def choosing(port: int, current: Callable[[], Certificates]) -> ssl.SSLContext:
     """A context for a port, on which each client is shown what is `current` by then."""
 
+    told = -SPARING_S
+
     def choose(handshake: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        found = current().chosen(port, name or "")
+        nonlocal told
+        found, now = current().chosen(port, name or ""), time.monotonic()
         if found is None:
+            if now - told >= SPARING_S:
+                told = now
+                log.warning("TLS clients are refused: no certificate for the host", host=(name or "")[:253], port=port)
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         handshake.context = found
         return None

@@ -40,7 +40,7 @@ class AddressPolicy:
     and a metadata service only in one that is its address alone: nobody who writes 0.0.0.0/0 has meant those."""
 
     def refusal(self, text: str) -> str:
-        """Why this numeric address may not be dialled; empty if it may."""
+        """What this numeric address is that may not be dialled (`a private or reserved address`); empty if it may."""
         return _refusal(text, self.allow_loopback, self.allow)
 
     def also(self, networks: tuple[str, ...]) -> AddressPolicy:
@@ -60,15 +60,15 @@ def _refusal(text: str, allow_loopback: bool, allow: tuple[Network, ...]) -> str
     named = [network for network in allow if address in network or meant in network]
     if meant in _METADATA or meant.is_unspecified:
         alone = any(network.num_addresses == 1 for network in named)
-        why = "is the unspecified address" if meant.is_unspecified else "is a link-local or metadata address"
+        why = "the unspecified address" if meant.is_unspecified else "a link-local or metadata address"
         return "" if alone else why
     if meant.is_loopback:
-        return "" if allow_loopback or any(network.is_loopback for network in named) else "is a loopback address"
+        return "" if allow_loopback or any(network.is_loopback for network in named) else "a loopback address"
     if meant.is_link_local:
-        return "" if any(network.is_link_local for network in named) else "is a link-local or metadata address"
+        return "" if any(network.is_link_local for network in named) else "a link-local or metadata address"
     if meant.is_multicast:
-        return "" if any(network.is_multicast for network in named) else "is a multicast address"
-    return "" if named or meant.is_global else "is a private or reserved address"
+        return "" if any(network.is_multicast for network in named) else "a multicast address"
+    return "" if named or meant.is_global else "a private or reserved address"
 
 
 def _meant(address: Address) -> Address:

@@ -27,7 +27,12 @@ _ENDPOINTS_TRIED = 5
 
 
 class AddressRefused(OSError):
-    """A connection was not tried because the policy forbids the address."""
+    """A connection was not tried because the policy forbids the address, which is of this kind."""
+
+    def __init__(self, address: str, kind: str) -> None:
+        super().__init__(f"{address} is {kind}")
+        self.address = address
+        self.kind = kind
 
 
 async def dial(
@@ -220,8 +225,8 @@ async def _connected(
 def checked_socket(info: AddressInfo, addresses: AddressPolicy | None, files: Files) -> socket.socket:
     """A socket for this address, not yet connected. Raises AddressRefused, and OSError where there is none left."""
     family, kind, number, _, address = info
-    if addresses and (why := addresses.refusal(str(address[0]))):
-        raise AddressRefused(f"{address[0]!s} {why}")
+    if addresses and (kind_of_address := addresses.refusal(str(address[0]))):
+        raise AddressRefused(str(address[0]), kind_of_address)
     return _prepared(files.socket(family, kind, number))
 
 
@@ -246,10 +251,8 @@ def unreachable(host: str, port: int, error: OSError) -> Refusal:
     if error.errno in NONE_LEFT:
         return none_left()
     if isinstance(error, AddressRefused):
-        return Refusal(
-            "upstream_address_refused",
-            f"{host} resolves to {error}, which this install does not allow (upstreams.allow).",
-        )
+        what = str(error) if host == error.address else f"{host} resolves to {error.address}, {error.kind}"
+        return Refusal("upstream_address_refused", f"{what}, which this install does not allow (upstreams.allow).")
     return Refusal("upstream_unreachable", f"{host}:{port} cannot be reached: {_why(error)}.")
 
 

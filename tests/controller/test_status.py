@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from controller import conditions
@@ -63,7 +66,7 @@ def test_the_first_status() -> None:
         "voice",
         "Backend-voice",
         {"conditions": [stored(READY, since=NOW), stored(ACCEPTED, since=NOW)]},
-        turn=Turn(READY, first=True),
+        turns=(Turn(READY, first=True),),
     )
 
 
@@ -75,11 +78,11 @@ def test_a_new_message_is_no_transition_a_new_status_is() -> None:
     write = written(backend(READY, ACCEPTED), {"conditions": [stored(NOT_READY), stored(ACCEPTED)]}, generation=2)
     assert write is not None
     assert write.status == {"conditions": [stored(READY, 2, NOW), stored(ACCEPTED, 2, BEFORE)]}
-    assert write.turn == Turn(READY, first=False)
+    assert write.turns == (Turn(READY, first=False),)
     other = Condition("Ready", "True", "Ready", "Ready to serve, mostly.")
     write = written(backend(other), {"conditions": [stored(READY)]})
     assert write is not None
-    assert (write.status, write.turn) == ({"conditions": [stored(other)]}, None)
+    assert (write.status, write.turns) == ({"conditions": [stored(other)]}, ())
 
 
 def test_what_is_said_no_more_goes() -> None:
@@ -103,7 +106,7 @@ def test_what_is_from_before_the_storage_was_put_back_is_not_newer() -> None:
 def test_a_status_without_what_is_told() -> None:
     write = written(backend(Condition("Other", "True", "Other", "")))
     assert write is not None
-    assert write.turn is None
+    assert write.turns == ()
 
 
 def test_a_message_fits() -> None:
@@ -133,7 +136,7 @@ def test_ancestors_of_others_stay_and_ours_are_replaced() -> None:
     write = written(status, before, POLICY)
     assert write is not None
     assert write.status == {"ancestors": [THEIRS, ours(), ours(route, since=NOW)]}
-    assert (write.version, write.turn) == ("7", None)
+    assert (write.version, write.turns) == ("7", ())
     assert written(status, write.status, POLICY) is None
 
 
@@ -180,7 +183,7 @@ def test_a_class_has_features() -> None:
         "conditions": [stored(ACCEPTED, since=NOW)],
         "supportedFeatures": [{"name": "Gateway"}, {"name": "HTTPRoute"}],
     }
-    assert write.turn == Turn(ACCEPTED, first=True)
+    assert write.turns == (Turn(ACCEPTED, first=True),)
 
 
 def test_a_gateway_has_listeners_and_addresses() -> None:
@@ -215,6 +218,74 @@ def test_a_route_says_at_which_parent() -> None:
     assert write.version == "7"
 
 
+ENFORCED = Condition("Enforced", "True", "Enforced", "Enforced wherever it is in force.")
+NO_SECRET = Condition("Enforced", "False", "SecretNotFound", "Secret ai/keys does not exist.")
+RESOLVED = Condition("ResolvedRefs", "True", "ResolvedRefs", "Everything was found.")
+MISSING = Condition("ResolvedRefs", "False", "BackendNotFound", "Backend ai/voice does not exist.")
+NO_CERTIFICATE = Condition("ResolvedRefs", "False", "InvalidCertificateRef", "Secret web/tls does not exist.")
+
+
+def turns(wanted: Sequence[Condition], before: Sequence[Condition]) -> list[Condition]:
+    """What is told of an HTTPRoute that had these conditions before."""
+    ref = {"group": CLASS, "kind": "Gateway", "name": "edge"}
+    ours = {"parentRef": ref, "controllerName": OURS, "conditions": [stored(each) for each in before]}
+    parent = Parent({"name": "edge"}, tuple(wanted))
+    status = Status("HTTPRoute", "web", "edge", tuple(wanted), parents=(parent,))
+    write = statuses.write(status, gateway_entry(HTTP_ROUTE, {"parents": [ours] if before else []}), 1, OURS, NOW)
+    return [each.condition for each in write.turns] if write else []
+
+
+def test_a_reference_that_leads_nowhere_is_told_beside_what_is_accepted() -> None:
+    assert turns([ACCEPTED, MISSING], []) == [ACCEPTED, MISSING]
+    assert turns([ACCEPTED, MISSING], [ACCEPTED, MISSING]) == []
+    assert turns([ACCEPTED, MISSING], [ACCEPTED, RESOLVED]) == [MISSING]
+    assert turns([ACCEPTED, RESOLVED], [ACCEPTED, MISSING]) == [RESOLVED]
+
+
+def test_what_is_as_it_should_be_from_the_beginning_is_told_once() -> None:
+    assert turns([ACCEPTED, RESOLVED], []) == [ACCEPTED]
+
+
+def test_of_what_is_not_accepted_nothing_else_is_told() -> None:
+    refused = Condition("Accepted", "False", "NoMatchingParent", "")
+    assert turns([refused, MISSING], []) == [refused]
+    unknown = Condition("ResolvedRefs", "Unknown", "NotAccepted", "")
+    assert turns([ACCEPTED, unknown], [ACCEPTED, MISSING]) == []
+
+
+def test_a_policy_that_is_not_enforced_is_told() -> None:
+    def told(now: Condition, *before: Condition) -> list[Turn]:
+        status = Status("Policy", "ai", "voice", (ACCEPTED, now), (Ancestor(TARGET, (ACCEPTED, now)),))
+        entries = [{**ours(), "conditions": [stored(each) for each in before]}] if before else []
+        write = written(status, {"ancestors": entries}, POLICY)
+        assert write is not None
+        return [each for each in write.turns if each.condition.type == "Enforced"]
+
+    assert told(NO_SECRET) == [Turn(NO_SECRET, first=True)]
+    assert told(NO_SECRET, ACCEPTED, ENFORCED) == [Turn(NO_SECRET, first=False)]
+    assert told(ENFORCED, ACCEPTED, NO_SECRET) == [Turn(ENFORCED, first=False)]
+    assert told(ENFORCED) == []
+
+
+def test_what_listeners_refer_to_is_told_once_for_all() -> None:
+    def told(now: Sequence[Condition], before: Sequence[Condition]) -> list[tuple[str, str]]:
+        listeners = tuple(ListenerStatus(f"l{at}", (), 0, (each,)) for at, each in enumerate(now))
+        status = Status("Gateway", "web", "edge", (ACCEPTED,), listeners=listeners)
+        stored_ = [{"name": f"l{at}", "conditions": [stored(each)]} for at, each in enumerate(before)]
+        entry_ = gateway_entry(GATEWAY, {"conditions": [stored(ACCEPTED)], "listeners": stored_})
+        write = statuses.write(status, entry_, 1, OURS, NOW)
+        assert write is not None
+        return [(each.condition.status, each.condition.message) for each in write.turns]
+
+    why = "listener l1: Secret web/tls does not exist."
+    assert told([RESOLVED, NO_CERTIFICATE], []) == [("False", why)]
+    assert told([RESOLVED, NO_CERTIFICATE], [RESOLVED, RESOLVED]) == [("False", why)]
+    assert told([NO_CERTIFICATE, NO_CERTIFICATE], [RESOLVED, NO_CERTIFICATE]) == []
+    assert told([RESOLVED, RESOLVED], [RESOLVED, NO_CERTIFICATE]) == [
+        ("True", "Everything that the listeners refer to was found.")
+    ]
+
+
 def test_what_is_not_accepted_is_not_programmed() -> None:
     refused = Condition("Accepted", "False", "UnsupportedProtocol", "")
     listeners = (ListenerStatus("http", (), 0, (ACCEPTED,)), ListenerStatus("mail", (), 0, (refused,)))
@@ -226,6 +297,20 @@ def test_what_is_not_accepted_is_not_programmed() -> None:
 
 SERVED = Condition("Programmed", "True", "Programmed", "Served by every ready gateway.")
 PENDING = Condition("Programmed", "False", "Pending", "Served by 1 of 2 gateways.")
+
+
+@pytest.mark.parametrize("fleet", [SERVED, PENDING])
+def test_a_listener_without_a_certificate_is_not_programmed(fleet: Condition) -> None:
+    bare = ListenerStatus("tls", (), 0, (ACCEPTED, NO_CERTIFICATE), served=False)
+    one = Status("Gateway", "web", "edge", (ACCEPTED,), listeners=(bare, ListenerStatus("http", (), 0, (ACCEPTED,))))
+    found = statuses.with_programmed(one, fleet)
+    assert [each.conditions[-1].reason for each in found.listeners] == ["Invalid", fleet.reason]
+    assert found.conditions == (ACCEPTED, fleet)
+
+    alone = statuses.with_programmed(replace(one, listeners=(bare,)), fleet)
+    assert [each.conditions[-1].reason for each in alone.listeners] == ["Invalid"]
+    programmed = alone.conditions[-1]
+    assert (programmed.type, programmed.status, programmed.reason) == ("Programmed", "False", "Invalid")
 
 
 def test_ready_counts_what_gateways_have_confirmed() -> None:

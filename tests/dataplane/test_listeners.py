@@ -230,8 +230,10 @@ async def test_clients_are_shown_the_certificate_of_the_name_that_they_ask_for(u
         assert await shown(port, "a.test") in one.decode() != ""
         assert await shown(port, "A.test") in one.decode()
         assert await shown(port, "x.b.test") in two.decode()
-        refused = {name: await shown(port, name) for name in ("c.test", "broken.b.test", None)}
+        with capture_logs() as logs:
+            refused = {name: await shown(port, name) for name in ("c.test", "broken.b.test", None)}
         assert set(refused.values()) == {""}
+        assert [(entry["host"], entry["port"]) for entry in logs] == [("c.test", port)]  # one line for a while
         renewed = pem("a.test")
         again = [listener("one", port, "a.test", tls=True, certificates=("new",)), *listeners[1:]]
         rig.gateway.load(

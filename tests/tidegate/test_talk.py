@@ -148,6 +148,11 @@ async def test_nobody_listens() -> None:
         ("http://h", "voice", "ws://h/v1/realtime?model=voice"),
         ("https://h/", "a b", "wss://h/v1/realtime?model=a+b"),
         ("wss://h/ai/voice/v1/realtime?model=x&guardrails=a", "y", "wss://h/ai/voice/v1/realtime?guardrails=a&model=y"),
+        ("ws://h/ai/voice/v1", "voice", "ws://h/ai/voice/v1/realtime?model=voice"),
+        ("http://h/v1/?gw_key=a", "", "ws://h/v1/realtime?gw_key=a"),
+        ("ws://h/ai/voice/", "", "ws://h/ai/voice/v1/realtime"),
+        ("ws://h/openai/realtime?api-version=1", "", "ws://h/openai/realtime?api-version=1"),
+        ("ws://h/v1/talk/", "", "ws://h/v1/talk/"),
         ("ws://[::1]:80/v1/realtime?model=x", "", "ws://[::1]:80/v1/realtime?model=x"),
     ],
 )

@@ -103,7 +103,7 @@ async def test_nobody_is_there() -> None:
     ("url", "why"),
     [
         ("http://127.0.0.1:1/", "127.0.0.1 is a loopback address"),
-        ("https://localhost:1/", "is a loopback address"),
+        ("https://localhost:1/", "1, a loopback address"),
         ("https://10.0.0.1/", "10.0.0.1 is a private or reserved address"),
         ("https://169.254.169.254/latest/meta-data/", "is a link-local or metadata address"),
         ("https://[fd00::1]/", "is a private or reserved address"),

@@ -67,7 +67,9 @@ async def test_refusals_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     resolves_to(monkeypatch, ("169.254.169.254", 80))
     refused = await refusal("http://a.test")
     assert refused.code == "upstream_address_refused"
-    assert "169.254.169.254" in refused.message
+    why = "a link-local or metadata address, which this install does not allow (upstreams.allow)."
+    assert refused.message == f"a.test resolves to 169.254.169.254, {why}"
+    assert (await refusal("http://169.254.169.254")).message == f"169.254.169.254 is {why}"
     resolves_to(monkeypatch)
     assert (await refusal("http://a.test")).code == "upstream_unreachable"
 
