@@ -287,6 +287,13 @@ POLICIES = [
         gone="Policy/first",
     ),
     Row(
+        "Backend/x",
+        "Authenticated: False NoKeys",
+        docs(backend(OURS), KEY, policy(KEYS)),
+        CALLERS,
+        "Authenticated: True Authenticated",
+    ),
+    Row(
         "Policy/p",
         "Enforced: False SecretNotFound",
         docs(backend(OURS), KEY, policy(KEYS)),

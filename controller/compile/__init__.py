@@ -25,7 +25,7 @@ mistake.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -146,7 +146,7 @@ def compile(  # noqa: A001  (the field's own word)
             for route in found.routes.values()
         ),
         *gateway_statuses(gateways, parents),
-        *_backend_statuses(found, compiled, unserved, built.links, open_by_default),
+        *_backend_statuses(found, compiled, unserved, built.links, attachments.keyless, open_by_default),
     ]
     listeners = tuple(gateways.accepted())
     holders = (*(backend.credentials for backend in compiled.values()), *(each.certificates for each in listeners))
@@ -196,6 +196,7 @@ def _backend_statuses(
     compiled: Mapping[str, backends.Compiled],
     unserved: Mapping[str, exposure.Unserved],
     links: Iterable[routes.Link],
+    keyless: Set[Identity],
     open_by_default: bool,
 ) -> list[Status]:
     leading: dict[str, list[routes.Link]] = defaultdict(list)
@@ -207,6 +208,7 @@ def _backend_statuses(
             compiled[name],
             unserved.get(name),
             leading[name],
+            keyless,
             open_by_default=open_by_default,
         )
         for backend in objects.backends.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import crds
 from controller.compile.backends import Compiled, has_no_endpoint, resolved
@@ -21,17 +21,19 @@ def backend_status(
     compiled: Compiled,
     unserved: Unserved | None,
     links: Sequence[Link],
+    keyless: Set[Identity],
     *,
     open_by_default: bool,
 ) -> Status:
-    """The status of one Backend. `unserved`: where it is not served, though it says so; `links` lead to it."""
+    """The status of one Backend. `unserved`: where it is not served, though it says so; `links` lead to it; `keyless`:
+    Policies that have no key that a caller could show."""
     if backend.value is None:
         conditions = [not_accepted(backend), unknown("ResolvedRefs"), unknown("Authenticated")]
     else:
         conditions = [
             false("Accepted", *unserved) if unserved else _accepted(links),
             resolved(compiled),
-            _authenticated(backend, compiled, links, open_by_default),
+            _authenticated(backend, compiled, links, keyless, open_by_default),
         ]
     own = [link for link in links if link.route.startswith(f"{backend.identity.namespace}/")]
     return status(backend.identity, *conditions, _ready(conditions, compiled, _is_led_to(links), own))
@@ -66,7 +68,11 @@ def _ready(conditions: Sequence[Condition], compiled: Compiled, led_to: bool, li
 
 
 def _authenticated(
-    backend: Read[crds.Backend], compiled: Compiled, links: Sequence[Link], open_by_default: bool
+    backend: Read[crds.Backend],
+    compiled: Compiled,
+    links: Sequence[Link],
+    keyless: Set[Identity],
+    open_by_default: bool,
 ) -> Condition:
     anonymous = [link for link in links if _lets_nobody_in_particular_in(link)]
     lost = [told for link in anonymous for told in _lost(link)]
@@ -79,7 +85,7 @@ def _authenticated(
     if not undecided:
         if anonymous:
             return true("Authenticated", _anonymous(anonymous, lost, links), "Anonymous")
-        return true("Authenticated", "A Policy says how callers authenticate.")
+        return _with_keys(links, keyless)
     how_to = authentication_yaml(backend.identity.path)
     if open_by_default:
         message = f"Open, since this gateway is on loopback. Elsewhere callers get 401 until you apply:\n{how_to}"
@@ -90,6 +96,25 @@ def _authenticated(
         f"{' on ' + where if where else ''}. Apply a Secret with your own keys, and this Policy:\n{how_to}"
     )
     return false("Authenticated", "NoPolicy", message)
+
+
+def _with_keys(links: Sequence[Link], keyless: Set[Identity]) -> Condition:
+    """Where callers show keys everywhere, and of some Policies there may be none."""
+    open_ = [link for link in links if not link.closed]
+    shut = [(link, each.policy) for link in open_ if (each := link.combined.authenticator) and each.policy in keyless]
+    if not shut:
+        return true("Authenticated", "A Policy says how callers authenticate.")
+    policies = sorted({policy for _, policy in shut})
+    routes = sorted({link.route for link, _ in shut if link.route})
+    where = f" on {some(routes)}" if routes and len(shut) < len(open_) else ""
+    how_to = "; ".join(f"kubectl --namespace {each.namespace} describe tgp {each.name}" for each in policies)
+    message = (
+        f"No key of {' and '.join(map(str, policies))} can be used, so every caller gets 401{where}; its condition "
+        f"Enforced says why: {how_to}"
+    )
+    if len(shut) == len(open_):
+        return false("Authenticated", "NoKeys", message)
+    return true("Authenticated", f"A Policy says how callers authenticate. {message}")
 
 
 def _lets_nobody_in_particular_in(link: Link) -> bool:

@@ -81,6 +81,11 @@ class Admitted:
                 self.say("InvalidKeys", f"{where}: {here} is the same key as {before}, which holds")
         self.sets.append(found)
 
+    @property
+    def anybody(self) -> bool:
+        """Is there any key by which somebody could come in?"""
+        return any(each.keys or (each.issuer and (each.issuer.url or each.issuer.keys)) for each in self.sets)
+
     def known(self, namespace: str, written: Authentication) -> Known:
         """Who may come of all that."""
         keys = None if written.jwt or not self._whole else frozenset(self._names)

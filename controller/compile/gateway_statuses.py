@@ -2,8 +2,8 @@
 
 Whoever writes them adds what only a running fleet tells, to each Gateway and to each of its listeners: `Programmed`,
 which is True once the Gateway's Service has an address (else AddressNotAssigned) and every ready data plane holds a
-table with this generation (else Pending), and False (Invalid) where nobody can be served for want of a certificate; and `status.addresses`, from the Service's load balancer, or else its cluster
-IP.
+table with this generation (else Pending), and False (Invalid) where nobody can be served for want of a certificate; and
+`status.addresses`, from the Service's load balancer, or else its cluster IP.
 """
 
 from __future__ import annotations

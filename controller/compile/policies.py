@@ -63,6 +63,8 @@ class Attachments:
     """Reason and message of what is wrong with a Policy's keys."""
     weak_keys: dict[Identity, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Entries whose keys hold, and are found by trying."""
+    keyless: set[Identity] = field(default_factory=set)
+    """Policies that ask for keys or tokens, and have none that could be shown."""
     known: dict[Identity, Known] = field(default_factory=dict)
     """Whom a Policy with authentication may let in."""
 
@@ -166,6 +168,8 @@ def _authentication(
     found = admitted(policy, written, keys)
     attachments.key_problems[policy] += found.problems
     attachments.weak_keys[policy] += found.weak
+    if not found.anybody:
+        attachments.keyless.add(policy)
     attachments.known[policy] = found.known(policy.namespace, written)
     attachments.callers.update((each.id, each) for each in found.sets)
     return table.Authentication(

@@ -37,6 +37,7 @@ REASONS: Final[Mapping[str, str]] = {
     "NoConflicts": "No other listener of the Gateway wants the same port and host.",
     "NoEndpoints": "Every provider of the Backend is a Service without an endpoint that is ready.",
     "NoGateways": "No data-plane pod is ready, so nobody serves the object.",
+    "NoKeys": "No key of the Policies that say how callers authenticate can be used, so every caller gets 401.",
     "NoMatchingListenerHostname": "The HTTPRoute and the listener have no host in common.",
     "NoMatchingParent": "The Gateway has no listener of the name or the port that parentRefs say.",
     "NoPolicy": "A credential is injected and no Policy says how callers authenticate, so they get 401.",

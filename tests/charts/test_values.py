@@ -52,16 +52,14 @@ def test_unknown_values_are_refused() -> None:
         Values.model_validate({"dataplane": {"replcias": 3}})
 
 
-@pytest.mark.parametrize(
-    "network", ["0.0.0.0/0", "10.20.0.0/16", "192.168.255.1/32", "::/0", "fd00:1::/128", "::1/128"]
-)
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "10.20.0.0/16", "192.168.255.1/32", "::/0", "fd00:1::/128"])
 def test_networks(network: str) -> None:
     assert Values.model_validate({"dataplane": {"trustProxy": [network]}})
 
 
 @pytest.mark.parametrize(
     "network",
-    ["10.0.0.0/33", "10.0.0.0", "10.0.0/8", "256.0.0.0/8", "10.0.0.0/08", "fd00::/129", "fd00/8", "x/8", "/8"],
+    ["10.0.0.0/33", "10.0.0.0", "10.0.0/8", "256.0.0.0/8", "10.0.0.0/08", "fd00::/129", "fd00/8", "/8"],
 )
 def test_what_is_no_network_stops_no_controller(network: str) -> None:
     """Helm refuses it, rather than the controller when it starts."""
