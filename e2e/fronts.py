@@ -149,6 +149,24 @@ def introducing_haproxy(folder: Path, gateway: str, option: str) -> Front:
     return _haproxy(folder, gateway, text)
 
 
+def asking_haproxy(folder: Path, provider: str) -> Front:
+    """Speaks TLS with clients that show a certificate, and hangs up on others: `server.pem`, `clients.pem`."""
+    bind = f"PORT ssl crt {folder / 'server.pem'} ca-file {folder / 'clients.pem'} verify required"
+    return _haproxy(
+        folder, provider, HAPROXY.replace("LAX", "").replace("bind 127.0.0.1:PORT", f"bind 127.0.0.1:{bind}")
+    )
+
+
+def asking_nginx(folder: Path, provider: str) -> Front:
+    """The same, which answers 400 to others."""
+    files = {"certificate": "server", "certificate_key": "server", "client_certificate": "clients"}
+    lines = [f"ssl_{name} {folder / file}.pem;" for name, file in files.items()]
+    text = NGINX.replace("127.0.0.1:PORT;", "127.0.0.1:PORT ssl;").replace(
+        "LAX", " ".join([*lines, "ssl_verify_client on;"])
+    )
+    return _nginx(folder, provider, text)
+
+
 FRONTS = {
     "nginx": lambda folder, gateway: nginx(folder, gateway, lax=False),
     "nginx, lax": lambda folder, gateway: nginx(folder, gateway, lax=True),

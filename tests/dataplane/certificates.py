@@ -43,7 +43,19 @@ class Authority:
     def __init__(self, name: str = "An authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        usage = x509.KeyUsage(
+            key_cert_sign=True,
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         made = self._built(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
+        made = made.add_extension(usage, critical=True)
         self.pem = _shown(made.sign(self._key, hashes.SHA256()))
 
     def issue(self, host: str) -> tuple[str, str]:
@@ -72,6 +84,8 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - day)
             .not_valid_after(now + day)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
 
 
