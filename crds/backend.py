@@ -122,6 +122,10 @@ class AzureProvider(ApiModel):
     )
 
 
+class XaiProvider(ApiModel):
+    """The xAI API. Write `{}`."""
+
+
 class ServiceRef(ApiModel):
     """One port of a Kubernetes Service."""
 
@@ -164,7 +168,7 @@ class Provider(ApiModel):
     """One service that runs models: what it is, where it is and how to authenticate to it."""
 
     rules: ClassVar = (
-        exactly_one("openai", "azure", "custom", example="openai: {}"),
+        exactly_one("openai", "azure", "xai", "custom", example="openai: {}"),
         Rule(
             "!has(self.azure) || has(self.azure.resourceName) != has(self.url)",
             "azure needs one address: set exactly one of azure.resourceName and url, for example azure: {resourceName: "
@@ -202,6 +206,13 @@ class Provider(ApiModel):
         description=(
             "Azure OpenAI, at the resource of that name, or at the address in url. A target's model is the name of a "
             "deployment."
+        ),
+    )
+    xai: XaiProvider | None = Field(
+        default=None,
+        description=(
+            "The xAI API, at https://api.x.ai/v1 unless url says otherwise; its voice sessions are billed by time. "
+            "Write `{}`."
         ),
     )
     custom: CustomProvider | None = Field(
@@ -263,8 +274,17 @@ Usd = Annotated[
 """USD per million tokens, as a decimal: text, since a float would round it."""
 
 
+UsdPer = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=17),
+    matching(r"[0-9]{1,7}(\.[0-9]{1,9})?", 'write USD as a decimal in quotes, such as "0.08" or "0.004"'),
+]
+"""USD for one of something, as a decimal: text, since a float would round it."""
+
+
 class Price(ApiModel):
-    """What a model costs, in USD per million tokens, by direction and modality. At least one price."""
+    """What a model costs in USD: per million tokens, by direction and modality; where time is billed, per minute. At
+    least one price."""
 
     rules: ClassVar = (
         at_least_one(
@@ -276,6 +296,9 @@ class Price(ApiModel):
             "cached_image",
             "output_text",
             "output_audio",
+            "session_minute",
+            "audio_minute",
+            "item",
         ),
     )
 
@@ -287,6 +310,27 @@ class Price(ApiModel):
     cached_image: Usd | None = Field(default=None, description="Image tokens of the input, read from a cache.")
     output_text: Usd | None = Field(default=None, description="Text tokens of the output.")
     output_audio: Usd | None = Field(default=None, description="Audio tokens of the output.")
+    session_minute: UsdPer | None = Field(
+        default=None,
+        description=(
+            "A minute of a realtime session, by the clock, at a provider that bills time (xai), while the server "
+            "detects turns by voice."
+        ),
+    )
+    audio_minute: UsdPer | None = Field(
+        default=None,
+        description=(
+            "A minute of audio that is billed by its length: in both directions at a provider that bills time (xai), "
+            "while the client ends turns itself; and what a transcription model says that it heard."
+        ),
+    )
+    item: UsdPer | None = Field(
+        default=None,
+        description=(
+            "An item that a client adds to the conversation at a provider that bills time (xai), unless it is audio or "
+            "the output of a function."
+        ),
+    )
 
 
 def _stars_have_a_source(model: Model) -> bool:

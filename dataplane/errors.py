@@ -95,6 +95,11 @@ CATALOGUE: dict[str, Kind] = {
     "call_id_not_allowed": Kind(
         403, "permission_error", "Attaching to a call by call_id is refused under an injected credential."
     ),
+    "conversation_id_not_allowed": Kind(
+        403,
+        "permission_error",
+        "Resuming a conversation by its id is refused under an injected credential.",
+    ),
     "unknown_host": Kind(
         404, "not_found_error", "No route serves this host and path. Check the URL, or expose a Backend there."
     ),

@@ -1,14 +1,16 @@
-"""Doubles of the OpenAI provider, with a ledger of what they billed.
+"""Doubles of providers (OpenAI; Azure and xAI, which are like it and not the same), with a ledger of what they billed.
 
 `tidegate simulate`, the demo, the tests and the load runs use it as their upstream: faithful enough that the
 vendor's own SDKs parse every event, deterministic given its inputs, and as wrong or slow as a scenario says.
 
     server        Simulator: start, stop, and what was received
+    ├─ azure_api  Azure's paths, keys and statuses                              (I/O)
     ├─ http_api   chat completions, models, embeddings, files, the ledger       (I/O)
     │   └─ chat       one completion: body in, reply or chunks out
     ├─ realtime   the WebSocket pump                                            (I/O)
     │   ├─ wire           frames on their way out, as badly as asked for        (I/O)
     │   ├─ handshake      who may open a session
+    │   ├─ beta, xai      a conversation in others' words; xAI's is billed by time
     │   └─ conversation   one session: client events in, server events out
     │       ├─ session, items, speech   what a session holds
     │       ├─ responses, answers       what a response reads, and says

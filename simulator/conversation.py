@@ -100,7 +100,7 @@ class Conversation:
             if action is None:
                 return
             if isinstance(action, Mishap):
-                self.end("dropped")
+                self._lose("dropped")
             elif isinstance(action, Receipt):
                 action.book()
                 action = action.event
@@ -110,8 +110,12 @@ class Conversation:
         """When `due` has something next, unless the client sends something first; None: never."""
         return None if self._over else self._timeline.next_due()
 
-    def end(self, status: str = "abandoned") -> None:
-        """The connection is no more: what is under way is booked with that status, without usage."""
+    def end(self, now: float) -> None:  # noqa: ARG002
+        """The connection is no more. When that was matters where time is billed."""
+        self._lose("abandoned")
+
+    def _lose(self, status: str) -> None:
+        """What is under way is booked with that status, without usage."""
         self._over = True
         for active in self._active:
             active.turn.lose(status)

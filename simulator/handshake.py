@@ -41,10 +41,15 @@ def judge(headers: Mapping[str, str], query: Mapping[str, str], keys: frozenset[
     return None
 
 
-def _key(headers: Mapping[str, str]) -> str | None:
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """The key in `Authorization`, if there is one."""
     scheme, _, key = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
-        return key.strip()
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+
+
+def _key(headers: Mapping[str, str]) -> str | None:
+    if (key := bearer(headers)) is not None:
+        return key
     offered = protocols(headers.get("Sec-WebSocket-Protocol", ""))
     return next((name.removeprefix(_KEY_PROTOCOL) for name in offered if name.startswith(_KEY_PROTOCOL)), None)
 

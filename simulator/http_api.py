@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import orjson
 from aiohttp import web
@@ -17,6 +17,9 @@ _MODELS = ("gpt-5", "gpt-5-mini", "gpt-realtime", "gpt-realtime-2", "gpt-4o-mini
 _FOREVER_S = 3600  # how long a stalled request is held for a client that does not give up
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 def routes() -> list[web.RouteDef]:
     """What is served here."""
     return [
@@ -25,13 +28,27 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/embeddings", _embeddings),
         web.get("/v1/files", _files),
         web.post("/v1/files", _upload),
+    ]
+
+
+def ledger_routes() -> list[web.RouteDef]:
+    """What every kind serves."""
+    return [
         web.get("/_ledger", _ledger),
         web.delete("/_ledger", _clear_ledger),
     ]
 
 
 async def _chat(request: web.Request) -> web.StreamResponse:
-    body = await _authorised_json(request)
+    check_key(request)
+    return await chat_completions(request)
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """A chat completion, for whoever may have it; of the deployment that the path names, if it names one."""
+    body = await _json(request)
+    if (deployment := request.match_info.get("deployment")) is not None:
+        body["model"] = deployment
     options = _options(request, body)
     if "stall" in options:
         await asyncio.sleep(_FOREVER_S)
@@ -154,6 +171,10 @@ def check_key(request: web.Request) -> None:
 
 async def _authorised_json(request: web.Request) -> Json:
     check_key(request)
+    return await _json(request)
+
+
+async def _json(request: web.Request) -> Json:
     raw = await request.read()
     request[RECEIVED].keep(raw)
     try:
@@ -165,8 +186,13 @@ async def _authorised_json(request: web.Request) -> Json:
     return body
 
 
-async def _models(request: web.Request) -> web.Response:
+async def _models(request: web.Request) -> web.StreamResponse:
     check_key(request)
+    return await list_models(request)
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:  # noqa: ARG001
+    """All models, for whoever may see them."""
     models = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in _MODELS]
     return web.json_response({"object": "list", "data": models})
 

@@ -17,6 +17,7 @@ _COUNTED = (
     "output_text_tokens", "output_audio_tokens", "output_unknown_tokens", "reasoning_tokens",
     "transcription_input_tokens", "transcription_input_text_tokens", "transcription_input_audio_tokens",
     "transcription_output_tokens", "transcription_seconds",
+    "session_seconds", "audio_seconds", "billed_items",
 )  # fmt: skip
 
 
@@ -79,6 +80,15 @@ class Ledger:
                 self._add_tokens(usage, "prompt", "completion", "prompt_tokens_details", "completion_tokens_details")
             case _:
                 self._add_transcription(usage)
+
+    def record_time(self, session: str, model: str, used: Json) -> None:
+        """Book what a session costs that is billed by time: `session_seconds` by the clock, `audio_seconds`,
+        `items`."""
+        entry: Json = {"id": session, "kind": "time", "session": session, "model": model, "status": "completed"}
+        self._turns.append({**entry, "usage": used, "reported": False, "billed": used})
+        for name, total in (("session_seconds",) * 2, ("audio_seconds",) * 2, ("items", "billed_items")):
+            amount = used[name]
+            self._add(total, amount if isinstance(amount, int | float) else 0)
 
     def _add(self, name: str, number: float) -> None:
         self._totals[name] += number

@@ -10,18 +10,20 @@ import time
 import orjson
 from aiohttp import ClientConnectionError, WSMessage, WSMsgType, web
 
-from simulator import events, handshake
+from simulator import beta, events, handshake, xai
 from simulator.conversation import Conversation
 from simulator.errors import RefusedError, of_status
 from simulator.scenarios import Options, ScenarioError
-from simulator.state import STATE
-from simulator.timeline import Close, Freeze, Garble, HangUp, Noise, Ping, Reset, Said
+from simulator.state import STATE, State
+from simulator.timeline import Audio, Close, Freeze, Garble, HangUp, Noise, Ping, Reset, Said
 from simulator.wire import Wire
 
 _MAX_MESSAGE = 24 * 1024 * 1024  # one append may hold 15 MiB of audio
 _CLOSE_S = 2.0  # how long to wait for the client's CLOSE
 _WRITE_S = 60.0  # how long a client may leave unread what is due at one time
 _SESSION_S = 3600
+
+Spoken = Conversation | beta.BetaConversation | xai.XaiConversation
 
 
 def routes() -> list[web.RouteDef]:
@@ -31,25 +33,43 @@ def routes() -> list[web.RouteDef]:
 
 async def _realtime(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
+    if state.kind == "xai":
+        return await _xai(request)
     if "call_id" in request.query:
         raise RefusedError("No session found for the provided call_id", "call_id_not_found", "", status=404)
-    model = None if request.query.get("intent") == "transcription" else request.query.get("model", "")
+    refusal = handshake.judge(request.headers, request.query, state.keys)
+    return await connect(request, request.query.get("model", ""), refusal=refusal)
+
+
+async def _xai(request: web.Request) -> web.StreamResponse:
+    """As xAI does: what is wrong with the key is an HTTP status, and an unknown model is nothing wrong."""
+    if (wrong := xai.refused(request.headers, request.app[STATE].keys)) is not None:
+        return web.json_response(wrong, status=401 if "no-credentials" in str(wrong["code"]) else 400)
+    return await connect(request, xai.served(request.query.get("model", "")))
+
+
+async def connect(
+    request: web.Request, model: str, *, refusal: handshake.Refusal | None = None, old: bool = False
+) -> web.StreamResponse:
+    """Answer 101, and hold the session or say what is wrong. `old`: events are those of the beta."""
+    state = request.app[STATE]
+    transcribes = request.query.get("intent") == "transcription"
     try:
         asked = Options.parse(request.query.get("scenario", ""))
     except ScenarioError as error:
         raise RefusedError(str(error), "invalid_value", "scenario") from None
-    options = state.scenarios.choose(model or "") | asked
+    options = state.scenarios.choose(model) | asked
     if "no-upgrade" in options:
         raise of_status(int(options["no-upgrade"]))
     socket = _socket(request, options)
     await socket.prepare(request)
     state.sessions += 1
     try:
-        refusal = handshake.judge(request.headers, request.query, state.keys)
         if refusal is not None:
             await _refuse(socket, refusal)
         else:
-            conversation = Conversation(next(state.numbers), model, state.ledger, state.scenarios, asked)
+            number, named = next(state.numbers), None if transcribes else model
+            conversation = _spoken(state, Conversation(number, named, state.ledger, state.scenarios, asked), model, old)
             await _Session(request, socket, conversation, options).run()
     except (ClientConnectionError, TimeoutError):
         pass  # the client has gone, or does not read: nobody is left to tell
@@ -58,16 +78,28 @@ async def _realtime(request: web.Request) -> web.StreamResponse:
     return socket
 
 
+def _spoken(state: State, plain: Conversation, model: str, old: bool) -> Spoken:
+    """A conversation in the words of whose API it is."""
+    if state.kind == "xai":
+        return xai.XaiConversation(plain, model, state.ledger)
+    return beta.BetaConversation(plain) if old else plain
+
+
 def _socket(request: web.Request, options: Options) -> web.WebSocketResponse:
     offered = handshake.protocols(request.headers.get("Sec-WebSocket-Protocol", ""))
     return web.WebSocketResponse(
         timeout=_CLOSE_S,
         autoclose=False,
         autoping="no-pong" not in options,
-        protocols=("realtime",) if "realtime" in offered else (),
+        protocols=("realtime",) if "realtime" in offered else tuple(_client_secret(offered)),
         compress=False,
         max_msg_size=_MAX_MESSAGE,
     )
+
+
+def _client_secret(offered: list[str]) -> list[str]:
+    """What xAI selects, since there is nothing else: the key."""
+    return [name for name in offered if name.startswith("xai-client-secret.")][:1]
 
 
 async def _refuse(socket: web.WebSocketResponse, refusal: handshake.Refusal) -> None:
@@ -80,7 +112,7 @@ class _Session:
     """One connection."""
 
     def __init__(
-        self, request: web.Request, socket: web.WebSocketResponse, conversation: Conversation, options: Options
+        self, request: web.Request, socket: web.WebSocketResponse, conversation: Spoken, options: Options
     ) -> None:
         self._request, self._socket = request, socket
         self._wire = Wire(request, options)
@@ -96,7 +128,7 @@ class _Session:
                 if message is not None and not await self._take(message):
                     return
         finally:
-            self._conversation.end()
+            self._conversation.end(time.monotonic())
 
     async def _say_what_is_due(self) -> None:
         async with asyncio.timeout(_WRITE_S) as limit:
@@ -111,6 +143,8 @@ class _Session:
         match action:
             case Close(code, reason):
                 await self._socket.close(code=code, message=reason.encode())
+            case Audio(data):
+                await self._wire.send_audio(data)
             case Ping():
                 await self._wire.ping()
             case Noise(text):

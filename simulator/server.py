@@ -7,8 +7,9 @@ from typing import Self
 
 from aiohttp import web
 
-from simulator import http_api, passthrough, realtime
+from simulator import azure_api, http_api, passthrough, realtime
 from simulator.errors import RefusedError
+from simulator.kinds import Kind
 from simulator.ledger import Ledger
 from simulator.scenarios import Scenarios
 from simulator.state import RECEIVED, STATE, Received, State
@@ -19,12 +20,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Simulator:
-    """A double of the OpenAI API. `keys` are the API keys that it knows; `scenarios` come from a file."""
+    """A double of a provider's API, OpenAI's by default. `keys` are the API keys that it knows; `scenarios` come from a
+    file."""
 
     def __init__(
-        self, *, keys: frozenset[str] = frozenset({"sk-simulator"}), scenarios: Scenarios | None = None
+        self,
+        *,
+        kind: Kind = "openai",
+        keys: frozenset[str] = frozenset({"sk-simulator"}),
+        scenarios: Scenarios | None = None,
     ) -> None:
-        self._state = State(keys, scenarios or Scenarios())
+        self._state = State(keys, kind, scenarios or Scenarios())
         self._runner: web.AppRunner | None = None
         self.port = 0
         self.url = ""
@@ -33,7 +39,9 @@ class Simulator:
         """Listen; port 0 takes a free one. Raises OSError if the address is taken."""
         app = web.Application(middlewares=[_answer], client_max_size=0)  # 0: bodies of any size
         app[STATE] = self._state
-        app.add_routes([*http_api.routes(), *passthrough.routes(), *realtime.routes()])
+        app.add_routes([*passthrough.routes(), *http_api.ledger_routes()])
+        azure = self._state.kind == "azure"
+        app.add_routes(azure_api.routes() if azure else [*http_api.routes(), *realtime.routes()])
         # A handler ends when its client has gone: that is what stalled and silent ones wait for.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_STOP_S)
         await runner.setup()
@@ -94,6 +102,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except RefusedError as refused:
+        if request.app[STATE].kind == "azure":
+            refused = azure_api.in_its_words(refused)
         return http_api.refusal(refused)
     except web.HTTPNotFound:
         url = f"{request.method} {request.path}"

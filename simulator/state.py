@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from simulator.kinds import Kind
 from simulator.ledger import Ledger
 from simulator.scenarios import Scenarios
 
@@ -36,6 +37,7 @@ class State:
     """Shared by all connections; bounded, so that a simulator can run for days."""
 
     keys: frozenset[str]
+    kind: Kind
     scenarios: Scenarios
     ledger: Ledger = field(default_factory=Ledger)
     requests: deque[Received] = field(default_factory=lambda: deque(maxlen=_REQUESTS_KEPT))

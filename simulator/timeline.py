@@ -65,6 +65,13 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Audio:
+    """Send audio as a binary message."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Receipt:
     """A server event that reports usage: `book` it in the moment in which it is sent."""
 
@@ -74,7 +81,7 @@ class Receipt:
 
 Mishap = Close | Reset | HangUp | Garble | Freeze
 """After one of these nothing more is said."""
-Said = Json | Noise | Ping | Mishap  # a Json is a server event
+Said = Json | Audio | Noise | Ping | Mishap  # a Json is a server event
 Action = Said | Receipt
 Script = Generator[Action | Pause, None, None]
 

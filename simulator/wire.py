@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_FIN, _CONTINUATION, _TEXT, _PING = 0x80, 0x0, 0x1, 0x9
+_FIN, _CONTINUATION, _TEXT, _BINARY, _PING = 0x80, 0x0, 0x1, 0x2, 0x9
 _GARBAGE = b"\x83\x02??"  # an opcode that is reserved
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s; makes a close a reset
 _ARRIVE_S = 1.0  # how long what was sent may take to arrive before a reset
@@ -43,6 +43,10 @@ class Wire:
     async def send(self, message: bytes) -> None:
         """A text message; returns when there is room for another."""
         await self._write(self._in_pieces(message) if self._piece else _frame(_FIN | _TEXT, message))
+
+    async def send_audio(self, data: bytes) -> None:
+        """A binary message."""
+        await self._write(_frame(_FIN | _BINARY, data))
 
     async def ping(self) -> None:
         """A PING."""

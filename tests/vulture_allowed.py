@@ -82,3 +82,6 @@ _.log_errors
 _.max_mem
 # Of statuses: written by whoever writes them to an API server.
 _.features
+# Prices are read by their names.
+_.session_minute
+_.audio_minute

@@ -364,8 +364,11 @@ def simulate(
         Path | None,
         typer.Option(help="A YAML file of scenarios by model and text.", metavar="FILE", show_default=False),
     ] = None,
+    provider: Annotated[
+        str, typer.Option(help="Whose API: openai, azure or xai, each with its own ways.", metavar="KIND")
+    ] = "openai",
 ) -> None:
-    """Run a simulated OpenAI API: realtime, chat completions, and a ledger of what they would bill.
+    """Run a simulated provider's API: realtime, chat completions, and a ledger of what they would bill.
 
     It answers at once and for nothing, or as slowly and wrongly as a scenario says; it lists the scenarios when it
     starts. `GET /_ledger` has every turn as its usage was sent.
@@ -374,7 +377,7 @@ def simulate(
     """
     from tidegate.commands import simulate as command
 
-    command.run(listen, key or [], scenarios)
+    command.run(listen, key or [], scenarios, provider)
 
 
 @app.command(epilog=EXIT_CODES)

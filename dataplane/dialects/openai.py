@@ -156,7 +156,8 @@ def turn_detection(session: object) -> object:
     object does not say."""
     for holder in (part(session, "audio", "input"), session):
         if isinstance(holder, Mapping) and "turn_detection" in holder:
-            return holder["turn_detection"] or False
+            found = holder["turn_detection"]
+            return False if not found or (isinstance(found, Mapping) and found.get("type", "") is None) else found
     return None
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, Protocol
 
+from dataplane import providers
 from dataplane.errors import Refusal
 from dataplane.limits import wording
-from dataplane.limits.spending import Model, dearest, nano, spent, unpriced
+from dataplane.limits.spending import Model, dearest, minute, nano, spent, unpriced
 from dataplane.limits.subjects import subject
 from dataplane.limits.tally import Ask, Short, Taken, Tally, Want
 from dataplane.metering.prices import Cost, UnitPrices
@@ -63,7 +64,7 @@ class Budget:
     """It is asked before anything is taken, and told what was used. Everything or nothing is taken: where one of
     several limits has no room, the others lose nothing."""
 
-    __slots__ = ("_backend", "_beyond", "_books", "_parts", "_price", "_seat", "_turns", "ends")
+    __slots__ = ("_backend", "_beyond", "_books", "_minute", "_parts", "_price", "_seat", "_turns", "ends")
 
     def __init__(self, books: Books, parts: Sequence[CallerLimits], caller: Caller, backend: str) -> None:
         self.ends = False
@@ -74,6 +75,8 @@ class Budget:
         self._parts = [(part, subject(part, caller, backend)) for part in ordered]
         self._price: Decimal | None = FREE
         """USD of the dearest token of the model that was asked last; None where that is not known."""
+        self._minute: Decimal | None = None
+        """USD of a minute of it, where sessions are billed by time and not by tokens."""
         self._turns: deque[list[Taken]] = deque()
         """What is set aside for the turns that are under way, the oldest first."""
         self._seat: list[Taken] | None = None
@@ -209,6 +212,8 @@ class Budget:
         """Of tokens or money, for one turn."""
         if limit.kind == "tokens":
             return part.reserve
+        if self._minute is not None:
+            return nano(self._minute)
         return nano(part.reserve * self._price) if self._price is not None else 0
 
     async def _take(self, part: CallerLimits, whose: str, ask: Ask) -> Taken:
@@ -254,7 +259,12 @@ class Budget:
         if not any(limit.kind == "spend" for part, _ in self._parts for limit in part.limits):
             return
         prices = self._books.prices(model.provider_kind, model.upstream_model, model.price)
-        missing = unpriced(prices, speaks=model.speaks)
+        timed = model.speaks and providers.bills_time(model.provider_kind) and not prices.of_tokens
+        self._minute = minute(prices) if timed else None
+        if timed:
+            missing = [] if self._minute is not None else ["session_minute"]
+        else:
+            missing = unpriced(prices, speaks=model.speaks)
         for part, _ in self._parts:
             spend = next((limit for limit in part.limits if limit.kind == "spend"), None)
             if missing and spend and part.refuse_unpriced:

@@ -10,13 +10,12 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final, NamedTuple
 
 from dataplane.metering.estimate import HEARD
-from dataplane.metering.prices import KINDS, Cost, UnitPrices
+from dataplane.metering.prices import TOKEN_KINDS, Cost, UnitPrices
 from dataplane.metering.usage import Tokens
 from dataplane.table import Price
 from dataplane.upstreams.choose import Destination
 
 NANO: Final = Decimal(1_000_000_000)
-_KINDS: Final = tuple(kind for kind in KINDS if kind != "second")
 _TEXT: Final = ("input_text", "output_text")
 _VOICE: Final = ("input_text", "input_audio", "output_text", "output_audio")
 
@@ -40,6 +39,12 @@ class Model(NamedTuple):
         return cls(destination.public_model, kind, upstream, destination.price, speaks)
 
 
+def minute(prices: UnitPrices) -> Decimal | None:
+    """USD of a minute of a session that is billed by time; None where nobody knows."""
+    known = [price for price in (prices.session_second, prices.second) if price is not None]
+    return max(known) * 60 if known else None
+
+
 def unpriced(prices: UnitPrices, *, speaks: bool) -> list[str]:
     """Kinds of tokens that a turn will surely have, and nobody knows the price of."""
     return [kind for kind in (_VOICE if speaks else _TEXT) if getattr(prices, kind) is None]
@@ -48,7 +53,7 @@ def unpriced(prices: UnitPrices, *, speaks: bool) -> list[str]:
 def dearest(prices: UnitPrices) -> Decimal:
     """USD of the dearest token that the model has a price for; 0 where it has none."""
     every = (prices, *(tier for _, tier in prices.tiers))
-    known = (getattr(each, kind) for each in every for kind in _KINDS)
+    known = (getattr(each, kind) for each in every for kind in TOKEN_KINDS)
     return max((price for price in known if price is not None), default=Decimal(0))
 
 

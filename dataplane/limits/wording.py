@@ -101,11 +101,12 @@ def unavailable(limits: CallerLimits) -> Refusal:
 def not_priced(limits: CallerLimits, model: str, kinds: Sequence[str], backend: str) -> Refusal:
     """The refusal of a model whose price nobody knows."""
     names = [_camel(kind) for kind in kinds]
+    unit = "minute" if kinds == ["session_minute"] else "million tokens"
     prices = ", ".join(f'{name}: "…"' for name in names)
     return Refusal(
         "model_not_priced",
         f"Policy {limits.policy} limits what may be spent, and the price of {model[:256]!r} is not known "
-        f"({', '.join(names)}). Whoever runs the gateway writes it into Backend {backend}, in USD per million tokens: "
+        f"({', '.join(names)}). Whoever runs the gateway writes it into Backend {backend}, in USD per {unit}: "
         f"models: [{{name: …, targets: […], price: {{{prices}}}}}]. Or the Policy says onUnpriced: Allow.",
         param="model",
     )

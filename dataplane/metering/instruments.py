@@ -113,13 +113,26 @@ class Instruments:
         self.transcription_seconds = _counter(
             "tidegate.transcription.seconds", "s", TURN, "Seconds of audio that the provider bills by time."
         )
+        self.session_seconds = _counter(
+            "tidegate.realtime.billed.seconds",
+            "s",
+            (*TURN, "basis"),
+            "Seconds of realtime sessions at providers that bill time: by the clock (session), or of the audio that "
+            "was sent and received (audio).",
+        )
+        self.session_items = _counter(
+            "tidegate.realtime.billed.items",
+            "{item}",
+            TURN,
+            "Items that clients added to conversations at such providers, and that are billed by the piece.",
+        )
         self.cost = _counter("tidegate.gen_ai.cost", "USD", TURN, "Cost of the reported usage, where it has a price.")
         self.cost_lookups = _counter(
             "tidegate.gen_ai.cost.lookups",
             "{lookup}",
             (*TURN, "status"),
             "Turns with reported usage by what became of their price: priced, unpriced (a kind of token has no "
-            "price), missing (nobody knows the model).",
+            "price), missing (nobody knows the model), timed (the provider bills the session's time).",
         )
         self.unmetered = _counter(
             "tidegate.unmetered",

@@ -14,7 +14,7 @@ from dataplane import providers, table
 from dataplane.metering.counters import Counter
 from dataplane.metering.instruments import Instruments
 from dataplane.metering.labels import LABEL_SETS, OTHER, Labels
-from dataplane.metering.prices import UNREPORTED, Cost, Key, PriceBook, cost
+from dataplane.metering.prices import TIMED, UNREPORTED, Cost, Key, PriceBook, cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import ANONYMOUS, NO_TOKENS, Caller, Tokens, Usage, parts
 from dataplane.slices import SLICE, Slices, at_once
@@ -191,12 +191,21 @@ class Meter:
         prices = self._prices.unit_prices(usage.provider_kind, usage.response_model or usage.request_model, own)
         if not prices.source and usage.response_model:
             prices = self._prices.unit_prices(usage.provider_kind, usage.request_model, own)
+        if (
+            usage.operation == "realtime_inference"
+            and not prices.of_tokens
+            and providers.bills_time(usage.provider_kind)
+        ):
+            return TIMED
         return cost(usage.tokens, prices, unknown_is_text=usage.operation == "chat")
 
     def _count(self, usage: Usage, price: Cost, duration: float | None) -> None:
         i = self._instruments
         labels = self._family(usage)
         error = labels[usage.status if usage.status in ("failed", "lost") else ""]
+        if usage.operation == "realtime_session_time":
+            self._count_time(labels, usage.tokens or NO_TOKENS, price)
+            return
         i.turns.add((*labels.all, usage.status, _said_by(usage)))
         if duration is not None:
             i.operation_duration.observe(error, duration)
@@ -207,6 +216,18 @@ class Meter:
         else:
             self._count_parts(labels, usage.tokens)
             self._count_reported(labels, error, usage.tokens, price)
+
+    def _count_time(self, labels: Family, tokens: Tokens, price: Cost) -> None:
+        i = self._instruments
+        i.cost_lookups.add(labels[price.status])
+        if price.usd is not None:
+            i.cost.add(labels.all, float(price.usd))
+        if tokens.session_seconds:
+            i.session_seconds.add(labels["session"], tokens.session_seconds)
+        if tokens.seconds:
+            i.session_seconds.add(labels["audio"], tokens.seconds)
+        if tokens.items:
+            i.session_items.add(labels.all, tokens.items)
 
     def _count_reported(self, labels: Family, error: Labels, tokens: Tokens, price: Cost) -> None:
         i, given, answered = self._instruments, tokens.input, tokens.output

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import starmap
 from typing import TYPE_CHECKING, Literal
 
 from dataplane import providers, table
@@ -33,15 +34,18 @@ from dataplane.slices import SLICE, Slices
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices
 
-PriceStatus = Literal["priced", "unpriced", "missing", "unreported"]
+PriceStatus = Literal["priced", "unpriced", "missing", "unreported", "timed"]
 """`unpriced`: a kind of token that was used has no price. `missing`: nobody knows the model. `unreported`: the
-provider reported no usage, so that there is nothing to price."""
+provider reported no usage, so that there is nothing to price. `timed`: what it costs is in the records of the session's
+time."""
 
 PriceSource = Literal["backend", "catalogue", "mixed", ""]
 """Who said the prices: the Backend, genai-prices, or each a part."""
 
 MILLION = Decimal(1_000_000)
 HOUR = Decimal(3600)
+MINUTE = Decimal(60)
+THOUSAND = Decimal(1000)
 ZERO = Decimal(0)
 CACHE_SIZE = 4096
 
@@ -57,11 +61,12 @@ class Cost:
 
 UNREPORTED = Cost(None, "unreported", "")
 MISSING = Cost(None, "missing", "")
+TIMED = Cost(ZERO, "timed", "")
 
 
 @dataclass(frozen=True, slots=True)
 class UnitPrices:
-    """USD per token, and per second of audio. None: no price is known."""
+    """USD per token, per second of audio and of a session, per item. None: no price is known."""
 
     input_text: Decimal | None = None
     input_audio: Decimal | None = None
@@ -74,10 +79,17 @@ class UnitPrices:
     output_audio: Decimal | None = None
     output_image: Decimal | None = None
     second: Decimal | None = None
+    session_second: Decimal | None = None
+    item: Decimal | None = None
     source: PriceSource = ""
     """Empty: nobody knows this model."""
     tiers: tuple[tuple[int, UnitPrices], ...] = ()
     """Prices of prompts with more input tokens than the number; ascending."""
+
+    @property
+    def of_tokens(self) -> bool:
+        """Is there a price for any?"""
+        return any(getattr(self, kind) is not None for kind in TOKEN_KINDS)
 
     def at(self, input_tokens: int) -> UnitPrices:
         """The prices of a turn with a prompt of this size."""
@@ -90,6 +102,7 @@ class UnitPrices:
 
 NO_PRICES = UnitPrices()
 KINDS = tuple(field.name for field in fields(UnitPrices) if field.name not in ("source", "tiers"))
+TOKEN_KINDS = tuple(kind for kind in KINDS if kind not in ("second", "session_second", "item"))
 
 
 def cost(tokens: Tokens, prices: UnitPrices, *, unknown_is_text: bool = False) -> Cost:
@@ -117,6 +130,10 @@ def _items(t: Tokens, p: UnitPrices, unknown_is_text: bool) -> list[Item]:
     items += (t.output_text, p.output_text), (t.output_audio, p.output_audio), (t.output_image, p.output_image)
     if t.seconds:
         items.append((Decimal(repr(t.seconds)), p.second))
+    if t.session_seconds:
+        items.append((Decimal(repr(t.session_seconds)), p.session_second))
+    if t.items:
+        items.append((t.items, p.item))
     return items
 
 
@@ -209,13 +226,22 @@ class PriceBook:
 
 def _with_own(listed: UnitPrices, own: table.Price) -> UnitPrices:
     """What the Backend says, on every tier, and the catalogue's prices for the rest."""
-    said = {kind: Decimal(price) / MILLION for kind, price in own.model_dump(exclude_none=True).items()}
+    said = dict(starmap(_unit, own.model_dump(exclude_none=True).items()))
     if not said:
         return listed
     filled = any(getattr(listed, kind) is not None for kind in KINDS if kind not in said)
     source: PriceSource = "mixed" if filled else "backend"
     tiers = tuple((start, replace(prices, source=source, tiers=(), **said)) for start, prices in listed.tiers)
     return replace(listed, source=source, tiers=tiers, **said)
+
+
+def _unit(kind: str, price: str) -> tuple[str, Decimal]:
+    """A price that the Backend says, as one of `UnitPrices`."""
+    name, per = _PER.get(kind, (kind, MILLION))
+    return name, Decimal(price) / per
+
+
+_PER = {"session_minute": ("session_second", MINUTE), "audio_minute": ("second", MINUTE), "item": ("item", Decimal(1))}
 
 
 def open_catalogue() -> None:
@@ -266,6 +292,8 @@ def _flat(prices: ModelPrice, input_tokens: int) -> UnitPrices:
         output_audio=unit("output_audio_mtok"),
         output_image=unit("output_image_mtok"),
         second=unit("audio_hours", "input_audio_hours", per=HOUR),
+        session_second=unit("audio_hours", per=HOUR),
+        item=unit("input_text_messages_kcount", per=THOUSAND),
         source="catalogue",
     )
 

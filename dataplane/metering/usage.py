@@ -10,8 +10,9 @@ from typing import Literal
 Status = Literal["completed", "cancelled", "failed", "incomplete", "lost"]
 """How a turn ended; `lost` where the end never came (a peer vanished)."""
 
-Operation = Literal["chat", "realtime_inference", "transcription"]
-"""`gen_ai.operation.name`. The realtime one follows open-telemetry/semantic-conventions-genai#394."""
+Operation = Literal["chat", "realtime_inference", "transcription", "realtime_session_time"]
+"""`gen_ai.operation.name`. The realtime one follows open-telemetry/semantic-conventions-genai#394.
+The last is ours: a part of a session that is billed by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ ANONYMOUS = Caller()
 class Tokens:
     """Tokens by direction and modality. Cached ones are a part of the input ones, reasoning of the output ones;
     `unknown` is what the provider reported without saying the modality, so that a direction always sums up to
-    the provider's total. `seconds` is what is billed by time (whisper-1)."""
+    the provider's total. `seconds` of audio are billed by their length (whisper-1, xAI), `session_seconds` by
+    the clock, `items` by the piece: what clients add to conversations."""
 
     input_text: int = 0
     input_audio: int = 0
@@ -47,6 +49,8 @@ class Tokens:
     output_unknown: int = 0
     reasoning: int = 0
     seconds: float = 0.0
+    session_seconds: float = 0.0
+    items: int = 0
 
     @property
     def input(self) -> int:
@@ -70,7 +74,7 @@ class Tokens:
 
 _FIELDS = tuple(part.name for part in fields(Tokens))
 _amounts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_FIELDS)
-parts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_FIELDS[:-1])
+parts: Callable[[Tokens], tuple[int, ...]] = attrgetter(*_FIELDS[:-3])
 """All that are tokens, in the order of their declaration."""
 NO_TOKENS = Tokens()
 

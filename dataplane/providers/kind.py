@@ -65,6 +65,15 @@ class Kind:
     """Are realtime clients of OpenAI's beta understood here, by turning their requests into GA's? A provider whose own
     events have the fields that beta had must get them as they are."""
 
+    bills_time: bool = False
+    """Are realtime sessions billed by time? What their turns report of tokens is then for information."""
+    binary_audio: bool = False
+    """May a realtime client send audio as binary messages?"""
+    rejects: frozenset[int] = frozenset([401, 403])
+    """Statuses of a handshake that say that the credential is not accepted."""
+    resumes: frozenset[str] = frozenset()
+    """Query parameters that open what somebody said before, to whoever shows a credential of the same account."""
+
     @property
     def label(self) -> str:
         """As metrics and spans name the provider."""

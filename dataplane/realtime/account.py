@@ -34,6 +34,16 @@ class Account:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._ids = 0
 
+    @property
+    def bills_time(self) -> bool:
+        """Is the session billed by time?"""
+        return self._terms.bills_time
+
+    def time(self, used: Tokens) -> Usage:
+        """So much of a session that is billed by time was used. Whoever has a clock says it, and records it."""
+        self.tokens += used
+        return replace(self._usage("", "completed", used, estimated=False), operation="realtime_session_time")
+
     def own_id(self, prefix: str = "event") -> str:
         """An id of ours, unique everywhere."""
         self._ids += 1

@@ -38,10 +38,13 @@ class _Begun:
 
 
 class Admission:
-    """Puts among `effects` who is to be asked, and what follows from the answers. `own_id` makes ids of ours."""
+    """Puts among `effects` who is to be asked, and what follows from the answers. `own_id` makes ids of ours.
+    `silences`: can the server be kept from beginning turns by itself?"""
 
-    def __init__(self, turns: Turns, effects: deque[Effect], own_id: Callable[[], str]) -> None:
-        self.detection = Detection(effects, own_id)
+    def __init__(
+        self, turns: Turns, effects: deque[Effect], own_id: Callable[[], str], *, silences: bool = True
+    ) -> None:
+        self.detection = Detection(effects, own_id, silences=silences)
         """Who answers the user."""
         self._turns = turns
         self._effects = effects

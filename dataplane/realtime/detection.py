@@ -48,7 +48,7 @@ class Detection:
     """Of one session whose turns must be admitted. Puts the gateway's own update among `effects`; `own_id` makes ids
     of ours."""
 
-    def __init__(self, effects: deque[Effect], own_id: Callable[[], str]) -> None:
+    def __init__(self, effects: deque[Effect], own_id: Callable[[], str], *, silences: bool = True) -> None:
         self.wished = True
         """Would the server answer the user by itself, had the client its way?"""
         self.silenced = False
@@ -59,7 +59,7 @@ class Detection:
         """In the order in which the server answers them."""
         self._listens: Event = {}
         """How it detects turns, by its own word; empty: it does not, or has not said."""
-        self._tried = False
+        self._tried = not silences
         """Was it told not to answer, and does so all the same, or has not said?"""
 
     # -- client → upstream -------------------------------------------------------------------------------------

@@ -75,7 +75,12 @@ class Interrupted:
     by: Trigger
 
 
-Progress = Prompted | Began | Spoke | Interrupted
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """From here on the session's time is billed in the other way: by the clock, or by its audio."""
+
+
+Progress = Prompted | Began | Spoke | Interrupted | Switched
 """How turns go; when each came is for whoever has a clock to say."""
 
 

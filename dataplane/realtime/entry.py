@@ -13,6 +13,7 @@ from dataplane.realtime import endings
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
+from dataplane.realtime.stopwatch import Stopwatch
 from dataplane.realtime.timing import Timings
 from dataplane.realtime.turnstile import Turnstile
 from dataplane.revocation import Access
@@ -47,6 +48,8 @@ class Entry:
     span: object | None = None
     """Of the handshake."""
     timings: Timings = field(default_factory=Timings)
+    stopwatch: Stopwatch | None = None
+    """Of what is billed by time, where the provider does."""
     cost: Decimal | None = None
     estimated_cost: Decimal | None = None
     _told: dict[str, Carried] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class Entry:
 
     def price_of(self, usage: Usage) -> Price | None:
         """The Backend's own price of what was used."""
-        if usage.operation == "realtime_inference":
+        if usage.operation in ("realtime_inference", "realtime_session_time"):
             return self.price
         found = find(self.models, usage.public_model)
         return found[0].price if found else None
@@ -71,6 +74,26 @@ class Entry:
             self.estimated_cost = (self.estimated_cost or Decimal(0)) + amount
         else:
             self.cost = (self.cost or Decimal(0)) + amount
+
+    def begin_time(self, now: float) -> None:
+        """The session begins; its time is billed, if the provider does so."""
+        session = self.live.session
+        if session.terms.bills_time:
+            self.stopwatch = Stopwatch(now, manual=session.manual)
+
+    def switch_time(self, now: float) -> None:
+        """Its time is billed in the other way from now on."""
+        if self.stopwatch is not None:
+            self.stopwatch.switch(now, self.live.session.audio_seconds, manual=self.live.session.manual)
+
+    def time(self, now: float, *, over: bool = False) -> Usage | None:
+        """The record of the time that has passed since the last one, if it is time for one, or the session is over."""
+        if self.stopwatch is None:
+            return None
+        session = self.live.session
+        take = self.stopwatch.rest if over else self.stopwatch.part
+        used = take(now, session.audio_seconds, session.items)
+        return None if used is None else session.time(used)
 
     def tell_traffic(self, meter: Meter) -> None:
         """Count what the session has carried since the last time."""

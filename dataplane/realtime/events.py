@@ -86,6 +86,17 @@ def read(payload: bytes) -> object:
         return None
 
 
+def may_be_object(payload: bytes) -> bool:
+    """May a binary message be a JSON object to any reader? Audio is none: its bytes are no text."""
+    if payload[:16].lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"{" or b"\0" in payload:
+        return False
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def dump(event: Event) -> bytes:
     """Compact JSON. Lone surrogates and long integers stay as they came. Raises BadEvent where `event` is nested
     too deeply, which a strict `parse` may just have let pass."""

@@ -18,7 +18,7 @@ from dataplane.realtime.audio import HEAD, CanonicalAudio
 from dataplane.realtime.fragments import Fragments
 from dataplane.realtime.kept import Kept
 from dataplane.realtime.long import LongFrame, Proof
-from dataplane.realtime.steps import KEEP, Control, Keep, Read, Sent, Step
+from dataplane.realtime.steps import KEEP, OPAQUE, Control, Keep, Read, Sent, Step
 
 HOLD = 64 * 1024
 """Payload bytes up to which a frame is held until it is whole."""
@@ -80,7 +80,7 @@ class Gate:
         flows: Callable[[bytes, int, int], bool] | None = None,
         wants: Callable[[bytes, int], bool] | None = None,
         passes: Callable[[bytes, int], None] | None = None,
-        opaque: Callable[[], None] | None = None,
+        opaque: Callable[[int], None] | None = None,
         audio: CanonicalAudio | None = None,
         sent: Sent | None = None,
         hold: Callable[[int], None] | None = None,
@@ -384,8 +384,9 @@ class Gate:
         start = pos + head.size
         sniffed = data[start : start + min(SNIFF, head.length)]
         if head.opcode == frames.BINARY and _OBJECT.match(sniffed) is None:
+            self._fragments.began = b"" if head.fin else OPAQUE
             if self._opaque is not None:
-                self._opaque()
+                self._opaque(head.length)
             return False
         if not head.fin and head.length < SNIFF:
             return True

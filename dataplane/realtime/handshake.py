@@ -105,13 +105,15 @@ class Route:
 
 
 def route(exchange: Exchange, services: Services) -> Route:
-    """Raises Refusal call_id_not_allowed, model_not_allowed, invalid_value, and those of `choose`."""
+    """Raises Refusal call_id_not_allowed, conversation_id_not_allowed, model_not_allowed, invalid_value, and those of
+    `choose`."""
     query, allow = exchange.query, exchange.allowed()
     if allow:
         _check_one_model(query)
     models = queries.getall(query, "model")
     if len(models) > 1:
         raise Refusal("invalid_value", "The query names the model more than once. Name it once.", param="model")
+    _check_resumed(exchange)
     if queries.get(query, "call_id") is not None:
         return Route(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
@@ -120,6 +122,19 @@ def route(exchange: Exchange, services: Services) -> Route:
     if allow or not models or models[0] != destination.upstream_model:  # what is sent is what was judged
         query = queries.replaced(query, "model", destination.upstream_model)
     return Route(destination, query)
+
+
+def _check_resumed(exchange: Exchange) -> None:
+    """Raises Refusal conversation_id_not_allowed."""
+    ours = [KINDS[each.kind].resumes for each in exchange.backend.providers if each.credential.kind == "secret"]
+    for name in queries.names(exchange.query) if any(ours) else ():
+        if any(name.casefold() in names for names in ours):
+            raise Refusal(
+                "conversation_id_not_allowed",
+                f"Resuming a conversation by {name} is refused here: the gateway's credential would open every one of "
+                "its account, whoever held it. Begin a new one, or use a Backend with auth.passthrough.",
+                param=name,
+            )
 
 
 def _check_one_model(query: str) -> None:
@@ -170,6 +185,8 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         any_model=bool(provider.model_override),
         beta=mends and (beta_header or openai.BETA_SUBPROTOCOL in upgrade.offered),
         mends=mends,
+        bills_time=KINDS[provider.kind].bills_time,
+        binary_audio=KINDS[provider.kind].binary_audio,
         log_events=frozenset(telemetry.log_events),
         by_key=telemetry.caller_key,
         allow=exchange.allowed(),
@@ -273,10 +290,11 @@ def _refusal(answer: Answer, exchange: Exchange, destination: Destination) -> Re
     """What the client is told where the upstream answered its handshake with another status than 101."""
     name, status = destination.provider.name, answer.status
     detail = _quoted(_detail(answer.body), exchange, destination)
-    if status in (401, 403) and destination.provider.credential.kind == "secret":
+    if status in KINDS[destination.provider.kind].rejects and destination.provider.credential.kind == "secret":
+        said = f" It said: {detail}" if detail and status not in (401, 403) else ""
         return Refusal(
             "upstream_credential_rejected",
-            f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.",
+            f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.{said}",
         )
     if 400 <= status < 500 or status == 503:
         as_it_came = status in (429, 503) and 0 < len(answer.body) < MAX_BODY

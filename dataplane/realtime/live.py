@@ -79,6 +79,8 @@ class LiveSession:
         self._started = loop.time()
         self.dialled: float | None = None
         """When the upstream was."""
+        self.left: float | None = None
+        """When it was gone."""
         self.opened: asyncio.Future[Refused | None] = loop.create_future()
         """Set by the upstream's first event (None), its refusal, or its end."""
         self._patience = patience
@@ -245,6 +247,8 @@ class LiveSession:
         self._report()
 
     def _upstream_lost(self) -> None:
+        if self.left is None:
+            self.left = asyncio.get_running_loop().time()
         if self.relay.upstream_behind and not self._over:
             self._gone.append(self._upstream_lost)
             self._judge_on()

@@ -29,6 +29,7 @@ from dataplane.realtime.effects import (
     Prompted,
     Released,
     Spoke,
+    Switched,
     Unmetered,
 )
 from dataplane.realtime.endings import Ending
@@ -215,6 +216,7 @@ class Realtime:
         """From here on it is a session, no longer a request."""
         terms = entry.live.session.terms
         entry.counted, entry.request = True, None
+        entry.begin_time(loop_time())
         self._services.meter.session_opened(terms.route, terms.backend, terms.caller, by_key=terms.by_key)
         entry.span = attempt.answered(SWITCHED)
         if entry.access is not None:
@@ -228,6 +230,8 @@ class Realtime:
         if entry.turnstile is not None:
             entry.turnstile.used(live, usage, cost)
         entry.charge(cost.usd, estimated=usage.estimated)
+        if usage.operation == "realtime_session_time":
+            return  # no turn
         course = entry.timings.ended(usage.response_id)
         with self._services.guard:
             self._services.tracer.turn(usage, cost, _timing(course), entry.span)
@@ -267,6 +271,8 @@ class Realtime:
                 course = timings.spoke(now, response_id)
                 if course is not None and course.waited is not None:
                     meter.first_audio(*where, course.trigger, course.waited, confirmed=confirmed)
+            case Switched():
+                self._entries[terms.id].switch_time(now)
             case Interrupted(response_id=response_id, by=by):
                 timings.interrupted(response_id, by)
                 meter.interrupted(*where, by, confirmed=confirmed)
@@ -282,11 +288,17 @@ class Realtime:
         turnstile.release(effect.count)
 
     def carried(self, live: LiveSession) -> None:
+        entry = self._entries[live.session.terms.id]
         with self._services.guard:
-            self._entries[live.session.terms.id].tell_traffic(self._services.meter)
+            entry.tell_traffic(self._services.meter)
+        if used := entry.time(loop_time()):
+            self.metered(live, Metered(used))
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
-        entry = self._remove(live.session.terms.id)
+        entry = self._entries[live.session.terms.id]
+        if used := entry.time(live.left or loop_time(), over=True):
+            self.metered(live, Metered(used))
+        self._remove(live.session.terms.id)
         if entry.access is not None:
             self._services.revocations.forget(entry.access, entry.revoke)
         if entry.turnstile is not None:

@@ -14,15 +14,15 @@ from typing import Literal
 
 from dataplane.dialects import openai, openai_beta
 from dataplane.metering.estimate import Conversation
-from dataplane.metering.usage import Tokens
+from dataplane.metering.usage import Tokens, Usage
 from dataplane.realtime import endings, events
 from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
-from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Tell, Unmetered
+from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Switched, Tell, Unmetered
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
-from dataplane.realtime.steps import KEEP, Sent, Verdict
+from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.turns import Turns
 
@@ -34,6 +34,18 @@ class Refused:
     code: str
     message: str
     close_reason: str = ""
+
+
+@dataclass(slots=True)
+class _Audio:
+    """What has passed that a provider may bill by its length, or by the piece, beside what turns and `Sent` count."""
+
+    items: int = 0
+    """Characters of base64 of audio in items of the client's."""
+    received: int = 0
+    """Bytes of binary messages."""
+    billed: int = 0
+    """Items of the client's that are not audio, and not the output of a function."""
 
 
 class Session:
@@ -55,7 +67,10 @@ class Session:
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
         self._speech = Speech(self._account, self._conversation, self.sent)
-        self._admission = Admission(self._turns, self.queue, self._account.own_id) if terms.admits else None
+        self._admission = (
+            Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
+        )
+        self._audio = _Audio()
         self._noticed = False
         """Has a binary message that is no event been counted?"""
 
@@ -75,6 +90,26 @@ class Session:
     def estimated(self) -> Tokens:
         """What was used so far of which the provider reported nothing."""
         return self._account.estimated
+
+    @property
+    def manual(self) -> bool:
+        """Does the client say when its turns end, and not the server?"""
+        return self._speech.manual
+
+    @property
+    def audio_seconds(self) -> float:
+        """How long the audio is that was sent and received so far; of an answer that is under way, not yet."""
+        given = self._speech.sounds(self.sent.audio + self._audio.items)
+        return given + self._turns.said + self._audio.received / self._turns.rate
+
+    @property
+    def items(self) -> int:
+        """How many items the client has added that are billed by the piece."""
+        return self._audio.billed
+
+    def time(self, used: Tokens) -> Usage:
+        """The record of time that is billed."""
+        return self._account.time(used)
 
     @property
     def model(self) -> str:
@@ -158,6 +193,8 @@ class Session:
         return False
 
     def _reads(self, kind: str) -> bool:
+        if self.terms.bills_time and kind in openai.AUDIO_DELTAS:
+            return True  # to the byte: its length is billed
         return kind in openai.METERED or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
 
     def _heads(self, kinds: frozenset[str]) -> tuple[bytes, ...]:
@@ -166,15 +203,19 @@ class Session:
 
     def passes(self, head: bytes, size: int) -> None:
         """So many bytes more, in another frame, of the unread message that begins so."""
-        if openai.head_type(head) in openai.AUDIO_DELTAS:
+        if head == OPAQUE:
+            self.opaque(size)
+        elif openai.head_type(head) in openai.AUDIO_DELTAS:
             self._turns.sounds_on(head, size)
 
-    def opaque(self) -> None:
-        """The upstream has sent a binary message that is no event. It may be audio, of which there is much: that it
-        does so is counted, not how often."""
+    def opaque(self, size: int) -> None:
+        """The upstream has sent a binary message that is no event, or so many bytes of one. It may be audio, of which
+        there is much: where that is not usual, that it does so is counted, not how often."""
         if self.opened is None:
             self._open(True)
-        if not self._noticed:
+        if self.terms.binary_audio:
+            self._audio.received += size
+        elif not self._noticed:
             self._noticed = True
             self.queue.append(Unmetered("binary"))
 
@@ -183,7 +224,10 @@ class Session:
     def read_client(self, payload: bytes, *, binary: bool) -> Verdict:
         """The verdict on a client's message. What is not a strict JSON event is answered here: the upstream may
         read it differently from us."""
-        if binary:
+        if binary and self.terms.binary_audio and not events.may_be_object(payload):
+            self.sent.audio += -(-len(payload) * 4 // 3)
+            return KEEP
+        if binary and not self.terms.binary_audio:
             return self._decline("invalid_event", "Binary messages are not supported. Send JSON as text.")
         try:
             event = events.parse(payload)
@@ -227,7 +271,10 @@ class Session:
             case "conversation.item.create":
                 item = event.get("item")
                 self._conversation.read(openai.written(item))
-                self._speech.add(openai.spoken(item))
+                spoken = openai.spoken(item)
+                self._speech.add(spoken)
+                self._audio.items += spoken
+                self._audio.billed += not spoken and openai.text(item, "type") != "function_call_output"
 
     def _decline(self, code: str, message: str, *, event_id: object = None, param: str = "") -> Verdict:
         if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
@@ -242,7 +289,7 @@ class Session:
         event = events.read(payload)
         if not isinstance(event, dict):
             if binary:
-                self.opaque()
+                self.opaque(len(payload))
                 return KEEP
             if self.opened is None:
                 self._open(True)
@@ -301,7 +348,10 @@ class Session:
         self._account.model = openai.name(session, "model") or self.model
         self._turns.rate = openai.audio_rate(session, "output") or self._turns.rate
         self._conversation.instruct(len(openai.text(session, "instructions")))
+        before = self._speech.manual
         self._speech.configure(session)
+        if self.terms.bills_time and self._speech.manual is not before:
+            self.queue.append(Switched())
 
     def _note_buffer(self, kind: str, event: events.Event) -> None:
         match kind:

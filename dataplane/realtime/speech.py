@@ -62,6 +62,15 @@ class Speech:
         return self._talking or (self._detects is False and self._sent.audio > self._before)
 
     @property
+    def manual(self) -> bool:
+        """Does the client say when its turns end, and not the server?"""
+        return self._detects is False
+
+    def sounds(self, characters: int) -> float:
+        """Seconds of so much audio of the client's."""
+        return estimate.seconds_of(characters, self._rate)
+
+    @property
     def outstanding(self) -> bool:
         """Is a transcription, and its usage, still to come?"""
         return bool(self._untranscribed)
@@ -186,6 +195,8 @@ class Speech:
             self._count(item, utterance, None, "lost")
 
     def _count(self, item: str, utterance: Utterance, reported: Tokens | None, status: Status) -> None:
+        if reported is None and self._account.bills_time:
+            return  # it costs nothing by itself
         tokens = reported
         if tokens is None and (utterance.seconds or utterance.deltas):
             tokens = estimate.transcription(utterance.model, utterance.seconds, utterance.deltas)

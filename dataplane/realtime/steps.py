@@ -18,6 +18,10 @@ Verdict = Keep | tuple[bytes, ...]
 """KEEP, or the messages of its kind that take the message's place (none: it is dropped)."""
 
 
+OPAQUE = b"\xff"
+"""How a binary message that is no event is said to have begun; no text begins so."""
+
+
 @dataclass(slots=True)
 class Sent:
     """What a client has sent so far."""

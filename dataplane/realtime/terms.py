@@ -28,6 +28,10 @@ class Terms:
     """The client declared the beta shape, and is to get it."""
     mends: bool = True
     """What clients say in the beta shape is turned into GA's for this provider."""
+    bills_time: bool = False
+    """The provider bills the session's time, not its tokens."""
+    binary_audio: bool = False
+    """The provider takes audio as binary messages."""
     log_events: frozenset[str] = frozenset()
     """Event types to log, or `*`."""
     allow: tuple[ModelAllow, ...] = ()

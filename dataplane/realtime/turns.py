@@ -71,12 +71,15 @@ class Turns:
         "_spoken",
         "_text_heads",
         "rate",
+        "said",
         "waits",
     )
 
     def __init__(self, account: Account, conversation: Conversation, effects: deque[Effect]) -> None:
         self.rate = openai.PCM_RATE
         """Bytes of output audio per second, unless a response says otherwise."""
+        self.said = 0.0
+        """Seconds of audio of those that are over."""
         self.waits = False
         """Is the answer that is due to be asked for, with `answer`? Then what begins before is another turn."""
         self._spoken: set[str] = set()
@@ -272,7 +275,8 @@ class Turns:
             self._answered()
         status = _STATUSES.get(openai.text(response, "status"), "completed")
         reason = openai.text(response, "status_details", "reason") if status == "cancelled" else ""
-        self._finish(name, status, response, by=_INTERRUPTERS.get(reason))
+        usage = openai.part(response, "usage") or event.get("usage")  # xAI says it in either place
+        self._finish(name, status, response, usage, by=_INTERRUPTERS.get(reason))
 
     def _nameless(self, event_id: str) -> str:
         """What a turn is called whose end does not say it: it is the newest, if any is open. An end that is said
@@ -308,9 +312,13 @@ class Turns:
         turn.given_up = True
         self._effects.append(Tell("upstream", openai.cancel(self._account.own_id(), turn.id)))
 
-    def _finish(self, name: str, status: Status, response: object, *, by: Trigger | None = None) -> None:
+    def _finish(
+        self, name: str, status: Status, response: object, usage: object = None, *, by: Trigger | None = None
+    ) -> None:
         turn = self._open.pop(name, None)
         self._only = next(iter(self._open.values())) if len(self._open) == 1 else None
+        if turn is not None:
+            self.said += estimate.seconds_of(max(0, turn.audio), turn.rate)
         if not self._account.once(name):
             return
         if turn is not None and not turn.deaf and not turn.aside and status != "cancelled":
@@ -318,7 +326,7 @@ class Turns:
         if by is not None and not (turn is not None and turn.given_up):
             self._effects.append(Interrupted(name, by))
         turn = turn or self._turn(name, response)
-        reported = self._account.reported(response_usage, openai.part(response, "usage"))
+        reported = self._account.reported(response_usage, usage)
         tokens = reported if reported is not None else self._estimated(turn, status)
         if tokens is not None and not turn.aside:
             self._conversation.settle(turn.mark, tokens)

@@ -59,11 +59,11 @@ class Turnstile:
             self._budget.release_turn()
 
     def used(self, live: LiveSession, usage: Usage, cost: Cost) -> None:
-        """Count what a turn used, or a transcription. Transcriptions are not asked about before, and cannot be refused:
-        where nothing is left for them the session ends. Whoever never stops talking is never between turns: the next
-        transcription ends the session all the same."""
+        """Count what a turn used, a transcription, or time that is billed. Transcriptions and time are not asked about
+        before, and cannot be refused: where nothing is left for them the session ends. Whoever never stops talking is
+        never between turns: the next one ends the session all the same."""
         self._budget.used(usage, cost)
-        if usage.operation != "transcription":
+        if usage.operation not in ("transcription", "realtime_session_time"):
             return
         refusal = self._budget.overdrawn(usage, cost, patient=bool(self._model.upstream_model))
         if refusal is None:

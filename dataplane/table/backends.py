@@ -48,7 +48,7 @@ class Tls(Frozen):
 
 class Provider(Frozen):
     name: str
-    kind: Literal["openai", "azure", "custom"]
+    kind: Literal["openai", "azure", "xai", "custom"]
     """One of `dataplane.providers.KINDS`."""
     url: str
     """Base address, without a trailing slash: `https://api.openai.com/v1`."""
@@ -69,7 +69,8 @@ class Provider(Frozen):
 
 
 class Price(Frozen):
-    """USD per million tokens, as decimal strings. What is absent is not said here (the catalogue may know)."""
+    """USD as decimal strings: per million tokens, per minute, and per item. What is absent is not said here (the
+    catalogue may know)."""
 
     input_text: str | None = None
     input_audio: str | None = None
@@ -79,6 +80,12 @@ class Price(Frozen):
     cached_image: str | None = None
     output_text: str | None = None
     output_audio: str | None = None
+    session_minute: str | None = None
+    """Of a realtime session that is billed by the clock."""
+    audio_minute: str | None = None
+    """Of audio that is billed by its length."""
+    item: str | None = None
+    """That a client adds to the conversation of such a session."""
 
 
 class Target(Frozen):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from dataplane.table import SCHEMA, Backend, EndpointSet, Listener, Part, Provider, Route, Table, sealed
+from dataplane.table import SCHEMA, Backend, EndpointSet, Listener, Model, Part, Provider, Route, Table, sealed
 
 SERVED: Final = (SCHEMA, SCHEMA - 1)
 """The best first."""
@@ -45,13 +45,28 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
-        case Backend() if part.networks or not all(map(_known_to_1, part.providers)):
-            return sealed(part.model_copy(update={"networks": (), "providers": tuple(map(_provider, part.providers))}))
+        case Backend() if part.networks or _prices_time(part) or not all(map(_known_to_1, part.providers)):
+            providers, models = tuple(map(_provider, part.providers)), tuple(map(_model, part.models))
+            return sealed(part.model_copy(update={"networks": (), "providers": providers, "models": models}))
     return part
 
 
 def _known_to_1(provider: Provider) -> bool:
     return provider.kind in ("openai", "custom") and not (provider.endpoints or provider.tls)
+
+
+_TIME: Final = dict.fromkeys(("session_minute", "audio_minute", "item"))
+
+
+def _prices_time(backend: Backend) -> bool:
+    return any(_model(model) is not model for model in backend.models)
+
+
+def _model(model: Model) -> Model:
+    """Without what schema 1 has no prices for: it counts nothing of that."""
+    if model.price is None or all(getattr(model.price, name) is None for name in _TIME):
+        return model
+    return model.model_copy(update={"price": model.price.model_copy(update=_TIME)})
 
 
 def _provider(provider: Provider) -> Provider:

@@ -26,6 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from dataplane.upstreams.egress import EgressProxy
+from simulator.kinds import Kind
 from simulator.server import Simulator
 from simulator.state import Received
 from tidegate.addresses import Address
@@ -231,6 +232,15 @@ class Stand:
         """Hold a session of two turns, in which tokens of every modality are heard, remembered and said."""
         return await self._look(self._socket("realtime", Call(model=model, talk=_conversation)))
 
+    async def hold(self, call: Call) -> Seen:
+        """Hold a session, and look at what came of it once it is over at the gateway, too."""
+        return await self._look(self._held(call))
+
+    async def _held(self, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
+        made = await self._socket("realtime", call)
+        await self._no_session_is_left()
+        return made
+
     async def _no_session_is_left(self) -> None:
         async with asyncio.timeout(10):
             while self.gateway.gateway.sessions():
@@ -353,14 +363,18 @@ def _object(body: bytes) -> Json:
 
 @asynccontextmanager
 async def standing(
-    folder: Path, objects: Objects, tls: ssl.SSLContext | None = None, egress: EgressProxy | None = None
+    folder: Path,
+    objects: Objects,
+    tls: ssl.SSLContext | None = None,
+    egress: EgressProxy | None = None,
+    kind: Kind = "openai",
 ) -> AsyncIterator[Stand]:
     """`tls`: the simulator's. `egress`: what the gateway calls it through."""
     keys = frozenset({"sk-simulator", "sk-other", "sk-two", CLIENT_KEY})
     file = folder / "objects.yaml"
     # The kernel takes connections to a port on which somebody listens, be it that nobody ever looks at them.
     with sockets.create_server(("127.0.0.1", 0)) as hole:
-        simulator = Simulator(keys=keys)
+        simulator = Simulator(kind=kind, keys=keys)
         await simulator.start(ssl=tls)
         gateway = Standalone(Options([file], FREE, FREE, settings=Settings(egress=egress)), Documents({}))
         stand = Stand(simulator, gateway, file, "{}:{}".format(*hole.getsockname()))

@@ -82,6 +82,8 @@ BACKENDS = [
         ["one"], ["uno"], METERED),
     Row(f"{PROVIDER}.openai", USUAL, one(custom=None, openai={}), logged("provider_kind"),
         ["custom"], ["openai"], METERED),
+    Row(f"{PROVIDER}.xai", USUAL, one(custom=None, xai={}),
+        lambda seen: {*seen.logged("provider_kind")}, {"custom"}, {"xai"}, METERED),
     Row(f"{PROVIDER}.azure.apiVersion", AZURE, one(custom=None, azure={"apiVersion": "2025-04-01-preview"}, url="$URL"),
         lambda seen: seen.received[-1].path,
         {"chat": "/openai/v1/chat/completions", "realtime": "/openai/v1/realtime?model=gpt-realtime"},

@@ -7,12 +7,15 @@ holds the rows against the models, so that no new field goes without one.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from crds.backend import BackendSpec
 from crds.policy import PolicySpec
@@ -20,7 +23,7 @@ from crds.structural import as_mapping, structural
 from dataplane.table import Variable
 from tests.integration import authentication
 from tests.integration.budgets import ROWS as BUDGETS
-from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, standing
+from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, provider, standing
 from tests.integration.limits import LIMITS
 from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, PROVIDER, ROWS, Row
 
@@ -110,6 +113,44 @@ async def test_a_price_is_charged_for_a_chat(name: str, said: str, tmp_path: Pat
     assert (seen.logged("cost_status"), seen.logged("price_source")) == (["priced"], ["backend"])
 
 
+TIMES = {"sessionMinute": "session_seconds", "audioMinute": "seconds", "item": "items"}
+"""Price → what is recorded of the session's time that it is for."""
+
+
+@pytest.mark.parametrize("name", TIMES)
+async def test_a_price_of_time_is_charged(name: str, tmp_path: Path) -> None:
+    def priced(prices: Mapping[str, str]) -> Objects:
+        model = {"name": "voice", "targets": [{"provider": "one"}], "price": prices}
+        return Objects({"providers": [provider("one", custom=None, xai={})], "models": [model]})
+
+    others = {other: "0" for other in TIMES if other != name}
+    call = Call(model="voice", talk=_manually)
+    async with standing(tmp_path, priced({**others, name: "0"}), "xai") as stand:
+        assert _cost(await stand.hold(call)) == 0
+        await stand.serve(priced({**others, name: "60"}))
+        seen = await stand.hold(call)
+    times = [as_mapping(line["tokens"]) for line in seen.lines if line.get("operation") == "realtime_session_time"]
+    amount = sum(Decimal(str(time.get(TIMES[name], 0))) for time in times)
+    assert amount > 0
+    assert _cost(seen) == amount * (60 if name == "item" else 1)
+
+
+async def _manually(socket: ClientConnection) -> str:
+    """A turn that is ended by the client, of half a second of audio, and a text."""
+    audio = base64.b64encode(bytes(24_000)).decode()
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+    for event in (
+        {"type": "session.update", "session": {"turn_detection": {"type": None}}},
+        {"type": "input_audio_buffer.append", "audio": audio},
+        {"type": "conversation.item.create", "item": item},
+        {"type": "response.create"},
+    ):
+        await socket.send(json.dumps(event))
+    while json.loads(await socket.recv())["type"] != "response.done":
+        pass
+    return ""
+
+
 def _priced(price: Mapping[str, str]) -> Objects:
     return Objects({"models": [{"name": "voice", "targets": [{"provider": "one"}], "price": price}]})
 
@@ -140,7 +181,9 @@ ELSEWHERE = {f"{PROVIDER}.azure.resourceName"}
 
 
 def test_no_field_is_left_out() -> None:
-    driven = {path for row in EVERY_ROW for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
+    driven = {path for row in EVERY_ROW for path in row.about.split()} | {
+        f"{MODEL}.price.{name}" for name in (*PRICES, *TIMES)
+    }
     driven |= SERVICE | TLS | ELSEWHERE
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from simulator.conversation import Conversation
 from simulator.ledger import Ledger
 from simulator.scenarios import Options, Scenarios
-from simulator.timeline import Mishap, Noise, Ping
+from simulator.timeline import Audio, Mishap, Noise, Ping
 
 Event = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Dialogue:
         self.conversation = Conversation(1, model, self.ledger, Scenarios.load(rules), asked)
         self.conversation.open(self.now, expires_at=1_800_000_000)
         self.events: list[Event] = []
-        self.signals: list[Mishap | Noise | Ping] = []
+        self.signals: list[Mishap | Audio | Noise | Ping] = []
         self.take()
 
     def say(self, kind: str, **fields: object) -> list[Event]:

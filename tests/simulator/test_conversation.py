@@ -499,7 +499,7 @@ def test_client_that_leaves_in_mid_turn_is_booked_without_usage() -> None:
     client = Dialogue("wait")
     client.ask("Hello")
     client.say("response.create")
-    client.conversation.end()
+    client.conversation.end(0)
     assert [(t["status"], t["usage"]) for t in client.ledger.turns] == [("abandoned", None)]
     assert client.say("response.cancel") == []
 

@@ -60,7 +60,7 @@ def test_a_turn_of_which_nothing_was_said_is_not_booked() -> None:
     client = Dialogue()
     client.ask("Hello")
     client.conversation.receive('{"type":"response.create"}', client.now)
-    client.conversation.end()
+    client.conversation.end(0)
     assert client.ledger.turns == []
 
 
@@ -154,7 +154,7 @@ def test_a_transcript_that_never_comes_is_billed_and_not_reported(scenario: str)
     client = Dialogue(scenario)
     heard(client)
     client.take(client.now + 0.1)
-    client.conversation.end()
+    client.conversation.end(0)
     (booked,) = client.ledger.turns
     billed = usage.transcription("gpt-4o-mini-transcribe", 300, "Hello, can you hear me?")
     assert (booked["kind"], booked["status"], booked["usage"]) == ("transcription", "abandoned", None)
@@ -166,7 +166,7 @@ def test_a_transcript_that_comes_late() -> None:
     heard(client)
     assert client.take(client.now + 0.19) == []
     assert types(client.take(client.now + 0.02))[-1].endswith("transcription.completed")
-    client.conversation.end()
+    client.conversation.end(0)
     assert [t["reported"] for t in client.ledger.turns] == [True]
 
 

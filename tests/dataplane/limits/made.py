@@ -24,6 +24,7 @@ SEATS = Limit(kind="sessions", max=3)
 SPEND = Limit(kind="spend", max=1_000_000_000, per="Month")
 PRICED = Model("priced", "openai", "priced", None, speaks=True)
 UNPRICED = PRICED._replace(name="unpriced", upstream_model="unpriced")
+TIMED = Model("timed", "xai", "timed", None, speaks=True)
 PRICES = UnitPrices(
     input_text=Decimal("0.0001"),
     input_audio=Decimal("0.0001"),
@@ -90,4 +91,8 @@ class Desk:
                 return found
 
     def _prices(self, _kind: str, model: str, _own: Price | None) -> UnitPrices:
+        if model == "timed":
+            return UnitPrices(session_second=Decimal("0.001"), second=Decimal("0.002"), source="backend")
+        if model == "unknown":
+            return UnitPrices()
         return PRICES if model == "priced" else UnitPrices(input_text=Decimal(1), source="backend")

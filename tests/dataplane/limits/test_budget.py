@@ -9,6 +9,7 @@ import pytest
 
 from dataplane.errors import Refusal
 from dataplane.limits.budget import Budget
+from dataplane.metering.prices import TIMED as BY_TIME
 from dataplane.metering.prices import Cost
 from dataplane.metering.usage import ANONYMOUS, Caller, Status, Tokens, Usage
 from tests.dataplane.limits.made import (
@@ -18,6 +19,7 @@ from tests.dataplane.limits.made import (
     REQUESTS,
     SEATS,
     SPEND,
+    TIMED,
     TOKENS,
     UNPRICED,
     Desk,
@@ -234,6 +236,23 @@ async def test_a_model_without_a_price_is_refused_and_the_message_says_what_to_w
     assert re.search(r"Backend ai/voice.*price: \{inputAudio: .*outputText: .*, outputAudio: ", refusal.message)
     assert desk.told == [("ai/p", "spend/Month", "unpriced")]
     assert not desk.listing(), "and it was no request"
+
+
+async def test_where_time_is_billed_a_minute_is_set_aside_and_time_is_counted() -> None:
+    desk = Desk()
+    budget = desk.budget(limits(SPEND, TOKENS))
+    await budget.admit_turn(TIMED)
+    assert desk.shown() == {"spend/Month": (0, 120_000_000), "tokens/Day": (0, 100)}
+    budget.used(*costing("0.06", Tokens(session_seconds=60)))
+    budget.used(usage(Tokens(output_text=7))[0], BY_TIME)
+    assert desk.shown() == {"spend/Month": (60_000_000, 120_000_000), "tokens/Day": (7, 100)}
+
+
+async def test_of_what_is_billed_by_time_the_price_of_time_must_be_known() -> None:
+    budget = Desk().budget(limits(SPEND))
+    refusal = await refused(budget.admit_turn(TIMED._replace(upstream_model="unknown")))
+    assert (refusal.code, "in USD per minute: " in refusal.message) == ("model_not_priced", True)
+    assert 'price: {sessionMinute: "…"}' in refusal.message
 
 
 async def test_a_model_without_a_price_costs_nothing_where_that_is_allowed() -> None:

@@ -147,4 +147,8 @@ def _take_turns(meter: Meter) -> None:
     cached = Tokens(input_unknown=100, cached_unknown=40, cache_write=10, output_unknown=30, reasoning=20)
     meter.turn(replace(chat, tokens=cached), duration=1.25)
     meter.turn(replace(chat, status="failed", tokens=None, caller=ANONYMOUS), duration=0.03)
+    timed = replace(spoken_turn(), provider_kind="xai", request_model="grok-voice-latest", response_model="")
+    meter.turn(timed)
+    time = Tokens(seconds=3.5, session_seconds=60.0, items=2)
+    meter.turn(replace(timed, operation="realtime_session_time", tokens=time))
     meter.turn(replace(chat, request_model="llama", response_model="llama", provider_kind="custom"))

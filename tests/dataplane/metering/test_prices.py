@@ -187,6 +187,22 @@ def test_warming_forgets_prices_of_another_day() -> None:
     assert book.unit_prices("openai", "gpt-5.6-luna") != before
 
 
+def test_time_costs_what_the_catalogue_says(book: PriceBook) -> None:
+    prices = book.unit_prices("xai", "grok-voice-think-fast-2.0")
+    used = Tokens(session_seconds=90, seconds=30, items=3)
+    assert cost(used, prices) == Cost(Decimal("0.08") * 2 + Decimal("0.004") * 3, "priced", "catalogue")
+    assert not prices.of_tokens
+
+
+def test_time_costs_what_the_backend_says(book: PriceBook) -> None:
+    own = Price(session_minute="6", audio_minute="3", item="0.5")
+    prices = book.unit_prices("xai", "a-voice", own)
+    assert cost(Tokens(session_seconds=10), prices).usd == 1
+    assert cost(Tokens(seconds=20), prices).usd == 1
+    assert cost(Tokens(items=2), prices) == Cost(Decimal(1), "priced", "backend")
+    assert cost(Tokens(items=2), book.unit_prices("xai", "a-voice", Price(audio_minute="3"))).status == "unpriced"
+
+
 def test_deployments_cost_what_the_models_do_that_they_say_they_are(book: PriceBook) -> None:
     assert book.unit_prices("azure", "gpt-4o-2024-08-06") == book.unit_prices("openai", "gpt-4o-2024-08-06")
     assert book.unit_prices("azure", "my-deployment").source == ""

@@ -293,7 +293,7 @@ def test_binary_messages_that_are_no_events_are_said_once() -> None:
     line = Line()
     for payload in (b"{", b"", b'{"type":"who.knows"}', b"[]"):
         assert line.said(payload, binary=True) is KEEP
-    line.session.opaque()
+    line.session.opaque(1)
     assert [*line.effects, *line.session.effects()] == [Unmetered("binary")]
 
 

@@ -18,10 +18,13 @@ from dataplane.table import (
     EndpointSet,
     Forward,
     Listener,
+    Model,
+    Price,
     Provider,
     Redirect,
     Route,
     Table,
+    Target,
     Tls,
     delta,
     schemas,
@@ -51,10 +54,12 @@ AZURE = Provider(
     api_version="2025-04-01-preview",
     credential=Credential(kind="secret", secret="upstream@1", header="api-key"),
 )
+TIMED = Model(name="voice", targets=(Target(provider="openai"),), price=Price(item="1", input_text="2"))
 NEW = Table(
     backends=(
         backend(provider("https://a.test/v1")),
         sealed(Backend(name="ai/near", providers=(SERVICE, provider("https://b.test/v1")))),
+        sealed(Backend(name="ai/timed", providers=(provider("https://d.test/v1"),), models=(TIMED,))),
         sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"), AZURE), networks=("10.0.0.0/8",))),
         sealed(Backend(name="ai/trusted", providers=(TRUSTED,))),
     ),
@@ -112,6 +117,7 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
     assert sorted(told(NEW)) == [
         "endpoints: is unknown",
         "it.attached: is unknown",
+        "it.models[0].price: none of its kinds",
         "it.networks: is unknown",
         "it.providers[0].endpoints: is unknown",
         "it.providers[0].tls: is unknown",
@@ -138,7 +144,9 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
         ("ai/moved", schemas.TOO_OLD),
     ]
     errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
-    assert errors == [[""], [schemas.TOO_OLD, ""], ["", schemas.TOO_OLD], [schemas.TOO_OLD]]
+    [model] = lowered.backends[2].models
+    assert model.price == Price(input_text="2")
+    assert errors == [[""], [schemas.TOO_OLD, ""], [""], ["", schemas.TOO_OLD], [schemas.TOO_OLD]]
     assert (lowered.listeners, lowered.endpoints) == ((), ())
 
 

@@ -53,7 +53,11 @@ def test_it_parses_and_keeps_its_sums(busy: tuple[Instruments, Telemetry]) -> No
     by_modality = found["gen_ai_client_inference_usage_input_tokens"].samples
     histogram = found["gen_ai_client_inference_operation_input_tokens"].samples
     total = sum(sample.value for sample in by_modality if sample.name.endswith("_total"))
-    assert total == sum(sample.value for sample in histogram if sample.name.endswith("_sum")) == 1000 + 16 + 100 + 1000
+    assert (
+        total
+        == sum(sample.value for sample in histogram if sample.name.endswith("_sum"))
+        == 1000 + 16 + 100 + 1000 + 1000
+    )
     assert found["tidegate_realtime_sessions_active"].type == "gauge"
     assert [sample.value for sample in found["tidegate_realtime_sessions_active"].samples] == [0.0, 1.0]
 

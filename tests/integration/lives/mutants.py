@@ -16,6 +16,8 @@ from tests.integration.lives.tape import MARK, Call
 PROCESS = frozenset({"loop_lag", "capacity", "draining", "sessions_capacity"})
 """Not sums of what happened."""
 ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans", "tunnels_active", "key_fetches"}) | {
+    "session_seconds",
+    "session_items",
     "limit_store_up",
     "limit_store_errors",
     "limit_store_duration",
@@ -26,7 +28,7 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
-(limits/), no controller sends tables (sources/)."""
+(limits/), no controller sends tables (sources/), and no provider bills time (integration/test_time_is_billed.py)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 
