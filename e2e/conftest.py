@@ -81,9 +81,9 @@ class Stack:
             self.gateway.wait_for(lambda: books.of_metrics(self.metrics()) == books.of_ledger(self.ledger()))
 
 
-def start_stack(folder: Path, *options: str | Path, **upstreams: str) -> Stack:
-    """A gateway and a simulator of one's own. `upstreams` are further addresses in gateway.yaml."""
-    simulator = processes.start_simulator(folder)
+def start_stack(folder: Path, *options: str | Path, provider: str = "openai", **upstreams: str) -> Stack:
+    """A gateway and a simulator of one's own, of this provider. `upstreams` are further addresses in gateway.yaml."""
+    simulator = processes.start_simulator(folder, provider)
     try:
         nowhere = dict.fromkeys(("ECHO", "REFLECTOR", "MOCK"), NOWHERE)
         addresses = nowhere | {"SIMULATOR": simulator.ports["url"]} | upstreams

@@ -85,10 +85,11 @@ def start(name: str, command: Sequence[str | Path], folder: Path, **environment:
     return Process(name, popen, log)
 
 
-def start_simulator(folder: Path) -> Process:
-    """The provider's double; `ports["url"]` is where."""
-    process = start("simulator", [TIDEGATE, "simulate", "--listen", "127.0.0.1:0", "--key", UPSTREAM_KEY], folder)
-    pattern = re.compile(r"(http://127\.0\.0\.1:\d+)/v1")
+def start_simulator(folder: Path, provider: str = "openai") -> Process:
+    """A provider's double; `ports["url"]` is where."""
+    options = ["--listen", "127.0.0.1:0", "--key", UPSTREAM_KEY, "--provider", provider]
+    process = start("simulator", [TIDEGATE, "simulate", *options], folder)
+    pattern = re.compile(r"serves (http://127\.0\.0\.1:\d+)/")
     process.wait_for(lambda: pattern.search(process.text()))
     found = pattern.search(process.text())
     assert found

@@ -26,6 +26,8 @@ VISITOR_KEY = "visitor-9c3b"
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-simulator",
     "OPENAI_EU_API_KEY": "sk-simulator",
+    "AZURE_OPENAI_API_KEY": "sk-simulator",
+    "XAI_API_KEY": "sk-simulator",
     "SUPPORT_KEY": CALLER_KEY,
     "TEAM_KEY": CALLER_KEY,
     "VISITOR_KEY": VISITOR_KEY,
@@ -36,14 +38,17 @@ MODELS = {"models.yaml": ("gpt-5-mini", "voice"), "local-vllm.yaml": ("qwen", "q
 @asynccontextmanager
 async def example(name: str, folder: Path, rule: str = "") -> AsyncIterator[tuple[Standalone, Simulator]]:
     """The example as it is written, but for the addresses of its providers. `rule`: what its Policy targets."""
-    async with Simulator() as simulator:
+    async with Simulator() as simulator, Simulator(kind="azure") as azure, Simulator(kind="xai") as xai:
         documents = list(yaml.safe_load_all((EXAMPLES / name).read_text()))
         for document in documents if rule else ():
             for target in document["spec"].get("targetRefs", ()) if document["kind"] == "Policy" else ():
                 target["sectionName"] = rule
         for document in documents:
             for provider in document["spec"].get("providers", ()) if document["kind"] == "Backend" else ():
-                provider["url"] = f"{simulator.url}/v1"
+                if "azure" in provider:
+                    provider |= {"azure": {}, "url": azure.url}
+                    continue
+                provider["url"] = f"{(xai if 'xai' in provider else simulator).url}/v1"
                 if provider["name"] == "vllm":  # the simulator wants a key, vLLM does not
                     provider["auth"] = {"passthrough": {}}
         path = folder / name
@@ -146,6 +151,16 @@ async def test_models_have_names_of_their_own(tmp_path: Path) -> None:
         async with http.post(url, json=ask("claude")) as reply:
             assert reply.status == 404
         assert [turn["model"] for turn in simulator.ledger.turns] == ["gpt-5-mini"]
+
+
+async def test_a_pool_serves_every_kind(tmp_path: Path) -> None:
+    async with example("pool.yaml", tmp_path) as (served, _):
+        for model, shown in (("voice", "voice"), ("grok", "grok")):
+            url = client.address(f"ws://{served.address}", model)
+            async with client.session(url, CALLER_KEY) as session:
+                created = await session.receive()
+                assert isinstance(created["session"], dict)
+                assert created["session"]["model"] == shown
 
 
 async def test_headers_are_transformed(tmp_path: Path) -> None:

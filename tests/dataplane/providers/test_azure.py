@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.providers import KINDS
 from dataplane.providers.azure import url_of
 from dataplane.table import Credential, Provider
 from dataplane.upstreams.request import address
@@ -64,9 +63,3 @@ def test_what_an_address_may_end_with(end: str) -> None:
 
 def test_a_resource_by_its_name() -> None:
     assert url_of("res") == RESOURCE
-
-
-def test_what_a_kind_says_of_itself() -> None:
-    assert KINDS["azure"].label == "azure.ai.openai"
-    assert KINDS["custom"].label == "custom"
-    assert all(name == kind.name for name, kind in KINDS.items())
