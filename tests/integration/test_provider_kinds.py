@@ -8,16 +8,18 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
+from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Tokens, Usage
 from dataplane.realtime import stopwatch
 from dataplane.server import Limits
-from dataplane.table import Credential, Provider
+from dataplane.table import CallerLimits, Credential, Limit, Provider
 from simulator.kinds import KINDS, Kind
 from simulator.ledger import Ledger
 from simulator.server import Simulator
@@ -179,6 +181,23 @@ async def test_time_is_recorded_while_the_session_runs(monkeypatch: pytest.Monke
             used = await time_of(gateway)
             assert used.session_seconds == pytest.approx(simulator.ledger.totals["session_seconds"], abs=0.25)
             assert gateway.meter.closed[0].tokens == used
+
+
+async def test_time_ends_a_session_once_nothing_is_left_to_spend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopwatch, "PART", 0.01)
+    monkeypatch.setattr(rig.Remembering, "turn", lambda *_: Cost(Decimal(1), "priced", "backend"))
+    spend = Limit(kind="spend", max=1_500_000_000, per="Month")
+    limited = rig.REQUIRED.model_copy(update={"limits": (CallerLimits(policy="ai/p", limits=(spend,), reserve=100),)})
+    async with Simulator(kind="xai") as simulator:
+        served = rig.table(rig.backend(provider("xai", simulator.url)), limited)
+        async with (
+            rig.running(served, Limits(ping=0.01), {"upstream@1": UPSTREAM_KEY}) as gateway,
+            session(gateway) as socket,
+        ):
+            assert "1.5 USD per Month" in str(await until(socket, "error"))
+            with pytest.raises(ConnectionClosedError):
+                await socket.recv()
+            assert socket.close_code == 1008
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -50,6 +50,9 @@ async def test_what_it_cannot_use(tmp_path: Path) -> None:
     wrong = await run("simulate", "--scenarios", str(path))
     assert wrong.code == 1
     assert f"{path}: rule 1: scenario: unknown scenario 'nonsense'" in wrong.err
+    nobody = await run("simulate", "--provider", "nobody")
+    assert nobody.code == 2
+    assert "nobody is none of openai, azure, xai" in nobody.err
     missing = await run("simulate", "--scenarios", str(tmp_path / "none.yaml"))
     assert missing.code == 1
     assert "none.yaml: No such file or directory" in missing.err

@@ -239,6 +239,18 @@ def test_a_provider_of_the_old_shape_gets_what_the_client_says() -> None:
     ).over()
 
 
+def test_a_provider_that_cannot_be_kept_from_answering_is_not_told_to() -> None:
+    created = {"type": "session.created", "session": {"turn_detection": {"type": "server_vad"}}}
+    (play(replace(TERMS, mends=False, admits=True)) >> upstream(created) << client(created)).over()
+
+
+def test_history_that_is_told_again_is_not_metered_again() -> None:
+    said = {"role": "assistant", "content": [{"type": "output_audio", "transcript": "Hello"}]}
+    history = {"type": "conversation.item.created", "item": {"id": "i1", **said}}
+    terms = replace(TERMS, mends=False, bills_time=True)
+    (play(terms) >> upstream(CREATED, history) << client({"type": "session.created"}, history)).over()
+
+
 def test_a_beta_client_is_mended_and_told_the_old_names() -> None:
     (
         play(replace(TERMS, beta=True))
