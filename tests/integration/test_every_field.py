@@ -125,7 +125,7 @@ async def test_a_price_of_time_is_charged(name: str, tmp_path: Path) -> None:
 
     others = {other: "0" for other in TIMES if other != name}
     call = Call(model="voice", talk=_manually)
-    async with standing(tmp_path, priced({**others, name: "0"}), "xai") as stand:
+    async with standing(tmp_path, priced({**others, name: "0"}), kind="xai") as stand:
         assert _cost(await stand.hold(call)) == 0
         await stand.serve(priced({**others, name: "60"}))
         seen = await stand.hold(call)
