@@ -92,8 +92,8 @@ def _numeric(host: str) -> str:
 async def _tunnelled(proxy: EgressProxy, host: str, port: int, addresses: AddressPolicy, files: Files) -> socket.socket:
     """A socket that leads through the proxy to the host, of which nothing was read that is the host's."""
     address = _numeric(host)
-    if address and (why := addresses.refusal(address)):
-        raise AddressRefused(f"{address} {why}")
+    if address and (kind_of_address := addresses.refusal(address)):
+        raise AddressRefused(address, kind_of_address)
     try:
         tunnel = Tunnel(address or host, port, proxy.authorization)
         sock = await _resolved(proxy.host, proxy.port, None, files)
