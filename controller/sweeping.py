@@ -155,11 +155,13 @@ class Sweeping:
                 log.warning(WITHOUT_OWN, kind=kind.name)
             elif kind not in OWN:
                 log.info("not served by this cluster; it will be noticed when it comes", kind=str(kind))
-        gone = self._mirror.forget(Scope(kind.name))
+        scope = Scope(kind.name)
+        first = scope not in self._mirror.synced
+        gone = self._mirror.forget(scope)
         if kind in OWN:
             return  # not synced: what is served stays until it is known what there is
-        self._mirror.synced.add(Scope(kind.name))
-        if gone:
+        self._mirror.synced.add(scope)
+        if gone or first:  # it may be the last that was missing
             self._changed()
 
     def _has_failed(self, kind: Kind, state: _State, error: ApiError) -> None:

@@ -55,8 +55,13 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def swept(double: Double, mirror: Mirror, deaf: Callable[[], None] = lambda: None) -> AsyncIterator[Sweeping]:
-    found = Sweeping(cast("Api", double), mirror, KINDS, lambda: None, deaf, lambda: found.suspect())
+async def swept(
+    double: Double,
+    mirror: Mirror,
+    deaf: Callable[[], None] = lambda: None,
+    changed: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Sweeping]:
+    found = Sweeping(cast("Api", double), mirror, KINDS, changed, deaf, lambda: found.suspect())
     task = asyncio.create_task(found.run())
     try:
         yield found
@@ -87,6 +92,19 @@ async def test_kinds_that_are_not_there_come() -> None:
         found.suspect()
         await until(lambda: not mirror.entries("Gateway"))
         assert found.whole
+
+
+async def test_that_the_last_kind_is_not_there_completes_it() -> None:
+    """An API server that has just begun knows none of its kinds; whoever waits for all of them has to be told."""
+    double, whole = Double(errors={GATEWAY: 503}), list[bool]()
+    async with swept(double, Mirror(), changed=lambda: whole.append(found.whole)) as found:
+        await until(lambda: found.missing == [GATEWAY])
+        double.errors[GATEWAY] = 404
+        await until(lambda: found.whole)
+        assert whole == [False, True]
+        lists = double.lists
+        await until(lambda: double.lists >= lists + 5)
+        assert whole == [False, True]
 
 
 async def test_our_own_kinds_may_go_and_come_and_until_then_it_is_not_whole() -> None:
