@@ -6,7 +6,7 @@ import pytest
 
 from dataplane.dialects.openai import AUDIO
 from dataplane.realtime.gate import HOLD, SNIFF, Gate
-from dataplane.realtime.steps import Breach
+from dataplane.realtime.steps import OPAQUE, Breach
 from tests.dataplane.realtime.pieces import (
     BINARY,
     CONTINUATION,
@@ -129,4 +129,4 @@ def test_what_more_comes_of_a_message_that_goes_on_unread_is_said(size: int) -> 
     stream += [Piece(CONTINUATION, b"y"), Piece(TEXT, b"want", False), Piece(CONTINUATION, b"z")]
     stream += [Piece(BINARY, first, False), Piece(CONTINUATION, b"z"), Piece(TEXT, first), Piece(TEXT, b"short")]
     taken(gate, b"".join(piece.wire() for piece in stream), whole)
-    assert told == [(first[:SNIFF], size), (first[:SNIFF], 1)]
+    assert told == [(first[:SNIFF], size), (first[:SNIFF], 1), (OPAQUE, 1)]
