@@ -46,7 +46,9 @@ VALUE: Final = (
 PROVIDER: Final[Mapping[str, str]] = {
     "path": "a client's path goes on behind the address of the provider",
 }
-NO_KIND: Final = "Tidegate has no such kind of provider; the provider is left out"
+NO_KIND: Final = (
+    "import knows no such kind of provider, which is left out: docs/providers.md tells what kinds there are"
+)
 NO_ADDRESS: Final = "its address cannot be told; the provider is left out"
 NO_CREDENTIAL: Final = "its credential cannot be told; the provider is left out"
 POLICIES: Final[Mapping[str, str]] = {
@@ -88,7 +90,7 @@ TRAFFIC: Final[Mapping[str, str]] = {
     "extProc": "there are no external processors",
     "hostRewrite": "the provider's host is sent",
     "phase": "there is one phase: after the route is found",
-    "retry": "what fails before the client has a byte is tried at the Backend's other providers",
+    "retry": "what a provider does not take is not tried at another one yet: the client may repeat it",
     "timeouts": _TIMEOUTS,
 }
 RATE: Final[Mapping[str, str]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _FAILOVER = (
-    "Tidegate has no count of retries: what fails before the client has a byte is tried at the model's other providers"
+    "what a provider does not take is not tried at another one yet: the client gets the answer, and may repeat it"
 )
 _BUDGET = "budgets are limits of a Policy here: limits.spend, by caller, team or Backend"
 _RATE = "is no limit here, it only weighs: write a Policy with limits, by caller, team or Backend"
@@ -16,7 +16,7 @@ _CACHE = "answers are not cached"
 _GUARDRAILS = "there are no guardrails yet, and nothing holds in their place"
 _ALERTS = "Tidegate sends no alerts: use the alerts of Prometheus"
 _REDIS = "`tidegate serve --state` names the store of limits that gateways count together"
-_PROVIDER = "belongs to a kind of provider that Tidegate has not"
+_PROVIDER = "belongs to a kind of provider that import does not know"
 _SECRETS = "keys are in Kubernetes Secrets here, which other tools may fill"
 
 MODE: Final = (

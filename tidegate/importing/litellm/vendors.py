@@ -67,5 +67,6 @@ def vendor_of(model: str, provider: str) -> tuple[str, Vendor, str]:
         return name, VENDORS[name], model
     whose = f"{name} has" if _PREFIX.fullmatch(name) else "what stands before the '/' has"
     raise Unknown(
-        f"{whose} no kind of provider in Tidegate; where it speaks the OpenAI API, write openai/MODEL and api_base"
+        f"{whose} no counterpart that import knows: docs/providers.md tells what kinds there are; where it speaks the "
+        "OpenAI API, write openai/MODEL and api_base"
     )
