@@ -545,3 +545,42 @@ def test_half_a_surrogate_pair_in_a_name_goes_no_further() -> None:
     refused = Line()
     refused.upstream("error", error={"code": "\ud83d", "message": "no \ud83d\ude00 \ud83d"})
     assert refused.session.opened == Refused("?", "no \N{GRINNING FACE} ?")
+
+
+# -- what is billed by time ----------------------------------------------------------------------------------------
+
+TIMED = replace(TERMS, bills_time=True, binary_audio=True)
+
+
+def test_binary_audio_is_measured_both_ways_and_goes_on_unread() -> None:
+    session = Session(TIMED)
+    session.read_upstream(b'{"type":"session.created","session":{"model":"grok-voice"}}', binary=False)
+    second = int(openai.PCM_RATE)
+    assert session.read_client(b"\x00" * (2 * second), binary=True) is KEEP
+    session.opaque(3 * second)
+    assert session.audio_seconds == pytest.approx(5.0, abs=0.01)
+    assert not [effect for effect in session.queue if isinstance(effect, Unmetered)]
+
+
+def test_items_are_billed_by_the_piece_but_for_spoken_ones_and_results() -> None:
+    line = Line(TIMED)
+    for item in (
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]},
+        {"type": "function_call_output", "call_id": "c", "output": "1"},
+        {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]},
+    ):
+        line.client({"type": "conversation.item.create", "item": item})
+    assert line.session.items == 1
+
+
+def test_time_has_a_record_of_its_own() -> None:
+    used = Tokens(session_seconds=60.0)
+    record = Session(TIMED).time(used)
+    assert (record.operation, record.tokens) == ("realtime_session_time", used)
+
+
+def test_whose_turns_the_client_ends_is_told() -> None:
+    line = Line(TIMED)
+    assert not line.session.manual
+    line.upstream("session.updated", session={"turn_detection": {"type": None}})
+    assert line.session.manual
