@@ -155,6 +155,13 @@ def everything(cluster: Cluster) -> set[str]:
     return {" ".join(line.split()) for line in found.splitlines() if line.split()[0] not in PASSING}
 
 
+def await_leavers(cluster: Cluster) -> None:
+    """Until the namespaces of earlier tests, which were only told to go, are gone with all that is in them."""
+    found = cluster.kubectl("get", "namespaces", "-o", "name", "--field-selector=status.phase=Terminating").split()
+    if found:
+        cluster.kubectl("wait", "--for=delete", *found, "--timeout=120s")
+
+
 def typed(cluster: Cluster, text: str, folder: Path = ROOT, code: int = 0) -> str:
     """What the commands print, typed in a folder by somebody who administrates the cluster. They end with `code`."""
     own = {name: str(cluster.folder / name) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}

@@ -45,7 +45,7 @@ def test_a_backend_is_stored(cluster: Cluster, namespace: str) -> None:
 def test_a_mistake_is_refused_in_our_words(cluster: Cluster, namespace: str) -> None:
     two_kinds = BACKEND.replace("openai: {}", "openai: {}\n    custom: {}")
     said = cluster.refused("apply", "--server-side", "-n", namespace, "-f", "-", input=two_kinds)
-    assert "set exactly one of openai, custom, for example openai: {}" in said
+    assert "set exactly one of openai, azure, xai, custom, for example openai: {}" in said
 
 
 @pytest.mark.usefixtures("gateway_api")

@@ -65,6 +65,7 @@ def install(whole_node: Node, images: dict[str, str], tmp_path_factory: pytest.T
     whole_node.install_gateway_api()
     values = tmp_path_factory.mktemp("install") / "values.yaml"
     values.write_text(VALUES)
+    installs.await_leavers(whole_node)
     found = Install(whole_node, values, installs.everything(whole_node))
     try:
         yield found
