@@ -13,7 +13,7 @@ import logging
 import random
 import ssl as tls
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from dataplane.callers import KeyUnknown
@@ -56,6 +56,7 @@ from dataplane.table import Listener, RouteType, Secrets, Table
 from dataplane.tracing import Tracer, Untraced
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.pool import Pool
+from dataplane.upstreams.pools import Pools
 
 __all__ = ["AddressPolicy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
@@ -71,9 +72,10 @@ _SERVE = {
 class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
-    `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `memory` says how
-    much there is and how much is used, `files` how many descriptors there may be. `limiter`: what callers may take; its
-    own by default, which counts alone. `proxies` are believed whom they speak for."""
+    `addresses`: which upstream addresses may be dialled. `rand` and `now` are chance and the clock, `clock` one that is
+    never set, `memory` says how much there is and how much is used, `files` how many descriptors there may be.
+    `limiter`: what callers may take; its own by default, which counts alone. `proxies` are believed whom they speak
+    for."""
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class Gateway:
         upstream_tls: tls.SSLContext | None = None,
         rand: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         memory: Memory | None = None,
         files: Files | None = None,
         limiter: Limiter | None = None,
@@ -106,6 +109,7 @@ class Gateway:
         self._files = files or Files()
         self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._proxies = proxies
+        self.pools = Pools(meter, rand=rand, clock=clock, now=now)
         self._expiries = Expiries()
         self._sessions: Realtime | None = None
         self._running: Running | None = None
@@ -132,6 +136,7 @@ class Gateway:
                 raise TableRefused([f"a port that listeners want cannot be had: {error.strerror}"]) from None
         self._snapshot, self._certificates = snapshot, certificates
         yield from self.limiter.loading(snapshot.table)
+        yield from self.pools.following(snapshot.backends)
         self._loaded = True
         if self._running:
             self._running.services.revocations.changed()
@@ -180,6 +185,7 @@ class Gateway:
             tls=context,
             pool=Pool(self._addresses, files=self._files, tls=context, rand=self._rand),
             rand=self._rand,
+            pools=self.pools,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,
             room=self._room,
@@ -235,6 +241,10 @@ class Gateway:
     def limits(self) -> Slices[list[dict[str, object]]]:
         """What is counted of callers under each limit, with pauses."""
         return (yield from self.limiter.listing())
+
+    def doing(self, backend: str, provider: str) -> Mapping[str, object]:
+        """How a provider is doing; nothing where its Backend was never asked for anything."""
+        return self.pools.shown(backend, provider)
 
     def end_session(self, session_id: str) -> bool:
         """End one realtime session; False where there is none by that id."""

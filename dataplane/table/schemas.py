@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from dataplane.table import SCHEMA, Backend, EndpointSet, Listener, Part, Provider, Route, Table, sealed
+from dataplane.table import (
+    SCHEMA,
+    Backend,
+    Balance,
+    EndpointSet,
+    Health,
+    Listener,
+    Part,
+    Provider,
+    Route,
+    Table,
+    sealed,
+)
 
 SERVED: Final = (SCHEMA, SCHEMA - 1)
 """The best first."""
@@ -37,7 +49,8 @@ def lowered(table: Table, schema: int) -> Table:
 
 
 def _to_1(part: Part) -> Part | None:
-    """Without Gateways, redirects and endpoints of Services."""
+    """Without Gateways, redirects, endpoints of Services, and what is said of balancing and health: such a data plane
+    shares requests by the weights of targets."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -45,15 +58,22 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
-        case Backend() if part.networks or any(each.endpoints for each in part.providers):
-            return sealed(part.model_copy(update={"networks": (), "providers": tuple(map(_provider, part.providers))}))
+        case Backend():
+            providers = tuple(map(_provider, part.providers))
+            if providers != part.providers or any(getattr(part, name) != old for name, old in _BACKEND.items()):
+                return sealed(part.model_copy(update={**_BACKEND, "providers": providers}))
     return part
 
 
+_BACKEND: Final = {"networks": (), "balance": Balance(), "health": Health()}
+_PROVIDER: Final = {"endpoints": "", "weight": 1, "priority": 0, "max_sessions": 0}
+
+
 def _provider(provider: Provider) -> Provider:
-    if not provider.endpoints:
+    if all(getattr(provider, name) == old for name, old in _PROVIDER.items()):
         return provider
-    return provider.model_copy(update={"endpoints": "", "error": provider.error or TOO_OLD})
+    error = provider.error or (TOO_OLD if provider.endpoints else "")
+    return provider.model_copy(update={**_PROVIDER, "error": error})
 
 
 STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}

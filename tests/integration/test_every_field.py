@@ -131,11 +131,16 @@ def _amount(usage: object, name: str) -> int:
 
 SERVICE = {f"{PROVIDER}.custom.service.{name}" for name in ("name", "namespace", "port")}
 """There are Services in clusters only: see test_services."""
+POOLS = {
+    *(f"Backend.spec.balance.{name}" for name in ("strategy", "sticky.header", "sticky.caller")),
+    *(f"Backend.spec.health.{name}" for name in ("ejectAfter", "ejectFor", "ejectForMost")),
+}
+"""It takes several requests to see what they do: see test_pools."""
 
 
 def test_no_field_is_left_out() -> None:
     driven = {path for row in EVERY_ROW for path in row.about.split()} | {f"{MODEL}.price.{name}" for name in PRICES}
-    driven |= SERVICE
+    driven |= SERVICE | POOLS
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

@@ -13,9 +13,11 @@ from dataplane.table import (
     SCHEMA,
     Attachment,
     Backend,
+    Balance,
     CallerSet,
     EndpointSet,
     Forward,
+    Health,
     Listener,
     Provider,
     Redirect,
@@ -45,6 +47,10 @@ NEW = Table(
     backends=(
         backend(provider("https://a.test/v1")),
         sealed(Backend(name="ai/near", providers=(SERVICE, provider("https://b.test/v1")))),
+        sealed(
+            Backend(name="ai/shared", providers=(provider("https://d.test/v1", weight=9, priority=1, max_sessions=5),))
+        ),
+        sealed(Backend(name="ai/stuck", balance=Balance(sticky="caller"), health=Health(eject_after=1))),
         sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"),), networks=("10.0.0.0/8",))),
     ),
     routes=(
@@ -101,8 +107,13 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
     assert sorted(told(NEW)) == [
         "endpoints: is unknown",
         "it.attached: is unknown",
+        "it.balance: is unknown",
+        "it.health: is unknown",
         "it.networks: is unknown",
         "it.providers[0].endpoints: is unknown",
+        "it.providers[0].max_sessions: is unknown",
+        "it.providers[0].priority: is unknown",
+        "it.providers[0].weight: is unknown",
         "it.redirect: is unknown",
         "listener: is unknown",
     ]
@@ -123,7 +134,7 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
         ("ai/moved", schemas.TOO_OLD),
     ]
     errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
-    assert errors == [[""], [schemas.TOO_OLD, ""], [""]]
+    assert errors == [[""], [schemas.TOO_OLD, ""], [""], [], [""]]
     assert (lowered.listeners, lowered.endpoints) == ((), ())
 
 
