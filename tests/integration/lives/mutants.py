@@ -25,10 +25,16 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "table_applied",
     "table_from_snapshot",
     "controllers_connected",
+    "upstream_healthy",
+    "upstream_active",
+    "ejections",
+    "rate_limited",
+    "failovers",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
-(limits/), no controller sends tables (sources/), and no provider bills time (integration/test_time_is_billed.py)."""
+(limits/), no controller sends tables (sources/), no provider bills time (integration/test_time_is_billed.py) or is left
+out (integration/test_pools.py)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 
