@@ -53,7 +53,6 @@ POLICIES: Final[Mapping[str, str]] = {
     "tunnel": "gateways reach providers directly",
     "mcp": "Tidegate is for models, and serves no tools",
     "extAuth": _OPEN,
-    "health": "providers are judged by what becomes of requests",
 }
 AI: Final[Mapping[str, str]] = {
     "promptGuard": _GUARDRAILS,
@@ -71,6 +70,9 @@ AUTH: Final[Mapping[str, str]] = {
 }
 TLS: Final[Mapping[str, str]] = {
     "insecureSkipVerify": "certificates of providers are always checked",
+    "sni": "write tls.serverName in the provider",
+    "caCertificateRefs": "write tls.caSecretRef in the provider, a Secret and no ConfigMap",
+    "mtlsCertificateRef": "write tls.clientSecretRef in the provider, a Secret of type kubernetes.io/tls",
 }
 TRANSFORM: Final[Mapping[str, str]] = {"body": _BODY, "metadata": _CEL}
 TRANSFORMATION: Final[Mapping[str, str]] = {"conditional": _CEL}
