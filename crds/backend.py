@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from crds.base import (
     ApiModel,
+    HeaderName,
     Hostname,
     Label,
     Metadata,
@@ -241,6 +242,40 @@ class Provider(ApiModel):
     )
     default_model: ModelName | None = Field(default=None, description="Model to ask for where a request names none.")
     model_override: ModelName | None = Field(default=None, description="Model to ask for whatever a request names.")
+    weight: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "Share of what the Backend takes, relative to the other providers of the same priority. Where a model has "
+            "targets, the share of each is its own weight times this. 0: none. Absent: 1."
+        ),
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=0,
+        le=15,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "The providers with the lowest number take everything. Those of the next are asked where each of these is "
+            "ejected, rests, has as many sessions as its maxSessions allows, or has just failed. Absent: 0."
+        ),
+    )
+    max_sessions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "Realtime sessions, and WebSockets of Passthrough paths, that each gateway process holds with this "
+            "provider at a time. Further ones go to the others; where those have no room either, they are refused with "
+            "503 and Retry-After. Absent: no cap."
+        ),
+    )
 
 
 class Target(ApiModel):
@@ -429,6 +464,89 @@ class Timeouts(ApiModel):
     )
 
 
+_CREDENTIALS = "authorization|api-key|x-api-key|x-goog-api-key|cookie|proxy-authorization"
+_NO_KEYS = "a header with a credential is no place to stick to: for callers write caller: {}"
+
+
+class StickyCaller(ApiModel):
+    """By the caller's key. Write `{}`."""
+
+
+class Sticky(ApiModel):
+    """What requests have in common that go to the same provider, while that is healthy. Exactly one."""
+
+    rules: ClassVar = (exactly_one("header", "caller", example="caller: {}"),)
+
+    header: (
+        Annotated[
+            HeaderName,
+            Rule(
+                f'!self.lowerAscii().matches(r"^({_CREDENTIALS})$")',
+                _NO_KEYS,
+                lambda name: name.lower() not in _CREDENTIALS.split("|"),
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Name of a header of the request. Requests without it are balanced as if nothing were said here.",
+    )
+    caller: StickyCaller | None = Field(
+        default=None,
+        description="The caller's key. Callers without one are balanced as if nothing were said here. Write `{}`.",
+    )
+
+
+class Balance(ApiModel):
+    """How requests are shared among the providers of one priority. At least one."""
+
+    rules: ClassVar = (at_least_one("strategy", "sticky"),)
+
+    strategy: Literal["LeastActive", "Weighted"] | None = Field(
+        default=None,
+        description=(
+            "LeastActive: to the provider that has the fewest under way in this gateway process, in proportion to its "
+            "weight; sessions are counted with sessions, requests with requests. Weighted: by chance, by weight. "
+            "Absent: LeastActive for realtime sessions and WebSockets, Weighted for requests."
+        ),
+    )
+    sticky: Sticky | None = Field(
+        default=None,
+        description=(
+            "Keep requests that have something in common on one provider, in proportion to the weights; it goes before "
+            "strategy. When a provider cannot be used, only what was its own moves."
+        ),
+    )
+
+
+class Health(ApiModel):
+    """When a provider is left out, and for how long. At least one; what is not said has its default."""
+
+    rules: ClassVar = (at_least_one("eject_after", "eject_for", "eject_for_most"),)
+
+    eject_after: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        strict=True,
+        json_schema_extra={"format": "int32"},
+        description=(
+            "Failures in a row after which a provider is ejected. From 1 to 100; default 3. One that refuses the "
+            "gateway's own credential is ejected at once."
+        ),
+    )
+    eject_for: Annotated[Duration, lasting("100ms", "1h", such_as="5s")] | None = Field(
+        default=None,
+        description=(
+            "How long the first time, give or take a tenth; twice as long each time that follows. Then one request at "
+            "a time is let through, until one succeeds. From 100ms to 1h; default 5s."
+        ),
+    )
+    eject_for_most: Annotated[Duration, lasting("100ms", "24h", such_as="5m")] | None = Field(
+        default=None, description="No longer than this, whichever time it is. From 100ms to 24h; default 5m."
+    )
+
+
 _ROUTE = r"\*|/[A-Za-z0-9\-._~!$&'()+,;=:@%/]{0,255}"
 _ROUTE_MESSAGE = (
     'write a path that begins with "/" (at most 256 characters, no query, no "*"), such as "/v1/realtime", '
@@ -461,6 +579,11 @@ class BackendSpec(ApiModel):
             "!has(self.models) || self.models.all(m, m.targets.all(t, self.providers.exists(p, p.name == t.provider)))",
             "every target's provider must be the name of one of spec.providers",
             _targets_exist,
+        ),
+        Rule(
+            "self.providers.exists(p, !has(p.weight) || p.weight > 0)",
+            "every provider has weight 0, so nothing is served: give one a weight above 0",
+            lambda spec: any(provider.weight != 0 for provider in spec.providers),
         ),
     )
 
@@ -496,6 +619,18 @@ class BackendSpec(ApiModel):
     timeouts: Timeouts | None = Field(
         default=None,
         description="How long the providers are waited for. Absent, in whole or in part: the defaults.",
+    )
+    balance: Balance | None = Field(
+        default=None,
+        description="How requests are shared among the providers. Absent, in whole or in part: the defaults.",
+    )
+    health: Health | None = Field(
+        default=None,
+        description=(
+            "When a provider that fails is left out. Whatever stands here, a request that a provider did not take goes "
+            "to the next one, and a provider that says when to come back (Retry-After) is left alone until then. "
+            "Absent, in whole or in part: the defaults."
+        ),
     )
     max_sessions: int | None = Field(
         default=None,

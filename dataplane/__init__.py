@@ -20,7 +20,7 @@
     process/     start, drain, stop; how much room there is; the log
     deadline     one deadline that moves with every request, for the connections of both sides
     admin        the port for operators: health, metrics, table, sessions
-    errors       every refusal of our own, in one catalogue
+    errors       every refusal of our own, in one catalogue; `faults` is what they say of providers (pure)
 
 A stage refuses by raising `errors.Refusal`; the server turns it into the answer. Whatever is under way keeps the
 snapshot that it began with.

@@ -61,6 +61,9 @@ class GatewayView(Protocol):
     def limits(self) -> Slices[list[dict[str, object]]]:
         """What is counted of callers, and of how much."""
 
+    def doing(self, backend: str, provider: str) -> Mapping[str, object]:
+        """How a provider is doing; nothing where its Backend was never asked for anything."""
+
     def end_session(self, session_id: str) -> bool:
         """Begin to end a session; False if there is none of this id."""
 
@@ -163,7 +166,9 @@ class Admin:
         loaded = self._gateway.table()
         if loaded is None:
             return _error(503, "no table is loaded yet")
-        return _json({**(self._source.shown() if self._source else {}), **await gently(summary(loaded))})
+        return _json(
+            {**(self._source.shown() if self._source else {}), **await gently(summary(loaded, self._gateway.doing))}
+        )
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         return _json({"sessions": await gently(self._gateway.listing())})
@@ -197,12 +202,16 @@ class Admin:
         return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
 
 
-def summary(loaded: table.Table) -> Slices[dict[str, object]]:
-    """What `/table` shows: versions, routes and where they lead. Neither policies nor callers, since a literal
-    header value or the hash of a key is nobody's business."""
+Doing = Callable[[str, str], Mapping[str, object]]
+"""How a provider of a Backend is doing, by both names."""
+
+
+def summary(loaded: table.Table, doing: Doing) -> Slices[dict[str, object]]:
+    """What `/table` shows: versions, routes and where they lead, and how providers are doing. Neither policies nor
+    callers, since a literal header value or the hash of a key is nobody's business."""
     versions = yield from loaded.versioning()
     routes = yield from _each(_route, loaded.routes)
-    backends = yield from _each(_backend, loaded.backends)
+    backends = yield from _each(lambda each: _backend(each, doing), loaded.backends)
     return {"schema": loaded.schema_number, "versions": versions, "routes": routes, "backends": backends}
 
 
@@ -228,13 +237,19 @@ def _route(route: table.Route) -> dict[str, object]:
     }
 
 
-def _backend(backend: table.Backend) -> dict[str, object]:
+def _backend(backend: table.Backend, doing: Doing) -> dict[str, object]:
     return {
         "name": backend.name,
         "hash": backend.hash,
         "error": backend.error,
         "providers": [
-            {"name": each.name, "kind": each.kind, "url": _bare(each.url), "error": each.error}
+            {
+                "name": each.name,
+                "kind": each.kind,
+                "url": _bare(each.url),
+                "error": each.error,
+                **doing(backend.name, each.name),
+            }
             for each in backend.providers
         ],
         "models": [model.name for model in backend.models],

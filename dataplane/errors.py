@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from dataplane.faults import OF_CODE, Fault
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -183,8 +185,8 @@ CATALOGUE: dict[str, Kind] = {
     "upstream_unavailable": Kind(
         503,
         "upstream_error",
-        "The provider is a Service of the cluster, and none of its endpoints is ready. Try again soon; whoever runs it "
-        "must see why its pods are not ready.",
+        "Each provider has asked to be left alone for a while (Retry-After), or is a Service of the cluster none of "
+        "whose endpoints is ready: then whoever runs it must see why its pods are not ready. Try again soon.",
         2,
     ),
     "upstream_timeout": Kind(504, "upstream_error", "The provider did not answer in time."),
@@ -195,7 +197,8 @@ class Refusal(Exception):
     """A request that is not served. Raised by any stage; answered as `status` with `body()`.
 
     `message` says what happened and what to do; it never holds a key. `status` differs from the catalogue's only
-    where an upstream's own refusal is passed on; `relayed` is its body then, where that goes on as it came."""
+    where an upstream's own refusal is passed on; `relayed` is its body then, where that goes on as it came. `fault`:
+    what it says of the provider that was asked, if one was; by default what the code says."""
 
     def __init__(
         self,
@@ -206,6 +209,7 @@ class Refusal(Exception):
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
         relayed: bytes | None = None,
+        fault: Fault | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -214,6 +218,9 @@ class Refusal(Exception):
         self.kind = CATALOGUE[code]
         self.status = status or self.kind.status
         self.headers = {**self._wait(), **(headers or {})}
+        self.fault = fault or OF_CODE.get(code)
+        self.unsent = False
+        """Is it sure that the provider got nothing of the request?"""
         self._relayed = relayed
 
     def _wait(self) -> dict[str, str]:

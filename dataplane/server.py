@@ -13,7 +13,7 @@ import logging
 import random
 import ssl as tls
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from dataplane.callers import KeyUnknown
@@ -58,6 +58,7 @@ from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.egress import EgressProxy
 from dataplane.upstreams.identities import identified, identify
 from dataplane.upstreams.pool import Pool
+from dataplane.upstreams.pools import Pools
 
 __all__ = ["AddressPolicy", "EgressProxy", "Gateway", "Limits", "Proxies", "TableRefused"]
 
@@ -74,8 +75,9 @@ class Gateway:
     """Carries traffic by a table. Make it and `start` it inside a running event loop.
 
     `addresses`: which upstream addresses may be dialled, `egress`: what through. `rand` and `now` are chance and the
-    clock, `memory` says how much there is and how much is used, `files` how many descriptors there may be. `limiter`:
-    what callers may take; its own by default, which counts alone. `proxies` are believed whom they speak for."""
+    clock, `clock` one that is never set, `memory` says how much there is and how much is used, `files` how many
+    descriptors there may be. `limiter`: what callers may take; its own by default, which counts alone. `proxies` are
+    believed whom they speak for."""
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class Gateway:
         egress: EgressProxy | None = None,
         rand: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         memory: Memory | None = None,
         files: Files | None = None,
         limiter: Limiter | None = None,
@@ -109,6 +112,7 @@ class Gateway:
         self._files = files or Files()
         self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._proxies = proxies
+        self.pools = Pools(meter, rand=rand, clock=clock, now=now)
         self._expiries = Expiries()
         self._sessions: Realtime | None = None
         self._running: Running | None = None
@@ -137,6 +141,7 @@ class Gateway:
                 raise TableRefused([f"a port that listeners want cannot be had: {error.strerror}"]) from None
         self._snapshot, self._certificates = snapshot, certificates
         yield from self.limiter.loading(snapshot.table)
+        yield from self.pools.following(snapshot.backends)
         self._loaded = True
         if self._running:
             self._running.services.revocations.changed()
@@ -186,6 +191,7 @@ class Gateway:
             egress=self._egress,
             pool=Pool(self._addresses, files=self._files, tls=context, egress=self._egress, rand=self._rand),
             rand=self._rand,
+            pools=self.pools,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,
             room=self._room,
@@ -241,6 +247,10 @@ class Gateway:
     def limits(self) -> Slices[list[dict[str, object]]]:
         """What is counted of callers under each limit, with pauses."""
         return (yield from self.limiter.listing())
+
+    def doing(self, backend: str, provider: str) -> Mapping[str, object]:
+        """How a provider is doing; nothing where its Backend was never asked for anything."""
+        return self.pools.shown(backend, provider)
 
     def end_session(self, session_id: str) -> bool:
         """End one realtime session; False where there is none by that id."""

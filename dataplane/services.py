@@ -21,6 +21,7 @@ from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
 from dataplane.upstreams.egress import EgressProxy
 from dataplane.upstreams.pool import Pool
+from dataplane.upstreams.pools import Pools
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -95,6 +96,16 @@ class Meter(Protocol):
 
     def limited(self, policy: str, limit: str, outcome: str) -> None: ...
 
+    def upstream_healthy(self, backend: str, provider: str, *, healthy: bool | None) -> None: ...
+
+    def upstream_active(self, backend: str, provider: str, kind: str, change: int) -> None: ...
+
+    def ejected(self, backend: str, provider: str, reason: str) -> None: ...
+
+    def rate_limited(self, backend: str, provider: str) -> None: ...
+
+    def failed_over(self, backend: str, reason: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -110,6 +121,8 @@ class Services:
     pool: Pool
     rand: Callable[[], float]
     """A number in [0, 1)."""
+    pools: Pools
+    """Which provider is asked, and how all of them are doing."""
     revocations: Revocations
     proxies: Proxies
     """Those that are believed whom they speak for."""

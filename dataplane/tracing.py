@@ -50,6 +50,8 @@ class Handshake:
     """`host:port`."""
     dialled: float | None = None
     """When dialling the upstream began."""
+    attempts: int = 0
+    """How many providers were dialled."""
     client: str = ""
     """Address of who asks."""
     traceparent: str = field(default="", repr=False)

@@ -32,6 +32,7 @@ from dataplane.table import (
     Match,
     ModelAllow,
     PolicySet,
+    Provider,
     Route,
     RouteType,
     SessionLimits,
@@ -42,6 +43,7 @@ from dataplane.upstreams.choose import unusable
 from tidegate import explain_limits, explain_models
 from tidegate.explain_limits import Counted, counted_as, of_subject
 from tidegate.explain_models import Candidate
+from tidegate.explain_pools import Doing, balance_words, doing_words
 from tidegate.wording import (
     budget_words,
     changes,
@@ -77,8 +79,11 @@ class Explanation:
     served: bool
 
 
-def explain(compiled: Compiled, request: Request, counted: Counted | None = None) -> Explanation:
-    """What would be done with a request, in the order in which it is done. `counted`: of a gateway that was asked."""
+def explain(
+    compiled: Compiled, request: Request, counted: Counted | None = None, doing: Doing | None = None
+) -> Explanation:
+    """What would be done with a request, in the order in which it is done. `counted`, and how providers are `doing`: of
+    a gateway that was asked."""
     lines = [f"{request.method} {request.path}" + (f" on {request.host}" if request.host else "")]
     try:
         route = _route(compiled, request, lines)
@@ -86,7 +91,7 @@ def explain(compiled: Compiled, request: Request, counted: Counted | None = None
         return Explanation("\n".join([*lines, _answered(refusal)]), served=False)
     served = False
     for forward in route.forwards:
-        share = _Share(compiled, request, route, forward, counted)
+        share = _Share(compiled, request, route, forward, counted, doing or {})
         try:
             lines += ["", f"Backend {forward.backend}{_share_of(forward, route)}"]
             share.explain()
@@ -156,7 +161,13 @@ class _Share:
     """One Backend of the route, explained line by line. Raises Refusal where a request would end."""
 
     def __init__(
-        self, compiled: Compiled, request: Request, route: Route, forward: Forward, counted: Counted | None
+        self,
+        compiled: Compiled,
+        request: Request,
+        route: Route,
+        forward: Forward,
+        counted: Counted | None,
+        doing: Doing,
     ) -> None:
         self.lines: list[str] = []
         self._compiled = compiled
@@ -164,6 +175,7 @@ class _Share:
         self._route = route
         self._forward = forward
         self._counted = counted
+        self._doing = doing
         raw, _, self._query = request.path.partition("?")
         self._path = paths.stripped(raw, route.strip_prefix)
         self._caller: Caller | None = None
@@ -329,17 +341,39 @@ class _Share:
             raise refused[0]
 
     def _providers(self, candidates: Sequence[Candidate], kind: RouteType, backend: Backend) -> None:
-        total = sum(each.weight for each in candidates if not each.provider.error)
-        for each in candidates:
+        usable = [each for each in candidates if each.weight and not each.provider.error]
+        first = min((each.provider.priority for each in usable), default=0)
+        for each in sorted(candidates, key=lambda each: each.provider.priority):
             provider = each.provider
             if provider.error:
                 self._say("Provider", f"{provider.name} is never asked: {provider.error}")
                 continue
-            share = f" ({each.weight} of {total} requests)" if len(candidates) > 1 else ""
+            rank = provider.priority
+            total = sum(other.weight for other in usable if other.provider.priority == rank)
+            after = f", where none of priority {first} takes it" if rank > first else ""
+            share = f" ({each.weight} of {total} requests{after})" if len(candidates) > 1 else ""
             named = f", as {each.upstream}" if each.upstream else ""
             self._say("Provider", f"{provider.name}{share}: {each.url(kind, self._path, self._query)}{named}")
-        if not total:
+            if doing := self._doing.get((backend.name, provider.name)):
+                self._say("", f"{provider.name} is {doing_words(doing)}")
+        if not usable:
             raise unusable(backend, [each.provider.name for each in candidates])
+        if len(usable) > 1:
+            self._say("Balance", balance_words(backend.balance, sessions=self._has_sessions(kind)))
+        self._caps([each.provider for each in usable], kind)
+
+    def _has_sessions(self, kind: RouteType) -> bool:
+        upgrade = self._request.headers.get("Upgrade", self._request.headers.get("upgrade", ""))
+        return kind is RouteType.REALTIME or (kind is RouteType.PASSTHROUGH and upgrade.lower() == "websocket")
+
+    def _caps(self, providers: Sequence[Provider], kind: RouteType) -> None:
+        if kind is RouteType.COMPLETIONS or kind is RouteType.MODELS:
+            return
+        what = "" if kind is RouteType.REALTIME else "WebSockets: "
+        for provider in providers:
+            if most := provider.max_sessions:
+                said_by = f"maxSessions of the provider {provider.name}"
+                self._say("Sessions", f"{what}at most {most} at a time in each gateway process ({said_by})")
 
     def _transformations(self, transformations: Sequence[Transformation], prefix: str) -> None:
         for each in self._concerning(transformations):

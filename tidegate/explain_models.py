@@ -22,6 +22,7 @@ class Candidate:
     public: str = ""
     upstream: str = ""
     weight: int = 1
+    """Its own, times that of its target."""
     price: Price | None = None
 
     def asked(self, kind: RouteType) -> Asked:
@@ -45,16 +46,16 @@ def candidates(
     Raises Refusal model_not_found, missing_model, model_not_allowed."""
     transcribes = queries.get(query, "intent") == "transcription" and not name
     if kind is RouteType.PASSTHROUGH or (kind is RouteType.REALTIME and transcribes):
-        return [Candidate(provider) for provider in backend.providers], ""
+        return [Candidate(provider, weight=provider.weight) for provider in backend.providers], ""
     if not name:
         return _defaults(backend, allow), "none is named, so a provider's own default is asked for"
     if not backend.models:
-        found = [Candidate(each, name, each.model_override or name) for each in backend.providers]
+        found = [Candidate(each, name, each.model_override or name, each.weight) for each in backend.providers]
         return found, f"{name}; the Backend declares no models, so every name goes on as it is"
     model, star = declared(backend, name)
     providers = {provider.name: provider for provider in backend.providers}
     found = [
-        Candidate(provider, name, upstream, target.weight, model.price)
+        Candidate(provider, name, upstream, target.weight * provider.weight, model.price)
         for target in model.targets
         for provider in [providers[target.provider]]
         for upstream in [provider.model_override or target.model.replace("*", star) or name]
@@ -84,4 +85,5 @@ def _defaults(backend: Backend, allow: models.Allow) -> list[Candidate]:
 def _default(backend: Backend, provider: Provider) -> Candidate:
     name = default_of(provider)
     known = models.find(backend.models, name)
-    return Candidate(provider, name, provider.model_override or name, price=known[0].price if known else None)
+    price = known[0].price if known else None
+    return Candidate(provider, name, provider.model_override or name, provider.weight, price)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import crds.backend
 from controller.compile import services
-from controller.compile.bounds import timeouts
+from controller.compile.bounds import balance, health, timeouts
 from controller.compile.cluster import Cluster
 from controller.compile.grants import BACKEND
 from controller.compile.objects import Identity, Objects, Read
@@ -125,6 +125,8 @@ def compile_backend(
             models=tuple(_model(model) for model in spec.models),
             paths=declared(spec.routes) or WELL_KNOWN,
             timeouts=timeouts(spec.timeouts),
+            balance=balance(spec.balance),
+            health=health(spec.health),
             max_sessions=spec.max_sessions or 0,
             networks=cluster.networks(backend.identity.namespace) if cluster else (),
         ),
@@ -188,6 +190,9 @@ def _provider(
         tls=tls.entry if tls else None,
         default_model=provider.default_model or "",
         model_override=provider.model_override or "",
+        weight=1 if provider.weight is None else provider.weight,
+        priority=provider.priority or 0,
+        max_sessions=provider.max_sessions or 0,
         error=str(problem) if problem is not None else "",
     )
     return _Found(entry, credential, endpoints, tls, problem)

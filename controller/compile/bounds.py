@@ -16,6 +16,28 @@ def timeouts(written: crds.backend.Timeouts | None) -> table.Timeouts:
     return table.Timeouts.model_validate({name: seconds(duration) for name, duration in said.items()})
 
 
+def balance(written: crds.backend.Balance | None) -> table.Balance:
+    """How requests are shared."""
+    if written is None:
+        return table.Balance()
+    sticky = written.sticky
+    header = (sticky.header or "").lower() if sticky else ""
+    by = "" if sticky is None else "header" if header else "caller"
+    return table.Balance(strategy=written.strategy or "", sticky=by, header=header)
+
+
+def health(written: crds.backend.Health | None) -> table.Health:
+    """When a provider that fails is left out."""
+    default = table.Health()
+    if written is None:
+        return default
+    return table.Health(
+        eject_after=written.eject_after or default.eject_after,
+        eject_for=seconds(written.eject_for) if written.eject_for else default.eject_for,
+        eject_for_most=seconds(written.eject_for_most) if written.eject_for_most else default.eject_for_most,
+    )
+
+
 def session_limits(
     written: crds.session.SessionLimits | None, policy: str, subjects: tuple[table.Subject, ...]
 ) -> table.SessionLimits | None:

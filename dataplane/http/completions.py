@@ -11,6 +11,7 @@ from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import chat
 from dataplane.http import client as http
+from dataplane.http.failover import Asking
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.ids import new_id
@@ -18,7 +19,7 @@ from dataplane.limits.spending import Model
 from dataplane.metering.usage import Status, Usage
 from dataplane.services import Services
 from dataplane.tracing import Timing
-from dataplane.upstreams.choose import Destination, choose
+from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.response import Response
 from dataplane.upstreams.send import send
@@ -34,29 +35,37 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
     asked = chat.parsed(await http.body(request, services.limits, services.room))
     if allow := exchange.allowed():
         chat.check_one_model(asked)
-    destination = choose(exchange.backend, exchange.deployment or chat.model_of(asked), services.rand, allow)
-    fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
-    fields.append(("accept-encoding", "identity"))  # the answer is read here
-    url = address(destination.provider, exchange.path, exchange.query, destination.upstream_model)
-    budget = exchange.budget
-    if budget is not None:
-        await budget.admit_turn(Model.of(destination, speaks=False))
-    turn = Turn(services, exchange, destination)
-    try:
-        with http.while_connected(request):
-            body = chat.rewritten(asked, destination.upstream_model)
-            reach, timeouts = exchange.reach(destination.provider), exchange.backend.timeouts
-            response = await send(services, destination, timeouts, "POST", url, fields, body, reach=reach)
-            try:
-                return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
-            finally:
-                response.close()
-    except BaseException as error:
-        turn.broke_off(error)
-        raise
-    finally:
+    with Asking(services, services.pools.named(exchange, exchange.deployment or chat.model_of(asked), allow)) as asking:
+        budget = exchange.budget
         if budget is not None:
-            budget.release_turn()
+            await budget.admit_turn(Model.of(asking.destination, speaks=False))
+        turn = Turn(services, exchange, asking.destination)
+        try:
+            with http.while_connected(request):
+                response = await asking.answer(lambda to: _send(services, exchange, turn, asked, to), repeatable=True)
+                try:
+                    return await _relay(services, request, exchange, turn, response, hide=not chat.asks_usage(asked))
+                finally:
+                    response.close()
+        except BaseException as error:
+            turn.broke_off(error)
+            raise
+        finally:
+            if budget is not None:
+                budget.release_turn()
+
+
+async def _send(services: Services, exchange: Exchange, turn: Turn, asked: chat.Json, to: Destination) -> Response:
+    """Ask a provider, under its own name for the model. Raises Refusal."""
+    if turn.destination is not to and exchange.budget is not None:
+        exchange.budget.reckon(Model.of(to, speaks=False))
+    turn.destination = to
+    fields = [field for field in upstream_headers(exchange, to) if field[0] not in _READ]
+    fields.append(("accept-encoding", "identity"))  # the answer is read here
+    url = address(to.provider, exchange.path, exchange.query, to.upstream_model)
+    body = chat.rewritten(asked, to.upstream_model)
+    reach, timeouts = exchange.reach(to.provider), exchange.backend.timeouts
+    return await send(services, to, timeouts, "POST", url, fields, body, reach=reach)
 
 
 async def _relay(
@@ -96,7 +105,7 @@ class Turn:
         """End it as what it ended with says; a request that the provider never took is no turn."""
         if isinstance(error, http.ClientGone | asyncio.CancelledError):
             self.end("cancelled")
-        elif not (isinstance(error, Refusal) and error.code in _NO_TURN):
+        elif not (isinstance(error, Refusal) and _not_taken(error)):
             self.end("failed")
 
     def end(self, status: Status) -> None:
@@ -127,6 +136,10 @@ class Turn:
             self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.first.get("traceparent", ""))
         if outcome.unmetered:
             self._services.meter.unmetered(outcome.unmetered, route, backend)
+
+
+def _not_taken(refusal: Refusal) -> bool:
+    return refusal.unsent or refusal.fault is None or refusal.code in _NO_TURN
 
 
 def _check(exchange: Exchange) -> None:

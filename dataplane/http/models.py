@@ -15,12 +15,13 @@ from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import headers, passthrough, paths
+from dataplane.http.failover import Asking
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, relay
 from dataplane.routing import model_of
 from dataplane.services import Services
 from dataplane.table import RouteType
-from dataplane.upstreams.choose import Destination, any_provider, check, declared
+from dataplane.upstreams.choose import Destination, check, declared
 from dataplane.upstreams.connection import Lost
 from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.response import Response
@@ -66,16 +67,18 @@ def _said(exchange: Exchange, name: str) -> object:
 async def _asked(services: Services, request: Request, exchange: Exchange) -> http.Answer:
     """What a provider says, without the models that the caller may not use. The client's query is not sent: a page of a
     list, with the rest left out, would be none."""
-    destination = Destination(any_provider(exchange.backend, services.rand), "", "")
-    fields = [field for field in upstream_headers(exchange, destination) if field[0] not in _READ]
-    fields.append(("accept-encoding", "identity"))  # the answer is read here
-    url = address(destination.provider, exchange.path, "")
-    with http.while_connected(request):
-        reach, timeouts = exchange.reach(destination.provider), exchange.backend.timeouts
-        response = await send(services, destination, timeouts, "GET", url, fields, None, reach=reach)
+
+    async def ask(to: Destination) -> Response:
+        fields = [field for field in upstream_headers(exchange, to) if field[0] not in _READ]
+        fields.append(("accept-encoding", "identity"))  # the answer is read here
+        url, reach = address(to.provider, exchange.path, ""), exchange.reach(to.provider)
+        return await send(services, to, exchange.backend.timeouts, "GET", url, fields, None, reach=reach)
+
+    with Asking(services, services.pools.any(exchange)) as asking, http.while_connected(request):
+        response = await asking.answer(ask, repeatable=True)
         try:
             if response.status >= _RELAYED:
-                return await relay(services, request, exchange, destination, response, PassAll())
+                return await relay(services, request, exchange, asking.destination, response, PassAll())
             listing = await _whole(response)
         finally:
             response.close()

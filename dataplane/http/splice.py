@@ -18,6 +18,7 @@ from dataplane.realtime.legs import Leg
 from dataplane.revocation import Access
 from dataplane.services import Services
 from dataplane.snapshot import Snapshot
+from dataplane.upstreams.pools import Lease
 
 FLUSH_S = 10.0
 UNANSWERED_MS = 120_000
@@ -58,6 +59,8 @@ class Splice:
         """`name`: the request's id, for the log. `access`: what it rests on, if it is to end with that."""
         stall = services.limits.stall
         self.backend = backend
+        self.lease: Lease | None = None
+        """Of the provider that it is with."""
         self.client = End(self._from_client, self._lost, self._balance, stall=stall)
         self.upstream = End(self._from_upstream, self._lost, self._balance, stall=stall)
         self._name, self._route = name, route

@@ -15,14 +15,16 @@ from websockets.uri import parse_uri
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.faults import Fault, of_status
 from dataplane.http import client as http
 from dataplane.http import headers
 from dataplane.http.handover import SWITCHED, take_over
 from dataplane.http.message import Request
 from dataplane.http.splice import Splice
 from dataplane.services import Services
-from dataplane.upstreams.choose import Destination, any_provider
+from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.connect import dial
+from dataplane.upstreams.pools import Lease
 from dataplane.upstreams.request import address, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.send import check_credential
 from dataplane.upstreams.tls_failures import lost_by
@@ -34,46 +36,89 @@ _END = b"\r\n\r\n"
 
 async def serve(services: Services, request: Request, exchange: Exchange, splice: Splice) -> http.Answer:
     """Serve one connection, until it is joined by `splice`. Raises Refusal, ClientGone."""
-    destination = Destination(any_provider(exchange.backend, services.rand), "", "")
-    url = address(destination.provider, exchange.path, exchange.query)
-    host = urlsplit(url).hostname or ""
-    head = _request_head(url, upstream_headers(exchange, destination, _handshake(exchange, destination)))
     with http.while_connected(request):
-        transport, incoming = await dial(
-            url,
-            Incoming,
-            reach=exchange.reach(destination.provider),
-            rand=services.rand,
-            addresses=services.addresses,
-            files=services.files,
-            timeout=exchange.backend.timeouts.connect,
-            tls=services.tls,
-            egress=services.egress,
-        )
+        destination, (transport, incoming, refused) = await _opened(services, exchange, splice)
         try:
-            transport.write(head)
-            async with asyncio.timeout(exchange.backend.timeouts.handshake):
-                status = await incoming.status(services.limits.head)
-                if status != SWITCHED:
-                    refused = await incoming.refused(url)
-                    return await _relay_refusal(services, request, exchange, destination, refused)
-            transport.pause_reading()
+            if refused is not None:
+                return await _relay_refusal(services, request, exchange, destination, refused)
             await splice.prepare(exchange.snapshot)
-        except TimeoutError:
-            transport.abort()
-            seconds = exchange.backend.timeouts.handshake
-            message = f"{host} did not answer the handshake within {seconds:g} s."
-            raise Refusal("upstream_timeout", message) from None
-        except ValueError as error:
-            transport.abort()
-            raise Refusal("upstream_protocol_error", f"{host} {error}.") from None
         except BaseException:
             transport.abort()
             raise
-        finally:
-            if incoming.answered != SWITCHED:
-                transport.close()
     return _join(splice, request, exchange, destination, transport, incoming)
+
+
+Upstream = tuple[asyncio.Transport, "Incoming", Response | None]
+"""A connection on which a handshake was answered: how, if it was not by a 101."""
+
+
+async def _opened(services: Services, exchange: Exchange, splice: Splice) -> tuple[Destination, Upstream]:
+    """The first provider that answers 101, or the last one's answer. Raises the Refusal of the last."""
+    tries = services.pools.any(exchange, session=True)
+    lease: Lease = tries.first()
+    following: Lease | None
+    while True:
+        splice.lease = lease
+        try:
+            upstream = await _ask(services, exchange, lease.destination)
+            fault = _fault(services, lease.destination, upstream[2])
+        except Refusal as refusal:
+            following = tries.after(lease, refusal)
+        else:
+            if fault is None:
+                lease.succeeded()
+                return lease.destination, upstream
+            following = tries.instead(lease, fault, "It answered a handshake with an error.")
+            if following is None:
+                return lease.destination, upstream
+        lease.leave()
+        lease = following
+
+
+def _fault(services: Services, destination: Destination, refused: Response | None) -> Fault | None:
+    """What an answer that is no 101 says of the provider. Raises Refusal upstream_credential_rejected."""
+    if refused is None:
+        return None
+    check_credential(destination, refused.status_code)
+    own = destination.provider.credential.kind != "passthrough"
+    return of_status(refused.status_code, refused.headers.raw_items(), services.pools.now(), own=own)
+
+
+async def _ask(services: Services, exchange: Exchange, destination: Destination) -> Upstream:
+    """One provider's answer to the handshake; a connection that it refused is closed. Raises Refusal."""
+    url = address(destination.provider, exchange.path, exchange.query)
+    host = urlsplit(url).hostname or ""
+    head = _request_head(url, upstream_headers(exchange, destination, _handshake(exchange, destination)))
+    transport, incoming = await dial(
+        url,
+        Incoming,
+        reach=exchange.reach(destination.provider),
+        rand=services.rand,
+        addresses=services.addresses,
+        files=services.files,
+        timeout=exchange.backend.timeouts.connect,
+        tls=services.tls,
+        egress=services.egress,
+    )
+    try:
+        transport.write(head)
+        async with asyncio.timeout(exchange.backend.timeouts.handshake):
+            if await incoming.status(services.limits.head) == SWITCHED:
+                transport.pause_reading()
+                return transport, incoming, None
+            refused = await incoming.refused(url)
+    except TimeoutError:
+        transport.abort()
+        seconds = exchange.backend.timeouts.handshake
+        raise Refusal("upstream_timeout", f"{host} did not answer the handshake within {seconds:g} s.") from None
+    except ValueError as error:
+        transport.abort()
+        raise Refusal("upstream_protocol_error", f"{host} {error}.") from None
+    except BaseException:
+        transport.abort()
+        raise
+    transport.close()
+    return transport, incoming, refused
 
 
 class Incoming(asyncio.Protocol):
@@ -158,7 +203,6 @@ async def _relay_refusal(
     destination: Destination,
     response: Response,
 ) -> http.Answer:
-    check_credential(destination, response.status_code)
     fields = response_headers(exchange, destination, response.headers.raw_items())
     writer = http.Writer(
         request,

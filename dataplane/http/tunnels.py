@@ -64,6 +64,8 @@ class Tunnels:
     def _over(self, splice: Splice, budget: Budget | None) -> None:
         if budget is not None:
             budget.leave()
+        if splice.lease is not None:
+            splice.lease.leave()
         if splice in self._splices:
             self._splices.remove(splice)
             self._by_backend[splice.backend] -= 1

@@ -135,6 +135,10 @@ class Budget:
         self._look_up(model)
         self._turns.append(await self._admit(request=True, turn=True))
 
+    def reckon(self, model: Model) -> None:
+        """What is admitted goes to this model instead. Raises Refusal model_not_priced."""
+        self._look_up(model)
+
     def release_turn(self) -> None:
         """A turn that was admitted is over, or never began. What it used is to be told before."""
         self._release(self._turns.popleft())

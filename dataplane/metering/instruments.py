@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from typing import Literal
 
+from dataplane.faults import REASONS
 from dataplane.metering.counters import Counter, Definition, Gauge, Generation, Histogram, Instrument
 from dataplane.metering.labels import BACKEND, CALLER
 
@@ -62,6 +63,7 @@ class Instruments:
         self._declare_sessions()
         self._declare_process()
         self._declare_requests()
+        self._declare_upstreams()
         self._declare_limits()
         self._declare_records()
         self._declare_tables()
@@ -277,6 +279,44 @@ class Instruments:
             ("url", "result"),
             "Fetches of the keys that callers' tokens are verified with, by where they are published, and by what "
             "became of it (fetched, failed). While they fail, the keys that are known stay in use.",
+        )
+
+    def _declare_upstreams(self) -> None:
+        name, whose = "tidegate.upstream", (BACKEND, "provider")
+        self.upstream_healthy = Gauge(
+            Definition(
+                f"{name}.healthy",
+                "1",
+                whose,
+                "1 while the provider is asked like the others, 0 while it is ejected, and until it has taken a "
+                "request again. Of Backends that were asked for something.",
+            )
+        )
+        self.upstream_active = Gauge(
+            Definition(
+                f"{name}.active",
+                "{request}",
+                (*whose, "kind"),
+                "What is under way with the provider: sessions and other WebSockets (session), or requests (request); "
+                "those too that are being opened.",
+            )
+        )
+        reasons = "; ".join(f"{reason} ({meaning})" for reason, meaning in REASONS.items())
+        self.ejections = _counter(
+            f"{name}.ejections",
+            "{ejection}",
+            (*whose, "reason"),
+            f"How often the provider was ejected, by what was wrong the last time: {reasons}.",
+        )
+        self.rate_limited = _counter(
+            f"{name}.rate_limited", "{request}", whose, "Requests that the provider had no room for (429)."
+        )
+        self.failovers = _counter(
+            "tidegate.failovers",
+            "{request}",
+            (BACKEND, "reason"),
+            "How often a request, or the opening of a session, went on to another provider, by what was wrong with the "
+            "one before; for the reasons see the ejections.",
         )
 
     def _declare_limits(self) -> None:

@@ -174,6 +174,35 @@ class Meter:
         with self._instruments.lock:
             self._instruments.limit_decisions.add((policy, limit, outcome))
 
+    def upstream_healthy(self, backend: str, provider: str, *, healthy: bool | None) -> None:
+        """Whether a provider is asked like the others; None: it is none of the Backend's any more."""
+        gauge = self._instruments.upstream_healthy
+        with self._instruments.lock:
+            if healthy is None:
+                gauge.clear((backend, provider))
+            else:
+                gauge.add((backend, provider), int(healthy) - gauge.values.get((backend, provider), 0))
+
+    def upstream_active(self, backend: str, provider: str, kind: str, change: int) -> None:
+        """Count what begins with a provider (1), or is over (-1)."""
+        with self._instruments.lock:
+            self._instruments.upstream_active.add((backend, provider, kind), change)
+
+    def ejected(self, backend: str, provider: str, reason: str) -> None:
+        """Count a provider that is left out."""
+        with self._instruments.lock:
+            self._instruments.ejections.add((backend, provider, reason))
+
+    def rate_limited(self, backend: str, provider: str) -> None:
+        """Count a request that a provider had no room for."""
+        with self._instruments.lock:
+            self._instruments.rate_limited.add((backend, provider))
+
+    def failed_over(self, backend: str, reason: str) -> None:
+        """Count a request that goes on to another provider."""
+        with self._instruments.lock:
+            self._instruments.failovers.add((backend, reason))
+
     def limit_store(self, seconds: float | None) -> None:
         """Count a request to the store of limits, by the seconds that it took; None: it failed."""
         i = self._instruments

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from dataplane.exchange import Exchange
-from dataplane.realtime.live import LiveSession
+from dataplane.realtime.entry import Entry
 from dataplane.services import Services
 from dataplane.tracing import Handshake
-from dataplane.upstreams.choose import Destination
+from dataplane.upstreams.pools import Tries
 
 _TLS = ("https", "wss")
 
@@ -34,8 +34,9 @@ class Attempt:
     client: str = ""
     """Address of who asks."""
     began: float = field(default_factory=loop_time)
-    destination: Destination | None = None
-    live: LiveSession | None = None
+    entry: Entry | None = None
+    """Of the provider that was asked last."""
+    tries: Tries | None = None
     told: bool = False
     """Was it counted? An answer that is on its way is not taken back."""
 
@@ -53,8 +54,9 @@ class Attempt:
 
     def _handshake(self, now: float, status: int, code: str) -> Handshake:
         exchange = self.exchange
-        provider = self.destination.provider if self.destination else None
-        dialled, since = self.live.dialled if self.live else None, epoch()
+        destination = self.entry.lease.destination if self.entry else None
+        provider = destination.provider if destination else None
+        dialled, since = self.entry.live.dialled if self.entry else None, epoch()
         return Handshake(
             session=exchange.id,
             route=exchange.route.name,
@@ -66,10 +68,11 @@ class Attempt:
             code=code,
             provider=provider.name if provider else "",
             provider_kind=provider.kind if provider else "",
-            model=self.destination.upstream_model if self.destination else "",
+            model=destination.upstream_model if destination else "",
             upstream=_address(provider.url) if provider else "",
             dialled=None if dialled is None else dialled + since,
             client=self.client,
+            attempts=self.tries.count if self.tries else 0,
             traceparent=exchange.headers.first.get("traceparent", ""),
         )
 

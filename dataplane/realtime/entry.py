@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from dataplane.limits.budget import Budget
+from dataplane.limits.spending import Model as Asked
 from dataplane.metering.records import SessionSummary, usd
 from dataplane.metering.usage import Usage
 from dataplane.models import find
@@ -19,6 +21,7 @@ from dataplane.realtime.turnstile import Turnstile
 from dataplane.revocation import Access
 from dataplane.services import Meter
 from dataplane.table import Model, Price
+from dataplane.upstreams.pools import Lease
 
 Carried = tuple[int, int, int]
 """Of one leg: bytes received, bytes sent, messages received."""
@@ -29,8 +32,8 @@ class Entry:
     """One session, open or being opened."""
 
     live: LiveSession
-    price: Price | None
-    """The Backend's own, of the session's model."""
+    lease: Lease
+    """Of the provider."""
     models: tuple[Model, ...]
     """The Backend's, for what else the session uses: its transcription model."""
     request: asyncio.Task[object] | None
@@ -41,6 +44,8 @@ class Entry:
     """What it rests on, if it is to end with that."""
     turnstile: Turnstile | None = None
     """Where its caller is limited."""
+    seat: Budget | None = None
+    """Is given back when it ends, with what is still set aside for it."""
     refused: bool = False
     """Was that cancelled, because the gateway ends everything?"""
     counted: bool = False
@@ -59,10 +64,15 @@ class Entry:
         """End it, since its access is revoked."""
         self.live.end(endings.REVOKED, why)
 
+    @property
+    def model(self) -> Asked:
+        """What limits are asked about."""
+        return Asked.of(self.lease.destination, speaks=True)
+
     def price_of(self, usage: Usage) -> Price | None:
         """The Backend's own price of what was used."""
         if usage.operation in ("realtime_inference", "realtime_session_time"):
-            return self.price
+            return self.lease.destination.price
         found = find(self.models, usage.public_model)
         return found[0].price if found else None
 

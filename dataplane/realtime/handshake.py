@@ -12,10 +12,12 @@ import base64
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import orjson
 from websockets.utils import accept_key
 
+from dataplane import faults
 from dataplane.dialects import openai
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
@@ -31,13 +33,15 @@ from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms
 from dataplane.services import Services
 from dataplane.table import Timeouts
-from dataplane.upstreams.choose import Destination, any_provider, choose
+from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
+from dataplane.upstreams.pools import Tries
 from dataplane.upstreams.request import address, bare_key, response_headers, subprotocols, upstream_headers
 from dataplane.upstreams.target import Reach
 from dataplane.upstreams.tls_failures import lost_by
 
+NOT_FOUND = HTTPStatus.NOT_FOUND.value
 MAX_DETAIL = 500
 """Characters of an upstream's error message that are passed on."""
 
@@ -97,16 +101,33 @@ def _is_key(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What was decided about a session before anything is dialled."""
+    """Where one provider is asked for a session."""
 
     destination: Destination
     query: str = field(repr=False)
     """With the upstream's model name; it may hold the client's key."""
 
 
-def route(exchange: Exchange, services: Services) -> Route:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was decided about a session before anything is dialled: which providers may be asked, and for what."""
+
+    tries: Tries
+    query: str = field(repr=False)
+    """The client's."""
+    named: str = ""
+    """The model, as the query has it; empty: none, or it is written anew in any case."""
+
+    def route(self, destination: Destination) -> Route:
+        """For this provider: what it is sent is what was judged."""
+        model = destination.upstream_model
+        same = not model or model == self.named
+        return Route(destination, self.query if same else queries.replaced(self.query, "model", model))
+
+
+def asked(exchange: Exchange, services: Services) -> Asked:
     """Raises Refusal call_id_not_allowed, conversation_id_not_allowed, model_not_allowed, invalid_value, and those of
-    `choose`."""
+    `Pools.named`."""
     query, allow = exchange.query, exchange.allowed()
     if allow:
         _check_one_model(query)
@@ -115,13 +136,11 @@ def route(exchange: Exchange, services: Services) -> Route:
         raise Refusal("invalid_value", "The query names the model more than once. Name it once.", param="model")
     _check_resumed(exchange)
     if queries.get(query, "call_id") is not None:
-        return Route(_for_call(exchange, services), query)
+        return Asked(_for_call(exchange, services), query)
     if queries.get(query, "intent") == "transcription" and not models:
-        return Route(Destination(any_provider(exchange.backend, services.rand), "", ""), query)
-    destination = choose(exchange.backend, models[0] if models else "", services.rand, allow)
-    if allow or not models or models[0] != destination.upstream_model:  # what is sent is what was judged
-        query = queries.replaced(query, "model", destination.upstream_model)
-    return Route(destination, query)
+        return Asked(services.pools.any(exchange, session=True), query)
+    name = models[0] if models else ""
+    return Asked(services.pools.named(exchange, name, allow, session=True), query, "" if allow else name)
 
 
 def _check_resumed(exchange: Exchange) -> None:
@@ -150,8 +169,8 @@ def _check_one_model(query: str) -> None:
             )
 
 
-def _for_call(exchange: Exchange, services: Services) -> Destination:
-    provider = any_provider(exchange.backend, services.rand)
+def _for_call(exchange: Exchange, services: Services) -> Tries:
+    tries = services.pools.any(exchange, session=True)
     if any(each.credential.kind == "secret" for each in exchange.backend.providers):
         raise Refusal(
             "call_id_not_allowed",
@@ -166,7 +185,7 @@ def _for_call(exchange: Exchange, services: Services) -> Destination:
             "session with ?model=.",
             param="call_id",
         )
-    return Destination(provider, "", "")
+    return tries
 
 
 def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destination) -> Terms:
@@ -210,7 +229,7 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
         reach = exchange.reach(destination.provider)
         answer = await _answer(live, url, Opening(url, fields, names), services, exchange.backend.timeouts, reach)
         if answer.status != SWITCHED:
-            raise _refusal(answer, exchange, destination)
+            raise _refusal(answer, exchange, destination, services.pools.now())
     except BaseException:
         live.upstream.abort()  # it is no WebSocket: there is nothing to say to it
         raise
@@ -286,11 +305,12 @@ async def _answer(
         raise Refusal("upstream_protocol_error", f"The provider could not open a session: {error}.") from None
 
 
-def _refusal(answer: Answer, exchange: Exchange, destination: Destination) -> Refusal:
+def _refusal(answer: Answer, exchange: Exchange, destination: Destination, now: float) -> Refusal:
     """What the client is told where the upstream answered its handshake with another status than 101."""
-    name, status = destination.provider.name, answer.status
+    name, status, credential = destination.provider.name, answer.status, destination.provider.credential
     detail = _quoted(_detail(answer.body), exchange, destination)
-    if status in KINDS[destination.provider.kind].rejects and destination.provider.credential.kind == "secret":
+    fault = faults.of_status(status, answer.headers, now, own=credential.kind != "passthrough")
+    if status in KINDS[destination.provider.kind].rejects and credential.kind == "secret":
         said = f" It said: {detail}" if detail and status not in (401, 403) else ""
         return Refusal(
             "upstream_credential_rejected",
@@ -306,8 +326,10 @@ def _refusal(answer: Answer, exchange: Exchange, destination: Destination) -> Re
             status=status,
             headers={name: value for name, value in kept if not name.lower().startswith("sec-websocket-")},
             relayed=_without_key(answer.body, exchange, destination) if as_it_came else None,
+            fault=faults.UNKNOWN_MODEL if status == NOT_FOUND else fault,
         )
-    return Refusal("upstream_protocol_error", f"Provider {name} answered {status} instead of opening a session.")
+    message = f"Provider {name} answered {status} instead of opening a session."
+    return Refusal("upstream_protocol_error", message, fault=fault)
 
 
 def _detail(body: bytes) -> str:
@@ -333,8 +355,9 @@ def _without_key(body: bytes, exchange: Exchange, destination: Destination) -> b
     return body.replace(key.encode(), b"***")
 
 
-async def first_event(live: LiveSession, exchange: Exchange, destination: Destination, seconds: float) -> None:
-    """Wait for the upstream's first event. Raises Refusal where it is an error, or where the upstream leaves."""
+async def first_event(live: LiveSession, exchange: Exchange, destination: Destination, seconds: float) -> bool:
+    """Wait for the upstream's first event; whether it came. Raises Refusal where it is an error, or where the upstream
+    leaves."""
     try:
         async with asyncio.timeout(seconds):
             refused = await asyncio.shield(live.opened)
@@ -345,6 +368,7 @@ async def first_event(live: LiveSession, exchange: Exchange, destination: Destin
         raise Refusal("internal_error", f"The gateway failed. Its log has the details under {live.session.terms.id}.")
     if refused is not None:
         raise _unwelcome(refused, exchange, destination)
+    return live.session.opened is not None
 
 
 def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -> Refusal:
@@ -356,10 +380,17 @@ def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -
             return Refusal(code, f"Provider {name} refused the gateway's credential. Renew the Secret that it uses.")
         if destination.provider.credential.kind == "none":
             why = f"Provider {name} wants a key, and gets none: its `auth` in the Backend says neither secretRef nor"
-            return Refusal("invalid_api_key", f"{why} passthrough. Whoever runs the gateway must set it.")
+            message = f"{why} passthrough. Whoever runs the gateway must set it."
+            return Refusal("invalid_api_key", message, fault=faults.CREDENTIAL)
         return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent, if any. Send a valid one.")
     message = _quoted(refused.message, exchange, destination) or f"Provider {name} ended the session before it began."
-    return Refusal(code, message)
+    fault = faults.UNKNOWN_MODEL if code == "model_not_found" else None
+    if code == "upstream_refused" and not refused.clients:
+        fault = faults.SERVER_ERROR
+    refusal = Refusal(code, message, fault=fault)
+    if code == "upstream_rate_limited" and destination.provider.credential.kind == "passthrough":
+        refusal.fault = None  # a limit of the client's own account
+    return refusal
 
 
 def client_head(upgrade: Upgrade, exchange: Exchange, chosen: Route, answer: Answer) -> bytes:

@@ -10,11 +10,11 @@ import structlog
 
 from dataplane.errors import Refusal, shutting_down
 from dataplane.exchange import Exchange
+from dataplane.faults import LOST
 from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
 from dataplane.http.proxies import FORWARDED_FOR
-from dataplane.limits.spending import Model
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
@@ -37,12 +37,17 @@ from dataplane.realtime.entry import Entry
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Session
+from dataplane.realtime.terms import Terms
 from dataplane.realtime.timing import Course
 from dataplane.realtime.turnstile import Turnstile
 from dataplane.services import Services
 from dataplane.slices import SLICE, Slices
 from dataplane.tracing import Timing
+from dataplane.upstreams.opening import Answer
+from dataplane.upstreams.pools import Lease
 
+_BROKEN = (endings.UPSTREAM_LOST, endings.UPSTREAM_SILENT, endings.UPSTREAM_STALLED)
+"""Ends that are a fault of the provider's, be it long after the beginning."""
 CUT = 1.0
 """Seconds until connections that were cut are gone: some turns of the loop, if it is free."""
 
@@ -55,6 +60,9 @@ class Realtime:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._entries: dict[str, Entry] = {}
+        """By the session's id, which is the request's."""
+        self._given_up: dict[LiveSession, Entry] = {}
+        """Those that a provider did not open, until their connections are gone: the request went to another."""
         self._by_backend: Counter[str] = Counter()
         self._refusing = False
         self._closing: tuple[Ending, str] | None = None
@@ -89,38 +97,52 @@ class Realtime:
         exchange, services = attempt.exchange, self._services
         upgrade = handshake.Upgrade.of(request.head)
         exchange.check_origin()
-        chosen = handshake.route(exchange, services)
-        attempt.destination = chosen.destination
-        session = Session(handshake.terms(request.head, upgrade, exchange, chosen.destination))
-        limits = exchange.session_limits()
-        live = attempt.live = LiveSession(session, self, limits, services.limits, services.room, services.pace)
-        task = asyncio.current_task()
-        access, budget = exchange.revocable(), exchange.budget
-        model = Model.of(chosen.destination, speaks=True)
-        turnstile = Turnstile(budget, model) if budget is not None else None
-        price, models = chosen.destination.price, exchange.backend.models
-        entry = self._add(Entry(live, price, models, task, attempt.client, access, turnstile))
+        asked = handshake.asked(exchange, services)
+        attempt.tries = asked.tries
+
+        def enter(lease: Lease) -> Entry:
+            return self._enter(attempt, handshake.terms(request.head, upgrade, exchange, lease.destination), lease)
+
+        entry = enter(asked.tries.first())
         try:
-            if budget is not None:
-                await budget.admit_session(model)
+            if exchange.budget is not None:
+                await exchange.budget.admit_session(entry.model)
             with http.while_connected(request):
-                answer = await handshake.open_upstream(live, exchange, chosen, services)
-                first_event = exchange.backend.timeouts.first_event
-                await handshake.first_event(live, exchange, chosen.destination, first_event)
-            head = handshake.client_head(upgrade, exchange, chosen, answer)
+                entry, route, answer = await self._opened(entry, exchange, asked, enter)
+            head = handshake.client_head(upgrade, exchange, route, answer)
             if entry.access is not None:  # it may have been revoked meanwhile
                 await services.revocations.prepare(exchange.snapshot)
                 services.revocations.check(entry.access, exchange.snapshot)
             self._begin(entry, attempt)  # before the client's first bytes, which may end the session
-            answered = handshake.answer_client(request, head, live)
+            answered = handshake.answer_client(request, head, entry.live)
             if self._closing is not None:
-                live.end_between_turns(*self._closing)
+                entry.live.end_between_turns(*self._closing)
             return answered
         except BaseException as error:
-            live.abandon()
+            entry = attempt.entry or entry
+            entry.live.abandon()
+            task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and entry.refused and task and task.uncancel() == 0:
                 raise shutting_down() from None
             raise
+
+    async def _opened(
+        self, entry: Entry, exchange: Exchange, asked: handshake.Asked, enter: Callable[[Lease], Entry]
+    ) -> tuple[Entry, handshake.Route, Answer]:
+        """The first provider that opens a session, and its answer. Raises the Refusal of the last."""
+        services, first_event = self._services, exchange.backend.timeouts.first_event
+        while True:
+            route = asked.route(entry.lease.destination)
+            try:
+                answer = await handshake.open_upstream(entry.live, exchange, route, services)
+                if await handshake.first_event(entry.live, exchange, route.destination, first_event):
+                    entry.lease.succeeded()
+                return entry, route, answer
+            except Refusal as refusal:
+                failed, entry = entry, enter(asked.tries.after(entry.lease, refusal))
+            failed.live.abandon()
+            if exchange.budget is not None:
+                exchange.budget.reckon(entry.model)
 
     def live(self, backend: str = "") -> int:
         """How many sessions are open, or being opened: of one Backend, or of all."""
@@ -195,16 +217,35 @@ class Realtime:
     def _sessions(self) -> list[Entry]:
         return [entry for entry in self._entries.values() if entry.counted]
 
-    def _add(self, entry: Entry) -> Entry:
-        terms = entry.live.session.terms
+    def _enter(self, attempt: Attempt, terms: Terms, lease: Lease) -> Entry:
+        """A request that is opened with this provider. What it was opened with before is given up."""
+        exchange, services = attempt.exchange, self._services
+        limits, budget = exchange.session_limits(), exchange.budget
+        live = LiveSession(Session(terms), self, limits, services.limits, services.room, services.pace)
+        entry = Entry(
+            live, lease, exchange.backend.models, asyncio.current_task(), attempt.client, exchange.revocable()
+        )
+        if budget is not None:
+            entry.turnstile, entry.seat = Turnstile(budget, entry.model), budget
+        attempt.entry = entry
+        before = self._entries.get(terms.id)
+        if before is None:
+            self._by_backend[terms.backend] += 1
+            self._empty.clear()
+        else:
+            before.request = before.seat = None
+            self._given_up[before.live] = before
         self._entries[terms.id] = entry
-        self._by_backend[terms.backend] += 1
-        self._empty.clear()
         return entry
 
-    def _remove(self, session_id: str) -> Entry:
-        entry = self._entries.pop(session_id)
-        backend = entry.live.session.terms.backend
+    def _of(self, live: LiveSession) -> Entry:
+        return self._given_up.get(live) or self._entries[live.session.terms.id]
+
+    def _remove(self, live: LiveSession) -> Entry:
+        if (given_up := self._given_up.pop(live, None)) is not None:
+            return given_up
+        entry = self._entries.pop(live.session.terms.id)
+        backend = live.session.terms.backend
         self._by_backend[backend] -= 1
         if not self._by_backend[backend]:
             del self._by_backend[backend]
@@ -225,7 +266,7 @@ class Realtime:
     # -- what sessions report ----------------------------------------------------------------------------------
 
     def metered(self, live: LiveSession, effect: Metered) -> None:
-        usage, entry = effect.usage, self._entries[live.session.terms.id]
+        usage, entry = effect.usage, self._of(live)
         cost = self._services.meter.turn(usage, entry.price_of(usage))
         if entry.turnstile is not None:
             entry.turnstile.used(live, usage, cost)
@@ -239,7 +280,7 @@ class Realtime:
     def unmetered(self, live: LiveSession, effect: Unmetered) -> None:
         terms = live.session.terms
         self._services.meter.unmetered(effect.reason, terms.route, terms.backend)
-        turnstile = self._entries[terms.id].turnstile
+        turnstile = self._of(live).turnstile
         if effect.asked and turnstile is not None:
             turnstile.unanswered()
 
@@ -256,11 +297,11 @@ class Realtime:
 
     def progressed(self, live: LiveSession, effect: Progress) -> None:
         with self._services.guard:
-            self._progressed(live.session, effect)
+            self._progressed(live, effect)
 
-    def _progressed(self, session: Session, effect: Progress) -> None:
-        terms, meter, now = session.terms, self._services.meter, loop_time()
-        timings, confirmed = self._entries[terms.id].timings, bool(session.model)
+    def _progressed(self, live: LiveSession, effect: Progress) -> None:
+        session, meter, now = live.session, self._services.meter, loop_time()
+        terms, timings, confirmed = session.terms, self._of(live).timings, bool(session.model)
         where = terms.route, terms.backend, session.model or terms.upstream_model
         match effect:
             case Prompted(trigger=trigger):
@@ -278,31 +319,36 @@ class Realtime:
                 meter.interrupted(*where, by, confirmed=confirmed)
 
     def asked(self, live: LiveSession, effect: Admit) -> None:
-        turnstile = self._entries[live.session.terms.id].turnstile
+        turnstile = self._of(live).turnstile
         assert turnstile is not None, "nobody is asked about sessions without limits"
         turnstile.ask(live, effect.ticket)
 
     def released(self, live: LiveSession, effect: Released) -> None:
-        turnstile = self._entries[live.session.terms.id].turnstile
+        turnstile = self._of(live).turnstile
         assert turnstile is not None, "nothing was set aside for sessions without limits"
         turnstile.release(effect.count)
 
     def carried(self, live: LiveSession) -> None:
-        entry = self._entries[live.session.terms.id]
+        entry = self._of(live)
         with self._services.guard:
             entry.tell_traffic(self._services.meter)
         if used := entry.time(loop_time()):
             self.metered(live, Metered(used))
 
     def ended(self, live: LiveSession, effect: Ended) -> None:
-        entry = self._entries[live.session.terms.id]
+        entry = self._of(live)
         if used := entry.time(live.left or loop_time(), over=True):
             self.metered(live, Metered(used))
-        self._remove(live.session.terms.id)
+        self._remove(live)
         if entry.access is not None:
             self._services.revocations.forget(entry.access, entry.revoke)
         if entry.turnstile is not None:
             entry.turnstile.close()
+        if entry.seat is not None:
+            entry.seat.leave()
+        if entry.counted and effect.ending in _BROKEN:
+            entry.lease.failed(LOST, effect.ending.meaning)
+        entry.lease.leave()
         if entry.counted:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)

@@ -26,6 +26,8 @@ from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.turns import Turns
 
+_INVALID = "invalid_request_error"
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -34,6 +36,13 @@ class Refused:
     code: str
     message: str
     close_reason: str = ""
+    kind: str = ""
+    """The error's `type`."""
+
+    @property
+    def clients(self) -> bool:
+        """Does the upstream say that the request was wrong?"""
+        return _INVALID in (self.kind, self.close_reason.partition(".")[0])
 
 
 @dataclass(slots=True)
@@ -297,7 +306,7 @@ class Session:
             return KEEP
         kind = openai.text(event, "type")
         if self.opened is None:
-            self._open(Refused(*_complaint(event)) if kind == "error" else True)
+            self._open(_refused(event) if kind == "error" else True)
         self._log("upstream", event, len(payload))
         if (admission := self._admission) is None:
             self._note(kind, event)
@@ -447,5 +456,6 @@ _JUDGED = frozenset({"type", *HOLDERS})
 _JUDGED_INSIDE = frozenset({"model"})
 
 
-def _complaint(event: events.Event) -> tuple[str, str]:
-    return openai.text(event, "error", "code"), openai.text(event, "error", "message")
+def _refused(event: events.Event) -> Refused:
+    said = openai.part(event, "error")
+    return Refused(openai.text(said, "code"), openai.text(said, "message"), kind=openai.name(said, "type"))

@@ -77,6 +77,5 @@ class Turnstile:
         self._budget.unanswered()
 
     def close(self) -> None:
-        """The session is over: its seat, and all that was set aside for its turns, are given back."""
+        """The session is over: whatever is admitted from now on is given back."""
         self._closed = True
-        self._budget.leave()

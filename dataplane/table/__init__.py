@@ -31,7 +31,9 @@ from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table.backends import (
     Backend,
+    Balance,
     Credential,
+    Health,
     Model,
     PathType,
     Price,
@@ -74,6 +76,7 @@ __all__ = [
     "Authentication",
     "AuthenticationMode",
     "Backend",
+    "Balance",
     "Block",
     "CallerKey",
     "CallerLimits",
@@ -85,6 +88,7 @@ __all__ = [
     "Frozen",
     "HeaderOps",
     "HeaderValue",
+    "Health",
     "Issuer",
     "Limit",
     "Listener",

@@ -61,6 +61,12 @@ class Provider(Frozen):
     tls: Tls | None = None
     default_model: str = ""
     model_override: str = ""
+    weight: int = Field(1, ge=0)
+    """Share among those of its priority."""
+    priority: int = Field(0, ge=0)
+    """Those with the lowest number take everything that they can."""
+    max_sessions: int = Field(0, ge=0)
+    """Sessions, and other WebSockets, that one data-plane process holds with it at a time; 0: any number."""
     transformations: tuple[Transformation, ...] = ()
     """Of Policies that target this provider; applied last."""
     error: str = ""
@@ -125,6 +131,27 @@ class Timeouts(Frozen):
     """Between two reads of an HTTP answer."""
 
 
+class Balance(Frozen):
+    """How requests are shared among the providers of one priority."""
+
+    strategy: Literal["LeastActive", "Weighted", ""] = ""
+    """Empty: LeastActive for sessions and other WebSockets, Weighted for requests."""
+    sticky: Literal["caller", "header", ""] = ""
+    """What requests have in common that stay together; empty: they do not."""
+    header: str = ""
+    """Its name in lower case, with sticky `header`."""
+
+
+class Health(Frozen):
+    """When a provider that fails is left out."""
+
+    eject_after: int = Field(3, ge=1)
+    """Failures in a row."""
+    eject_for: Seconds = 5.0
+    """The first time; twice as long each time that follows."""
+    eject_for_most: Seconds = 300.0
+
+
 class Backend(Entry):
     """`namespace/name` of a Backend, with its providers resolved."""
 
@@ -134,6 +161,8 @@ class Backend(Entry):
     paths: tuple[PathType, ...] = ()
     """Longest suffix first, `*` last."""
     timeouts: Timeouts = Timeouts()
+    balance: Balance = Balance()
+    health: Health = Health()
     max_sessions: int = Field(0, ge=0)
     """Realtime sessions that one data-plane process holds at a time; 0: as many as the process may."""
     networks: tuple[str, ...] = ()

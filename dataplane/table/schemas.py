@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from dataplane.table import SCHEMA, Backend, EndpointSet, Listener, Model, Part, Provider, Route, Table, sealed
+from dataplane.table import (
+    SCHEMA,
+    Backend,
+    Balance,
+    EndpointSet,
+    Health,
+    Listener,
+    Model,
+    Part,
+    Provider,
+    Route,
+    Table,
+    sealed,
+)
 
 SERVED: Final = (SCHEMA, SCHEMA - 1)
 """The best first."""
@@ -37,7 +50,8 @@ def lowered(table: Table, schema: int) -> Table:
 
 
 def _to_1(part: Part) -> Part | None:
-    """Without Gateways, redirects, endpoints of Services, TLS of providers' own, and kinds of providers but two."""
+    """Without Gateways, redirects, endpoints of Services, TLS of providers, kinds of providers but two, and what is
+    said of balancing and health: such a data plane shares requests by the weights of targets."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -45,21 +59,17 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
-        case Backend() if part.networks or _prices_time(part) or not all(map(_known_to_1, part.providers)):
-            providers, models = tuple(map(_provider, part.providers)), tuple(map(_model, part.models))
-            return sealed(part.model_copy(update={"networks": (), "providers": providers, "models": models}))
+        case Backend():
+            parts = {"providers": tuple(map(_provider, part.providers)), "models": tuple(map(_model, part.models))}
+            new = {**_BACKEND, **parts}
+            if any(getattr(part, name) != value for name, value in new.items()):
+                return sealed(part.model_copy(update=new))
     return part
 
 
-def _known_to_1(provider: Provider) -> bool:
-    return provider.kind in ("openai", "custom") and not (provider.endpoints or provider.tls)
-
-
+_BACKEND: Final = {"networks": (), "balance": Balance(), "health": Health()}
+_PROVIDER: Final = {"weight": 1, "priority": 0, "max_sessions": 0}
 _TIME: Final = dict.fromkeys(("session_minute", "audio_minute", "item"))
-
-
-def _prices_time(backend: Backend) -> bool:
-    return any(_model(model) is not model for model in backend.models)
 
 
 def _model(model: Model) -> Model:
@@ -70,11 +80,16 @@ def _model(model: Model) -> Model:
 
 
 def _provider(provider: Provider) -> Provider:
-    if _known_to_1(provider):
-        return provider
-    secret = provider.credential.model_copy(update={"header": "authorization"})
-    without = {"kind": "custom", "endpoints": "", "tls": None, "api_version": "", "credential": secret}
-    return provider.model_copy(update={**without, "error": provider.error or TOO_OLD})
+    new: dict[str, object] = {**_PROVIDER}
+    if not _known_to_1(provider):
+        secret = provider.credential.model_copy(update={"header": "authorization"})
+        new |= {"kind": "custom", "endpoints": "", "tls": None, "api_version": "", "credential": secret}
+        new["error"] = provider.error or TOO_OLD
+    return provider.model_copy(update=new)
+
+
+def _known_to_1(provider: Provider) -> bool:
+    return provider.kind in ("openai", "custom") and not (provider.endpoints or provider.tls)
 
 
 STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}

@@ -173,6 +173,7 @@ def _of_handshake(done: Handshake) -> Attributes:
             "tidegate.route": done.route,
             "tidegate.backend": done.backend,
             "tidegate.provider": done.provider,
+            "tidegate.providers_tried": done.attempts or None,
             PROVIDER: providers.label(done.provider_kind),
             REQUEST_MODEL: done.model,
             "client.address": done.client,

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from dataplane.errors import Refusal
+from dataplane.faults import LOST
 from dataplane.http import wire
 from dataplane.http.headers import Fields
 from dataplane.services import Services
@@ -63,7 +64,7 @@ async def send(
     except BadAnswer as error:
         raise Refusal("upstream_protocol_error", f"{host} {error}.") from None
     except Lost as error:
-        raise Refusal("upstream_unreachable", f"{host} {error}.") from None
+        raise Refusal("upstream_unreachable", f"{host} {error}.", fault=LOST) from None
     try:
         check_credential(destination, response.status)
     except Refusal:
@@ -82,7 +83,7 @@ async def _exchange(
 ) -> Response:
     if body is None or isinstance(body, bytes):
         request = _whole(line, fields, body)
-        connection = pool.idle(origin) or await pool.fresh(origin, timeouts.connect)
+        connection = pool.idle(origin) or await _fresh(pool, origin, timeouts.connect)
     else:
         connection, request = await _begun(pool, origin, timeouts.connect, line, fields, body)
     try:
@@ -93,6 +94,15 @@ async def _exchange(
         connection = await pool.fresh(origin, timeouts.connect)
         head = await connection.ask(request, timeouts.response)
     return Response(head, connection, timeouts.idle, pool.give_back)
+
+
+async def _fresh(pool: Pool, origin: Origin, seconds: float) -> Connection:
+    """A connection before anything was sent."""
+    try:
+        return await pool.fresh(origin, seconds)
+    except Refusal as refusal:
+        refusal.unsent = True
+        raise
 
 
 def _whole(line: str, fields: Fields, body: bytes | None) -> Request:
@@ -109,7 +119,7 @@ async def _begun(
 ) -> tuple[Connection, Request]:
     """A connection, and a request of whose body the first piece is here. The client is not asked for it before there
     is a connection."""
-    connection = pool.idle(origin) or await pool.fresh(origin, connect)
+    connection = pool.idle(origin) or await _fresh(pool, origin, connect)
     try:
         request = _streamed(line, fields, await anext(body, b""), body)
         if request.rest is None and isinstance(body, AsyncGenerator):

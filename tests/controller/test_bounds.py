@@ -58,9 +58,36 @@ def compiled(**spec: object) -> table.Backend:
 def test_saying_the_defaults_changes_no_hash() -> None:
     said = {"connect": "5s", "handshake": "10s", "firstEvent": "1000ms", "response": "2m", "idle": "5m"}
     assert compiled(timeouts=said) == compiled()
+    health = {"ejectAfter": 3, "ejectFor": "5s", "ejectForMost": "5m"}
+    assert compiled(health=health) == compiled()
+    assert compiled(providers=[{**A, "weight": 1, "priority": 0}]) == compiled(providers=[A])
 
 
-@pytest.mark.parametrize("spec", [{"timeouts": {"connect": "6s"}}, {"maxSessions": 1}])
+A = {"name": "a", "custom": {}, "url": "https://a.example"}
+
+
+def test_what_is_said_of_pools() -> None:
+    providers = [{**A, "weight": 0, "priority": 2, "maxSessions": 7}, {**A, "name": "b"}]
+    sticky = {"strategy": "Weighted", "sticky": {"header": "X-User"}}
+    found = compiled(providers=providers, balance=sticky, health={"ejectFor": "250ms"})
+    assert [(each.weight, each.priority, each.max_sessions) for each in found.providers] == [(0, 2, 7), (1, 0, 0)]
+    assert found.balance == table.Balance(strategy="Weighted", sticky="header", header="x-user")
+    assert found.health == table.Health(eject_for=0.25)
+    assert compiled(balance={"sticky": {"caller": {}}}).balance == table.Balance(sticky="caller")
+    assert compiled(health={"ejectAfter": 1, "ejectForMost": "1h"}).health == table.Health(
+        eject_after=1, eject_for_most=3600
+    )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"timeouts": {"connect": "6s"}},
+        {"maxSessions": 1},
+        {"balance": {"strategy": "LeastActive"}},
+        {"health": {"ejectAfter": 4}},
+    ],
+)
 def test_saying_something_else_does(spec: dict[str, object]) -> None:
     assert compiled(**spec).hash != compiled().hash
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -93,6 +94,16 @@ class Remembering:
     tunnels: list[int] = field(default_factory=list)
     """How many WebSockets of Passthrough paths there were, whenever that changed."""
     drained: bool = False
+    healthy: dict[str, bool | None] = field(default_factory=dict)
+    """By provider; None: it is gone."""
+    active: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By provider and kind."""
+    ejections: list[tuple[str, str]] = field(default_factory=list)
+    """Provider and reason."""
+    full: list[str] = field(default_factory=list)
+    """The provider of each request that it had no room for."""
+    failovers: list[str] = field(default_factory=list)
+    """The reason of each."""
     fetches: list[str] = field(default_factory=list)
     """What became of each fetch of an issuer's keys."""
 
@@ -149,6 +160,21 @@ class Remembering:
 
     def limited(self, policy: str, limit: str, outcome: str) -> None:
         self.limits.append((policy, limit, outcome))
+
+    def upstream_healthy(self, backend: str, provider: str, *, healthy: bool | None) -> None:
+        self.healthy[provider] = healthy
+
+    def upstream_active(self, backend: str, provider: str, kind: str, change: int) -> None:
+        self.active[provider, kind] += change
+
+    def ejected(self, backend: str, provider: str, reason: str) -> None:
+        self.ejections.append((provider, reason))
+
+    def rate_limited(self, backend: str, provider: str) -> None:
+        self.full.append(provider)
+
+    def failed_over(self, backend: str, reason: str) -> None:
+        self.failovers.append(reason)
 
 
 @dataclass
@@ -210,7 +236,10 @@ class Raw(asyncio.Protocol):
 
 @asynccontextmanager
 async def running(
-    served: Table, limits: Limits | None = None, secrets: dict[str, str] | None = None
+    served: Table,
+    limits: Limits | None = None,
+    secrets: dict[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
     gateway = Gateway(
@@ -218,6 +247,7 @@ async def running(
         limits=replace(limits or Limits(), linger=0.05),
         addresses=AddressPolicy(allow_loopback=True),
         rand=lambda: 0.0,
+        clock=clock,
     )
     known = {name: SecretStr(value) for name, value in secrets.items()} if secrets else SECRETS
     gateway.load(served, known)

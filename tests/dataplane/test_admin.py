@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 
 import aiohttp
@@ -74,6 +74,9 @@ class Gateway:
     def limits(self) -> Slices[list[dict[str, object]]]:
         yield
         return [{"policy": "ai/p", "limit": "tokens/Day", "subject": "caller:ai/bot", "used": 5}]
+
+    def doing(self, backend: str, provider: str) -> Mapping[str, object]:
+        return {"state": "healthy"} if provider == "openai" else {}
 
     def end_session(self, session_id: str) -> bool:
         found = session_id in self.live
@@ -156,7 +159,15 @@ async def test_the_table_without_secrets(http: aiohttp.ClientSession, url: str) 
             "name": "ai/voice",
             "hash": "h1",
             "error": "",
-            "providers": [{"name": "openai", "kind": "openai", "url": "https://api.openai.com/v1", "error": ""}],
+            "providers": [
+                {
+                    "name": "openai",
+                    "kind": "openai",
+                    "url": "https://api.openai.com/v1",
+                    "error": "",
+                    "state": "healthy",
+                }
+            ],
             "models": ["voice"],
             "paths": {"/v1/realtime": "Realtime"},
         }

@@ -256,7 +256,7 @@ async def test_an_unforeseen_failure_is_a_500_with_the_request_id(
     def broken(*_: object) -> None:
         raise RuntimeError("something odd")
 
-    monkeypatch.setattr("dataplane.http.completions.choose", broken)
+    monkeypatch.setattr("dataplane.upstreams.pools.Pools.named", broken)
     async with client.post(rig.url + CHAT, json=ASK, headers=BEARER) as response:
         assert response.status == 500
         error = await error_of(response)

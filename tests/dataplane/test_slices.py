@@ -47,8 +47,8 @@ def test_so_are_prices() -> None:
 
 
 def test_so_is_what_the_admin_port_shows() -> None:
-    assert pauses(summary(TABLE)) >= 2 * MANY // SLICE
-    assert at_once(summary(TABLE))["versions"] == TABLE.versions()
+    assert pauses(summary(TABLE, lambda *_: {})) >= 2 * MANY // SLICE
+    assert at_once(summary(TABLE, lambda *_: {}))["versions"] == TABLE.versions()
 
 
 def test_a_table_that_cannot_be_served_is_refused_in_slices_too() -> None:

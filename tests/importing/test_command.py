@@ -47,9 +47,8 @@ def test_objects_go_to_stdout_and_the_report_to_stderr(capsys: pytest.CaptureFix
     assert report.ok, report.text()
     assert "sk-a-literal-key" in out
     assert err == (
-        "config.yaml:5: model_list[1].litellm_params.model: dropped: anthropic has no counterpart that import knows: "
-        "docs/providers.md tells what kinds there are; where it speaks the OpenAI API, write openai/MODEL "
-        "and api_base; the deployment is left out\n"
+        "config.yaml:5: model_list[1].litellm_params.model: dropped: anthropic has no kind of provider in Tidegate; "
+        "where it speaks the OpenAI API, write openai/MODEL and api_base; the deployment is left out\n"
         "Imported: 1 Backend, 1 Policy, 2 Secrets. Fields dropped: 1, changed: 0.\n"
     )
 

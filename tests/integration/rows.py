@@ -40,6 +40,11 @@ def one(**fields: object) -> Objects:
     return Objects({"providers": [provider("one", **fields)]})
 
 
+def shared(first: Mapping[str, object], second: Mapping[str, object]) -> Objects:
+    """With two providers that are not as usual in these fields."""
+    return Objects({"providers": [provider("one", **first), provider("two", **second)]})
+
+
 def models(*targets: Mapping[str, object], name: str = "voice") -> Objects:
     """With one model, and two providers to serve it."""
     return Objects({"providers": [provider("one"), provider("two")], "models": [{"name": name, "targets": [*targets]}]})
@@ -125,6 +130,13 @@ BACKENDS = [
     Row(f"{MODEL}.targets[].weight", models({"provider": "one"}, {"provider": "two", "weight": 0}),
         models({"provider": "one", "weight": 0}, {"provider": "two"}), logged("provider"),
         ["one"], ["two"], METERED, Call(model="voice")),
+    Row(f"{PROVIDER}.weight", shared({"weight": 1}, {"weight": 0}), shared({"weight": 0}, {"weight": 1}),
+        logged("provider"), ["one"], ["two"], METERED),
+    Row(f"{PROVIDER}.priority", shared({"priority": 0}, {"priority": 1}), shared({"priority": 15}, {"priority": 1}),
+        logged("provider"), ["one"], ["two"], METERED),
+    Row(f"{PROVIDER}.maxSessions", USUAL, one(maxSessions=1), status, OK,
+        dict.fromkeys(("realtime", "tunnel"), (503, "backend_overloaded")), ("realtime", "tunnel"),
+        Call(beside=True)),
     Row("Backend.spec.routes.*", USUAL, Objects({"routes": {"/v1/embeddings": "Passthrough"}}), status,
         OK, refused(404, "undeclared_path")),
     Row("routes: a path of another type", USUAL,

@@ -178,13 +178,18 @@ TLS = {
 """They have an effect on providers with certificates only: see test_provider_tls."""
 ELSEWHERE = {f"{PROVIDER}.azure.resourceName"}
 """A resource is on the internet: which address a name stands for is in the golden azure."""
+POOLS = {
+    *(f"Backend.spec.balance.{name}" for name in ("strategy", "sticky.header", "sticky.caller")),
+    *(f"Backend.spec.health.{name}" for name in ("ejectAfter", "ejectFor", "ejectForMost")),
+}
+"""It takes several requests to see what they do: see test_pools."""
 
 
 def test_no_field_is_left_out() -> None:
     driven = {path for row in EVERY_ROW for path in row.about.split()} | {
         f"{MODEL}.price.{name}" for name in (*PRICES, *TIMES)
     }
-    driven |= SERVICE | TLS | ELSEWHERE
+    driven |= SERVICE | TLS | ELSEWHERE | POOLS
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

@@ -34,6 +34,7 @@ Backend ai/voice
   Model           gpt-realtime; the Backend declares no models, so every name goes on as it is
   Provider        one (1 of 2 requests): ws://a/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
   Provider        two (1 of 2 requests): ws://b/v1/realtime?x=1&model=gpt-realtime, as gpt-realtime
+  Balance         LeastActive: the fewest sessions under way, by weight
   Timeouts        connect 5s, handshake 10s, firstEvent 1s (the defaults)
   Request         set x-level to "route" (Policy ai/route)
   Request         set x-level to "younger" (Policy ai/backend-new)

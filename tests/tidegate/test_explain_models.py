@@ -17,7 +17,7 @@ from dataplane.errors import Refusal
 from dataplane.metering.usage import Caller
 from dataplane.models import names
 from dataplane.table import ModelAllow
-from dataplane.upstreams.choose import choose
+from tests.dataplane.upstreams.choosing import choose
 from tidegate.explain import Explanation, Request, explain
 
 TARGET = {"group": "tidegate.dev", "kind": "Backend", "name": "voice"}

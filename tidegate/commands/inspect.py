@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from tidegate.exits import Exit, Stop
 from tidegate.headers import parsed
+
+if TYPE_CHECKING:
+    from tidegate.explain_pools import Doing
 
 
 def validate(paths: Sequence[Path], *, json: bool, state: str) -> Exit:
@@ -45,7 +49,8 @@ def explain(
     if loaded.errors:
         raise Stop(Exit.FAILED, "\n  ".join(["these files cannot be used:", *loaded.errors]))
     compiled = compiler.compile(loaded.contents, open_by_default=True)
-    explanation = explaining.explain(compiled, request, _counted(admin) if admin else None)
+    asked = (_counted(admin), _doing(admin)) if admin else (None, None)
+    explanation = explaining.explain(compiled, request, *asked)
     typer.echo(explanation.text)
     return Exit.OK if explanation.served else Exit.FAILED
 
@@ -78,6 +83,18 @@ def _counted(admin: str) -> Sequence[Mapping[str, object]]:
     if note := body.get("note"):
         typer.echo(note, err=True)
     return found
+
+
+def _doing(admin: str) -> Doing:
+    """How the providers of a gateway are doing. Raises Stop."""
+    from tidegate import addresses, asking
+    from tidegate.explain_pools import doing
+
+    address = addresses.parse_peer(admin, "--admin")
+    status, body = asking.ask(address, "GET", "/table")
+    if "backends" not in body:
+        raise asking.refused(address, status, body)
+    return doing(body)
 
 
 def crds(kind: str) -> None:

@@ -351,6 +351,26 @@ def test_tunnels_are_counted_while_they_are_open() -> None:
     assert i.messages.values == {}, "nobody saw one"
 
 
+def test_how_providers_are_doing() -> None:
+    meter, i, _ = new_meter()
+    for healthy in (True, False, False, True):
+        meter.upstream_healthy("b", "eu", healthy=healthy)
+    meter.upstream_healthy("b", "us", healthy=False)
+    meter.upstream_healthy("b", "gone", healthy=True)
+    meter.upstream_healthy("b", "gone", healthy=None)
+    assert i.upstream_healthy.values == {("b", "eu"): 1, ("b", "us"): 0}
+    for change in (1, 1, -1):
+        meter.upstream_active("b", "eu", "session", change)
+    meter.upstream_active("b", "eu", "request", 1)
+    assert i.upstream_active.values == {("b", "eu", "session"): 1, ("b", "eu", "request"): 1}
+    meter.ejected("b", "eu", "timeout")
+    meter.rate_limited("b", "eu")
+    meter.failed_over("b", "timeout")
+    assert i.ejections.values == {("b", "eu", "timeout"): 1}
+    assert i.rate_limited.values == {("b", "eu"): 1}
+    assert i.failovers.values == {("b", "timeout"): 1}
+
+
 def test_requests_and_what_could_not_be_metered() -> None:
     meter, i, _ = new_meter()
     meter.request("ai/voice", "ai/voice", 401, "invalid_api_key", 0.25)

@@ -102,8 +102,8 @@ async def test_what_is_refused_takes_no_place(upstream: Simulator) -> None:
     served = table(backend(provider(upstream.url + "/v1")))
     async with gateway(served, limits=Limits(sessions=1)) as rig:
         for _ in range(3):
-            assert (await ask(rig, VOICE + "&scenario=no-upgrade")).status == 503
-            assert (await ask(rig, VOICE + "&scenario=no-upgrade")).error["code"] != "overloaded"
+            assert (await ask(rig, VOICE + "&scenario=no-upgrade:401")).status == 502
+            assert (await ask(rig, VOICE + "&scenario=no-upgrade:401")).error["code"] != "overloaded"
         sessions = rig.gateway._sessions
         assert sessions is not None
         leaving = await dial(rig)

@@ -134,7 +134,7 @@ async def test_a_fault_of_ours_is_counted_as_what_it_is_answered(monkeypatch: py
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(realtime_handshake, "route", broken)
+    monkeypatch.setattr(realtime_handshake, "asked", broken)
     async with pair() as it, calm(it.rig):
         answer = await ask(it.rig)
         assert (answer.status, answer.error["code"]) == (500, "internal_error")

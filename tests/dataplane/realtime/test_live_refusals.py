@@ -55,7 +55,7 @@ async def test_a_wrong_key_of_ours_is_our_fault(upstream: Simulator) -> None:
     async with running(served, secrets={"upstream@1": "sk-stale"}) as rig, calm(rig):
         with capture_logs() as logs:
             refused(await ask(rig), 502, "upstream_credential_rejected", "Renew the Secret")
-        assert [line["event"] for line in logs] == ["callers are refused"]
+        assert [line["event"] for line in logs] == ["a provider is ejected", "callers are refused"]
         assert rig.meter.requests == [("ai/voice", "ai/voice", 502, "upstream_credential_rejected")]
 
 

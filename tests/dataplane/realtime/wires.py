@@ -267,6 +267,7 @@ async def gateway(
     upstream_tls: ssl.SSLContext | None = None,
     tracer: Tracer | None = None,
     now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Rig]:
     meter = Remembering()
     it = Gateway(
@@ -277,6 +278,7 @@ async def gateway(
         upstream_tls=upstream_tls,
         rand=lambda: 0.0,
         now=now,
+        clock=clock,
     )
     it.load(served, SECRETS)
     await it.start("127.0.0.1", 0, ssl=tls)
@@ -382,6 +384,7 @@ async def calm(rig: Rig) -> AsyncIterator[None]:
         await until(lambda: _files() <= files, "sockets are closed")
         assert _timers() == []
         assert rig.meter.opened == len(rig.meter.closed)
+        assert not any(rig.meter.active.values())
         gc.collect()
         assert complaints == []
     finally:

@@ -13,10 +13,12 @@ from dataplane.table import (
     SCHEMA,
     Attachment,
     Backend,
+    Balance,
     CallerSet,
     Credential,
     EndpointSet,
     Forward,
+    Health,
     Listener,
     Model,
     Price,
@@ -62,6 +64,10 @@ NEW = Table(
         sealed(Backend(name="ai/timed", providers=(provider("https://d.test/v1"),), models=(TIMED,))),
         sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"), AZURE), networks=("10.0.0.0/8",))),
         sealed(Backend(name="ai/trusted", providers=(TRUSTED,))),
+        sealed(
+            Backend(name="ai/shared", providers=(provider("https://d.test/v1", weight=9, priority=1, max_sessions=5),))
+        ),
+        sealed(Backend(name="ai/stuck", balance=Balance(sticky="caller"), health=Health(eject_after=1))),
     ),
     routes=(
         sealed(Route(name="ai/voice", forwards=(Forward(backend="ai/voice"),))),
@@ -117,10 +123,15 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
     assert sorted(told(NEW)) == [
         "endpoints: is unknown",
         "it.attached: is unknown",
+        "it.balance: is unknown",
+        "it.health: is unknown",
         "it.models[0].price: none of its kinds",
         "it.networks: is unknown",
         "it.providers[0].endpoints: is unknown",
+        "it.providers[0].max_sessions: is unknown",
+        "it.providers[0].priority: is unknown",
         "it.providers[0].tls: is unknown",
+        "it.providers[0].weight: is unknown",
         "it.providers[1].api_version: is unknown",
         "it.providers[1].credential.header: is unknown",
         "it.providers[1].kind: azure is unknown",
@@ -146,7 +157,7 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
     errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
     [model] = lowered.backends[2].models
     assert model.price == Price(input_text="2")
-    assert errors == [[""], [schemas.TOO_OLD, ""], [""], ["", schemas.TOO_OLD], [schemas.TOO_OLD]]
+    assert errors == [[""], [schemas.TOO_OLD, ""], [""], ["", schemas.TOO_OLD], [schemas.TOO_OLD], [""], []]
     assert (lowered.listeners, lowered.endpoints) == ((), ())
 
 

@@ -7,23 +7,8 @@ from collections import Counter
 import pytest
 
 from dataplane.errors import Refusal
-from dataplane.table import Backend, Model, ModelAllow, Price, Provider, Target
-from dataplane.upstreams.choose import any_provider, choose
-
-
-def provider(name: str, **fields: str) -> Provider:
-    return Provider(
-        name=name, kind="openai", url=f"https://{name}.test/v1", default_model=fields.pop("default", "")
-    ).model_copy(update=fields)
-
-
-def model(name: str, *targets: Target, price: Price | None = None) -> Model:
-    return Model(name=name, targets=targets or (Target(provider="a"),), price=price)
-
-
-def backend(*providers: Provider, models: tuple[Model, ...] = ()) -> Backend:
-    return Backend(name="ai/voice", providers=providers, models=models)
-
+from dataplane.table import Backend, ModelAllow, Price, Target
+from tests.dataplane.upstreams.choosing import backend, choose, model, provider, well
 
 A, B = provider("a"), provider("b")
 BROKEN = provider("broken", error="its Secret is missing")
@@ -154,5 +139,19 @@ def test_without_a_usable_provider_the_reasons_are_told() -> None:
         assert "its Secret is missing" in refused.message
     assert refusal(backend(), "m").code == "configuration_error"
     with pytest.raises(Refusal, match="its Secret is missing"):
-        any_provider(backend(BROKEN), lambda: 0.0)
-    assert any_provider(backend(BROKEN, A), lambda: 0.9).name == "a"
+        well(backend(BROKEN)).any()
+    assert [member.provider.name for member in well(backend(BROKEN, A)).any().members] == ["a"]
+
+
+def test_a_provider_of_weight_0_is_never_asked() -> None:
+    none = provider("none", weight=0)
+    assert [member.provider.name for member in well(backend(none, A)).any().members] == ["a"]
+    served = backend(none, A, models=(model("m", Target(provider="none")),))
+    assert refusal(served, "m").message.endswith("has no usable provider: every target has weight 0 or there is none.")
+
+
+def test_the_weight_of_a_target_is_times_that_of_its_provider() -> None:
+    heavy = provider("heavy", weight=9)
+    served = backend(A, heavy, models=(model("m", Target(provider="a", weight=3), Target(provider="heavy", weight=1)),))
+    counted = Counter(chosen(served, "m", step / 1200)[0] for step in range(1200))
+    assert counted == {"a": 300, "heavy": 900}

@@ -25,10 +25,19 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "table_applied",
     "table_from_snapshot",
     "controllers_connected",
+    "upstream_healthy",
+    "upstream_active",
+    "ejections",
+    "rate_limited",
+    "failovers",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
-(limits/), no controller sends tables (sources/), and no provider bills time (integration/test_time_is_billed.py)."""
+(limits/), no controller sends tables (sources/), no provider bills time (integration/test_time_is_billed.py) or is left
+out (integration/test_pools.py)."""
+
+PROVIDERS = frozenset({"upstream_healthy", "ejected", "rate_limited", "failed_over"})
+"""What is told of providers: nothing here compares that (tests/integration/test_pools.py does)."""
 
 Break = Callable[[list[Call], Instruments], list[Call]]
 
@@ -85,7 +94,7 @@ def of_calls(calls: list[Call]) -> Iterator[tuple[str, Break]]:
     """Each kind of thing that the meter is told: once too few, once too often."""
     places: dict[str, list[int]] = {}
     for place, call in enumerate(calls):
-        if call[0] not in {*PROCESS, MARK} and _compared(call):
+        if call[0] not in {*PROCESS, *PROVIDERS, MARK} and _compared(call):
             places.setdefault(call[0], []).append(place)
     for name, found in places.items():
         for place in (found[0], found[len(found) // 2], found[-1]):
@@ -94,8 +103,11 @@ def of_calls(calls: list[Call]) -> Iterator[tuple[str, Break]]:
 
 
 def _compared(call: Call) -> bool:
-    """Traffic is compared on the calm road alone."""
-    return call[0] != "traffic" or call[1][0] == PLACES["calm"].route
+    """Traffic is compared on the calm road alone, and of the upstream's leg its messages, not its bytes."""
+    if call[0] != "traffic":
+        return True
+    route, _, side, _, _, messages = call[1]
+    return route == PLACES["calm"].route and (side == "client" or messages != 0)
 
 
 def of_endings(calls: list[Call]) -> Iterator[tuple[str, Break]]:

@@ -85,6 +85,8 @@ def _of_open_sessions(book: Book, truth: Truth) -> Iterator[str]:
 # -- metrics that are not sums of what happened --------------------------------------------------------------------
 
 _PROCESS = ("tidegate_event_loop_lag", "tidegate_realtime_sessions_capacity", "tidegate_draining")
+_HEALTH = tuple(f"tidegate_upstream_{each}" for each in ("healthy", "ejections", "rate_limited"))
+"""Of providers; but that nothing is under way with them in the end is compared."""
 
 
 def _comparable(book: Book) -> Book:
@@ -93,7 +95,7 @@ def _comparable(book: Book) -> Book:
     for (name, labels), amount in book.items():
         rough = name.startswith("tidegate_websocket") and ("route", "ai/calm") not in labels
         encoded = name.startswith("tidegate_websocket_io") and ("side", "upstream") in labels
-        if not (rough or encoded or name.startswith(_PROCESS)):
+        if not (rough or encoded or name.startswith((*_PROCESS, *_HEALTH))):
             kept[name, labels] = amount
     return kept
 

@@ -46,16 +46,13 @@ VALUE: Final = (
 PROVIDER: Final[Mapping[str, str]] = {
     "path": "a client's path goes on behind the address of the provider",
 }
-NO_KIND: Final = (
-    "import knows no such kind of provider, which is left out: docs/providers.md tells what kinds there are"
-)
+NO_KIND: Final = "Tidegate has no such kind of provider; the provider is left out"
 NO_ADDRESS: Final = "its address cannot be told; the provider is left out"
 NO_CREDENTIAL: Final = "its credential cannot be told; the provider is left out"
 POLICIES: Final[Mapping[str, str]] = {
     "tunnel": "gateways reach providers directly",
     "mcp": "Tidegate is for models, and serves no tools",
     "extAuth": _OPEN,
-    "health": "providers are judged by what becomes of requests",
 }
 AI: Final[Mapping[str, str]] = {
     "promptGuard": _GUARDRAILS,
@@ -73,6 +70,9 @@ AUTH: Final[Mapping[str, str]] = {
 }
 TLS: Final[Mapping[str, str]] = {
     "insecureSkipVerify": "certificates of providers are always checked",
+    "sni": "write tls.serverName in the provider",
+    "caCertificateRefs": "write tls.caSecretRef in the provider, a Secret and no ConfigMap",
+    "mtlsCertificateRef": "write tls.clientSecretRef in the provider, a Secret of type kubernetes.io/tls",
 }
 TRANSFORM: Final[Mapping[str, str]] = {"body": _BODY, "metadata": _CEL}
 TRANSFORMATION: Final[Mapping[str, str]] = {"conditional": _CEL}
@@ -90,7 +90,7 @@ TRAFFIC: Final[Mapping[str, str]] = {
     "extProc": "there are no external processors",
     "hostRewrite": "the provider's host is sent",
     "phase": "there is one phase: after the route is found",
-    "retry": "what a provider does not take is not tried at another one yet: the client may repeat it",
+    "retry": "what fails before the client has a byte is tried at the Backend's other providers",
     "timeouts": _TIMEOUTS,
 }
 RATE: Final[Mapping[str, str]] = {

@@ -11,9 +11,10 @@ from tidegate.importing.agentgateway import advice
 from tidegate.importing.agentgateway.upstreams import Upstream, upstream
 from tidegate.importing.fields import Fields
 from tidegate.importing.patterns import LABEL, MODEL_NAME, URL, fits
-from tidegate.importing.writing import Object, object_of, secret
+from tidegate.importing.writing import AZURE_VERSION, Object, azure, object_of, secret
 
 KINDS: Final = ("openai", "azureopenai", "azure", "anthropic", "gemini", "vertexai", "bedrock", "custom")
+_SERVED: Final = ("openai", "azureopenai", "azure", "custom")
 _MOST_PROVIDERS = 32
 
 
@@ -63,16 +64,12 @@ def _providers(ai: Fields, of_backend: Upstream, broader: Broader) -> Iterator[P
         yield found
     for group, inside in enumerate(ai.blocks("groups")):
         for each in inside.blocks("providers"):
-            if group:
-                each.missing("dropped", "is of a group after the first; there are no priorities yet")
-                each.rest({}, "goes with its provider, which is left out")
-                continue
             written = each.text("name") or ""
             own = upstream(each.block("policies")).over(broader.of_providers.get(written, Upstream()))
             if len(seen) == _MOST_PROVIDERS:
                 each.missing("dropped", f"a Backend has at most {_MOST_PROVIDERS} providers")
             elif found := _provider(each, written, own.over(of_backend), own, seen):
-                yield found
+                yield replace(found, entry={**found.entry, **({"priority": min(group, 15)} if group else {})})
             each.rest({}, "goes with its provider, which is left out")
         inside.rest({})
 
@@ -85,7 +82,7 @@ def _provider(fields: Fields, written: str, said: Upstream, own: Upstream, seen:
     if config:
         config.rest({})
     if entry is None or said.closed:
-        why = advice.NO_CREDENTIAL if entry else advice.NO_ADDRESS if kind in ("openai", "custom") else advice.NO_KIND
+        why = advice.NO_CREDENTIAL if entry else advice.NO_ADDRESS if kind in _SERVED else advice.NO_KIND
         fields.rest({}, why)
         fields.missing("dropped", why)
         return None
@@ -105,13 +102,18 @@ def _kind(kind: str, config: Fields, fields: Fields, said: Upstream) -> Object |
         entry = _openai(fields, said)
     elif kind == "custom":
         entry = _custom(config, fields, said)
+    elif kind == "azure":
+        entry = _azure(config)
+    elif kind == "azureopenai":
+        entry = _azure_openai(config)
     else:
         return None
-    if entry is not None and (model := config.text("model")):
+    name = "deploymentName" if kind == "azureopenai" else "model"
+    if entry is not None and (model := config.text(name)):
         if fits(MODEL_NAME, model):
             entry["modelOverride"] = model
         else:
-            config.drop("model", "is no exact name of a model: no '*', no spaces")
+            config.drop(name, "is no exact name of a model: no '*', no spaces")
     return entry
 
 
@@ -124,6 +126,30 @@ def _openai(fields: Fields, said: Upstream) -> Object | None:
         return {"openai": {}}
     is_openai = url.removeprefix("https://").partition("/")[0].endswith("openai.com")
     return {"openai" if is_openai else "custom": {}, "url": url}
+
+
+def _azure(config: Fields) -> Object | None:
+    """A resource by its name; of Foundry, by its address."""
+    resource, is_foundry = config.text("resourceName") or "", config.text("resourceType") == "Foundry"
+    if config.has("projectName"):
+        config.change("projectName", "the API of the resource is called, at /openai/v1")
+    domain = "services.ai.azure.com" if is_foundry else "openai.azure.com"
+    return _azure_at(f"https://{resource}.{domain}", config)
+
+
+def _azure_openai(config: Fields) -> Object | None:
+    host = (config.text("endpoint") or "").removeprefix("https://").removeprefix("http://").rstrip("/")
+    return _azure_at(f"https://{host}", config)
+
+
+def _azure_at(url: str, config: Fields) -> Object | None:
+    if not fits(URL, url):
+        config.missing("dropped", "names no resource or endpoint that makes an address")
+        return None
+    version = config.text("apiVersion") or ""
+    if version and version != "v1" and not AZURE_VERSION.fullmatch(version):
+        config.drop("apiVersion", "is none that Azure has; the GA API is called")
+    return azure(url, version if AZURE_VERSION.fullmatch(version) else "")
 
 
 def _custom(config: Fields, fields: Fields, said: Upstream) -> Object | None:
@@ -174,9 +200,10 @@ def _objects(
         written["models"] = _models(of_backend.aliases, providers)
     if of_backend.routes:
         written["routes"] = dict(of_backend.routes)
-    timeouts = _longest(providers, of_backend)
-    if timeouts:
+    if timeouts := _first([of_backend.timeouts, *(each.upstream.timeouts for each in providers)]):
         written["timeouts"] = timeouts
+    if health := _first([of_backend.health, *(each.upstream.health for each in providers)]):
+        written["health"] = health
     made = [object_of("Backend", name, namespace, written)]
     changes = {"": of_backend.transformation, **{each.name: each.upstream.transformation for each in providers}}
     made += [_policy(name, namespace, section, change) for section, change in changes.items() if change]
@@ -185,10 +212,9 @@ def _objects(
     return made
 
 
-def _longest(providers: Sequence[Provider], of_backend: Upstream) -> Object:
-    """A Backend has one set of timeouts: its own, else that of the first provider that has some."""
-    own = (each.upstream.timeouts for each in providers if each.upstream.timeouts)
-    return dict(of_backend.timeouts or next(own, {}))
+def _first(said: Sequence[Mapping[str, object]]) -> Object:
+    """A Backend says it once for all its providers: its own, else that of the first provider that says something."""
+    return dict(next(filter(None, said), {}))
 
 
 def _written(provider: Provider, backend_name: str) -> Object:

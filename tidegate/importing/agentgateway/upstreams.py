@@ -32,6 +32,7 @@ class Upstream:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Models by their other names."""
     timeouts: Mapping[str, str] = field(default_factory=dict)
+    health: Mapping[str, object] = field(default_factory=dict)
     transformation: Mapping[str, object] = field(default_factory=dict)
 
     def over(self, broader: Upstream) -> Upstream:
@@ -57,6 +58,7 @@ def upstream(policies: Fields | None) -> Upstream:
         routes=_routes(ai.block("routes")) if ai else {},
         aliases=_aliases(ai.block("modelAliases")) if ai else {},
         timeouts=_timeouts(policies),
+        health=_health(policies.block("health")),
         transformation=transformation(policies.block("transformation"), from_cel),
     )
     if ai:
@@ -147,6 +149,23 @@ def _aliases(aliases: Fields | None) -> dict[str, str]:
             found[alias] = model
         else:
             aliases.drop(alias, "names of models are exact, without '*' and spaces")
+    return found
+
+
+def _health(health: Fields | None) -> Object:
+    found: Object = {}
+    eviction = health.block("eviction") if health else None
+    if eviction:
+        failures, length = eviction.number("consecutiveFailures"), eviction.text("duration")
+        if failures is not None and failures >= 1:
+            found["ejectAfter"] = min(int(failures), 100)
+        if length is not None and is_duration(length) and 0.1 <= seconds(length) <= 3600:
+            found["ejectFor"] = length
+        elif length is not None:
+            eviction.drop("duration", "is no duration from 100ms to 1h")
+        eviction.rest({}, "providers are judged by failures in a row")
+    if health:
+        health.rest({"unhealthyCondition": "what counts as a failure is the gateway's to say"})
     return found
 
 

@@ -19,7 +19,7 @@ from tidegate.importing.litellm import advice
 from tidegate.importing.litellm.deployments import Deployment, deployment, shared_of
 from tidegate.importing.litellm.environment import Environment
 from tidegate.importing.litellm.objects import objects
-from tidegate.importing.litellm.pools import Pool, groups, pools
+from tidegate.importing.litellm.pools import Pool, groups, pools, with_fallbacks
 from tidegate.importing.litellm.settings import Settings, credential_entries, settings
 from tidegate.importing.patterns import MODEL_NAME, fits
 from tidegate.importing.report import Report, Source
@@ -50,6 +50,7 @@ def convert(sources: Sequence[Source], report: Report, environ: Mapping[str, str
     _alias(by_name, said)
     if said.master_key is None:
         roots[0].missing("changed", _NO_MASTER_KEY)
+    _fall_back(by_name, said)
     said.timeout = _timeout(said, found)
     backends = groups(by_name.values())
     if len(backends) > 1:
@@ -79,6 +80,27 @@ def _timeout(said: Settings, found: Sequence[Deployment]) -> Decimal | None:
                 "timeout", "a Backend has one timeout for all its providers: the longest that is written"
             )
     return most
+
+
+def _fall_back(by_name: dict[str, Pool], said: Settings) -> None:
+    """Whoever has a chain of its own has no other; names are those before any falls back."""
+    before = dict(by_name)
+    chained: set[str] = set()
+    for fields, name, chain in sorted(said.fallbacks, key=lambda each: each[1] in _EVERY):
+        others = [other for other in chain if other in before and "*" not in other]
+        names = [each for each in before if each not in chained] if name in _EVERY else [name]
+        if len(others) < len(chain):
+            fields.change(name, "leads to names that are patterns or are not imported, which are left out")
+        if not others or not set(names) & before.keys():
+            fields.drop(name, "leads from or to no model_name that is imported")
+            continue
+        for each in set(names) & before.keys():
+            by_name[each] = with_fallbacks(before[each], [before[other] for other in others if other != each])
+            chained.add(each)
+        fields.change(name, advice.FALLBACKS)
+
+
+_EVERY: Final = ("*", "default_fallbacks")
 
 
 def _alias(by_name: dict[str, Pool], said: Settings) -> None:

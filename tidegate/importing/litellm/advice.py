@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _FAILOVER = (
-    "what a provider does not take is not tried at another one yet: the client gets the answer, and may repeat it"
+    "Tidegate has no count of retries: what fails before the client has a byte is tried at the model's other providers"
 )
 _BUDGET = "budgets are limits of a Policy here: limits.spend, by caller, team or Backend"
 _RATE = "is no limit here, it only weighs: write a Policy with limits, by caller, team or Backend"
@@ -16,12 +16,11 @@ _CACHE = "answers are not cached"
 _GUARDRAILS = "there are no guardrails yet, and nothing holds in their place"
 _ALERTS = "Tidegate sends no alerts: use the alerts of Prometheus"
 _REDIS = "`tidegate serve --state` names the store of limits that gateways count together"
-_PROVIDER = "belongs to a kind of provider that import does not know"
+_TIME = "of a provider that bills time write price.sessionMinute and price.audioMinute"
+_PROVIDER = "belongs to a kind of provider that Tidegate has not"
 _SECRETS = "keys are in Kubernetes Secrets here, which other tools may fill"
 
-MODE: Final = (
-    "Tidegate serves models for chat completions and realtime sessions; what others it has goes by Passthrough"
-)
+MODE: Final = "a Backend serves no such models by name; write a Backend with routes of type Passthrough for them"
 ADAPTS: Final = (
     "is called by the OpenAI API, and requests go on as clients write them; LiteLLM adapts their parameters to it"
 )
@@ -29,7 +28,20 @@ NO_URL: Final = (
     "is no address that a Backend can have: http:// or https://, a host, perhaps a port and a path; no user name, "
     "password or query"
 )
+NO_VERSION: Final = (
+    "has no api_version; LiteLLM takes AZURE_API_VERSION then, or one of its own, and here the GA API is called, at "
+    "/openai/v1; for another, write azure.apiVersion in the provider"
+)
+SESSIONS_ARE_GA: Final = (
+    "has an api_version; realtime sessions are of the GA API here, as with LiteLLM where realtime_protocol is not "
+    "beta; where the deployment is of the preview, write azure.apiVersion in the provider"
+)
 NO_V1: Final = "has no /v1 at its end, so that the path of requests goes on with it here: …/v1/chat/completions"
+
+FALLBACKS: Final = (
+    "are targets at providers of a later priority: they are asked where those before cannot be used, and cost what the "
+    "name costs"
+)
 
 ENTRY: Final[Mapping[str, str]] = {
     "rpm": "stands beside litellm_params, where it is not read; " + _RATE,
@@ -39,6 +51,8 @@ PARAM: Final = "has no counterpart in Tidegate; a parameter of requests is for c
 PARAMS: Final[Mapping[str, str]] = {
     "max_retries": _FAILOVER,
     "num_retries": _FAILOVER,
+    "cooldown_time": "health.ejectFor of the Backend is for all its providers",
+    "realtime_protocol": "is for Azure",
     "stream_timeout": "timeouts.idle of the Backend says how long an answer may pause, for all its providers",
     "max_parallel_requests": "Tidegate caps sessions (maxSessions), and not requests",
     "max_budget": _BUDGET,
@@ -55,8 +69,8 @@ PARAMS: Final[Mapping[str, str]] = {
     "drop_params": "requests go on with all the parameters that clients write",
     "tags": "requests are not routed by tags: write a Backend for each, and an HTTPRoute that matches a header",
     "mock_response": "`tidegate simulate` is a provider without cost",
-    "input_cost_per_second": "prices are of tokens here",
-    "output_cost_per_second": "prices are of tokens here",
+    "input_cost_per_second": _TIME,
+    "output_cost_per_second": _TIME,
     "cache_creation_input_token_cost": "what is written to a cache costs as other input here",
     **dict.fromkeys(
         [
@@ -93,7 +107,7 @@ ROUTER: Final[Mapping[str, str]] = {
     "context_window_fallbacks": "a request that is too long is the client's error here: its answer goes back",
     "content_policy_fallbacks": "content that a provider refuses is the client's error here: its answer goes back",
     "enable_pre_call_checks": "Tidegate does not count the tokens of a prompt before it is sent",
-    "optional_pre_call_checks": "has no counterpart in Tidegate; limits are Policies",
+    "optional_pre_call_checks": "for affinity write balance.sticky in the Backend; limits are Policies",
     "provider_budget_config": _BUDGET,
     "enable_tag_filtering": PARAMS["tags"],
     **dict.fromkeys(["redis_host", "redis_password", "redis_port", "redis_url"], _REDIS),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from crds.backend import RouteType
 from tidegate.importing.fields import Fields
 from tidegate.importing.keys import Key
 from tidegate.importing.litellm import advice
@@ -15,8 +16,9 @@ from tidegate.importing.litellm.environment import Environment
 from tidegate.importing.litellm.prices import price_of
 from tidegate.importing.litellm.vendors import Unknown, Vendor, vendor_of
 from tidegate.importing.patterns import MODEL_PATTERN, URL, fits
+from tidegate.importing.writing import AZURE_VERSION
 
-SERVED: Final = frozenset(["chat", "realtime"])
+SERVED: Final = frozenset(["chat", *(each.value.lower() for each in RouteType)])
 """What `model_info.mode` may say of a model that a Backend can serve."""
 _OPENAI_HOST = re.compile(r"https://([a-z0-9-]+\.)*openai\.com(:443)?(/.*)?")
 
@@ -28,7 +30,12 @@ class Provider:
     kind: str
     url: str
     key: Key | None
+    bearer: bool = False
+    """Whether Azure is shown a token of Entra ID."""
+    api_version: str = ""
+    """Of Azure's API before GA."""
     organization: str = ""
+    priority: int = 0
     base: str = field(default="", compare=False)
     """What its name begins with."""
 
@@ -39,6 +46,8 @@ class Shared:
 
     url: str | None = None
     key: Key | None = None
+    token: Key | None = None
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,8 @@ class Deployment:
     model: str
     weights: Mapping[str, Decimal]
     """What LiteLLM may choose by: weight, rpm and tpm."""
+    order: Decimal | None
+    """Those of the lowest are asked first, those without one last."""
     timeout: Decimal | None
     price: Mapping[str, str]
     entry: Fields
@@ -104,7 +115,8 @@ def _found(
         return None
     if vendor.adapts:
         params.change("model", advice.ADAPTS)
-    found = _provider(vendor_name, vendor, params, _shared(params, credentials), environment)
+    is_session = info.content.get("mode") == "realtime"
+    found = _provider(vendor_name, vendor, params, _shared(params, credentials), environment, is_session=is_session)
     if found is None:
         return None
     weights = {each: number for each in ("weight", "rpm", "tpm") if (number := params.number(each)) is not None}
@@ -113,6 +125,7 @@ def _found(
         provider=found,
         model=model,
         weights=weights,
+        order=params.number("order"),
         timeout=params.number("timeout"),
         price=price_of(params, info),
         entry=entry,
@@ -139,7 +152,12 @@ def _star_has_a_source(name: str, model: str, params: Fields) -> bool:
 def shared_of(values: Fields, environment: Environment) -> Shared:
     """The `credential_values` of an entry."""
     said, url = _url(values, environment)
-    shared = Shared(url if said else None, environment.key(values, "api_key"))
+    shared = Shared(
+        url if said else None,
+        environment.key(values, "api_key"),
+        environment.key(values, "azure_ad_token"),
+        environment.plain(values, "api_version"),
+    )
     values.rest(advice.PARAMS, advice.PARAM)
     return shared
 
@@ -155,7 +173,7 @@ def _shared(params: Fields, credentials: Mapping[str, Shared]) -> Shared:
 
 
 def _provider(
-    vendor_name: str, vendor: Vendor, params: Fields, shared: Shared, environment: Environment
+    vendor_name: str, vendor: Vendor, params: Fields, shared: Shared, environment: Environment, *, is_session: bool
 ) -> Provider | None:
     """Where it is, and what it is shown."""
     said, written = _url(params, environment)
@@ -166,21 +184,56 @@ def _provider(
     kind = vendor.kind
     if url and kind == "openai" and not _OPENAI_HOST.fullmatch(url):
         kind = "custom"
-    if kind == "custom" and not url:
+    if kind in ("custom", "azure") and not url:
         params.missing("dropped", "has no api_base, which its provider needs, so that the deployment is left out")
         return None
-    key = shared.key
-    if params.has("api_key"):
-        key = environment.key(params, "api_key")
-        if key is None:
-            params.missing("dropped", "the deployment is left out: its api_key cannot be used")
-            return None
-    elif key is None and vendor.variable:
-        params.missing("changed", f"has no api_key; LiteLLM takes {vendor.variable} then, and so does the Secret")
-        key = environment.implied(vendor.variable)
+    if written and kind != "azure" and not re.search(r"/v1(/|$)", written):
+        params.change("api_base" if params.content.get("api_base") else "base_url", advice.NO_V1)
+    usable, key, bearer = _credential(vendor, params, shared, environment)
+    if not usable:
+        params.missing("dropped", "the deployment is left out: its credential cannot be used")
+        return None
+    version = _version(params, shared, environment, is_session=is_session) if kind == "azure" else ""
     organization = environment.plain(params, "organization") or ""
     base = vendor_name.replace("_", "-") if kind == vendor.kind else "custom"
-    return Provider(kind, url, key, organization, base)
+    return Provider(kind, url, key, bearer, version, organization, base=base)
+
+
+def _credential(
+    vendor: Vendor, params: Fields, shared: Shared, environment: Environment
+) -> tuple[bool, Key | None, bool]:
+    """Whether the provider can be called, with which credential, and whether that is a token of Azure's."""
+    if params.has("api_key"):
+        key = environment.key(params, "api_key")
+        return key is not None, key, False
+    if vendor.kind == "azure" and params.has("azure_ad_token"):
+        key = environment.key(params, "azure_ad_token")
+        return key is not None, key, True
+    if shared.key or shared.token:
+        return True, shared.key or shared.token, not shared.key
+    if not vendor.variable:
+        return True, None, False
+    params.missing("changed", f"has no api_key; LiteLLM takes {vendor.variable} then, and so does the Secret")
+    return True, environment.implied(vendor.variable), False
+
+
+def _version(params: Fields, shared: Shared, environment: Environment, *, is_session: bool) -> str:
+    """Of Azure's API before GA; "": GA."""
+    protocol = (params.text("realtime_protocol") or "").lower()
+    written = environment.plain(params, "api_version")
+    version = written or shared.api_version
+    if not version:
+        params.missing("changed", advice.NO_VERSION)
+        return ""
+    if version.lower() in ("v1", "latest", "preview"):
+        return ""
+    if not AZURE_VERSION.fullmatch(version):
+        params.missing("dropped", "its api_version is none that Azure has; the GA API is called")
+        return ""
+    if is_session and protocol != "beta":
+        params.missing("changed", advice.SESSIONS_ARE_GA)
+        return ""
+    return version
 
 
 def _url(fields: Fields, environment: Environment) -> tuple[bool, str | None]:
@@ -195,6 +248,4 @@ def _url(fields: Fields, environment: Environment) -> tuple[bool, str | None]:
     if not fits(URL, url):
         fields.drop(name, advice.NO_URL)
         return True, None
-    if not re.search(r"/v1(/|$)", url):
-        fields.change(name, advice.NO_V1)
     return True, url

@@ -10,7 +10,7 @@ import crds.base
 from tidegate.importing.litellm.deployments import Provider
 from tidegate.importing.litellm.pools import Group, Pool, Target, names
 from tidegate.importing.litellm.settings import Settings
-from tidegate.importing.writing import Object, duration, object_of, secret
+from tidegate.importing.writing import Object, azure, duration, object_of, secret
 
 NAME: Final = "litellm"
 _PROVIDERS = f"{NAME}-providers"
@@ -50,6 +50,10 @@ def _backend(
     }
     if not alone:  # a Backend that is alone is at the root by itself
         spec["expose"] = {"pathPrefix": "/"} if name == NAME else {}
+    if said.strategy:
+        spec["balance"] = {"strategy": said.strategy}
+    if health := _health(said):
+        spec["health"] = health
     if said.timeout is not None:
         spec["timeouts"] = {"response": duration(min(max(said.timeout, _SHORTEST), _LONGEST))}
     return object_of("Backend", name, namespace, spec)
@@ -57,11 +61,25 @@ def _backend(
 
 def _provider(provider: Provider, name: str) -> Object:
     written: Object = {"name": name, provider.kind: {}}
-    if provider.url:
+    if provider.kind == "azure":
+        written |= azure(provider.url, provider.api_version)
+    elif provider.url:
         written["url"] = provider.url
     if provider.key:
-        written["auth"] = {"secretRef": {"name": _PROVIDERS, "key": name}}
+        scheme = {"scheme": "Bearer"} if provider.bearer else {}
+        written["auth"] = {"secretRef": {"name": _PROVIDERS, "key": name}, **scheme}
+    if provider.priority:
+        written["priority"] = provider.priority
     return written
+
+
+def _health(said: Settings) -> Object:
+    """LiteLLM leaves a deployment out for the same time each time."""
+    health: Object = {} if said.eject_after is None else {"ejectAfter": said.eject_after}
+    if said.eject_for is not None:
+        length = duration(min(max(said.eject_for, _SHORTEST), _LONGEST))
+        health |= {"ejectFor": length, "ejectForMost": length}
+    return health
 
 
 def _model(pool: Pool, called: Mapping[Provider, str]) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +14,7 @@ from tidegate.importing.litellm.deployments import Deployment, Provider
 MOST_PROVIDERS: Final = 32
 MOST_MODELS: Final = 256
 MOST_TARGETS: Final = 16
+MOST_PRIORITY: Final = 15
 _MOST_WEIGHT = 1_000_000
 _NO_LIMIT = "a limit is for a Policy with limits to set, by caller, team or Backend"
 
@@ -58,6 +59,18 @@ def pools(deployments: Iterable[Deployment], *, weighted: bool) -> dict[str, Poo
     return {name: _pool(name, members, weighted=weighted) for name, members in by_name.items()}
 
 
+def with_fallbacks(pool: Pool, others: Iterable[Pool]) -> Pool:
+    """Its targets, and then those of others, each of a later priority. As many as there may be."""
+    targets = list(pool.targets)
+    for other in others:
+        above = max(target.provider.priority for target in targets) + 1
+        for target in other.targets:
+            priority = target.provider.priority + above
+            if len(targets) < MOST_TARGETS and priority <= MOST_PRIORITY:
+                targets.append(replace(target, provider=replace(target.provider, priority=priority)))
+    return replace(pool, targets=tuple(targets))
+
+
 def groups(found: Iterable[Pool]) -> list[Group]:
     """As few as there can be, each small enough for a Backend."""
     result: list[Group] = []
@@ -82,8 +95,12 @@ def names(providers: Iterable[Provider]) -> dict[Provider, str]:
 
 def _pool(name: str, members: Sequence[Deployment], *, weighted: bool) -> Pool:
     shares: dict[tuple[Provider, str], Decimal] = {}
+    orders = sorted({member.order for member in members if member.order is not None})
+    ranks = {order: min(rank, MOST_PRIORITY) for rank, order in enumerate(orders)}
     for member, weight in zip(members, _weights(members, weighted=weighted), strict=True):
-        place = (member.provider, member.model)
+        last = min(len(orders), MOST_PRIORITY)
+        rank = last if member.order is None else ranks[member.order]
+        place = (replace(member.provider, priority=rank), member.model)
         if place not in shares and len(shares) == MOST_TARGETS:
             member.entry.missing("dropped", f"a model has at most {MOST_TARGETS} targets here, and this is one more")
             continue

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from tidegate.importing.fields import Fields
 from tidegate.importing.keys import Key
 from tidegate.importing.litellm import advice
 from tidegate.importing.litellm.environment import Environment
 from tidegate.importing.patterns import EVENT_TYPE, fits
+from tidegate.importing.report import written
+
+_STRATEGIES: Final = {"simple-shuffle": "Weighted", "least-busy": "LeastActive"}
 
 
 @dataclass(slots=True)
@@ -19,6 +23,13 @@ class Settings:
 
     weighted: bool = True
     """Whether deployments are chosen by weight."""
+    strategy: str = ""
+    """How to balance, as a Backend has it."""
+    fallbacks: list[tuple[Fields, str, Sequence[str]]] = field(default_factory=list)
+    """Where it is written, for which name, and the names that are asked then."""
+    eject_after: int | None = None
+    eject_for: Decimal | None = None
+    """Seconds."""
     timeout: Decimal | None = None
     """Seconds."""
     aliases: list[tuple[Fields, str, str]] = field(default_factory=list)
@@ -35,6 +46,7 @@ def settings(roots: Sequence[Fields], environment: Environment) -> Settings:
         _blocks(roots, name) for name in ("router_settings", "litellm_settings", "general_settings")
     )
     _routing(found, router)
+    _failing(found, router, litellm)
     for name, blocks in (("timeout", router), ("request_timeout", litellm)):
         if fields := _first(blocks, name):
             seconds = fields.number(name)
@@ -55,12 +67,28 @@ def _routing(found: Settings, router: Sequence[Fields]) -> None:
     if fields := _first(router, "routing_strategy"):
         strategy = fields.text("routing_strategy")
         found.weighted = strategy in (None, "simple-shuffle")
-        if not found.weighted:
+        found.strategy = _STRATEGIES.get(strategy or "", "")
+        if not found.strategy:
             fields.change("routing_strategy", "sessions go where the fewest are, and requests to all targets alike")
     if (fields := _first(router, "model_group_alias")) and (block := fields.block("model_group_alias")):
         for alias in list(block.left()):
             if model := _aliased(block, alias):
                 found.aliases.append((block, alias, model))
+
+
+def _failing(found: Settings, router: Sequence[Fields], litellm: Sequence[Fields]) -> None:
+    """What becomes of providers that fail, and of requests then. Both blocks may say it; the router's holds."""
+    blocks = [*router, *litellm]
+    if fields := _first(blocks, "fallbacks"):
+        for entry in fields.blocks("fallbacks"):
+            found.fallbacks += [(entry, name, entry.texts(name)) for name in list(entry.left())]
+    if fields := _first(blocks, "default_fallbacks"):
+        found.fallbacks.append((fields, "default_fallbacks", fields.texts("default_fallbacks")))
+    if (fields := _first(blocks, "allowed_fails")) and (fails := fields.number("allowed_fails")) is not None:
+        found.eject_after = min(max(int(fails) + 1, 1), 100)
+        fields.change("allowed_fails", "counts failures in a row (health.ejectAfter), and not those of a minute")
+    if fields := _first(blocks, "cooldown_time"):
+        found.eject_for = fields.number("cooldown_time")
 
 
 def _aliased(block: Fields, alias: str) -> str | None:
@@ -96,7 +124,7 @@ def _first(blocks: Sequence[Fields], name: str) -> Fields | None:
     """The block that says it; of later ones it is told that they do in vain."""
     found = [block for block in blocks if block.has(name)]
     for other in found[1:]:
-        other.drop(name, f"{found[0].source.file} says it, too, and comes first")
+        other.drop(name, f"{written((*found[0].steps, name))} of {found[0].source.file} comes first, and holds")
     return found[0] if found else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["openai", "custom"]
+Kind = Literal["openai", "azure", "xai", "custom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Vendor:
 
 VENDORS: Mapping[str, Vendor] = {
     "openai": Vendor("openai", variable="OPENAI_API_KEY"),
+    "azure": Vendor("azure", variable="AZURE_API_KEY"),
+    "xai": Vendor("xai", variable="XAI_API_KEY"),
     **dict.fromkeys(["custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio"], Vendor("custom")),
     **{
         name: Vendor("custom", url, variable, adapts=True)
@@ -67,6 +69,5 @@ def vendor_of(model: str, provider: str) -> tuple[str, Vendor, str]:
         return name, VENDORS[name], model
     whose = f"{name} has" if _PREFIX.fullmatch(name) else "what stands before the '/' has"
     raise Unknown(
-        f"{whose} no counterpart that import knows: docs/providers.md tells what kinds there are; where it speaks the "
-        "OpenAI API, write openai/MODEL and api_base"
+        f"{whose} no kind of provider in Tidegate; where it speaks the OpenAI API, write openai/MODEL and api_base"
     )
