@@ -14,6 +14,7 @@ import structlog
 from controller.api import Api, ApiError
 from controller.compile import Install
 from controller.compile.gateway_services import GATEWAY
+from controller.hint_keys import HintKeys
 from controller.keeping import LOOKED_AFTER_S, Keeper
 from controller.kinds import CLUSTER_ROLE, GATEWAY_CLASS, SECRET, SERVICE, Kind
 from controller.leader import Leader
@@ -50,6 +51,7 @@ class Duties:
         trust: Trust,
         keeper: Keeper,
         absent: Callable[[Kind], bool],
+        hint_keys: HintKeys,
     ) -> None:
         """`absent`: whether the cluster does not know a kind."""
         self._api = api
@@ -59,6 +61,7 @@ class Duties:
         self._trust = trust
         self._keeper = keeper
         self._absent = absent
+        self._hint_keys = hint_keys
         self._wake = asyncio.Event()
         self._publication: Publication | None = None
         self._services: Sequence[Document] = ()
@@ -81,6 +84,7 @@ class Duties:
     async def run(self) -> None:
         """For ever."""
         while True:
+            await self._do("keys of hints", lambda: self._hint_keys.tend(self._leads))  # before anybody is served
             await self._do("authority", lambda: self._trust.tend(self._leads))
             if self._leads:
                 await self._do("ClusterRole of the chart", self._look_around)

@@ -24,6 +24,7 @@ from controller.api import Api, ApiError, connect
 from controller.compile import Compiled, Install
 from controller.duties import Duties
 from controller.following import Following
+from controller.hint_keys import HintKeys
 from controller.keeping import Keeper
 from controller.kinds import POD, SERVICE, WATCHED
 from controller.leader import Leader
@@ -122,7 +123,17 @@ class Operator:
         )
         own = {Scope(POD.name, release.namespace): settings.selector}
         self._gateways = Following(api, self._pods, self._reporting.look, self._read_anew, own)
-        self._duties = Duties(api, install, self._mirror, self._leader, self._trust, keeper, self._is_absent)
+        self._hint_keys = HintKeys(keeper, api, settings, self._dirty.set)
+        self._duties = Duties(
+            api,
+            install,
+            self._mirror,
+            self._leader,
+            self._trust,
+            keeper,
+            self._is_absent,
+            self._hint_keys,
+        )
         self._admin = Admin(self.metrics, self._sick, self.unready)
 
     async def start(self, listen: tuple[str, int]) -> int:
@@ -213,7 +224,7 @@ class Operator:
         documents = list(self._mirror.documents())
         versions = {key: (entry.uid, entry.generation) for key, entry in self._mirror.all()}
         watermark = Watermark(epoch=self._mirror.epoch, versions=self._mirror.versions())
-        install, before = self._settings.compiled_for(self._following.denied), self._made
+        install, before = self._settings.compiled_for(self._following.denied, self._hint_keys.found), self._made
         self._began = began = asyncio.get_running_loop().time()
         compiled, publication = await asyncio.to_thread(_made, documents, install, watermark, before)
         seconds = asyncio.get_running_loop().time() - began

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from controller.compile import ExposeRule, Install, LabelSelector, UpstreamRule
@@ -86,8 +86,9 @@ class Settings(_Part):
     """Do its gateways have a store for what they count together?"""
     dataplane: DataPlane = Field(default_factory=lambda data: DataPlane(serviceAccount=_account(data)))
 
-    def compiled_for(self, denied: frozenset[str]) -> Install:
-        """For the compiler. `denied`: namespaces whose Secrets may not be read."""
+    def compiled_for(self, denied: frozenset[str], hint_keys: tuple[SecretStr, ...] = ()) -> Install:
+        """For the compiler. `denied`: namespaces whose Secrets may not be read. `hint_keys` sign what providers keep,
+        the first one, or did so before."""
         return Install(
             name=self.install.name,
             namespace=self.install.namespace,
@@ -95,6 +96,7 @@ class Settings(_Part):
             upstreams=tuple(UpstreamRule(each.namespaces, each.networks) for each in self.upstreams.allow),
             has_store=self.store,
             denied=denied,
+            hint_keys=hint_keys,
             instance=self.install.instance,
             service_type=self.gateways.service_type,
             service_annotations=self.gateways.service_annotations,

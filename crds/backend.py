@@ -31,6 +31,7 @@ class RouteType(StrEnum):
 
     COMPLETIONS = "Completions"
     REALTIME = "Realtime"
+    RESPONSES = "Responses"
     PASSTHROUGH = "Passthrough"
 
 
@@ -238,6 +239,14 @@ class Provider(ApiModel):
         description=(
             "TLS towards the provider, where that is not a public server that anybody may call: private authorities, "
             "a client certificate, another name. A Service is called by HTTPS then."
+        ),
+    )
+    domain: Label | None = Field(
+        default=None,
+        description=(
+            "Providers of one domain in this namespace share what the vendor keeps: stored responses and encrypted "
+            "content, as credentials of one organisation do. What one of them made, any of them may be asked about. "
+            "Absent: this provider alone has what it made."
         ),
     )
     default_model: ModelName | None = Field(default=None, description="Model to ask for where a request names none.")
@@ -607,7 +616,8 @@ class BackendSpec(ApiModel):
         description=(
             "How each path is handled. A key is the end of a path, such as /v1/realtime; the longest that fits wins, "
             "and '*' is the rest. Completions: a JSON request with a model; its usage is metered. Realtime: a "
-            "WebSocket session, metered turn by turn. Passthrough: relayed untouched and not metered. "
+            "WebSocket session, metered turn by turn. Responses: the Responses API, with the paths below this one; "
+            "metered, and what a provider keeps is found again. Passthrough: relayed untouched and not metered. "
             "/v1/models is answered by the gateway, with what the caller may use, unless it stands here. "
             "Absent: the well-known paths of the providers, and nothing else."
         ),

@@ -38,6 +38,18 @@ CATALOGUE: dict[str, Kind] = {
     "upgrade_required": Kind(
         426, INVALID, "A Realtime path takes WebSocket connections only. Connect with a WebSocket client."
     ),
+    "several_domains": Kind(
+        400,
+        INVALID,
+        "The request refers to what different providers keep, by ids of responses, encrypted content, or ids of items "
+        "alone. The message says what to send instead.",
+    ),
+    "invalid_encrypted_content": Kind(
+        400,
+        INVALID,
+        "Encrypted content that was not made here for this caller, or was changed. Send it as it was answered, or "
+        "leave the item out.",
+    ),
     "credentials_required": Kind(
         401,
         "authentication_error",
@@ -89,6 +101,12 @@ CATALOGUE: dict[str, Kind] = {
         "A limit of a Policy is lower than what is set aside before a turn of this model begins, so none ever can: "
         "trying again is of no use. Whoever runs the gateway must raise the limit, or lower `reserve`.",
     ),
+    "conversation_not_allowed": Kind(
+        403,
+        "permission_error",
+        "The request names a stored conversation, which under an injected credential belongs to all callers. Use "
+        "`previous_response_id`.",
+    ),
     "path_not_allowed": Kind(
         403,
         "permission_error",
@@ -108,6 +126,18 @@ CATALOGUE: dict[str, Kind] = {
     "undeclared_path": Kind(404, "not_found_error", "The Backend serves other paths. Declare this one in spec.routes."),
     "model_not_found": Kind(
         404, "not_found_error", "The Backend does not know this model. Use one of those in spec.models."
+    ),
+    "response_not_found": Kind(
+        404,
+        INVALID,
+        "No response of this id was made here for this caller. Send the id as the gateway answered it, with the same "
+        "key.",
+    ),
+    "domain_gone": Kind(
+        404,
+        INVALID,
+        "The providers that made it are no longer among those of the Backend, and no other can read it. Send the "
+        "conversation in full.",
     ),
     "method_not_allowed": Kind(405, INVALID, "The path takes another method. The Allow header names it."),
     "request_timeout": Kind(408, INVALID, "The body did not arrive in time. Send it without long pauses."),

@@ -21,8 +21,10 @@ from dataplane.http import azure_paths, paths
 from dataplane.http import query as queries
 from dataplane.regular import matcher
 from dataplane.slices import SLICE, Slices, at_once
-from dataplane.table import Backend, Listener, Match, NameMatch, Route, RouteType
+from dataplane.table import Backend, Listener, Match, NameMatch, PathType, Route, RouteType
 
+_RESPONSES = "/responses"
+"""Where the Responses API is below whatever a Backend serves by `*`."""
 _LONG = 256
 _FOUND = 1024
 _FEW = 16
@@ -209,10 +211,34 @@ def path_type(backend: Backend, path: str, method: str = "GET") -> RouteType:
     )
 
 
+def beneath(declared: PathType, path: str) -> tuple[str, ...] | None:
+    """The segments of a normalised path that follow a declared one, of the one type that has paths below its own; None
+    where it is another path.
+
+    >>> beneath(PathType(suffix="/v1/responses", type=RouteType.RESPONSES), "/v1/responses/resp_1/cancel")
+    ('resp_1', 'cancel')
+    """
+    if declared.type is not RouteType.RESPONSES:
+        return None
+    suffix = _RESPONSES if declared.suffix == "*" else declared.suffix
+    segments: list[str] = []
+    while path:
+        if path.endswith(suffix):
+            return tuple(segments)
+        path, _, last = path.rpartition("/")
+        segments.insert(0, last)
+    return None
+
+
+def responses_below(backend: Backend, path: str) -> tuple[str, ...]:
+    """What follows in a normalised path that is of type Responses."""
+    return next((below for each in backend.paths if (below := beneath(each, path)) is not None), ())
+
+
 def _declared(backend: Backend, path: str, method: str) -> RouteType | None:
     """How a normalised path is handled, where that is not left to `*`."""
     for declared in backend.paths:
-        if declared.suffix != "*" and path.endswith(declared.suffix):
+        if declared.suffix != "*" and (path.endswith(declared.suffix) or beneath(declared, path)):
             return declared.type
     model = model_of(path)
     if model is None or (model and method == "POST" and _rest(backend)):  # which some vendors run a model by

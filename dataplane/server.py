@@ -3,7 +3,7 @@
     accept ─ match route ─ authenticate ─ limits ─ pick provider ─ open upstream ─ answer ─ relay ─ settle
 
 The first three are the same for all (`accept`, `stages`), the others belong to the type of the path: Completions,
-Realtime, Models, Passthrough.
+Responses, Realtime, Models, Passthrough.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import ssl as tls
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from dataplane.affinity.hints import Keys
 from dataplane.callers import KeyUnknown
 from dataplane.callers.expiry import Expiries
 from dataplane.callers.fetch import fetch
@@ -23,7 +25,7 @@ from dataplane.callers.refresh import Refresher
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
-from dataplane.http import completions, models, passthrough
+from dataplane.http import completions, models, passthrough, responding
 from dataplane.http.accept import accept
 from dataplane.http.certificates import Certificates, choosing
 from dataplane.http.head import wants_websocket
@@ -68,6 +70,7 @@ _SERVE = {
     RouteType.COMPLETIONS: completions.serve,
     RouteType.MODELS: models.serve,
     RouteType.PASSTHROUGH: passthrough.serve,
+    RouteType.RESPONSES: responding.serve,
 }
 
 
@@ -77,7 +80,8 @@ class Gateway:
     `addresses`: which upstream addresses may be dialled, `egress`: what through. `rand` and `now` are chance and the
     clock, `clock` one that is never set, `memory` says how much there is and how much is used, `files` how many
     descriptors there may be. `limiter`: what callers may take; its own by default, which counts alone. `proxies` are
-    believed whom they speak for."""
+    believed whom they speak for. `hints` are keys for what providers keep, where the table has none; by default one
+    that nobody else has."""
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Gateway:
         files: Files | None = None,
         limiter: Limiter | None = None,
         proxies: Proxies = NO_PROXY,
+        hints: Keys | None = None,
     ) -> None:
         self._meter = meter
         self._tracer = tracer or Untraced()
@@ -113,6 +118,7 @@ class Gateway:
         self.limiter = limiter or Limiter(PriceBook().unit_prices, meter.limited)
         self._proxies = proxies
         self.pools = Pools(meter, rand=rand, clock=clock, now=now)
+        self._hints = hints or Keys(secrets.token_bytes(32))
         self._expiries = Expiries()
         self._sessions: Realtime | None = None
         self._running: Running | None = None
@@ -194,6 +200,7 @@ class Gateway:
             pools=self.pools,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,
+            hints=self._hints,
             room=self._room,
             pace=pace,
         )

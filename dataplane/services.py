@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dataplane.affinity.hints import Keys
 from dataplane.guard import Guard
+from dataplane.http.background import Background
 from dataplane.http.proxies import Proxies
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
@@ -42,9 +44,10 @@ class Limits:
     head: int = 32 * KIB
     """Of a request: its line and all header fields."""
     body: int = 32 * MIB
-    """Of a request that must be read (Completions)."""
+    """Of a request that must be read (Completions, Responses)."""
     reply: int = 16 * MIB
-    """Of a JSON reply, to read its usage. A longer one is relayed all the same, and counted as unmetered."""
+    """Of a JSON reply, or an event of a response, to read its usage. A longer one is relayed all the same, and counted
+    as unmetered."""
     event: int = 4 * MIB
     """Of one event of a stream."""
     client_idle: float = 60.0
@@ -126,6 +129,9 @@ class Services:
     revocations: Revocations
     proxies: Proxies
     """Those that are believed whom they speak for."""
+    hints: Keys
+    """Sign what providers keep, where the table has no keys."""
+    background: Background = field(default_factory=Background)
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)

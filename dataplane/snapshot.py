@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from dataplane.affinity.hints import Keys
 from dataplane.callers import CallerIndex
 from dataplane.routing import Router
 from dataplane.slices import SLICE, Slices, at_once
@@ -41,6 +42,8 @@ class Snapshot:
     secrets: Mapping[str, SecretStr] = field(repr=False)
     contexts: Mapping[tuple[str, str], ssl.SSLContext] = field(default_factory=dict)
     """TLS towards providers that have their own; filled by `upstreams.identities`."""
+    hints: Keys | None = field(default=None, repr=False)
+    """Sign what providers keep; None: every process has a key of its own."""
 
     @classmethod
     def build(cls, table: Table, secrets: Secrets, previous: Snapshot | None = None) -> Snapshot:
@@ -67,7 +70,8 @@ class Snapshot:
         callers = yield from _callers(table, previous)
         yield
         kept = {name: secrets[name] for name in table.secrets}
-        return cls(table, router, _backends(table, previous), callers, _endpoints(table), kept)
+        hints = _hints(table, secrets)
+        return cls(table, router, _backends(table, previous), callers, _endpoints(table), kept, hints=hints)
 
 
 def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
@@ -86,6 +90,10 @@ def _callers(table: Table, previous: Snapshot | None) -> Slices[CallerIndex]:
         return (yield from CallerIndex.building(table.callers, previous.callers if previous else None))
     except ValueError as error:
         raise TableRefused([f"callers: a key of an issuer {error}"]) from None
+
+
+def _hints(table: Table, secrets: Secrets) -> Keys | None:
+    return Keys(*(secrets[name].get_secret_value().encode() for name in table.hints)) if table.hints else None
 
 
 def _hashes(table: Table) -> list[object]:
@@ -111,6 +119,10 @@ def _endpoints(table: Table) -> dict[str, tuple[str, ...]]:
 def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
     """What is wrong, by small pieces of the table."""
     yield [f"secret {name} is missing" for name in table.secrets if name not in secrets]
+    yield [
+        f"hints are signed by secret {name}, which the table does not list"
+        for name in {*table.hints} - {*table.secrets}
+    ]
     known = frozenset(table.secrets)
     endpoints = frozenset(each.id for each in table.endpoints)
     for each in table.endpoints:

@@ -248,7 +248,8 @@ def test_secrets_are_read_only_where_a_namespace_opted_in(documents: list[Docume
     assert "secrets" not in {resource for resource, _, _ in rules(documents, "ClusterRole", "-controller")}
     named = [(name, verb) for resource, name, verb in rules(documents, "Role", "-controller") if resource == "secrets"]
     assert {verb for name, verb in named if not name} == {"create"}
-    assert {name.partition("-boot")[1] or name.rpartition("-")[2] for name, _ in named if name} == {"-boot", "ca"}
+    kept = {name.partition("-boot")[1] or name.rpartition("-")[2] for name, _ in named if name}
+    assert kept == {"-boot", "affinity", "ca"}
     assert set(rules(documents, "ClusterRole", "-secrets")) == {("secrets", "", verb) for verb in ("list", "watch")}
     for binding in bindings(documents):
         if binding["roleRef"]["name"].endswith("-secrets"):

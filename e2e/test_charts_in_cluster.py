@@ -169,6 +169,7 @@ def made_by_the_controller(plane: ControlPlane) -> None:
     for kind, name, body in (
         ("Secret", "tidegate-ca", {}),
         ("ConfigMap", "tidegate-ca", {}),
+        ("Secret", "tidegate-affinity", {}),
         ("Secret", "tidegate-boot", {}),
         ("Service", "tidegate-gw-0a1b2c3d", {"spec": port}),
     ):
@@ -256,6 +257,7 @@ def attributes(what: str) -> dict[str, str]:
         ("list", "secrets", "voice"),
         ("update", "leases.coordination.k8s.io:tidegate-controller", NAMESPACE),
         ("patch", "secrets:tidegate-boot-7", NAMESPACE),
+        ("get", "secrets:tidegate-affinity", NAMESPACE),
         ("patch", "configmaps:tidegate-ca", NAMESPACE),
         ("delete", "services", NAMESPACE),
         ("watch", "pods", NAMESPACE),
@@ -273,6 +275,7 @@ def test_the_controller_may(installed: ControlPlane, verb: str, what: str, names
         ("get", "secrets:openai", "search"),
         ("get", "secrets:other", NAMESPACE),
         ("delete", "secrets:tidegate-ca", NAMESPACE),
+        ("patch", "secrets:tidegate-affinity", NAMESPACE),
         ("update", "secrets:openai", "voice"),
         ("create", "secrets", "voice"),
         ("update", "backends.tidegate.dev", "voice"),

@@ -90,6 +90,61 @@ def test_passthrough_of_the_rest_of_the_api(client: OpenAI) -> None:
     assert client.files.create(file=("notes.txt", b"x" * 300_000), purpose="user_data").bytes > 300_000
 
 
+# -- responses -----------------------------------------------------------------------------------------------------
+
+
+def test_a_response_and_what_goes_on_from_it(client: OpenAI) -> None:
+    first = client.responses.create(model="gpt-5-mini", input="Hello, is anybody there?")
+    assert first.output_text
+    second = client.responses.create(model="gpt-5-mini", input="And now?", previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    assert second.usage
+    assert second.usage.input_tokens_details.cached_tokens > 0
+    assert client.responses.retrieve(second.id).output_text == second.output_text
+    assert [item.type for item in client.responses.input_items.list(second.id)] == ["message"]
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first.id)
+
+
+def test_a_stream_of_a_response(client: OpenAI) -> None:
+    with client.responses.stream(model="gpt-5", input="Hello!", include=["reasoning.encrypted_content"]) as stream:
+        kinds = [event.type for event in stream]
+        made = stream.get_final_response()
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    assert client.responses.create(model="gpt-5", input="And?", previous_response_id=made.id).output_text
+
+
+async def test_reasoning_that_is_sent_back(asynchronous: AsyncOpenAI) -> None:
+    options = {"model": "gpt-5", "store": False, "include": ["reasoning.encrypted_content"]}
+    first = await asynchronous.responses.create(input="Hello", reasoning={"effort": "low"}, **options)
+    assert first.output[0].type == "reasoning"
+    said = [item.model_dump(exclude_none=True) for item in first.output]
+    assert said[0]["encrypted_content"].startswith("tg1")
+    again = await asynchronous.responses.create(input=[*said, {"role": "user", "content": "And?"}], **options)
+    assert again.output_text
+
+
+def test_a_response_of_the_background(client: OpenAI) -> None:
+    made = client.responses.create(model="gpt-5", input="Hello", background=True)
+    while made.status in ("queued", "in_progress"):
+        made = client.responses.retrieve(made.id)
+    assert (made.status, bool(made.usage)) == ("completed", True)
+    other = client.responses.create(model="gpt-5", input="Hello", background=True)
+    assert client.responses.cancel(other.id).status == "cancelled"
+
+
+def test_a_response_of_nobody_is_404(client: OpenAI) -> None:
+    for ask in (client.responses.retrieve, client.responses.delete):
+        with pytest.raises(openai.NotFoundError) as refused:
+            ask("resp_000001")
+        assert refused.value.code == "response_not_found"
+    with pytest.raises(openai.PermissionDeniedError) as forbidden:
+        client.responses.create(model="gpt-4o", input="Hello")
+    assert forbidden.value.code == "model_not_allowed"
+
+
 # -- what the SDK makes of refusals ----------------------------------------------------------------------------------
 
 

@@ -2,19 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import orjson
 from aiohttp import web
 
 from simulator import chat, usage
 from simulator.errors import RefusedError, missing, of_status
+from simulator.reply import Reply, limits, sse
 from simulator.scenarios import Options, ScenarioError
 from simulator.shapes import Json, mapping, sequence, text
 from simulator.state import RECEIVED, STATE
 
 _MODELS = ("gpt-5", "gpt-5-mini", "gpt-realtime", "gpt-realtime-2", "gpt-4o-mini-transcribe", "whisper-1")
-_FOREVER_S = 3600  # how long a stalled request is held for a client that does not give up
+FOREVER_S = 3600  # how long a stalled request is held for a client that does not give up
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,12 +52,18 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         body["model"] = deployment
     options = _options(request, body)
     if "stall" in options:
-        await asyncio.sleep(_FOREVER_S)
+        await asyncio.sleep(FOREVER_S)
     if "status" in options:
         raise of_status(int(options["status"]))
     completion = chat.complete(body, next(request.app[STATE].numbers), int(time.time()), options)
-    reply = _Reply(request, completion, options)
-    return await (reply.stream(body) if body.get("stream") is True else reply.json())
+    reply = Reply(request, "chat", completion.id, completion.model, completion.usage, options)
+    if body.get("stream") is not True:
+        answer, sent = completion.reply(options)
+        return await reply.json(answer, "completed", sent)
+    wanted = mapping(body.get("stream_options")).get("include_usage") is True
+    chunks, sent = completion.chunks(options, usage_wanted=wanted)
+    events = [sse(data, options) for data in (*map(orjson.dumps, chunks), b"[DONE]")]
+    return await reply.stream(events, 2, "completed", sent)
 
 
 def _options(request: web.Request, body: Json) -> Options:
@@ -66,90 +73,6 @@ def _options(request: web.Request, body: Json) -> Options:
         return by_file | Options.parse(request.query.get("scenario", "")) | Options.parse(asked)
     except ScenarioError as error:
         raise RefusedError(str(error), "invalid_value", "metadata.scenario") from None
-
-
-class _Reply:
-    """One answer on its way to the client, billed as it is sent, or as it is lost."""
-
-    def __init__(self, request: web.Request, completion: chat.Completion, options: Options) -> None:
-        self._request, self._completion, self._options = request, completion, options
-        self._billed = False
-
-    async def json(self) -> web.StreamResponse:
-        await asyncio.sleep(self._options.pace())
-        reply, sent = self._completion.reply(self._options)
-        payload = orjson.dumps(reply)
-        if "drop" in self._options:
-            headers = {"Content-Length": str(len(payload))}
-            response = await self._begin("application/json", headers)
-            return await self._drop(response, [payload[: len(payload) // 2]])
-        self._bill("completed", sent)
-        return web.Response(body=payload, content_type="application/json", headers=limits())
-
-    async def stream(self, body: Json) -> web.StreamResponse:
-        wanted = mapping(body.get("stream_options")).get("include_usage") is True
-        chunks, sent = self._completion.chunks(self._options, usage_wanted=wanted)
-        events = [
-            *(_sse(orjson.dumps(chunk), self._options) for chunk in chunks),
-            _sse(b"[DONE]", self._options),
-        ]
-        response = await self._begin("text/event-stream; charset=utf-8", {"Cache-Control": "no-cache"})
-        if "drop" in self._options:
-            return await self._drop(response, events[: len(events) // 2])
-        try:
-            await self._write(response, events[:-2])
-            self._bill("completed", sent)  # before the event that holds the usage, or would
-            await self._write(response, events[-2:])
-        finally:
-            self._bill("abandoned", None)
-        return response
-
-    async def _begin(self, content_type: str, headers: dict[str, str]) -> web.StreamResponse:
-        response = web.StreamResponse(headers={**limits(), **headers, "Content-Type": content_type})
-        await response.prepare(self._request)
-        return response
-
-    async def _write(self, response: web.StreamResponse, events: list[bytes]) -> None:
-        for event in events:
-            await asyncio.sleep(self._options.pace())
-            for part in _parts(event, self._options):
-                await response.write(part)
-
-    async def _drop(self, response: web.StreamResponse, events: list[bytes]) -> web.StreamResponse:
-        self._bill("dropped", None)
-        await self._write(response, events)
-        if self._request.transport:
-            self._request.transport.close()
-        return response
-
-    def _bill(self, status: str, sent: Json | None) -> None:
-        """Once: the first word holds."""
-        if not self._billed:
-            self._billed = True
-            ledger, turn = self._request.app[STATE].ledger, self._completion
-            ledger.record("chat", turn.id, session=None, model=turn.model, status=status, usage=sent, billed=turn.usage)
-
-
-def _sse(data: bytes, options: Options) -> bytes:
-    if "crlf" in options:
-        return b": keep-alive\r\n\r\ndata: " + data + b"\r\n\r\n"
-    return b"data: " + data + b"\n\n"
-
-
-def _parts(event: bytes, options: Options) -> Iterator[bytes]:
-    size = int(options.get("odd-bytes", 0)) or len(event)
-    return (event[start : start + size] for start in range(0, len(event), size))
-
-
-def limits(remaining: int = 9_999) -> dict[str, str]:
-    """The rate-limit headers that every answer has."""
-    return {
-        "x-ratelimit-limit-requests": "10000",
-        "x-ratelimit-remaining-requests": str(remaining),
-        "x-ratelimit-reset-requests": "1s" if not remaining else "6ms",
-        "openai-version": "2020-10-01",
-        "openai-processing-ms": "1",
-    }
 
 
 def refusal(refused: RefusedError) -> web.Response:
@@ -169,7 +92,8 @@ def check_key(request: web.Request) -> None:
         raise of_status(401)
 
 
-async def _authorised_json(request: web.Request) -> Json:
+async def authorised_json(request: web.Request) -> Json:
+    """The body. Raises RefusedError."""
     check_key(request)
     return await _json(request)
 
@@ -198,7 +122,7 @@ async def list_models(request: web.Request) -> web.StreamResponse:  # noqa: ARG0
 
 
 async def _embeddings(request: web.Request) -> web.Response:
-    body = await _authorised_json(request)
+    body = await authorised_json(request)
     given = body.get("input")
     if given is None:
         raise missing("input")

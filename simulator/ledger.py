@@ -66,8 +66,8 @@ class Ledger:
         usage: Json | None,
         billed: Json | None,
     ) -> None:
-        """Book a turn by its id. `kind` is realtime, chat or transcription; `usage` exactly what is sent, None where
-        that is nothing; `billed` is what the turn costs, sent or not, None where it is free."""
+        """Book a turn by its id. `kind` is realtime, chat, responses or transcription; `usage` exactly what is sent,
+        None where that is nothing; `billed` is what the turn costs, sent or not, None where it is free."""
         entry: Json = {"id": turn, "kind": kind, "session": session, "model": model, "status": status, "usage": usage}
         self._turns.append({**entry, "reported": status not in NEVER_SAID, "billed": billed})
         self._add("turns", 1)
@@ -78,6 +78,8 @@ class Ledger:
                 self._add_tokens(usage, "input", "output", "input_token_details", "output_token_details")
             case "chat":
                 self._add_tokens(usage, "prompt", "completion", "prompt_tokens_details", "completion_tokens_details")
+            case "responses":
+                self._add_unsplit(usage)
             case _:
                 self._add_transcription(usage)
 
@@ -99,6 +101,15 @@ class Ledger:
         self._add_direction("output", count(usage.get(f"{out}_tokens")), usage.get(out_details))
         self._add_cached(mapping(usage.get(into_details)))
         self._add("reasoning_tokens", count(mapping(usage.get(out_details)).get("reasoning_tokens")))
+
+    def _add_unsplit(self, usage: Json) -> None:
+        """Nobody says the modality."""
+        self._add("total_tokens", count(usage.get("total_tokens")))
+        self._add_direction("input", count(usage.get("input_tokens")), None)
+        self._add_direction("output", count(usage.get("output_tokens")), None)
+        self._add_cached(mapping(usage.get("input_tokens_details")))
+        reasoning = mapping(usage.get("output_tokens_details")).get("reasoning_tokens")
+        self._add("reasoning_tokens", count(reasoning))
 
     def _add_cached(self, details: Json) -> None:
         tokens, parts = count(details.get("cached_tokens")), mapping(details.get("cached_tokens_details"))

@@ -7,7 +7,7 @@ from typing import Self
 
 from aiohttp import web
 
-from simulator import azure_api, http_api, passthrough, realtime
+from simulator import azure_api, http_api, passthrough, realtime, responses_api
 from simulator.errors import RefusedError
 from simulator.kinds import Kind
 from simulator.ledger import Ledger
@@ -41,7 +41,8 @@ class Simulator:
         app[STATE] = self._state
         app.add_routes([*passthrough.routes(), *http_api.ledger_routes()])
         azure = self._state.kind == "azure"
-        app.add_routes(azure_api.routes() if azure else [*http_api.routes(), *realtime.routes()])
+        plain = [*http_api.routes(), *responses_api.routes(), *realtime.routes()]
+        app.add_routes(azure_api.routes() if azure else plain)
         # A handler ends when its client has gone: that is what stalled and silent ones wait for.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_STOP_S)
         await runner.setup()

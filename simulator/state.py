@@ -10,6 +10,7 @@ from aiohttp import web
 from simulator.kinds import Kind
 from simulator.ledger import Ledger
 from simulator.scenarios import Scenarios
+from simulator.stored_responses import Shelf
 
 _BODY_KEPT = 64 * 1024  # bytes of each request body, characters of each message
 _REQUESTS_KEPT = 10_000
@@ -43,6 +44,7 @@ class State:
     requests: deque[Received] = field(default_factory=lambda: deque(maxlen=_REQUESTS_KEPT))
     messages: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_MESSAGES_KEPT))
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    shelf: Shelf = field(default_factory=Shelf)
     sessions: int = 0
 
     def received(self, request: web.Request) -> Received:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dataplane.admin import Admin, Source
+from dataplane.affinity.hints import Keys
 from dataplane.http.certificates import no_passphrase, server_context
 from dataplane.limits.fleet import Fleet
 from dataplane.limits.limiter import Limiter
@@ -55,6 +56,8 @@ class Settings:
     state: str = field(default="", repr=False)
     """Address of the store that all gateways count limits in, perhaps with a password; empty: each counts alone."""
     state_password: SecretStr | None = None
+    hints: Keys | None = None
+    """What signs what providers keep, where tables have no keys; None: a key that is this process's alone."""
     admin_token: SecretStr | None = None
     """Opens `/table`, `/sessions` and `/limits` to those who are not on this machine; None: nothing does."""
 
@@ -78,6 +81,7 @@ class Assembly:
             egress=settings.egress,
             limiter=Limiter(prices.unit_prices, self.meter.limited, fleet=self._fleet()),
             proxies=settings.proxies,
+            hints=settings.hints,
         )
         self.admin = Admin(self.telemetry, self.gateway, settings.admin_token, source)
         self.garbage = Garbage(lambda: self.gateway.idle)

@@ -18,10 +18,11 @@ from dataplane.callers import applies, applying
 from dataplane.errors import Refusal
 from dataplane.http import paths
 from dataplane.http import query as queries
+from dataplane.http.responses import is_stored
 from dataplane.limits.subjects import subject
 from dataplane.limits.windows import written
 from dataplane.metering.usage import ANONYMOUS, Caller
-from dataplane.routing import Router, model_of
+from dataplane.routing import Router, model_of, responses_below
 from dataplane.table import (
     AuthenticationMode,
     Backend,
@@ -56,6 +57,8 @@ from tidegate.wording import (
     socket_words,
 )
 
+_HTTP = (RouteType.COMPLETIONS, RouteType.RESPONSES)
+"""Types of paths without WebSockets."""
 BlockT = TypeVar("BlockT", bound=Block)
 
 
@@ -206,11 +209,12 @@ class _Share:
         self._cap(backend, kind)
         if kind is not RouteType.PASSTHROUGH:
             self._allowed(self._model)
-        candidates, said = explain_models.candidates(backend, kind, self._model, self._query, self._allow)
+        asks = self._asks(backend, kind)
+        candidates, said = explain_models.candidates(backend, asks, self._model, self._query, self._allow)
         if said:
             self._say("Model", said)
         self._providers(candidates, kind, backend)
-        self._room(kind, candidates)
+        self._room(asks, candidates)
         self._timeouts(backend, kind)
         self._transformations(self._policies.transformations, "")
         for candidate in candidates:
@@ -220,6 +224,13 @@ class _Share:
         elif kind is RouteType.PASSTHROUGH:
             self._sockets()
         self._telemetry()
+
+    def _asks(self, backend: Backend, kind: RouteType) -> RouteType:
+        """Like which type the path asks for models: what is asked of a stored response names none."""
+        if kind is RouteType.RESPONSES and is_stored(responses_below(backend, paths.normalised(self._path))):
+            self._say("Response", "it is asked of the domain that made it, and of no other")
+            return RouteType.PASSTHROUGH
+        return kind
 
     def _say(self, label: str, text: str) -> None:
         self.lines.append(_line(label, text))
@@ -332,7 +343,7 @@ class _Share:
         parts = list(self._concerning(self._policies.limits))
         if self._caller is None or not parts:
             return
-        metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME)
+        metered = kind in (RouteType.COMPLETIONS, RouteType.REALTIME, RouteType.RESPONSES)
         turns = [each.asked(kind) for each in candidates if not each.provider.error] if metered else [None]
         whose = (parts, self._caller, self._forward.backend)
         found = [explain_limits.refusal(*whose, turn, self._counted or []) for turn in turns]
@@ -383,7 +394,7 @@ class _Share:
                     self._say(label, f"{prefix}{text} ({said_by})")
 
     def _cap(self, backend: Backend, kind: RouteType) -> None:
-        if kind is not RouteType.COMPLETIONS and backend.max_sessions:
+        if kind not in _HTTP and backend.max_sessions:
             what = "" if kind is RouteType.REALTIME else "WebSockets: "
             said_by = f"maxSessions of Backend {backend.name}"
             self._say("Sessions", f"{what}at most {backend.max_sessions} at a time in each gateway process ({said_by})")
@@ -392,7 +403,7 @@ class _Share:
         waits = backend.timeouts
         told = {
             "connect": waits.connect,
-            "handshake": waits.handshake if kind is not RouteType.COMPLETIONS else None,
+            "handshake": waits.handshake if kind not in _HTTP else None,
             "firstEvent": waits.first_event if kind is RouteType.REALTIME else None,
             "response": waits.response if kind is not RouteType.REALTIME else None,
             "idle": waits.idle if kind is not RouteType.REALTIME else None,

@@ -20,6 +20,17 @@ TlsCert = Annotated[
     Path | None, typer.Option(help="Certificate chain (PEM) for clients.", metavar="FILE", show_default=False)
 ]
 TlsKey = Annotated[Path | None, typer.Option(help="Its private key (PEM).", metavar="FILE", show_default=False)]
+AffinityKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file of keys that sign ids of responses and encrypted content, so that they lead back to the provider "
+        "that made them: 32 characters or more on each line, the first key signs, the others did so before. Gateways "
+        "that share it know each other's. Without it, what one process signed is of no use to another, nor when it "
+        "was started anew.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 ReusePort = Annotated[
     bool,
     typer.Option(

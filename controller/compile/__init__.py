@@ -24,6 +24,7 @@ mistake.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -151,6 +152,8 @@ def compile(  # noqa: A001  (the field's own word)
     listeners = tuple(gateways.accepted())
     holders = (*(backend.credentials for backend in compiled.values()), *(each.certificates for each in listeners))
     secrets = {each.id: each.value for credentials in holders for each in credentials}
+    hints = {_hint_key(key): key for key in (install.hint_keys if install else ())}
+    secrets |= hints
     return Compiled(
         table.Table(
             backends=tuple(table.sealed(compiled[name].entry) for name in sorted(compiled, key=_by_parts)),
@@ -159,6 +162,7 @@ def compile(  # noqa: A001  (the field's own word)
             listeners=tuple(each.entry() for each in listeners),
             endpoints=_endpoints(compiled.values()),
             secrets=tuple(sorted(secrets)),
+            hints=tuple(hints),
             unreadable=tuple(httproutes.unreadable(found)),
         ),
         secrets,
@@ -176,6 +180,11 @@ def compile(  # noqa: A001  (the field's own word)
 def _whole_fleet(install: Install | None) -> tuple[Target, ...]:
     """What holds for all that an install serves."""
     return (Target("GatewayClass", "", install.class_name),) if install else ()
+
+
+def _hint_key(key: SecretStr) -> str:
+    """Its id: equal on every replica, and another one for another key."""
+    return f"hints@{hashlib.sha256(b'id of ' + key.get_secret_value().encode()).hexdigest()[:16]}"
 
 
 def _route_status(

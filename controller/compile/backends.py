@@ -28,6 +28,7 @@ WELL_KNOWN = declared(
     {
         "/v1/chat/completions": crds.backend.RouteType.COMPLETIONS,
         "/v1/realtime": crds.backend.RouteType.REALTIME,
+        "/v1/responses": crds.backend.RouteType.RESPONSES,
     }
 )
 """What is served where a Backend says nothing of routes."""
@@ -188,6 +189,7 @@ def _provider(
         ),
         endpoints=endpoints.id if endpoints else "",
         tls=tls.entry if tls else None,
+        domain=provider.domain or "",
         default_model=provider.default_model or "",
         model_override=provider.model_override or "",
         weight=1 if provider.weight is None else provider.weight,

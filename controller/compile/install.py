@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from controller.compile.selectors import LabelSelector
 
 
@@ -49,6 +51,8 @@ class Install:
     """Do its gateways have a store for what they count together?"""
     denied: frozenset[str] = frozenset()
     """Namespaces whose Secrets it was told that it may not read."""
+    hint_keys: tuple[SecretStr, ...] = ()
+    """Its gateways sign what providers keep with the first, and read what any has signed (`dataplane.affinity`)."""
     instance: str = "tidegate"
     """The release, as the labels of its objects say."""
     service_type: str = "LoadBalancer"

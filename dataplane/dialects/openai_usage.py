@@ -1,7 +1,7 @@
 """Token usage as OpenAI and its many imitators report it, read into `Tokens`.
 
-Three shapes: `usage` of a chat completion, of a realtime response, and of an input transcription. Types follow
-openai-python 3.52; imitators leave fields out, send null, or contradict themselves, so nothing here raises and
+Four shapes: `usage` of a chat completion, of a response, of a realtime response, and of an input transcription. Types
+follow openai-python 3.52; imitators leave fields out, send null, or contradict themselves, so nothing here raises and
 nothing comes out negative. The rules:
 
 * The provider's total of a direction rules: its modalities always sum to it, the rest is `unknown`.
@@ -30,6 +30,7 @@ Split = tuple[int, int, int, int]
 """A direction's tokens: text, audio, image, unknown."""
 NO_TOKENS: Split = (0, 0, 0, 0)
 _CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+_RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 _REALTIME = ("input_tokens", "input_token_details", "output_tokens", "output_token_details")
 
 
@@ -38,6 +39,13 @@ def chat_usage(usage: object) -> Tokens | None:
 
     Source: https://platform.openai.com/docs/api-reference/chat/object"""
     return _read(usage, *_CHAT)
+
+
+def responses_usage(usage: object) -> Tokens | None:
+    """`usage` of a response of the Responses API.
+
+    Source: https://platform.openai.com/docs/api-reference/responses/object"""
+    return _read(usage, *_RESPONSES)
 
 
 def response_usage(usage: object) -> Tokens | None:

@@ -6,14 +6,13 @@ Pure. Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import orjson
 
-from dataplane.dialects.openai_usage import chat_usage, says_something
+from dataplane.dialects.openai_usage import chat_usage
 from dataplane.errors import Refusal
 from dataplane.http import sse
-from dataplane.metering.usage import Status, Tokens
+from dataplane.http.outcome import Said
 
 Json = dict[str, object]
 # Cheap test before an event is parsed: most hold a piece of text and `"usage":null`.
@@ -78,16 +77,10 @@ def rewritten(body: Json, model: str) -> bytes:
     return orjson.dumps(new)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What the answer said about itself."""
+class Outcome(Said):
+    """What a completion said about itself."""
 
-    id: str = ""
-    model: str = ""
-    tokens: Tokens | None = None
-    status: Status = "completed"
-    unmetered: str = ""
-    """Why usage could not be looked for, or read; empty if it could."""
+    __slots__ = ()
 
     def read(self, payload: bytes | bytearray) -> Json:
         """Take what a reply or a chunk says; returns it, empty if it is no JSON object."""
@@ -97,15 +90,7 @@ class Outcome:
             return {}
         if not isinstance(value, dict):
             return {}
-        self.id = _text(value.get("id")) or self.id
-        self.model = _text(value.get("model")) or self.model
-        usage = value.get("usage")
-        if (tokens := chat_usage(usage)) is not None:
-            self.tokens, self.unmetered = tokens, ""
-        elif self.tokens is None and says_something(usage):
-            self.unmetered = "usage_unreadable"
-        if value.get("error"):
-            self.status = "failed"
+        self.take(value, chat_usage)
         return value
 
 
@@ -183,7 +168,3 @@ class StreamTap:
             return False
         value = self._outcome.read(sse.data(event))
         return value.get("choices") == [] and isinstance(value.get("usage"), dict)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -65,3 +65,15 @@ def data(event: bytes) -> bytes:
         elif line == b"data":
             lines.append(b"")
     return b"\n".join(lines)
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data, of one line; its other lines stay as they came."""
+    lines, found = [], False
+    for line in event.splitlines(keepends=True):
+        if not line.startswith(b"data:"):
+            lines.append(line)
+        elif not found:
+            found = True
+            lines.append(b"data: " + data + line[len(line.rstrip(b"\r\n")) :])
+    return b"".join(lines)

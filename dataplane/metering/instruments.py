@@ -141,7 +141,7 @@ class Instruments:
             "{item}",
             (*ROUTE, "reason"),
             "What may have cost something and brought no usage that can be read, by reason: turns (usage_unreadable, "
-            "unanswered), replies to chat completions (reply_not_json, reply_too_long), messages of a session "
+            "unanswered), replies to requests (reply_not_json, reply_too_long), messages of a session "
             "(undecodable, binary).",
         )
 

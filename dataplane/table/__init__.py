@@ -148,6 +148,9 @@ class Table(Frozen):
     endpoints: tuple[EndpointSet, ...] = ()
     secrets: tuple[str, ...] = ()
     """Ids of all secrets that the table uses, sorted. An id holds the resourceVersion: rotation is a change."""
+    hints: tuple[str, ...] = ()
+    """Ids of secrets: keys that sign what providers keep (`dataplane.affinity`). The first one signs, the others did so
+    before."""
     unreadable: tuple[str, ...] = ()
     """HTTPRoutes (`namespace/name`) of which something cannot be read, sorted: that a rule of theirs is not here does
     not mean that it was taken away, so it ends no session."""

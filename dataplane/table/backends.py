@@ -16,6 +16,7 @@ class RouteType(StrEnum):
 
     COMPLETIONS = "Completions"
     REALTIME = "Realtime"
+    RESPONSES = "Responses"
     PASSTHROUGH = "Passthrough"
     MODELS = "Models"
     """Lists the models that a caller may use. No Backend declares it: `/v1/models` has it by itself."""
@@ -59,6 +60,8 @@ class Provider(Frozen):
     """Id of the `EndpointSet` that is dialled, one of its addresses for each connection, instead of the host of `url`,
     which is what upstreams are told then."""
     tls: Tls | None = None
+    domain: str = ""
+    """Providers of one domain in one namespace share the vendor's stored state. Empty: this one shares it with none."""
     default_model: str = ""
     model_override: str = ""
     weight: int = Field(1, ge=0)

@@ -40,6 +40,7 @@ class Outline(Frozen):
     endpoints: Hashes = ()
     secrets: tuple[str, ...] = ()
     """Ids, as in the table."""
+    hints: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     """As in the table."""
 
@@ -77,6 +78,7 @@ def outlined(table: Table) -> tuple[Outline, Parts]:
             "schema": table.schema_number,
             **{name: tuple(section) for name, section in sections.items()},
             "secrets": table.secrets,
+            "hints": table.hints,
             "unreadable": table.unreadable,
         }
     )
@@ -114,6 +116,7 @@ def assembled(outline: Outline, parts: Parts) -> Table:
                 "schema": outline.schema_number,
                 **sections,
                 "secrets": outline.secrets,
+                "hints": outline.hints,
                 "unreadable": outline.unreadable,
             }
         )

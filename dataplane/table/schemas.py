@@ -21,6 +21,7 @@ from dataplane.table import (
     Part,
     Provider,
     Route,
+    RouteType,
     Table,
     sealed,
 )
@@ -45,13 +46,13 @@ def lowered(table: Table, schema: int) -> Table:
         sections = {
             name: tuple(part for each in parts if (part := step(each)) is not None) for name, parts in table.sections()
         }
-        table = table.model_copy(update={**sections, "schema_number": number})
+        table = table.model_copy(update={**sections, **_WITHOUT[number](table), "schema_number": number})
     return table
 
 
 def _to_1(part: Part) -> Part | None:
-    """Without Gateways, redirects, endpoints of Services, TLS of providers, kinds of providers but two, and what is
-    said of balancing and health: such a data plane shares requests by the weights of targets."""
+    """Without Gateways, redirects, endpoints of Services, TLS of providers, kinds of providers but two, the Responses
+    API, and what is said of balancing and health: such a data plane shares requests by the weights of targets."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -61,14 +62,14 @@ def _to_1(part: Part) -> Part | None:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
         case Backend():
             parts = {"providers": tuple(map(_provider, part.providers)), "models": tuple(map(_model, part.models))}
-            new = {**_BACKEND, **parts}
+            new = {**_BACKEND, **parts, **_paths(part)}
             if any(getattr(part, name) != value for name, value in new.items()):
                 return sealed(part.model_copy(update=new))
     return part
 
 
 _BACKEND: Final = {"networks": (), "balance": Balance(), "health": Health()}
-_PROVIDER: Final = {"weight": 1, "priority": 0, "max_sessions": 0}
+_PROVIDER: Final = {"weight": 1, "priority": 0, "max_sessions": 0, "domain": ""}
 _TIME: Final = dict.fromkeys(("session_minute", "audio_minute", "item"))
 
 
@@ -92,5 +93,19 @@ def _known_to_1(provider: Provider) -> bool:
     return provider.kind in ("openai", "custom") and not (provider.endpoints or provider.tls)
 
 
+def _paths(backend: Backend) -> dict[str, object]:
+    """Without those of a type that is unknown there, and the Backend's error: `*` would have them relayed unread."""
+    paths = tuple(each for each in backend.paths if each.type is not RouteType.RESPONSES)
+    open_ended = paths != backend.paths and any(each.suffix == "*" for each in paths)
+    return {"paths": paths, "error": backend.error or (TOO_OLD if open_ended else "")}
+
+
+def _tables_of_1(table: Table) -> dict[str, object]:
+    """Without hints, and what signs them."""
+    return {"hints": (), "secrets": tuple(each for each in table.secrets if each not in table.hints)}
+
+
+_WITHOUT: Final[Mapping[int, Callable[[Table], dict[str, object]]]] = {1: _tables_of_1}
+"""What is changed beside parts, to each number from the one after it."""
 STEPS: Final[Mapping[int, Callable[[Part], Part | None]]] = {1: _to_1}
 """To each number, from the one after it."""

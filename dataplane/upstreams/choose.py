@@ -8,7 +8,8 @@ some of them (`Wish`), and a `Choice` names one after the other, each once, unti
 2. where there is none, those that are ejected: what is known of them may be wrong by now, and nothing else is left. The
    one that comes back first is first.
 
-One that rests has said itself that it takes nothing, and is not asked.
+One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what it
+answers is the answer.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ class Providers:
 class Choice:
     """One request's: one member after the other, each provider once."""
 
-    __slots__ = ("_key", "_least", "_rand", "_session", "_tried", "wish")
+    __slots__ = ("_alone", "_key", "_least", "_rand", "_session", "_tried", "wish")
 
     def __init__(self, wish: Wish, balance: Balance, rand: Rand, *, session: bool, sticky: str = "") -> None:
         """`session`: is it for a session, or another WebSocket? `sticky`: what the request has in common with others
@@ -187,6 +188,7 @@ class Choice:
         self.wish = wish
         self._session = session
         self._least = (balance.strategy or ("LeastActive" if session else "Weighted")) == "LeastActive"
+        self._alone = len(wish.members) == 1
         self._key = _number(sticky) if sticky else None
         self._rand = rand
         self._tried: tuple[str, ...] = ()
@@ -207,7 +209,7 @@ class Choice:
                 continue
             if (session and standing.sessions >= member.most) or (tried and member.provider.name in tried):
                 continue
-            if standing.rests and standing.resting(wish.name(member), now):
+            if standing.rests and not self._alone and standing.resting(wish.name(member), now):
                 continue
             if found and member.priority > found[0].priority:
                 break
@@ -240,7 +242,7 @@ class Choice:
         """Of those that are ejected, or are left alone without having asked for it."""
         wish = self.wish
         takes = [member for member in wish.members if self._takes(member)]
-        left = [each for each in takes if not each.standing.resting(wish.name(each), now, asked=True)]
+        left = [each for each in takes if self._alone or not each.standing.resting(wish.name(each), now, asked=True)]
         return min(left, key=lambda member: (member.priority, member.standing.out_until), default=None)
 
 

@@ -84,14 +84,23 @@ class Pools:
 
     # -- who is asked ------------------------------------------------------------------------------------------
 
-    def named(self, exchange: Exchange, requested: str, allow: models.Allow, *, session: bool = False) -> Tries:
-        """For a request that names a model; empty: none, so that it gets a default. Raises as `Providers.named`."""
-        providers = self.of(exchange.backend)
+    def named(
+        self,
+        exchange: Exchange,
+        requested: str,
+        allow: models.Allow,
+        *,
+        session: bool = False,
+        within: Backend | None = None,
+    ) -> Tries:
+        """For a request that names a model; empty: none, so that it gets a default. `within`: the Backend with those
+        of its providers alone that may be asked. Raises as `Providers.named`."""
+        providers = self._within(exchange.backend, within)
         return self._tries(exchange, providers, providers.named(requested, allow), session=session)
 
-    def any(self, exchange: Exchange, *, session: bool = False) -> Tries:
+    def any(self, exchange: Exchange, *, session: bool = False, within: Backend | None = None) -> Tries:
         """For one that has no model. Raises Refusal configuration_error."""
-        providers = self.of(exchange.backend)
+        providers = self._within(exchange.backend, within)
         return self._tries(exchange, providers, providers.any(), session=session)
 
     def of(self, backend: Backend) -> Providers:
@@ -105,6 +114,10 @@ class Pools:
         return Providers(
             backend, {each.name: known.get(each.name) or _new(backend, each) for each in backend.providers}
         )
+
+    def _within(self, backend: Backend, part: Backend | None) -> Providers:
+        found = self.of(backend)
+        return found if part is None or part is backend else Providers(part, found.standings)
 
     def shown(self, backend: str, provider: str) -> dict[str, object]:
         """How a provider is doing, for whoever runs the gateway; nothing where its Backend was never asked."""

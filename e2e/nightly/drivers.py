@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import json
 
+from dataplane.affinity import bodies
+from dataplane.affinity.hints import Keys, Unsigned
 from dataplane.errors import Refusal
-from dataplane.http import chat, paths, query, sse
+from dataplane.http import chat, paths, query, responses, sse
+from dataplane.http.relay import Tap
 from dataplane.realtime import events
 from tests.dataplane.realtime import test_gate
 from tests.dataplane.realtime.fuzzing import fuzz_classifier
@@ -74,12 +77,58 @@ def fuzz_stream(data: bytes) -> None:
     assert _tapped(chat.JsonTap(chat.Outcome(), HELD), pieces) == data
 
 
+KEYS = Keys(b"k" * 32)
+SIGNER = KEYS.signer("ai\0here", "ai\0bot")
+
+
+def fuzz_hints(data: bytes) -> None:
+    """A stream of responses with hints, cut anywhere, says the same as when it is cut nowhere, and an answer with its
+    hints taken off is as it was. The first byte says how it is cut. Nothing but what was signed is read as a hint."""
+    size, data = data[0] % 40 + 1 if data else 1, data[1:]
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    whole, cut = responses.Outcome(), responses.Outcome()
+    relayed = _tapped(responses.StreamTap(whole, SIGNER, len(data)), [data])
+    assert _said(relayed) == _said(_tapped(responses.StreamTap(cut, SIGNER, len(data)), pieces))
+    assert whole == cut
+    _tapped(responses.JsonTap(responses.Outcome(), SIGNER, HELD), pieces)
+    text = data.decode(errors="surrogateescape")
+    for read in (KEYS.read_id, KEYS.read_content):
+        try:
+            read(text)
+        except Unsigned:
+            continue
+        raise AssertionError(text)
+    assert KEYS.read_id(SIGNER.id(data.decode(errors="replace"))).original == data.decode(errors="replace")
+    if isinstance(body := _loaded(data), dict):
+        _there_and_back(body)
+
+
+def _there_and_back(body: dict[str, object]) -> None:
+    """What was answered may be sent again, and is then as the provider said it."""
+    response = {**body, "object": "response"}
+    answered = json.loads(json.dumps(response))
+    bodies.wrap_answer(answered, SIGNER)
+    sent = {"previous_response_id": answered.get("id"), "input": answered.get("output")}
+    try:
+        bodies.unwrap(sent, KEYS)
+    except bodies.Foreign:  # something that is no text stands for an id or a content
+        return
+    assert sent == {"previous_response_id": response.get("id"), "input": response.get("output")}
+
+
+def _loaded(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _said(stream: bytes) -> list[bytes]:
     scanner = sse.Scanner(len(stream))
     return [said for event in scanner.feed(stream) + scanner.end() if (said := sse.data(event))]
 
 
-def _tapped(tap: chat.StreamTap | chat.JsonTap, pieces: list[bytes]) -> bytes:
+def _tapped(tap: Tap, pieces: list[bytes]) -> bytes:
     return b"".join(map(tap.feed, pieces)) + tap.end()
 
 

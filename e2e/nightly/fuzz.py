@@ -50,6 +50,7 @@ TARGETS = {
     "tunnel": Target("tests.dataplane.upstreams.tunnels:fuzz_tunnel", 2, 256),
     "target": Target("e2e.nightly.drivers:fuzz_target", 4, 256),
     "chat": Target("e2e.nightly.drivers:fuzz_chat", 4, 1024),
+    "hints": Target("e2e.nightly.drivers:fuzz_hints", 4, 1024),
 }
 COLUMNS = "{:<11} {:>10} {:>7} {:>9} {:>7} {:>7}  {}"
 

@@ -15,6 +15,7 @@ from controller import duties, keeping
 from controller.api import Api, ApiError
 from controller.compile import Install
 from controller.duties import Duties
+from controller.hint_keys import HintKeys
 from controller.keeping import Keeper
 from controller.kinds import CLUSTER_ROLE, GATEWAY_CLASS, SECRET, SERVICE, Kind
 from controller.leader import Leader
@@ -90,7 +91,8 @@ async def leading(*seen: tuple[Kind, Body]) -> AsyncIterator[Stand]:
     keeper = Keeper(api, settings, cast("Leader", leader))
     trust = Trust(keeper, api, settings, "")
     install = Install(namespace=SYSTEM)
-    made = Duties(api, install, mirror, cast("Leader", leader), trust, keeper, lambda _kind: False)
+    hint_keys = HintKeys(keeper, api, settings, lambda: None)
+    made = Duties(api, install, mirror, cast("Leader", leader), trust, keeper, lambda _kind: False, hint_keys)
     task = asyncio.create_task(made.run())
     try:
         yield Stand(double, made, mirror, leader)
@@ -121,6 +123,7 @@ async def test_all_that_it_makes_goes_with_the_install() -> None:
         await until(lambda: ("GatewayClass", "tidegate") in stand.double.stored)
         made = {key: body for key, body in stand.double.stored.items() if key[0] != "ClusterRole"}
         assert set(made) == {
+            ("Secret", "tidegate-affinity"),
             ("Secret", "tidegate-ca"),
             ("ConfigMap", "tidegate-ca"),
             ("Secret", "tidegate-boot"),

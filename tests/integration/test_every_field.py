@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
+import openai
 import pytest
 from websockets.asyncio.client import ClientConnection
 
@@ -23,7 +24,7 @@ from crds.structural import as_mapping, structural
 from dataplane.table import Variable
 from tests.integration import authentication
 from tests.integration.budgets import ROWS as BUDGETS
-from tests.integration.calls import PATHS, WAYS, Call, Objects, Seen, provider, standing
+from tests.integration.calls import CLIENT_KEY, PATHS, WAYS, Call, Objects, Seen, provider, standing
 from tests.integration.limits import LIMITS
 from tests.integration.rows import CLIENT_SAYS, GUARD, MODEL, PROVIDER, ROWS, Row
 
@@ -170,6 +171,23 @@ def _amount(usage: object, name: str) -> int:
     return found - _amount(usage, name.replace("input", "cached")) if name.startswith("input") else found
 
 
+async def test_a_domain_has_what_its_providers_made(tmp_path: Path) -> None:
+    models = [{"name": name, "targets": [{"provider": name}]} for name in ("one", "two")]
+
+    def apart(*domains: str) -> Objects:
+        providers = [provider(name, domain=domain) for name, domain in zip(("one", "two"), domains, strict=True)]
+        return Objects({"providers": providers, "models": models, "routes": {"/v1/responses": "Responses"}})
+
+    async with standing(tmp_path, apart("a", "b")) as stand:
+        url = f"http://{stand.gateway.address}/v1"
+        async with openai.AsyncOpenAI(api_key=CLIENT_KEY, base_url=url, max_retries=0) as sdk:
+            made = await sdk.responses.create(model="one", input="hello")
+            with pytest.raises(openai.BadRequestError, match="served by other providers"):
+                await sdk.responses.create(model="two", input="and?", previous_response_id=made.id)
+            await stand.serve(apart("a", "a"))
+            assert (await sdk.responses.create(model="two", input="and?", previous_response_id=made.id)).output_text
+
+
 SERVICE = {f"{PROVIDER}.custom.service.{name}" for name in ("name", "namespace", "port")}
 """There are Services in clusters only: see test_services."""
 TLS = {
@@ -189,7 +207,7 @@ def test_no_field_is_left_out() -> None:
     driven = {path for row in EVERY_ROW for path in row.about.split()} | {
         f"{MODEL}.price.{name}" for name in (*PRICES, *TIMES)
     }
-    driven |= SERVICE | TLS | ELSEWHERE | POOLS
+    driven |= SERVICE | TLS | ELSEWHERE | POOLS | {f"{PROVIDER}.domain"}
     fields = {*_leaves("Backend.spec", structural(BackendSpec)), *_leaves("Policy.spec", structural(PolicySpec))}
     assert fields - driven == set()
     assert {path for path in driven if path.startswith(("Backend.spec", "Policy.spec"))} - fields == set()

@@ -366,6 +366,28 @@ async def test_a_certificate_that_cannot_be_used_ends_with_3(tmp_path: Path) -> 
     assert "none.pem: No such file or directory" in none.err
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "there is no key in it"),
+        ("short-secret\n", "less than 32 characters"),
+        ("é" * 40, "no ASCII text"),
+        (None, "No such file"),
+    ],
+)
+async def test_a_file_of_affinity_keys_that_cannot_be_used_ends_with_3(
+    tmp_path: Path, text: str | None, why: str
+) -> None:
+    path, keys = tmp_path / "voice.yaml", tmp_path / "keys"
+    path.write_text("")
+    if text is not None:
+        keys.write_text(text)
+    ended = await run("serve", "-f", str(path), *FREE, "--affinity-key-file", str(keys))
+    assert ended.code == 3
+    assert why in ended.err
+    assert "short-secret" not in ended.err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 async def test_a_console_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, simulator: Simulator) -> None:
     path = tmp_path / "voice.yaml"

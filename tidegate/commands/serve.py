@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
+from dataplane.affinity.hints import Keys
 from dataplane.process import garbage, logs
 from dataplane.process.drain import AT_ONCE, Drain
 from tidegate import __version__, addresses, banner, running, serving, standalone
@@ -28,6 +29,7 @@ class Options(serving.Written):
 
     files: Sequence[Path]
     reuse_port: bool
+    affinity_key_file: Path | None
     upstreams_allow: Sequence[str]
 
 
@@ -49,8 +51,26 @@ def _understood(options: Options) -> standalone.Options:
         reuse_port=options.reuse_port,
         upstreams_allow=serving.networks(options.upstreams_allow, "--upstreams-allow"),
         # On loopback nothing balances loads, and nobody's monitoring misses the last scrape.
-        settings=serving.understood(options, AT_ONCE if listen.is_loopback else Drain()),
+        settings=replace(
+            serving.understood(options, AT_ONCE if listen.is_loopback else Drain()),
+            hints=_hint_keys(options.affinity_key_file),
+        ),
     )
+
+
+def _hint_keys(file: Path | None) -> Keys | None:
+    """Raises Stop."""
+    if file is None:
+        return None
+    try:
+        return Keys.written(file.read_text("ascii"))
+    except OSError as error:
+        raise Stop(Exit.CANNOT_START, f"--affinity-key-file: {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        why = "it is no ASCII text"
+    except ValueError as error:
+        why = str(error)
+    raise Stop(Exit.CANNOT_START, f"--affinity-key-file: {file}: {why}; `openssl rand -hex 32` makes a key.")
 
 
 async def _serve(options: standalone.Options, log_format: logs.Format) -> None:
@@ -111,4 +131,6 @@ async def _announce(served: Standalone, log_format: logs.Format) -> None:
         for name, setting in settings.items():
             logs.say(f"{banner.NAMES[name]}: {setting}")
     serving.warn_of_environment()
+    if served.options.settings.hints is None and not served.options.listen.is_loopback:
+        log.info("ids of responses are signed with a key of this process alone; see --affinity-key-file")
     await served.report()

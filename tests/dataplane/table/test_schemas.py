@@ -21,10 +21,12 @@ from dataplane.table import (
     Health,
     Listener,
     Model,
+    PathType,
     Price,
     Provider,
     Redirect,
     Route,
+    RouteType,
     Table,
     Target,
     Tls,
@@ -49,6 +51,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 SERVICE = Provider(name="vllm", kind="custom", url="http://vllm.ai.svc:8000", endpoints="ai/vllm:8000")
 TRUSTED = Provider(name="own", kind="custom", url="https://d.test", tls=Tls(server_name="d"))
+RESPONSES = PathType(suffix="/v1/responses", type=RouteType.RESPONSES)
+REST = PathType(suffix="*", type=RouteType.PASSTHROUGH)
 AZURE = Provider(
     name="azure",
     kind="azure",
@@ -62,6 +66,14 @@ NEW = Table(
         backend(provider("https://a.test/v1")),
         sealed(Backend(name="ai/near", providers=(SERVICE, provider("https://b.test/v1")))),
         sealed(Backend(name="ai/timed", providers=(provider("https://d.test/v1"),), models=(TIMED,))),
+        sealed(
+            Backend(
+                name="ai/responses",
+                providers=(provider("https://d.test/v1", domain="org"),),
+                paths=(RESPONSES, PathType(suffix="/v1/realtime", type=RouteType.REALTIME)),
+            )
+        ),
+        sealed(Backend(name="ai/rest", providers=(provider("https://e.test/v1"),), paths=(RESPONSES, REST))),
         sealed(Backend(name="ai/private", providers=(provider("https://c.test/v1"), AZURE), networks=("10.0.0.0/8",))),
         sealed(Backend(name="ai/trusted", providers=(TRUSTED,))),
         sealed(
@@ -77,6 +89,8 @@ NEW = Table(
     callers=(CALLERS,),
     listeners=(sealed(Listener(name="ai/web/http", port=10080)),),
     endpoints=(EndpointSet(id="ai/vllm:8000", addresses=("10.0.0.1:8000",)),),
+    secrets=("hints@1", "upstream@1"),
+    hints=("hints@1",),
 )
 
 
@@ -127,6 +141,9 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
         "it.health: is unknown",
         "it.models[0].price: none of its kinds",
         "it.networks: is unknown",
+        "it.paths[0].type: Responses is unknown",
+        "it.paths[0].type: Responses is unknown",
+        "it.providers[0].domain: is unknown",
         "it.providers[0].endpoints: is unknown",
         "it.providers[0].max_sessions: is unknown",
         "it.providers[0].priority: is unknown",
@@ -144,7 +161,8 @@ def test_what_it_gets_instead() -> None:
     lowered = schemas.lowered(NEW, 1)
     assert told(lowered) == []
     outline, _ = delta.outlined(lowered)
-    assert outline.plain().keys() == {"schema", "backends", "routes", "callers"}
+    assert outline.plain().keys() == {"schema", "backends", "routes", "callers", "secrets"}
+    assert outline.secrets == ("upstream@1",)
     assert outline.plain()["schema"] == 1
 
 
@@ -154,10 +172,17 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
         ("ai/voice", ""),
         ("ai/moved", schemas.TOO_OLD),
     ]
-    errors = [[provider.error for provider in backend.providers] for backend in lowered.backends]
-    [model] = lowered.backends[2].models
+    backends = {backend.name: backend for backend in lowered.backends}
+    [model] = backends["ai/timed"].models
     assert model.price == Price(input_text="2")
-    assert errors == [[""], [schemas.TOO_OLD, ""], [""], ["", schemas.TOO_OLD], [schemas.TOO_OLD], [""], []]
+    errors = {name: [provider.error for provider in backend.providers] for name, backend in backends.items()}
+    assert {name: found for name, found in errors.items() if any(found)} == {
+        "ai/near": [schemas.TOO_OLD, ""],
+        "ai/private": ["", schemas.TOO_OLD],
+        "ai/trusted": [schemas.TOO_OLD],
+    }
+    assert {name: backend.error for name, backend in backends.items() if backend.error} == {"ai/rest": schemas.TOO_OLD}
+    assert [path.type for path in backends["ai/responses"].paths] == [RouteType.REALTIME]
     assert (lowered.listeners, lowered.endpoints) == ((), ())
 
 

@@ -1,0 +1,211 @@
+"""The Responses API: what is made goes to whichever provider takes the model, or back to the domain that has what the
+request refers to; what is stored is asked of the domain that has it. Usage is metered, ids and encrypted content carry
+hints.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from dataplane.affinity import bodies, placing
+from dataplane.affinity.bodies import Foreign, Json
+from dataplane.affinity.hints import Keys, Unsigned
+from dataplane.errors import Refusal
+from dataplane.exchange import Exchange
+from dataplane.http import chat, paths, responses
+from dataplane.http import client as http
+from dataplane.http.failover import Ask, Asking
+from dataplane.http.head import wants_websocket
+from dataplane.http.message import Request
+from dataplane.http.relay import PassAll, Tap, relay
+from dataplane.http.responses import Call, Outcome
+from dataplane.http.turn import Turn
+from dataplane.limits.spending import Model
+from dataplane.routing import responses_below
+from dataplane.services import Services
+from dataplane.upstreams.choose import Destination, check
+from dataplane.upstreams.pools import Tries
+from dataplane.upstreams.request import address, upstream_headers
+from dataplane.upstreams.response import Response
+from dataplane.upstreams.send import send
+
+_ERRORS = 400
+_READ = frozenset(["accept-encoding", "content-encoding"])
+
+
+async def serve(services: Services, request: Request, exchange: Exchange) -> http.Answer:
+    """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
+    if wants_websocket(request.head):
+        message = "Responses over a WebSocket are not served here: send them by POST, with `stream` for events."
+        raise Refusal("method_not_allowed", message, headers={"Allow": "POST"})
+    path = paths.normalised(exchange.path)
+    below = responses_below(exchange.backend, path)
+    call = responses.call(exchange.method, below)
+    if call.id:
+        return await _stored(services, request, exchange, call, path)
+    return await _made(services, request, exchange, call)
+
+
+async def _made(services: Services, request: Request, exchange: Exchange, call: Call) -> http.Answer:
+    """A response, a compaction or a count of tokens, made of the body."""
+    _check_encoding(exchange)
+    asked = chat.parsed(await http.body(request, services.limits, services.room))
+    with Asking(services, _placed(services, exchange, asked)) as asking:
+        if call.turn:
+            return await _worked_on(services, request, exchange, asking, asked)
+        if exchange.budget is not None:
+            await exchange.budget.admit_request()
+        return await _sent(services, request, exchange, asking, Outcome(), _made_of(services, exchange, asked))
+
+
+async def _worked_on(
+    services: Services, request: Request, exchange: Exchange, asking: Asking, asked: Json
+) -> http.Answer:
+    """By a model: a turn."""
+    budget, outcome = exchange.budget, Outcome()
+    if budget is not None:
+        await budget.admit_turn(Model.of(asking.destination, speaks=False))
+    turn = Turn(services, exchange, asking.destination, outcome)
+    try:
+        answer = await _sent(services, request, exchange, asking, outcome, _made_of(services, exchange, asked, turn))
+    except BaseException as error:
+        if outcome.background and not outcome.ended:
+            services.background.begun(outcome.id, turn.destination)
+        else:
+            turn.broke_off(error)
+        raise
+    else:
+        if answer.status < _ERRORS:
+            _settle(services, turn, outcome)
+        return answer
+    finally:
+        if budget is not None:
+            budget.release_turn()
+
+
+def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | None = None) -> Ask:
+    """Sends the body under a provider's own name for the model; the turn is with whom it was sent to."""
+
+    async def ask(to: Destination) -> Response:
+        if turn is not None and turn.destination is not to:
+            turn.move(to)
+        return await _ask(services, exchange, to, exchange.path, responses.rewritten(asked, to.upstream_model))
+
+    return ask
+
+
+def _settle(services: Services, turn: Turn, outcome: Outcome) -> None:
+    """Count it, unless it only begins: in the background."""
+    if outcome.background and not outcome.ended:
+        services.background.begun(outcome.id, turn.destination)
+        return
+    if outcome.background:
+        services.background.ended(outcome.id, turn.destination)
+    turn.end(outcome.status)
+
+
+async def _stored(services: Services, request: Request, exchange: Exchange, call: Call, path: str) -> http.Answer:
+    """What is asked of a response that a provider has. One from the background is counted when its end is seen."""
+    try:
+        signed = _keys(services, exchange).read_id(call.id)
+    except Unsigned:
+        raise placing.unknown(encrypted=False) from None
+    within = placing.within(exchange.backend, [signed], exchange.caller)
+    with Asking(services, services.pools.any(exchange, within=within)) as asking:
+        if exchange.budget is not None:
+            await exchange.budget.admit_request()
+        outcome = Outcome()
+        turn = Turn(services, exchange, asking.destination, outcome)
+        there = _path_to(path, call, signed.original)
+        repeatable = exchange.method == "GET"
+
+        async def ask(to: Destination) -> Response:
+            return await _ask(services, exchange, to, there)
+
+        answer = await _sent(services, request, exchange, asking, outcome, ask, repeatable=repeatable)
+        if answer.status < _ERRORS and outcome.background and outcome.ended:
+            otherwise = Destination(asking.destination.provider, outcome.model, outcome.model)
+            if (begun := services.background.ended(outcome.id, otherwise)) is not None:
+                turn.destination = begun
+                turn.end(outcome.status, later=True)
+        return answer
+
+
+async def _ask(
+    services: Services, exchange: Exchange, to: Destination, path: str, body: bytes | None = None
+) -> Response:
+    """Raises Refusal."""
+    fields = [field for field in upstream_headers(exchange, to) if field[0] not in _READ]
+    fields.append(("accept-encoding", "identity"))  # the answer is read here
+    url = address(to.provider, path, exchange.query, to.upstream_model)
+    reach, timeouts = exchange.reach(to.provider), exchange.backend.timeouts
+    return await send(services, to, timeouts, exchange.method, url, fields, body, reach=reach)
+
+
+async def _sent(
+    services: Services,
+    request: Request,
+    exchange: Exchange,
+    asking: Asking,
+    outcome: Outcome,
+    ask: Ask,
+    *,
+    repeatable: bool = True,
+) -> http.Answer:
+    """Ask the providers, and relay what is answered, with hints."""
+    with http.while_connected(request):
+        response = await asking.answer(ask, repeatable=repeatable)
+        try:
+            tap = _tap(services, exchange, asking.destination, response, outcome)
+            return await relay(services, request, exchange, asking.destination, response, tap, resized=True)
+        finally:
+            response.close()
+
+
+def _tap(services: Services, exchange: Exchange, destination: Destination, response: Response, outcome: Outcome) -> Tap:
+    if response.status >= _ERRORS:
+        return PassAll()
+    signer = placing.signer(_keys(services, exchange), exchange.backend, destination.provider, exchange.caller)
+    if response.content_type == "text/event-stream":
+        return responses.StreamTap(outcome, signer, services.limits.reply)
+    return responses.JsonTap(outcome, signer, services.limits.reply)
+
+
+def _placed(services: Services, exchange: Exchange, asked: Json) -> Tries:
+    """Who may be asked; the request's hints are taken off.
+
+    Raises Refusal: those of `Pools.named`, `placing.within` and `placing.unknown`, conversation_not_allowed."""
+    backend = exchange.backend
+    if allow := exchange.allowed():
+        chat.check_one_model(asked)
+        for name in responses.models_of_tools(asked):
+            check(allow, name)
+    if any(provider.credential.kind == "secret" for provider in backend.providers):
+        responses.check_conversation(asked)
+    try:
+        signed = bodies.unwrap(asked, _keys(services, exchange))
+    except Foreign as error:
+        raise placing.unknown(encrypted=error.encrypted, param=error.field) from None
+    if not signed and (place := bodies.references(asked)) and not placing.one_domain(backend):
+        raise placing.unplaced(place)
+    model = exchange.deployment or chat.model_of(asked)
+    within = placing.within(backend, signed, exchange.caller)
+    placing.check_model(backend, within, model)
+    return services.pools.named(exchange, model, allow, within=within)
+
+
+def _path_to(path: str, call: Call, original: str) -> str:
+    """The path with the id that the provider knows."""
+    base = path.removesuffix(f"/{call.below}") if call.below else path
+    end = f"/{call.below}" if call.below else ""
+    return f"{quote(base.removesuffix(call.id), safe='/:@')}{quote(original, safe='')}{end}"
+
+
+def _keys(services: Services, exchange: Exchange) -> Keys:
+    return exchange.snapshot.hints or services.hints
+
+
+def _check_encoding(exchange: Exchange) -> None:
+    """Raises Refusal unsupported_encoding."""
+    if exchange.headers.first.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal("unsupported_encoding", "The body must be read here: send it without Content-Encoding.")
