@@ -73,6 +73,23 @@ def test_openai_sdk_realtime_over_tls(tls: tuple[Stack, dict[str, str]], node: N
     assert "error" not in done["events"]
 
 
+def test_openai_sdk_responses(stack: Stack, node: Node) -> None:
+    made, stream, thought, refused = map(read, node.run("responses.mjs", BASE=stack.base))
+    assert made == {"said": "Hello!", "follows": True}
+    assert stream == {"last": "response.completed", "tokens": True}
+    assert thought == {"thought": "reasoning", "again": "completed"}
+    assert refused == {"error": "NotFoundError", "status": 404, "code": "response_not_found"}
+
+
+def test_openai_sdk_of_azure_over_tls(tls: tuple[Stack, dict[str, str]], node: Node) -> None:
+    stack, trust = tls
+    names = {"ENDPOINT": f"https://{stack.host}", "MODEL": "gpt-5-mini", "SPEAKS": "voice"}
+    chat, response, spoken = map(read, node.run("azure.mjs", **names, **trust))
+    assert chat == {"chat": "Hello!", "model": "gpt-5-mini"}
+    assert response == {"response": "completed", "follows": True}
+    assert spoken == {"realtime": "completed", "tokens": True}
+
+
 def test_agents_sdk(stack: Stack, node: Node) -> None:
     (done,) = map(read, node.run("agents.mjs", URL=f"{stack.realtime}?model=voice"))
     assert done["errors"] == []

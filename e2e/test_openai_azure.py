@@ -1,4 +1,4 @@
-"""The Azure classes of the OpenAI SDK for Python, at a gateway whose provider is OpenAI: chat and realtime."""
+"""The Azure classes of the OpenAI SDK for Python, at a gateway whose provider is OpenAI: chat, responses, realtime."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ def test_a_client_of_one_deployment(stack: Stack) -> None:
 async def test_chat_streamed(asynchronous: AsyncAzureOpenAI) -> None:
     stream = await asynchronous.chat.completions.create(model="gpt-5", messages=ASK, stream=True)
     assert "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
+
+
+def test_responses(stack: Stack) -> None:
+    azure = client(stack)
+    made = azure.responses.create(model="gpt-5-mini", input="Hello")
+    following = azure.responses.create(model="gpt-5-mini", input="And?", previous_response_id=made.id)
+    assert following.previous_response_id == made.id
+    assert azure.responses.retrieve(following.id).output_text == following.output_text
 
 
 def test_models(stack: Stack) -> None:
