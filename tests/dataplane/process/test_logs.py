@@ -103,6 +103,8 @@ SECRETS = [
     "bearer  S3CRET",
     "Bearer%20S3CRET",
     "realtime, openai-insecure-api-key.S3CRET, openai-beta.realtime-v1",
+    "realtime, xai-client-secret.S3CRET",
+    "xai-S3CRETS3CRETS3CRETS3CRETS3CRETS3CRETS3CRET",
     "wss://h/v1/realtime?model=m&key=S3CRET&x=1",
     "https://h/?key=S3CRET",
     "{'api-key': 'S3CRET'}",
@@ -135,7 +137,8 @@ def test_credentials_are_masked_wherever_they_stand(capsys: Capture, format_: lo
 
 
 @pytest.mark.parametrize(
-    "harmless", ["task-force", "desk-support", "week_1", "monkey=1", "the api keys: see docs", "gpt-4o"]
+    "harmless",
+    ["task-force", "desk-support", "week_1", "monkey=1", "the api keys: see docs", "gpt-4o", "provider xai-us-east-1"],
 )
 def test_other_words_stay(harmless: str) -> None:
     line = orjson.dumps({"event": harmless})
