@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.loads import ADDED_P50, ADDED_P99, CPU_EVENT, CPU_MESSAGE, CPU_REQUEST, MEMORY, SETUP_CPU, Figure
 from bench.peers import AGENTGATEWAY, LITELLM
-from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE
+from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE, TIDEGATE_POOL
 from bench.series import Series, Spread, absolute, ratio
 
 SMALL = 0.1
@@ -16,8 +16,8 @@ SMALL = 0.1
 
 @dataclass(frozen=True)
 class Goal:
-    """Tidegate's figure under a load may be so much: a ratio to another relay's, or by itself. `stretch`: what
-    would be better still."""
+    """Tidegate's figure under a load, or that of another way to run it, may be so much: a ratio to another relay's, or
+    by itself. `stretch`: what would be better still."""
 
     work: str
     load: str
@@ -25,12 +25,13 @@ class Goal:
     most: float
     against: str = ""
     stretch: float | None = None
+    of: str = TIDEGATE
 
     def measured(self, results: Mapping[str, Series]) -> Spread | None:
         series = results.get(self.load)
         if series is None:
             return None
-        return ratio(series, TIDEGATE, self.against, self.figure) if self.relative else self._alone(series)
+        return ratio(series, self.of, self.against, self.figure) if self.relative else self._alone(series)
 
     @property
     def shown(self) -> str:
@@ -44,7 +45,7 @@ class Goal:
         return bool(self.against) and not self.figure.added
 
     def _alone(self, series: Series) -> Spread | None:
-        return absolute(series, TIDEGATE, self.figure)
+        return absolute(series, self.of, self.figure)
 
     def verdict(self, results: Mapping[str, Series]) -> str:
         found = self.measured(results)
@@ -72,4 +73,6 @@ GOALS = (
     Goal("chat completion", "chat", CPU_REQUEST, 4, NGINX),
     Goal("streamed event, usage read", "sse", CPU_EVENT, 1.5, NGINX),
     Goal("streamed event, usage read", "sse", CPU_EVENT, 0.8, AGENTGATEWAY),
+    Goal("relayed message of a pool of ten providers", "pool", CPU_MESSAGE, 1.05, TIDEGATE, of=TIDEGATE_POOL),
+    Goal("chat completion of a pool of ten providers", "pool-chat", CPU_REQUEST, 1.05, TIDEGATE, of=TIDEGATE_POOL),
 )

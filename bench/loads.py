@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.peers import AGENTGATEWAY, LITELLM, PORTKEY, SMG
-from bench.relays import C_RELAY, DIRECT, NAIVE, NGINX, TIDEGATE, TIDEGATE_TEXT
+from bench.relays import C_RELAY, DIRECT, NAIVE, NGINX, TIDEGATE, TIDEGATE_POOL, TIDEGATE_TEXT
 
 QUERY = "/v1/realtime?model=gpt-realtime"
 CHAT_MODEL = "gpt-4.1-mini"
@@ -98,14 +98,23 @@ def _http(size: Size, *more: str) -> tuple[str, ...]:
     return ("http", "--model", CHAT_MODEL, "--conns", "32", *times, *more)
 
 
-def _paced(key: str, title: str, about: str, size: Size, *, sessions: int = 200, tls: bool = False) -> Load:
+def _paced(
+    key: str,
+    title: str,
+    about: str,
+    size: Size,
+    *,
+    sessions: int = 200,
+    tls: bool = False,
+    contenders: tuple[str, ...] = REALTIME,
+) -> Load:
     """4,000 messages a second, whatever the number of sessions."""
     rate = 2000 / sessions
     return Load(
         key,
         title,
         about,
-        OVER_TLS if tls else REALTIME,
+        contenders,
         (CPU_MESSAGE, ADDED_P50, ADDED_P99),
         {"mode": "paced", "down_rate": str(rate), "text_every": "0"},
         _ws(sessions, size, "--up-rate", str(rate)),
@@ -143,6 +152,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "the direct way has none at all, so that the added latency includes what TLS costs.",
             size,
             tls=True,
+            contenders=OVER_TLS,
         ),
         _paced(
             "paced-1000",
@@ -150,6 +160,13 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "1,000 sessions that share the same 4,000 messages a second, two up and two down for each.",
             size,
             sessions=size.many,
+        ),
+        _paced(
+            "pool",
+            "Realtime messages, a pool of ten providers",
+            "The load of 200 sessions, at a Backend of one provider and at one of ten, which share them.",
+            size,
+            contenders=(DIRECT, TIDEGATE, TIDEGATE_POOL),
         ),
         Load(
             "saturated",
@@ -207,9 +224,18 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             _http(size),
         ),
         Load(
+            "pool-chat",
+            "Chat completions, a pool of ten providers",
+            "The same, at a Backend of one provider and at one of ten: each request chooses among them.",
+            (TIDEGATE, TIDEGATE_POOL),
+            (CPU_REQUEST, REQUESTS),
+            {},
+            _http(size),
+        ),
+        Load(
             "chat-rate",
             "Chat completions at a rate",
-            "The same, 1,000 a second. Peers that cannot do as many are left out.",
+            "Chat completions, 1,000 a second. Peers that cannot do as many are left out.",
             tuple(name for name in CHAT if name not in (LITELLM, PORTKEY)),
             (CHAT_P50, CHAT_P99, CPU_REQUEST),
             {},

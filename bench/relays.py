@@ -20,7 +20,7 @@ from bench.upstream import Upstream
 KEY = "sk-bench-caller-0123456789"
 """What every client shows. It is Tidegate's caller key and LiteLLM's master key; the others do not ask for one."""
 DIRECT, C_RELAY, NGINX, TIDEGATE, NAIVE = "direct", "C relay", "nginx", "Tidegate", "naive aiohttp"
-TIDEGATE_TEXT = "Tidegate reading text"
+TIDEGATE_TEXT, TIDEGATE_POOL = "Tidegate reading text", "Tidegate with ten providers"
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,7 @@ apiVersion: tidegate.dev/v1alpha1
 kind: Backend
 metadata: {{name: bench}}
 spec:
-  providers:
-  - {{name: upstream, custom: {{}}, url: "{url}/v1", auth: {{secretRef: {{name: bench}}}}}}
+  providers: [{providers}]
   routes: {{/v1/realtime: Realtime, /v1/chat/completions: Completions}}
 ---
 apiVersion: tidegate.dev/v1alpha1
@@ -167,12 +166,14 @@ kind: Secret
 metadata: {{name: bench}}
 stringData: {{Authorization: sk-bench-provider}}
 """
+PROVIDER = '{{name: upstream-{number}, custom: {{}}, url: "{url}/v1", auth: {{secretRef: {{name: bench}}}}}}'
 TEXT_READ = "telemetry: {logEvents: [response.output_audio_transcript.delta]}"
 
 
-def tidegate(place: Place, more: str = "") -> list[str]:
+def tidegate(place: Place, more: str = "", providers: int = 1) -> list[str]:
     config = place.folder / "tidegate.yaml"
-    config.write_text(TIDEGATE_CONFIG.format(url=place.upstream.url, key=KEY, more=more))
+    pool = ", ".join(PROVIDER.format(number=number, url=place.upstream.url) for number in range(providers))
+    config.write_text(TIDEGATE_CONFIG.format(providers=pool, key=KEY, more=more))
     command = [sys.executable, "-m", "tidegate", "serve", "-f", str(config), "--listen", f"127.0.0.1:{place.port}"]
     return [*command, "--admin", f"127.0.0.1:{place.admin}", "--log-format", "json"]
 
@@ -188,6 +189,7 @@ RELAYS = {
         Relay(NGINX, nginx, nginx_version),
         Relay(TIDEGATE, tidegate, metered=True),
         Relay(TIDEGATE_TEXT, lambda place: tidegate(place, TEXT_READ), metered=True),
+        Relay(TIDEGATE_POOL, lambda place: tidegate(place, providers=10), metered=True),
         Relay(NAIVE, naive),
     )
 }

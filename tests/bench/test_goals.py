@@ -6,7 +6,7 @@ import pytest
 
 from bench.goals import GOALS, Goal
 from bench.loads import ADDED_P50, CPU_MESSAGE, CPU_REQUEST, MEMORY, loads
-from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE
+from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE, TIDEGATE_POOL
 
 from .made import cpu, one_round, series
 
@@ -16,6 +16,13 @@ RATIO = Goal("", "paced", CPU_MESSAGE, 1.5, C_RELAY, 1.25)
 @pytest.mark.parametrize(("ours", "verdict"), [(12, "met, and the stretch"), (15, "met"), (16, "**missed**")])
 def test_a_ratio(ours: float, verdict: str) -> None:
     assert RATIO.verdict({"paced": series("paced", one_round(cpu(Tidegate=ours, C_relay=10)))}) == verdict
+
+
+def test_another_way_to_run_it() -> None:
+    runs = one_round(cpu(Tidegate=10) | {TIDEGATE_POOL: {CPU_MESSAGE.key: 12}})
+    assert Goal("", "pool", CPU_MESSAGE, 1.05, TIDEGATE, of=TIDEGATE_POOL).verdict({"pool": series("pool", runs)}) == (
+        "**missed**"
+    )
 
 
 def test_what_was_not_measured() -> None:
