@@ -120,6 +120,39 @@ async def test_litellm(name: str, model: str, target: str, tmp_path: Path) -> No
     assert [asked for asked, _ in turns[0]] == [target, target]
 
 
+POOL = """\
+credential_list:
+- credential_name: azure
+  credential_values: {{api_base: "{azure}", api_key: os.environ/OPENAI_API_KEY, api_version: 2024-10-01-preview}}
+model_list:
+- model_name: deployed
+  litellm_params: {{model: azure/my-realtime, litellm_credential_name: azure}}
+- model_name: spoken
+  litellm_params: {{model: xai/grok-voice-latest, api_base: "{xai}/v1", api_key: os.environ/OPENAI_API_KEY}}
+- model_name: voice
+  litellm_params: {{model: xai/grok-voice-latest, api_base: "http://127.0.0.1:9/v1", api_key: os.environ/OPENAI_API_KEY}}
+- model_name: voice
+  litellm_params: {{model: azure/my-realtime, litellm_credential_name: azure}}
+general_settings: {{master_key: os.environ/LITELLM_MASTER_KEY}}
+"""
+
+
+async def test_azure_and_xai(tmp_path: Path) -> None:
+    """Each is called as its own kind is; where one of two that share a name is away, the other one answers."""
+    async with Simulator(kind="azure") as azure, Simulator(kind="xai") as xai:
+        config = {"config.yaml": POOL.format(azure=azure.url, xai=xai.url)}
+        text = writing.text(reading.imported(config, None, {}, "default").objects)
+        async with serving(text, tmp_path) as served:
+            for model in ("deployed", "spoken", "voice", "voice", "voice"):
+                async with client.session(client.address(f"ws://{served.address}", model), KEY) as session:
+                    await session.say("Hello!")
+                    await session.respond()
+                    while (await session.receive()).get("type") != "response.done":
+                        pass
+        assert [turn["model"] for turn in azure.ledger.turns] == ["my-realtime"] * 4
+        assert {turn["model"] for turn in xai.ledger.turns} == {"grok-voice-latest"}
+
+
 BY_HAND_ROUTED = """\
 apiVersion: tidegate.dev/v1alpha1
 kind: Backend
