@@ -130,7 +130,7 @@ model_list:
 - model_name: spoken
   litellm_params: {{model: xai/grok-voice-latest, api_base: "{xai}/v1", api_key: os.environ/OPENAI_API_KEY}}
 - model_name: voice
-  litellm_params: {{model: xai/grok-voice-latest, api_base: "http://127.0.0.1:9/v1", api_key: os.environ/OPENAI_API_KEY}}
+  litellm_params: {{model: xai/grok-voice-latest, api_base: "http://127.0.0.1:9", api_key: os.environ/OPENAI_API_KEY}}
 - model_name: voice
   litellm_params: {{model: azure/my-realtime, litellm_credential_name: azure}}
 general_settings: {{master_key: os.environ/LITELLM_MASTER_KEY}}
