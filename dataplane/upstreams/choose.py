@@ -17,14 +17,17 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from zlib import crc32
 
 from dataplane import models
 from dataplane.errors import Refusal
 from dataplane.table import Backend, Balance, Model, Price, Provider
 from dataplane.upstreams.health import Standing
 
+SLOTS = 4096
+"""What requests stick by is one of so many, so that it is known at once who has it. Shares of ten are right to 5 %."""
 Rand = Callable[[], float]
 """A number in [0, 1)."""
 
@@ -85,6 +88,17 @@ class Wish:
     """That the Backend declares."""
     default: bool = False
     """Is each provider's default asked for?"""
+    favourites: dict[int, Member] = field(default_factory=dict)
+    """Who has a slot, as far as that is known."""
+
+    def favourite(self, slot: int) -> Member:
+        """Who has it of those that are to be asked first."""
+        found = self.favourites.get(slot)
+        if found is None:
+            first = self.members[0].priority
+            found = sticking([each for each in self.members if each.priority == first], slot)
+            self.favourites[slot] = found
+        return found
 
     def name(self, member: Member) -> str:
         """What this member is asked for."""
@@ -106,6 +120,7 @@ class Providers:
         self._usable = {provider.name: provider for provider in backend.providers if not provider.error}
         self._all = self._members((provider, 1, "") for provider in self._usable.values())
         self._of_models: dict[str, Members] = {}
+        self._favourites: dict[str, dict[int, Member]] = {}
 
     def named(self, requested: str, allow: models.Allow = ()) -> Wish:
         """For a request that names `requested` (empty: it names no model), of a caller for whom `allow` holds. Whether
@@ -118,18 +133,18 @@ class Providers:
         if not requested:
             return Wish(self._willing(everybody, allow), default=True)
         if not self.backend.models:
-            return Wish(everybody, requested)
+            return Wish(everybody, requested, favourites=self._favourites.setdefault("", {}))
         model, star = declared(self.backend, requested, allow)
         members = self._of_models.get(model.name)
         if members is None:
             members = self._of_models[model.name] = self._targets(model)
         if not members:
             raise unusable(self.backend, [target.provider for target in model.targets])
-        return Wish(members, requested, star, model)
+        return Wish(members, requested, star, model, favourites=self._favourites.setdefault(model.name, {}))
 
     def any(self) -> Wish:
         """For a request that names no model at all (Passthrough). Raises Refusal configuration_error."""
-        return Wish(self._everybody())
+        return Wish(self._everybody(), favourites=self._favourites.setdefault("", {}))
 
     def destination(self, wish: Wish, member: Member) -> Destination:
         """Where a request goes that this member takes."""
@@ -180,7 +195,7 @@ class Providers:
 class Choice:
     """One request's: one member after the other, each provider once."""
 
-    __slots__ = ("_alone", "_key", "_least", "_rand", "_session", "_tried", "wish")
+    __slots__ = ("_alone", "_least", "_rand", "_session", "_slot", "_tried", "wish")
 
     def __init__(self, wish: Wish, balance: Balance, rand: Rand, *, session: bool, sticky: str = "") -> None:
         """`session`: is it for a session, or another WebSocket? `sticky`: what the request has in common with others
@@ -189,7 +204,7 @@ class Choice:
         self._session = session
         self._least = (balance.strategy or ("LeastActive" if session else "Weighted")) == "LeastActive"
         self._alone = len(wish.members) == 1
-        self._key = _number(sticky) if sticky else None
+        self._slot = crc32(sticky.encode(errors="surrogatepass")) % SLOTS if sticky else None
         self._rand = rand
         self._tried: tuple[str, ...] = ()
 
@@ -216,9 +231,16 @@ class Choice:
             found.append(member)
         if len(found) < 2:
             return found[0] if found else None
-        if self._key is not None:
-            return _sticking(found, self._key)
+        if self._slot is not None:
+            return self._sticking(found, self._slot)
         return self._idlest(found) if self._least else weighted(found, self._rand)
+
+    def _sticking(self, found: Sequence[Member], slot: int) -> Member:
+        favourite = self.wish.favourite(slot)
+        for member in found:
+            if member is favourite:
+                return member
+        return sticking(found, slot)
 
     def _takes(self, member: Member) -> bool:
         """Has it room, and was it not asked yet?"""
@@ -311,9 +333,10 @@ def weighted(members: Sequence[Member], rand: Rand) -> Member:
 _log = math.log
 
 
-def _sticking(members: Sequence[Member], key: int) -> Member:
-    """By weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): the same for all processes, and when a member
-    goes, only what was its own moves."""
+def sticking(members: Sequence[Member], slot: int) -> Member:
+    """Who has a slot, by weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): the same for all processes,
+    and when a member goes, only what was its own moves."""
+    key = _number(str(slot))
     best, least = members[0], math.inf
     for member in members:
         mixed = ((key ^ member.seed) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
