@@ -111,6 +111,12 @@ def test_names_of_services_fit(name: str) -> None:
     assert all(len(str(value)) <= 63 for value in service["metadata"]["labels"].values())  # type: ignore[index]
 
 
+def test_nobody_finds_a_name_whose_service_is_a_neighbours() -> None:
+    """Of so many names, two have the same 32 bits."""
+    names = [service_name(Install(), Identity("Gateway", "ai", f"g{number}")) for number in range(200_000)]
+    assert len(set(names)) == len(names)
+
+
 def test_without_an_install_there_are_no_gateways() -> None:
     found = compiler.compile([CLASS, gateway("g"), httproute({"backendRefs": []})])
     assert (found.table.listeners, found.services) == ((), ())
