@@ -46,10 +46,10 @@ def nearest(name: str, names: Collection[str]) -> str:
     return f'did you mean "{by_lower[close[0]]}"?' if close else ""
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
     """`a, b and 3 more`: a list that stays short."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
+    return f"{between.join(names[:_SHOWN])}{more}"
 
 
 def _compared(name: str, names: Collection[str]) -> list[str]:
