@@ -133,8 +133,7 @@ def compile(  # noqa: A001  (the field's own word)
     parents = {each.identity: at_parents(each, gateways, cluster) for each in found.routes.values()} if cluster else {}
     served = [routes.served_backend(each, _whole_fleet(install)) for each in exposed]
     for identity, (of_route, _) in rules.items():
-        for rule in of_route:
-            served += served_at(rule, parents[identity], gateways, attachments) if cluster else [rule]
+        served += served_at(of_route, parents[identity], gateways, attachments) if cluster else of_route
     compiled |= by_name(share.service for rule in served for share in rule.shares)
     built = routes.build(
         served, routes.Surroundings(compiled, attachments, open_by_default, install.most if install else None)
