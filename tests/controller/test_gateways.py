@@ -4,10 +4,12 @@ from Kubernetes' objects to sockets."""
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,6 +130,38 @@ def test_a_class_says_what_it_can() -> None:
     (status,) = compiled().statuses
     assert list(status.features) == sorted(set(status.features))
     assert "HTTPRoute" in status.features
+
+
+def shown(chain: str, key: str) -> Compiled:
+    """A listener with this certificate and key."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "tls", "namespace": "ai", "resourceVersion": "1"},
+        "stringData": {"tls.crt": chain, "tls.key": key},
+    }
+    https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "tls"}]}}
+    return compiled(secret, gateway("g", https))
+
+
+def test_what_else_is_in_the_chain_is_not_taken_for_the_key(tmp_path: Path) -> None:
+    """A file that somebody put together by hand."""
+    chain, key = pair("a.test")
+    for other in (pair("b.test")[1], key):
+        found = shown(f"Our certificate:\n{other}{chain}{other}", key)
+        (pem,) = found.secrets.values()
+        file = tmp_path / "pem"
+        file.write_text(pem.get_secret_value())
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(file)
+
+
+def test_a_key_that_gateways_cannot_use_is_said() -> None:
+    found = shown(*pair("a.test", key=rsa.generate_private_key(65537, 1024)))
+    assert found.secrets == {}
+    (status,) = [each for each in found.statuses if each.kind == "Gateway"]
+    (wrong,) = [each for each in status.listeners[0].conditions if each.type == "ResolvedRefs"]
+    assert wrong.reason == "InvalidCertificateRef"
+    assert "RSA key of 1024 bits" in wrong.message
 
 
 async def test_from_objects_to_sockets() -> None:
