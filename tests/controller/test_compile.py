@@ -128,32 +128,32 @@ def httproute(namespace: str, name: str, created: str) -> dict[str, object]:
 
 def tenant(namespace: str, policies: int) -> list[dict[str, object]]:
     """A Backend, a Gateway, and Policies of a kilobyte each."""
-    where = {"namespace": namespace}
     target = {"group": "tidegate.dev", "kind": "Backend", "name": "voice"}
     allowed = {"allow": [f"model-{number:04}" for number in range(64)]}
-    return [
-        {**backend("voice"), "metadata": {"name": "voice", **where}},
+    made: list[dict[str, object]] = [
+        {**backend("voice"), "metadata": {"name": "voice", "namespace": namespace}},
         {
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "Gateway",
-            "metadata": {"name": "edge", **where},
+            "metadata": {"name": "edge", "namespace": namespace},
             "spec": {"gatewayClassName": "tidegate", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
         },
-        *(
-            {
-                "apiVersion": "tidegate.dev/v1alpha1",
-                "kind": "Policy",
-                "metadata": {"name": f"p{number}", **where},
-                "spec": {"targetRefs": [target], "models": allowed},
-            }
-            for number in range(policies)
-        ),
     ]
+    guards: list[dict[str, object]] = [
+        {
+            "apiVersion": "tidegate.dev/v1alpha1",
+            "kind": "Policy",
+            "metadata": {"name": f"p{number}", "namespace": namespace},
+            "spec": {"targetRefs": [target], "models": allowed},
+        }
+        for number in range(policies)
+    ]
+    return [*made, *guards]
 
 
 def test_routes_of_one_namespace_do_not_fill_the_table() -> None:
     """Each Policy is in the table as often as a Backend is named, so that small objects make a large table."""
-    gateway_class = {
+    gateway_class: dict[str, object] = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": {"name": "tidegate"},
