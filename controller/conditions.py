@@ -10,8 +10,9 @@ from controller.mirror import Document, text
 
 OURS = frozenset(["Ready", "Accepted", "ResolvedRefs", "Programmed", "Authenticated", "Enforced", "Conflicted"])
 """Types of conditions that nobody else writes on what is ours to judge."""
-MOST_TEXT = 32_768
-"""Characters of a message, as CRDs have it."""
+MOST_TEXT = 4096
+"""Characters of a message. CRDs would have eight times as many; but a status has one of up to 64 conditions, and an API
+server stores no object of more than 1.5 MB."""
 
 
 def merged(

@@ -182,11 +182,16 @@ class Duties:
         """By Gateway, what there is to be done."""
         wanted = {text(metadata(each).get("name")): each for each in self._services}
         owner = self._keeper.owner()
-        for service in wanted.values():
+        namespace = self._install.namespace
+        for name, service in wanted.items():
+            if Scope(SERVICE.name, namespace) in self._mirror.synced and not self._mirror.get(
+                SERVICE.name, namespace, name
+            ):
+                self._keeper.is_gone(SERVICE, name)
             own = {**metadata(service), "ownerReferences": [owner]}
             yield _gateway_of(service), partial(self._keeper.keep_whole, SERVICE, {**service, "metadata": own})
         for key, entry in list(self._mirror.entries(SERVICE.name).items()):
-            if key.namespace != self._install.namespace or key.name in wanted:
+            if key.namespace != namespace or key.name in wanted:
                 continue
             if (gateway := _gateway_of(entry.body)) and _is_owned(entry.body, owner["uid"]):
                 yield gateway, partial(self._keeper.drop, SERVICE, key.name)

@@ -55,6 +55,10 @@ class Keeper:
         await self._api.delete(kind, self._settings.install.namespace, name)
         self._kept.pop((kind, name), None)
 
+    def is_gone(self, kind: Kind, name: str) -> None:
+        """Somebody has deleted it: the next time it is written, whatever it was before."""
+        self._kept.pop((kind, name), None)
+
     def forget(self) -> None:
         """Another led meanwhile: nothing is known of what is there."""
         self._kept.clear()

@@ -82,7 +82,7 @@ _RANDOM = [
         (r"\b(\d+[smhd])+\b", "AGE"),
         (r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS"),
         (r"(?<=-)[0-9a-f]{8,10}-[0-9a-z]{5}\b", "POD"),
-        (r"(?<=tidegate-gw-)[0-9a-f]{8}\b", "HASH"),
+        (r"(?<=tidegate-gw-)[0-9a-f]+\b", "HASH"),
         (r"\b\d{5}(?=/TCP)", "PORT"),
     )
 ]

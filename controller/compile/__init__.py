@@ -134,17 +134,20 @@ def compile(  # noqa: A001  (the field's own word)
     parents = {each.identity: at_parents(each, gateways, cluster) for each in found.routes.values()} if cluster else {}
     served = [routes.served_backend(each, _whole_fleet(install)) for each in exposed]
     for identity, (of_route, _) in rules.items():
-        for rule in of_route:
-            served += served_at(rule, parents[identity], gateways, attachments) if cluster else [rule]
+        served += served_at(of_route, parents[identity], gateways, attachments) if cluster else of_route
     compiled |= by_name(share.service for rule in served for share in rule.shares)
-    built = routes.build(served, routes.Surroundings(compiled, attachments, open_by_default))
+    built = routes.build(
+        served, routes.Surroundings(compiled, attachments, open_by_default, install.most if install else None)
+    )
     statuses = [
         *_broken(found.secrets),
         *_broken(found.grants),
         *policy_statuses(found, attachments, built.links, has_store=install.has_store if install else has_store),
         *(
-            _route_status(route, rules[route.identity][1], parents.get(route.identity))
-            for route in found.routes.values()
+            _route_status(
+                route, [*rules[route.identity][1], *_too_many(key, built.too_many)], parents.get(route.identity)
+            )
+            for key, route in found.routes.items()
         ),
         *gateway_statuses(gateways, parents),
         *_backend_statuses(found, compiled, unserved, built.links, attachments.keyless, open_by_default),
@@ -193,6 +196,10 @@ def _route_status(
     """`parents`: None where there are no Gateways, but files."""
     conditions = httproutes.conditions(route, problems)
     return status(route.identity, *conditions) if parents is None else route_status(route, conditions, parents)
+
+
+def _too_many(key: tuple[str, str], found: Set[tuple[str, str]]) -> list[httproutes.Problem]:
+    return [httproutes.Problem("Accepted", "UnsupportedValue", routes.too_many(key[0]))] if key in found else []
 
 
 def _broken(read_: Mapping[tuple[str, str], Read[object]]) -> list[Status]:

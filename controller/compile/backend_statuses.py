@@ -62,7 +62,7 @@ def _ready(conditions: Sequence[Condition], compiled: Compiled, led_to: bool, li
     if not_ready := has_no_endpoint(compiled):
         return false("Ready", "NoEndpoints", f"No provider can be called. {not_ready}")
     if closed:
-        told = "; ".join(f"{route}: {why}" for route, why in sorted(closed.items()))
+        told = some([f"{route}: {why}" for route, why in sorted(closed.items())], "; ")
         return true("Ready", f"Ready to serve, but on some routes requests are answered 500: {told}")
     return said if led_to else true("Ready", f"Ready to serve, but nothing leads here yet: {LEAD}")
 

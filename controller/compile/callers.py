@@ -71,9 +71,9 @@ class Admitted:
         if not secret.value.entries and not secret.value.unreadable:
             self.misses("InvalidKeys", f"{where}: {secret.identity} has no entries, so nobody has a key by it; {_HOW}")
         self._names |= {*secret.value.entries, *secret.value.unreadable}
-        found, skipped, weak = caller_set(secret.value, team)
-        self.weak += (f'{secret.identity}, entry "{name}"' for name in weak)
-        for problem in skipped:
+        found, callers = caller_set(secret.value, team), secret.value.callers
+        self.weak += (f'{secret.identity}, entry "{name}"' for name in callers.weak)
+        for problem in callers.problems:
             self.say("InvalidKeys", f"{where}: {secret.identity}: {problem}")
         for key in found.keys:
             here = f'{secret.identity}, entry "{key.name}"'

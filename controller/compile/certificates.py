@@ -6,11 +6,12 @@ A value goes from the Secret into a `SecretStr` and nowhere else, as in `secrets
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import SecretStr
 
@@ -22,6 +23,16 @@ from controller.compile.secrets import Credential, Secret, Unresolved
 
 CHAIN, KEY = "tls.crt", "tls.key"
 """Entries of such a Secret."""
+LEAST_RSA = 2048
+"""Bits: Python's TLS takes no shorter key (security level 2 of OpenSSL)."""
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def blocks(pem: SecretStr) -> Iterator[str]:
+    """The certificates in a PEM, each by itself, without what stands between them: names of authorities often do, and
+    a private key may."""
+    for part in pem.get_secret_value().split(_BEGIN)[1:]:
+        yield _BEGIN + part.partition(_END)[0] + _END
 
 
 def certificates(
@@ -77,7 +88,7 @@ def pair(secret: Secret) -> Credential:
     chain, key = secret.entries[CHAIN], secret.entries[KEY]
     if fault := _fault(chain, key):
         raise ValueError(f"Secret {secret.path}: {fault}")
-    pem = SecretStr(f"{chain.get_secret_value().rstrip()}\n{key.get_secret_value().strip()}\n")
+    pem = SecretStr("\n".join([*blocks(chain), key.get_secret_value().strip(), ""]))
     return Credential(f"{secret.path}/{CHAIN}+{KEY}@{secret.version}", pem)
 
 
@@ -94,6 +105,8 @@ def _fault(chain: SecretStr, key: SecretStr) -> str:
         return f'entry "{KEY}" is no private key in PEM that is without a passphrase'
     if private.public_key() != first:
         return f'entry "{KEY}" is not the key of the first certificate in "{CHAIN}"'
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size < LEAST_RSA:
+        return f'entry "{KEY}" is an RSA key of {private.key_size} bits, and TLS takes none below {LEAST_RSA}'
     return ""
 
 

@@ -17,13 +17,16 @@ from controller.compile.objects import Identity, Read
 
 GATEWAY = "tidegate.dev/gateway"
 """Annotation: `namespace/name` of the Gateway."""
+DIGITS = 24
+"""Hexadecimal: 96 bits."""
 _VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def service_name(install: Install, gateway: Identity) -> str:
-    """It has 63 characters, whatever the Gateway has."""
-    digest = hashlib.sha256(gateway.path.encode()).hexdigest()[:8]
-    return f"{install.name[:51].rstrip('-.')}-gw-{digest}"
+    """It has at most 63 characters, whatever the Gateway has. The digest is so long that nobody finds another name with
+    that of a neighbour's Gateway, whose Service, and so whose clients, that would be given."""
+    digest = hashlib.sha256(gateway.path.encode()).hexdigest()[:DIGITS]
+    return f"{install.name[: 63 - 4 - DIGITS].rstrip('-.')}-gw-{digest}"
 
 
 def gateway_services(fleet: Fleet, install: Install) -> tuple[Mapping[str, object], ...]:

@@ -18,5 +18,4 @@ def permitted(objects: Objects, source: Kind, of: str, target: Kind, namespace: 
     """Whether objects of the kind `source` in the namespace `of` may refer to this `target`."""
     if of == namespace:
         return True
-    grants = (grant.value for (space, _), grant in objects.grants.items() if space == namespace)
-    return any(grant is not None and grant.permits(source, of, target, name) for grant in grants)
+    return any(grant.permits(source, of, target, name) for grant in objects.granting(namespace, of))

@@ -11,7 +11,6 @@ from controller.compile.cluster import Cluster
 from controller.compile.filters import Filters, read_filters
 from controller.compile.gateway_api import BackendRef, HTTPRoute, RouteMatch, Rule, ValueMatch
 from controller.compile.grants import BACKEND, HTTP_ROUTE, SERVICE, permitted
-from controller.compile.names import what_exists
 from controller.compile.objects import Age, Identity, Objects, Read
 from controller.compile.paths import comparable
 from controller.compile.secrets import Unresolved
@@ -158,12 +157,13 @@ def _share(ref: BackendRef, route: Identity, path: str, objects: Objects, cluste
         return Share(key, ref.weight, "RefNotPermitted", message)
     backend = objects.backends.get(key)
     if backend is None:
-        names = [
+        names = (
             name
             for namespace, name in objects.backends
             if namespace == key[0] and permitted(objects, HTTP_ROUTE, route.namespace, BACKEND, namespace, name)
-        ]
-        message = f"{path}.name: there is no Backend {key[0]}/{key[1]}; {what_exists(ref.name, names)}"
+        )
+        exists = objects.instead.what_exists(route.namespace, ref.name, names)
+        message = f"{path}.name: there is no Backend {key[0]}/{key[1]}; {exists}"
         return Share(key, ref.weight, "BackendNotFound", message)
     if backend.value is None:
         return Share(key, ref.weight, "BackendInvalid", f"{path}: {backend.identity} is not accepted: {backend.error}")

@@ -59,5 +59,7 @@ class Install:
     """Of the Services that are made for Gateways."""
     service_annotations: Mapping[str, str] = field(default_factory=dict)
     """Of these, too."""
+    most: int = 32 * 1024 * 1024
+    """Bytes of the table that the routes of one namespace may take, with all Policies that hold on them."""
     first_port: int = 10000
     """Of the ports on which data planes listen for Gateways."""

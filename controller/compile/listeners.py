@@ -150,6 +150,8 @@ def _targets(gateways: Iterable[Read[Gateway]], install: Install) -> dict[tuple[
         key = gateway.identity.namespace, gateway.identity.name
         ports = {each.port for each in gateway.value.spec.listeners} if gateway.value else set()
         for port in sorted(ports):
+            if len(taken) == room:
+                break  # or each further one would be compared with all
             digest = hashlib.sha256(f"{gateway.identity.path}:{port}".encode()).digest()
             first = int.from_bytes(digest[:8])
             for step in range(room):

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 _SHOWN = 10
 _COMPARED = 1000
 """Names that one is compared with, which takes some 10 ms; of more, those that begin alike."""
+_MOST = 200
+
+
+class Instead:
+    """What exists, for all names of one compilation that lead nowhere. For each namespace it is looked up so many times
+    and no more: whoever has a hundred thousand such names has not mistyped one, and would keep everybody waiting."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+
+    def too_often(self, namespace: str) -> str:
+        """What is said instead of looking it up once more for what is written in this namespace, or nothing."""
+        self._asked[namespace] += 1
+        if self._asked[namespace] <= _MOST:
+            return ""
+        return f"more than {_MOST} names in {namespace} lead nowhere, so what exists is not listed here"
+
+    def what_exists(self, namespace: str, name: str, names: Iterable[str]) -> str:
+        """See the function of this name. `names` are not read where it is not looked up any more."""
+        return self.too_often(namespace) or what_exists(name, list(names))
 
 
 def what_exists(name: str, names: Collection[str]) -> str:
@@ -25,10 +46,10 @@ def nearest(name: str, names: Collection[str]) -> str:
     return f'did you mean "{by_lower[close[0]]}"?' if close else ""
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
     """`a, b and 3 more`: a list that stays short."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
+    return f"{between.join(names[:_SHOWN])}{more}"
 
 
 def _compared(name: str, names: Collection[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar, cast
@@ -26,6 +26,7 @@ from controller.compile.core_objects import (
 )
 from controller.compile.gateway_api import HTTPRoute, ReferenceGrant, read_grant, read_route
 from controller.compile.gateways import Gateway, GatewayClass, read_class, read_gateway
+from controller.compile.names import Instead
 from controller.compile.paths import comparable, declared
 from controller.compile.secrets import Secret, read_secret
 from crds import FieldError, Invalid
@@ -100,6 +101,17 @@ class Objects:
     services: Mapping[tuple[str, str], Read[Service]] = field(default_factory=dict)
     slices: Mapping[tuple[str, str], Read[EndpointSlice]] = field(default_factory=dict)
     namespaces: Mapping[tuple[str, str], Read[Namespace]] = field(default_factory=dict)
+    instead: Instead = field(default_factory=Instead, repr=False, compare=False)
+    _granting: dict[tuple[str, str], list[ReferenceGrant]] = field(default_factory=dict, repr=False, compare=False)
+
+    def granting(self, namespace: str, to: str) -> Sequence[ReferenceGrant]:
+        """The ReferenceGrants of a namespace that permit objects of another one something."""
+        if not self._granting:  # at once for all of them: there are as many questions as references
+            found = ((space, grant.value) for (space, _), grant in self.grants.items() if grant.value)
+            for space, grant in found:
+                for other in {each.namespace for each in grant.spec.sources}:
+                    self._granting.setdefault((space, other), []).append(grant)
+        return self._granting.get((namespace, to), ())
 
     def labels_of(self, namespace: str) -> Mapping[str, str]:
         """The labels of a Namespace. One that is not known has its own name's alone."""

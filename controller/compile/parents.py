@@ -63,18 +63,19 @@ def at_parents(route: Read[HTTPRoute], fleet: Fleet, cluster: Cluster) -> list[A
 
 
 def served_at(
-    rule: ServedRule, parents: Sequence[AtParent], fleet: Fleet, attachments: Attachments
+    rules: Sequence[ServedRule], parents: Sequence[AtParent], fleet: Fleet, attachments: Attachments
 ) -> list[ServedRule]:
-    """The rule at all of these. Where other Policies hold than elsewhere it is a route of its own: the one with the
-    fewest has the rule's name, the others add the first listener there."""
+    """The rules of an HTTPRoute at all of these. Where other Policies hold than elsewhere each is a route of its own:
+    the one with the fewest has the rule's name, the others add the first listener there."""
     places = {each.listener.path: each for parent in parents for each in parent.attached if not each.listener.refused}
-    groups: dict[tuple[Target, ...], list[Attached]] = defaultdict(list)
+    groups: dict[tuple[Target, ...], list[table.Attachment]] = defaultdict(list)
     for path in sorted(places):
         above = [target for target in targets_of(places[path].listener, fleet) if attachments.concerns(target)]
-        groups[tuple(above)].append(places[path])
+        groups[tuple(above)].append(table.Attachment(listener=path, hostnames=places[path].hostnames))
     ordered = sorted(groups.items(), key=lambda group: len(group[0]))
     return [
-        replace(rule, above=above, route=_on(rule.route, group, named=place == 0))
+        replace(rule, above=above, route=_on(rule.route, tuple(group), named=place == 0))
+        for rule in rules
         for place, (above, group) in enumerate(ordered)
     ]
 
@@ -174,7 +175,6 @@ def _not_allowed(listeners: Sequence[Listener], route: Read[HTTPRoute]) -> Probl
     return Problem("NotAllowedByListeners", message)
 
 
-def _on(route: table.Route, places: Sequence[Attached], *, named: bool) -> table.Route:
-    attached = tuple(table.Attachment(listener=each.listener.path, hostnames=each.hostnames) for each in places)
+def _on(route: table.Route, attached: tuple[table.Attachment, ...], *, named: bool) -> table.Route:
     name = route.name if named else f"{route.name}@{attached[0].listener}"
     return route.model_copy(update={"name": name, "attached": attached, "hostnames": ()})

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from controller.compile.install import Install
 from controller.compile.listeners import Fleet, Key
-from controller.compile.names import what_exists
 from controller.compile.objects import Objects
 from controller.compile.statuses import SECTIONS, Target
 
@@ -35,21 +34,20 @@ class Places:
             f"{self.install.namespace}; target your Gateway, HTTPRoute or Backend"
         )
 
-    def not_found(self, target: Target, path: str) -> str:
-        """Why there is no such target, or nothing."""
+    def not_found(self, target: Target, namespace: str, path: str) -> str:
+        """Why there is no such target for Policies of this namespace, or nothing."""
         if self.install is None and target.kind in ("GatewayClass", "Gateway"):
             return f"{path}.kind: there are no Gateways where files are served; target an HTTPRoute or a Backend"
         known = self._known(target.kind)
         if (target.namespace, target.name) not in known:
-            names = [name for namespace, name in known if namespace == target.namespace]
-            return f"{path}.name: there is no {_plain(target)}; {what_exists(target.name, names)}"
+            names = (name for space, name in known if space == target.namespace)
+            exists = self.objects.instead.what_exists(namespace, target.name, names)
+            return f"{path}.name: there is no {_plain(target)}; {exists}"
         sections = self._sections(target)
         if not target.section or sections is None or target.section in sections:
             return ""
-        return (
-            f'{path}.sectionName: {_plain(target)} has no {SECTIONS[target.kind]} "{target.section}"; '
-            f"{what_exists(target.section, sections)}"
-        )
+        exists = self.objects.instead.what_exists(namespace, target.section, sections)
+        return f'{path}.sectionName: {_plain(target)} has no {SECTIONS[target.kind]} "{target.section}"; {exists}'
 
     def _known(self, kind: str) -> Collection[Key]:
         """All objects of a kind."""

@@ -110,7 +110,7 @@ def _attach_one(
         path = f"spec.targetRefs[{index}]"
         if message := places.refusal(target, policy.identity.namespace, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "NotAllowed", message)
-        elif message := places.not_found(target, path):
+        elif message := places.not_found(target, policy.identity.namespace, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)

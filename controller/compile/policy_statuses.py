@@ -98,7 +98,7 @@ def _status(
         conditions[target] = (accepted, _because_of(accepted, closed=attachments.is_closed_by(policy, target)))
     for each in attached:
         accepted = _accepted((policy, each.target), record)
-        enforced = _enforced(each, attachments, record)
+        enforced = _enforced(each, objects, attachments, record)
         conditions[each.target] = (accepted, enforced if accepted.status == "True" else _because_of(accepted))
     ancestors = [Ancestor(target, conditions[target]) for target in sorted(conditions)]
     broken = objects.policies[policy.namespace, policy.name]
@@ -122,11 +122,11 @@ def _accepted(place: Place, record: Record) -> Condition:
     return true("Accepted", "In force.")
 
 
-def _enforced(attached: Attached, attachments: Attachments, record: Record) -> Condition:
+def _enforced(attached: Attached, objects: Objects, attachments: Attachments, record: Record) -> Condition:
     place, written = (attached.policy, attached.target), attached.blocks.limits
     problems = list(attachments.key_problems.get(place[0], []))
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
-    problems += [("NoSuchCallers", message) for message in _nobody(attached, record)]
+    problems += [("NoSuchCallers", message) for message in _nobody(attached, objects, record)]
     absent = [block for block, found in sorted(record.sessions.get(place, {}).items()) if not found]
     problems += [("NoSessions", _OF_SESSIONS[block]) for block in absent]
     if written and written.fleet and not record.has_store:
@@ -140,14 +140,14 @@ def _enforced(attached: Attached, attachments: Attachments, record: Record) -> C
     return true("Enforced", " ".join(told), "WeakKeys" if weak else "")
 
 
-def _nobody(attached: Attached, record: Record) -> Iterator[str]:
+def _nobody(attached: Attached, objects: Objects, record: Record) -> Iterator[str]:
     """What is to be said of subjects that are nobody. Other namespaces' callers are no subjects; see `routes`."""
     target, ways = attached.target, record.callers.get(attached.policy, set())
     if target.kind == "Backend" and target.section:
         ways = ways | record.reaching.get((target.namespace, target.name), set())
     if None not in ways:
         own = [each for each in ways if each and each.namespace == attached.policy.namespace]
-        yield from subjects.nobody(attached.blocks.spec.subjects, own)
+        yield from subjects.nobody(attached.blocks.spec.subjects, own, target.namespace, objects.instead)
 
 
 def _weak(entries: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,6 +54,8 @@ class Link:
 class Routes:
     entries: list[table.Route] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    too_many: set[tuple[str, str]] = field(default_factory=set)
+    """HTTPRoutes, by namespace and name, that are answered 500: older ones of their namespace take all its room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Surroundings:
     backends: Mapping[str, Compiled]
     attachments: Attachments
     open_by_default: bool
+    most: int | None = None
+    """Bytes that the routes of one namespace may take; None: any number."""
     _combined: dict[tuple[Target, ...], Combined] = field(default_factory=dict)
 
     def combined(self, chain: tuple[Target, ...]) -> Combined:
@@ -82,21 +87,37 @@ def build(served: list[ServedRule], around: Surroundings) -> Routes:
     """The table's routes in the order that decides between equal matches: the oldest first, ties by name; rules of
     one HTTPRoute as they are written."""
     routes = Routes()
+    taken: Counter[str] = Counter()
     for rule in sorted(served, key=lambda rule: rule.age):
+        _, namespace, name = rule.age
+        full = around.most is not None and taken[namespace] >= around.most
+        if full and rule.targets:
+            routes.too_many.add((namespace, name))
         forwards = []
         for share in rule.shares:
-            forward, link = _forward(rule, share, around)
+            forward, link = _forward(rule, share, around, too_many(namespace) if full else "")
             forwards.append(forward)
             routes.links.append(link)
         if not rule.shares:
             routes.links.append(Link(rule.route.name, "", around.combined(rule.chain)))
-        routes.entries.append(table.sealed(rule.route.model_copy(update={"forwards": tuple(forwards)})))
+        entry, size = table.weighed(rule.route.model_copy(update={"forwards": tuple(forwards)}))
+        routes.entries.append(entry)
+        taken[namespace] += size
     linked = {link.backend for link in routes.links}
     routes.links += [_unserved(name, around) for name in around.backends if name not in linked]
     return routes
 
 
-def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[table.Forward, Link]:
+def too_many(namespace: str) -> str:
+    """Why routes are answered 500 though they are good."""
+    return (
+        f"the routes of namespace {namespace}, with the Policies that hold on each, take more of the table than a "
+        "namespace may have; the oldest are served: remove some routes, backendRefs or Policies"
+    )
+
+
+def _forward(rule: ServedRule, share: Share, around: Surroundings, refused: str) -> tuple[table.Forward, Link]:
+    """`refused`: why it is not served, whatever is said of it."""
     name = "/".join(share.backend)
     if share.error:  # it does not reach the Backend, so it says nothing about the Policies there
         forward = table.Forward(backend=name, weight=share.weight, error=f"{rule.targets[0]}: {share.error}")
@@ -104,7 +125,7 @@ def _forward(rule: ServedRule, share: Share, around: Surroundings) -> tuple[tabl
     backend = around.backends[name]
     chain = (*rule.chain, Target("Backend", *share.backend))
     combined = around.combined(chain)
-    closed = _closed(chain, around.attachments)
+    closed = refused or _closed(chain, around.attachments)
     if error := backend.entry.error or closed:
         forward = table.Forward(backend=name, weight=share.weight, error=error)
         callers = _callers_once_mended(chain, combined, around.attachments)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import orjson
@@ -28,7 +29,17 @@ LEAST = 16
 """Characters of a key that is not called weak. Random ones of 64 kinds are 96 bits then."""
 
 
-@dataclass(frozen=True, slots=True)
+class Callers(NamedTuple):
+    """Whose keys a Secret holds."""
+
+    keys: tuple[CallerKey, ...]
+    problems: tuple[str, ...]
+    """What is wrong with the entries that were skipped."""
+    weak: tuple[str, ...]
+    """Entries whose keys are found by trying."""
+
+
+@dataclass(frozen=True)
 class Secret:
     """A Secret document: its entries as text, where they are text."""
 
@@ -43,6 +54,11 @@ class Secret:
     @property
     def path(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @cached_property
+    def callers(self) -> Callers:
+        """Read once, however many Policies name it, and while it stays as it is."""
+        return _callers(self)
 
 
 class Credential(NamedTuple):
@@ -99,9 +115,13 @@ def provider_credential(secret: Secret, key: str) -> Credential:
     return Credential(f"{secret.path}/{key}@{secret.version}", SecretStr(value))
 
 
-def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str], list[str]]:
-    """The callers whose keys a Secret holds, what is wrong with the entries that were skipped, and which entries hold
-    keys that are found by trying."""
+def caller_set(secret: Secret, team: str) -> CallerSet:
+    """The callers whose keys a Secret holds, as those of a team."""
+    identity = f"{secret.path}@{secret.version}" + (f"#{team}" if team else "")
+    return CallerSet(id=identity, namespace=secret.namespace, team=team, keys=secret.callers.keys)
+
+
+def _callers(secret: Secret) -> Callers:
     problems = [f"{problem} (skipped)" for _, problem in sorted(secret.unreadable.items())]
     weak: list[str] = []
     keys: dict[str, CallerKey] = {}
@@ -117,8 +137,7 @@ def caller_set(secret: Secret, team: str) -> tuple[CallerSet, list[str], list[st
             problems.append(f'entry "{name}" is the same key as "{first.name}", which holds: give each caller its own')
         elif is_weak:
             weak.append(name)
-    identity = f"{secret.path}@{secret.version}" + (f"#{team}" if team else "")
-    return CallerSet(id=identity, namespace=secret.namespace, team=team, keys=tuple(keys.values())), problems, weak
+    return Callers(tuple(keys.values()), tuple(problems), tuple(weak))
 
 
 def missing_secret(namespace: str, name: str, key: str) -> str:

@@ -9,7 +9,6 @@ from controller.compile.cluster import Cluster
 from controller.compile.core_objects import EndpointSlice, Service, ServicePort
 from controller.compile.gateway_api import Kind
 from controller.compile.grants import SERVICE, permitted
-from controller.compile.names import what_exists
 from controller.compile.secrets import Unresolved
 from dataplane import table
 
@@ -75,9 +74,10 @@ def _service(reference: Reference, cluster: Cluster) -> Service:
         )
     service = objects.services.get((reference.namespace, reference.name))
     if service is None:
-        names = [name for space, name in objects.services if space == reference.namespace]
-        names = [name for name in names if _permitted(reference, cluster, name)]
-        message = f"{field}.name: there is no Service {path}; {what_exists(reference.name, names)}"
+        there = (name for space, name in objects.services if space == reference.namespace)
+        names = (name for name in there if _permitted(reference, cluster, name))
+        exists = objects.instead.what_exists(reference.of, reference.name, names)
+        message = f"{field}.name: there is no Service {path}; {exists}"
         raise Unresolved("ServiceNotFound", message)
     if service.value is None:
         raise Unresolved("UnsupportedService", f"{field}: {service.identity} cannot be used: {service.error}")

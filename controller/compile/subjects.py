@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from controller.compile.names import nearest, what_exists
+from controller.compile.names import Instead, nearest, what_exists
 from crds.policy import Subject
 
 Names = frozenset[str] | None
@@ -28,8 +28,8 @@ NOBODY: Final = Known("", frozenset(), frozenset())
 """Nobody who has a name, since nobody is asked for one."""
 
 
-def nobody(subjects: Sequence[Subject], ways: Sequence[Known]) -> Iterator[str]:
-    """What is to be said of each subject that is nobody on any of these ways."""
+def nobody(subjects: Sequence[Subject], ways: Sequence[Known], namespace: str, instead: Instead) -> Iterator[str]:
+    """What is to be said of each subject, of a Policy of this namespace, that is nobody on any of these ways."""
     for index, subject in enumerate(subjects):
         names, others = [each.keys for each in ways], [each.teams for each in ways]
         field, name, what = "key", subject.key or "", "is called"
@@ -38,7 +38,8 @@ def nobody(subjects: Sequence[Subject], ways: Sequence[Known]) -> Iterator[str]:
             field, name, what = "team", subject.team, "is of team"
         if ways and all(each is not None and name not in each for each in names):
             at = f"spec.subjects[{index}].{field}"
-            yield f'{at}: nobody who comes here {what} "{name}"; {_instead(name, field, _all(names), _all(others))}'
+            exists = instead.too_often(namespace) or _instead(name, field, _all(names), _all(others))
+            yield f'{at}: nobody who comes here {what} "{name}"; {exists}'
 
 
 def _all(names: Sequence[Names]) -> frozenset[str]:

@@ -6,7 +6,6 @@ certificate that has expired is taken like any other; until when each is valid i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from pydantic import SecretStr
 
-from controller.compile.certificates import create, pair
+from controller.compile.certificates import blocks, create, pair
 from controller.compile.cluster import Cluster
 from controller.compile.objects import Objects
 from controller.compile.secrets import Credential, Secret, Unresolved
@@ -75,7 +74,7 @@ def _authorities(ref: AuthoritiesRef, place: Place) -> Credential:
     if not _ends(value):
         message = f'Secret {secret.path}: entry "{key}" is no certificates in PEM, or one of them cannot be read'
         raise Unresolved("InvalidCertificate", f"{path}: {message}")
-    pem = SecretStr("\n".join(_certificates(value)) + "\n")
+    pem = SecretStr("\n".join(blocks(value)) + "\n")
     return Credential(f"{secret.path}/{key}+@{secret.version}", pem)  # no entry's name has "+", so none is another's id
 
 
@@ -98,15 +97,6 @@ def _secret(name: str, path: str, made: str, place: Place) -> Secret:
     if secret.value is None:
         raise Unresolved("InvalidCertificate", f"{path}: {secret.identity} cannot be used: {secret.error}")
     return secret.value
-
-
-_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-
-
-def _certificates(pem: SecretStr) -> Iterator[str]:
-    """Each by itself, without what stands between them: the names of authorities often do."""
-    for part in pem.get_secret_value().split(_BEGIN)[1:]:
-        yield _BEGIN + part.partition(_END)[0] + _END
 
 
 @lru_cache(256)  # a bundle of all public authorities takes as long to read as a hundred routes to compile

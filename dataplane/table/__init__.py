@@ -45,7 +45,7 @@ from dataplane.table.backends import (
 )
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
 from dataplane.table.endpoints import EndpointSet
-from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed
+from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed, weighed
 from dataplane.table.listeners import Attachment, Listener
 from dataplane.table.policies import (
     Authentication,
@@ -124,6 +124,7 @@ __all__ = [
     "hash_of",
     "matcher",
     "sealed",
+    "weighed",
 ]
 
 SCHEMA = 2

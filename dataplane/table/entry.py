@@ -32,7 +32,13 @@ EntryT = TypeVar("EntryT", bound=Entry)
 
 def sealed(entry: EntryT) -> EntryT:
     """The entry with its hash filled in."""
-    return entry.model_copy(update={"hash": digest(entry)})
+    return weighed(entry)[0]
+
+
+def weighed(entry: EntryT) -> tuple[EntryT, int]:
+    """The entry with its hash filled in, and how many bytes it is of."""
+    body = content(entry)
+    return entry.model_copy(update={"hash": hashlib.sha256(body).hexdigest()}), len(body)
 
 
 def hash_of(part: Frozen) -> str:

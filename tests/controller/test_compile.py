@@ -111,3 +111,64 @@ def test_ready_counts_what_is_known_later() -> None:
     assert "Programmed (Pending)" in summed([resolved, true("Ready", "."), programmed]).message
     closed = false("Ready", "Closed", "a Policy")
     assert summed([resolved, closed, true("Programmed", ".")]) == closed
+
+
+def httproute(namespace: str, name: str, created: str) -> dict[str, object]:
+    ref = {"group": "tidegate.dev", "kind": "Backend", "name": "voice"}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+        "spec": {
+            "parentRefs": [{"name": "edge"}],
+            "rules": [{"matches": [{"path": {"value": f"/{name}"}}], "backendRefs": [ref] * 16}],
+        },
+    }
+
+
+def tenant(namespace: str, policies: int) -> list[dict[str, object]]:
+    """A Backend, a Gateway, and Policies of a kilobyte each."""
+    target = {"group": "tidegate.dev", "kind": "Backend", "name": "voice"}
+    allowed = {"allow": [f"model-{number:04}" for number in range(64)]}
+    made: list[dict[str, object]] = [
+        {**backend("voice"), "metadata": {"name": "voice", "namespace": namespace}},
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "edge", "namespace": namespace},
+            "spec": {"gatewayClassName": "tidegate", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        },
+    ]
+    guards: list[dict[str, object]] = [
+        {
+            "apiVersion": "tidegate.dev/v1alpha1",
+            "kind": "Policy",
+            "metadata": {"name": f"p{number}", "namespace": namespace},
+            "spec": {"targetRefs": [target], "models": allowed},
+        }
+        for number in range(policies)
+    ]
+    return [*made, *guards]
+
+
+def test_routes_of_one_namespace_do_not_fill_the_table() -> None:
+    """Each Policy is in the table as often as a Backend is named, so that small objects make a large table."""
+    gateway_class: dict[str, object] = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "tidegate"},
+        "spec": {"controllerName": "tidegate.dev/controller"},
+    }
+    many = [httproute("a-tenant", f"r{number}", f"2026-01-01T00:00:{number:02}Z") for number in range(10)]
+    documents = [gateway_class, *tenant("a-tenant", 10), *many, *tenant("b-tenant", 1)]
+    documents += [httproute("b-tenant", "r", "2026-02-01T00:00:00Z")]
+    found = compiler.compile(documents, install=Install(most=500_000))
+    good = [entry.name for entry in found.table.routes if not entry.forwards[0].error]
+    assert good == ["a-tenant/r0#0", "a-tenant/r1#0", "a-tenant/r2#0", "a-tenant/r3#0", "b-tenant/r#0"]
+    assert sum(len(entry.model_dump_json()) for entry in found.table.routes) < 1_000_000
+    said = {each.name: each.parents[0].conditions[0] for each in found.statuses if each.kind == "HTTPRoute"}
+    assert {name for name, each in said.items() if each.status == "False"} == {f"r{number}" for number in range(4, 10)}
+    assert "routes of namespace a-tenant" in said["r4"].message
+    ready = {each.namespace: each.conditions[-1].message for each in found.statuses if each.kind == "Backend"}
+    assert "a-tenant/r4#0: the routes of namespace a-tenant" in ready["a-tenant"]
+    assert "500" not in ready["b-tenant"]

@@ -152,6 +152,18 @@ async def test_a_service_that_is_refused_keeps_no_other_waiting() -> None:
         assert ("Service", "tidegate-gw-1") in stand.double.stored
 
 
+async def test_a_service_that_somebody_deletes_is_put_back_at_once() -> None:
+    """Without it the Gateway has no address."""
+    async with leading() as stand:
+        wanted, scope = service("tidegate-gw-1", "ai/public"), Scope(SERVICE.name, SYSTEM)
+        stand.duties.published(publication("voice"), [wanted])
+        await until(lambda: stand.double.applied.count("tidegate-gw-1"))
+        stand.mirror.replace(SERVICE, scope, [wanted], 1, 0)
+        before = stand.double.applied.count("tidegate-gw-1")
+        stand.mirror.replace(SERVICE, scope, [], 2, 0)
+        await until(lambda: stand.double.applied.count("tidegate-gw-1") > before)
+
+
 async def test_an_api_server_that_is_away_refuses_nothing() -> None:
     async with leading() as stand:
         stand.double.refuses["tidegate-gw-1"] = ApiError(0, "nobody is there")

@@ -4,10 +4,12 @@ from Kubernetes' objects to sockets."""
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +113,12 @@ def test_names_of_services_fit(name: str) -> None:
     assert all(len(str(value)) <= 63 for value in service["metadata"]["labels"].values())  # type: ignore[index]
 
 
+def test_nobody_finds_a_name_whose_service_is_a_neighbours() -> None:
+    """Of so many names, two have the same 32 bits."""
+    names = [service_name(Install(), Identity("Gateway", "ai", f"g{number}")) for number in range(200_000)]
+    assert len(set(names)) == len(names)
+
+
 def test_without_an_install_there_are_no_gateways() -> None:
     found = compiler.compile([CLASS, gateway("g"), httproute({"backendRefs": []})])
     assert (found.table.listeners, found.services) == ((), ())
@@ -122,6 +130,38 @@ def test_a_class_says_what_it_can() -> None:
     (status,) = compiled().statuses
     assert list(status.features) == sorted(set(status.features))
     assert "HTTPRoute" in status.features
+
+
+def shown(chain: str, key: str) -> Compiled:
+    """A listener with this certificate and key."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "tls", "namespace": "ai", "resourceVersion": "1"},
+        "stringData": {"tls.crt": chain, "tls.key": key},
+    }
+    https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "tls"}]}}
+    return compiled(secret, gateway("g", https))
+
+
+def test_what_else_is_in_the_chain_is_not_taken_for_the_key(tmp_path: Path) -> None:
+    """A file that somebody put together by hand."""
+    chain, key = pair("a.test")
+    for other in (pair("b.test")[1], key):
+        found = shown(f"Our certificate:\n{other}{chain}{other}", key)
+        (pem,) = found.secrets.values()
+        file = tmp_path / "pem"
+        file.write_text(pem.get_secret_value())
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(file)
+
+
+def test_a_key_that_gateways_cannot_use_is_said() -> None:
+    found = shown(*pair("a.test", key=rsa.generate_private_key(65537, 1024)))
+    assert found.secrets == {}
+    (status,) = [each for each in found.statuses if each.kind == "Gateway"]
+    (wrong,) = [each for each in status.listeners[0].conditions if each.type == "ResolvedRefs"]
+    assert wrong.reason == "InvalidCertificateRef"
+    assert "RSA key of 1024 bits" in wrong.message
 
 
 async def test_from_objects_to_sockets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -216,6 +217,16 @@ def test_a_route_says_at_which_parent() -> None:
     ours = {"parentRef": ref, "controllerName": OURS, "conditions": [stored(ACCEPTED, since=NOW)]}
     assert write.status == {"parents": [theirs, ours]}
     assert write.version == "7"
+
+
+def test_a_status_is_stored_however_much_is_to_be_said() -> None:
+    """An API server stores no object of more than 1.5 MB, and each replica keeps all of them."""
+    said = tuple(Condition(each, "False", "Invalid", "x" * 40_000) for each in ("Accepted", "ResolvedRefs"))
+    parents = tuple(Parent({"name": "edge", "sectionName": f"l{number}"}, said) for number in range(32))
+    status = Status("HTTPRoute", "web", "edge", said, parents=parents)
+    write = statuses.write(status, gateway_entry(HTTP_ROUTE, {}), 1, OURS, NOW)
+    assert write is not None
+    assert len(json.dumps(write.status)) < 500_000
 
 
 ENFORCED = Condition("Enforced", "True", "Enforced", "Enforced wherever it is in force.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -17,9 +17,12 @@ def pem(host: str) -> bytes:
     return "".join(pair(host)).encode()
 
 
-def pair(host: str, ends: datetime.datetime | None = None) -> tuple[str, str]:
+Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def pair(host: str, ends: datetime.datetime | None = None, key: Private | None = None) -> tuple[str, str]:
     """The same, one by one. `ends`: tomorrow, unless that is said."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     day = datetime.timedelta(days=1)
     ends = ends or datetime.datetime.now(datetime.UTC) + day
@@ -93,7 +96,7 @@ def _shown(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> str:
+def _private(key: Private) -> str:
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
 
