@@ -8,7 +8,9 @@ from typing import cast
 from controller.compile.statuses import Condition
 from controller.mirror import Document, text
 
-OURS = frozenset(["Ready", "Accepted", "ResolvedRefs", "Programmed", "Authenticated", "Enforced", "Conflicted"])
+OURS = frozenset(
+    ["Ready", "Accepted", "ResolvedRefs", "Programmed", "Authenticated", "Healthy", "Enforced", "Conflicted"]
+)
 """Types of conditions that nobody else writes on what is ours to judge."""
 MOST_TEXT = 32_768
 """Characters of a message, as CRDs have it."""

@@ -8,8 +8,8 @@ some of them (`Wish`), and a `Choice` names one after the other, each once, unti
 2. where there is none, those that are ejected: what is known of them may be wrong by now, and nothing else is left. The
    one that comes back first is first.
 
-One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what it
-answers is the answer.
+One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what
+it answers is the answer.
 """
 
 from __future__ import annotations
@@ -130,6 +130,15 @@ class Providers:
     def any(self) -> Wish:
         """For a request that names no model at all (Passthrough). Raises Refusal configuration_error."""
         return Wish(self._everybody())
+
+    def wishes(self) -> list[Wish]:
+        """Everything that can be wanted: each model that the Backend declares, and those providers that no model
+        names. Of a model with a `*` it is not said which."""
+        models = ((model, self._targets(model)) for model in self.backend.models)
+        found = [Wish(members, model.name, "", model) for model, members in models if members]
+        named = {member.provider.name for wish in found for member in wish.members}
+        others = tuple(member for member in self._all if member.provider.name not in named)
+        return [*found, Wish(others)] if others else found
 
     def destination(self, wish: Wish, member: Member) -> Destination:
         """Where a request goes that this member takes."""
