@@ -4,11 +4,13 @@ before."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from dataplane.process.gently import gently
 from dataplane.process.logs import redact
-from dataplane.table.messages import Failing, HealthMessage
+from dataplane.slices import SLICE, Slices
+from dataplane.table.messages import BACKENDS, Failing, HealthMessage
 from dataplane.upstreams.health import Standing
 from dataplane.upstreams.pools import Pools
 
@@ -19,11 +21,16 @@ EVERY: Final = 2.0
 async def health(pools: Pools) -> HealthMessage:
     """As it is now."""
     report = await gently(pools.report())
-    unhealthy = {
-        backend: {name: _failing(standing) for name, standing in providers.items()}
-        for backend, providers in report.unhealthy.items()
-    }
-    return HealthMessage.of(unhealthy, report.healthy)
+    return HealthMessage.of(await gently(_worded(report.unhealthy)), report.healthy)
+
+
+def _worded(unhealthy: Mapping[str, Mapping[str, Standing]]) -> Slices[Mapping[str, Mapping[str, Failing]]]:
+    found = {}
+    for count, backend in enumerate(sorted(unhealthy)[:BACKENDS], 1):
+        found[backend] = {name: _failing(standing) for name, standing in unhealthy[backend].items()}
+        if count % SLICE == 0:
+            yield
+    return found
 
 
 def _failing(standing: Standing) -> Failing:

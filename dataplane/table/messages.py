@@ -170,7 +170,9 @@ class Failing(_Message):
     @classmethod
     def because(cls, reason: str, why: str) -> Failing:
         """With as much as fits, on one line."""
-        line = "".join(each if each.isprintable() else "?" for each in " ".join(why.split()))
+        line = " ".join(why.split())
+        if not line.isprintable():
+            line = "".join(each if each.isprintable() else "?" for each in line)
         return cls(reason=reason, why=line if len(line) <= WHY else f"{line[: WHY - 1]}…")
 
 

@@ -33,9 +33,13 @@ def reported(asked: Iterable[Providers], now: float) -> Slices[Report]:
     unhealthy: dict[str, Mapping[str, Standing]] = {}
     healthy: list[str] = []
     for count, providers in enumerate(asked, 1):
-        if found := _unhealthy(providers, now):
+        ailing = proven = False
+        for standing in providers.standings.values():  # of nearly all this is all that there is to be done
+            ailing = ailing or standing.out_until > 0 or bool(standing.rests)
+            proven = proven or standing.proven
+        if ailing and (found := _unhealthy(providers, now)):
             unhealthy[providers.backend.name] = found
-        elif any(standing.proven for standing in providers.standings.values()):
+        elif proven:
             healthy.append(providers.backend.name)
         if count % SLICE == 0:
             yield
@@ -44,8 +48,6 @@ def reported(asked: Iterable[Providers], now: float) -> Slices[Report]:
 
 def _unhealthy(providers: Providers, now: float) -> Mapping[str, Standing]:
     """All that can be asked, where none of them is healthy; else nothing."""
-    if not any(standing.out_until or standing.rests for standing in providers.standings.values()):
-        return {}
     found: dict[str, Standing] = {}
     for wish in providers.wishes():
         for member in wish.members:
@@ -58,8 +60,6 @@ def _unhealthy(providers: Providers, now: float) -> Mapping[str, Standing]:
 def _is_unhealthy(wish: Wish, member: Member, now: float) -> bool:
     if member.standing.out_until:
         return True
-    rest = member.standing.rest_of(wish.name(member), now)
-    if rest is None or not rest.asked or rest.seconds < LONG:
-        return False
-    alone = len(wish.members) == 1  # then it is asked all the same, and has room for some
-    return not (alone and rest.full)
+    alone = len(wish.members) == 1  # then it is asked all the same, and while it has no room it takes some
+    rest = member.standing.rest_of("" if alone else wish.name(member), now)
+    return rest is not None and rest.asked and rest.seconds >= LONG and not (alone and rest.full)

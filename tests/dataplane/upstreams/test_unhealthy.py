@@ -132,6 +132,8 @@ def test_whoever_alone_serves_a_model_is_asked_all_the_same() -> None:
     assert unhealthy(alone) == [], "it takes some"
     fails(alone, "a", AWAY)
     assert unhealthy(alone) == ["a"]
+    fails(alone, "a", FULL._replace(rest=60.0))
+    assert unhealthy(alone) == ["a"], "whatever else it has said"
 
 
 def test_a_provider_that_no_model_names_is_one() -> None:
