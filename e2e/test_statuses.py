@@ -910,7 +910,8 @@ def versions(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 def test_turns_are_events(stage: Stage, mine: str) -> None:
-    """One for each turn of Ready; of what has no Ready, of Accepted, ResolvedRefs and Enforced; none for new words."""
+    """One for each turn of Ready and Healthy; of what has no Ready, of Accepted, ResolvedRefs and Enforced; none for
+    new words."""
 
     def events() -> list[tuple[str, str, str]]:
         items = stage.cluster.get("events.events.k8s.io", "-n", mine)["items"]
