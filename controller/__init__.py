@@ -9,7 +9,7 @@ compiles files with it; in a cluster `operator` calls the same function with wha
         → mirror.py needed.py kinds.py     what the cluster says, as far as it is known
         → operator.py                      gathers changes, compiles beside its loop, publishes
         → push/                            tables to data planes (pods.py: to which; trust.py certificates.py: by what)
-        → programmed.py                    what they have confirmed
+        → programmed.py healthy.py         what they have confirmed, and find of providers
         → reporting.py writing.py          statuses              (status.py conditions.py addresses.py: what is new)
 
     leader.py election.py                  who writes            (duties.py keeping.py: what else the leader keeps)

@@ -8,7 +8,9 @@ from typing import cast
 from controller.compile.statuses import Condition
 from controller.mirror import Document, text
 
-OURS = frozenset(["Ready", "Accepted", "ResolvedRefs", "Programmed", "Authenticated", "Enforced", "Conflicted"])
+OURS = frozenset(
+    ["Ready", "Accepted", "ResolvedRefs", "Programmed", "Authenticated", "Healthy", "Enforced", "Conflicted"]
+)
 """Types of conditions that nobody else writes on what is ours to judge."""
 MOST_TEXT = 4096
 """Characters of a message. CRDs would have eight times as many; but a status has one of up to 64 conditions, and an API

@@ -1,4 +1,5 @@
-"""What became of each object, into its status: what the compiler says, and what gateways have confirmed.
+"""What became of each object, into its status: what the compiler says, what gateways have confirmed, and what they find
+of providers.
 
 By the replica that leads; the others follow along, so that one of them can take over at any moment.
 """
@@ -17,6 +18,7 @@ from controller import status as statuses
 from controller.addresses import addresses, unreachable
 from controller.api import Api
 from controller.compile import Compiled, Condition, Install, Status
+from controller.healthy import HEALTHY, Healthy
 from controller.kinds import BACKEND, GATEWAY, GATEWAY_CLASS, HTTP_ROUTE, POLICY
 from controller.leader import Leader
 from controller.mirror import Document, Entry, Key, Mirror
@@ -70,7 +72,9 @@ class Reporting:
         self._leader = leader
         self._server = server
         self._controller = install.controller_name
-        self._programmed: Programmed[Key] = Programmed(how_to_list, asyncio.get_running_loop().time())
+        begun = asyncio.get_running_loop().time()
+        self._programmed: Programmed[Key] = Programmed(how_to_list, begun)
+        self._healthy = Healthy(begun)
         self._said = Said()
         self._touched: tuple[Key, ...] = ()
         """What was changed last, so that somebody may be waiting for its status; the newest first."""
@@ -112,7 +116,9 @@ class Reporting:
     def _verdicts(self) -> Mapping[Key, Verdict]:
         now = asyncio.get_running_loop().time()
         holdings = {pod.uid: holding for pod, holding in self._server.holdings.items()}
-        return self._programmed.verdicts(pods.ready(self._gateways, datetime.now(UTC), now), holdings, now)
+        ready = pods.ready(self._gateways, datetime.now(UTC), now)
+        self._healthy.look(ready, {pod.uid: health for pod, health in self._server.health.items()}, now)
+        return self._programmed.verdicts(ready, holdings, now)
 
     async def _write(self, verdicts: Mapping[Key, Verdict]) -> None:
         """One pass over all, which ends early where there is news, or time has passed. The next goes on where this one
@@ -147,6 +153,9 @@ class Reporting:
                 if status.kind == GATEWAY.name and programmed.status == "True" and _is_accepted(status):
                     programmed = unreachable(found, self._refused().get(path, "")) or programmed
                 status = statuses.with_programmed(status, programmed)
+            if status.kind == BACKEND.name:
+                healthy = self._healthy.condition(path)
+                status = statuses.with_healthy(status, healthy or statuses.as_before(entry, self._controller, HEALTHY))
             yield Wanted(status, uid, generation, found)
 
     def _confirmed(self, key: Key, entry: Entry, generation: int, verdicts: Mapping[Key, Verdict]) -> Condition:

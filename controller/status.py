@@ -6,7 +6,7 @@ nothing is written. Whatever is newer than what the compiler saw stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
@@ -20,6 +20,8 @@ TOLD = ("Ready", "Accepted")
 """Conditions whose turns are told as Events, too: the first of these that a kind has."""
 TOLD_BESIDE = ("ResolvedRefs", "Enforced")
 """And these of what has no Ready, while it is accepted: that they do not hold, and that they hold again."""
+TOLD_BESIDE_READY = ("Healthy",)
+"""And these of what has it: why they turned is nobody's doing, and in no file."""
 
 
 class Shared(NamedTuple):
@@ -89,12 +91,26 @@ def write(
 
 def unconfirmed(entry: Entry, controller: str, generation: int) -> Condition:
     """Programmed, where nothing can be said of it now: what was said of this generation stays."""
-    kind, stored = text(entry.body.get("kind")), _mapping(entry.body.get("status"))
-    said = [each for each in _ours(kind, stored, controller) if each.get("type") == "Programmed"]
+    said = _stored(entry, controller, "Programmed")
     if said and all(each.get("observedGeneration") == generation for each in said):
-        known = cast("Literal['True', 'False', 'Unknown']", said[0].get("status"))
-        return Condition("Programmed", known, text(said[0].get("reason")), text(said[0].get("message")))
+        return _read(said[0])
     return Condition("Programmed", "False", "Pending", "Not every ready gateway has confirmed it yet.")
+
+
+def as_before(entry: Entry, controller: str, first: Condition) -> Condition:
+    """A condition of which nothing can be said now: what was said stays, and else it is `first`."""
+    said = _stored(entry, controller, first.type)
+    return _read(said[0]) if said else first
+
+
+def _stored(entry: Entry, controller: str, type_: str) -> list[Document]:
+    kind, stored = text(entry.body.get("kind")), _mapping(entry.body.get("status"))
+    return [each for each in _ours(kind, stored, controller) if each.get("type") == type_]
+
+
+def _read(said: Document) -> Condition:
+    known = cast("Literal['True', 'False', 'Unknown']", said.get("status"))
+    return Condition(text(said.get("type")), known, text(said.get("reason")), text(said.get("message")))
 
 
 def with_programmed(status: Status, programmed: Condition) -> Status:
@@ -109,6 +125,15 @@ def with_programmed(status: Status, programmed: Condition) -> Status:
     ancestors = tuple(Ancestor(each.ref, _with(each.conditions, programmed)) for each in status.ancestors)
     listeners = tuple(_listening(each, programmed) for each in status.listeners)
     return replace(status, conditions=(*found, own), ancestors=ancestors, listeners=listeners)
+
+
+def with_healthy(status: Status, healthy: Condition) -> Status:
+    """A Backend's status with what gateways find of its providers, counted by Ready. Of one that is not accepted no
+    provider is asked, and nothing is said."""
+    if any(each.type == "Accepted" and each.status != "True" for each in status.conditions):
+        return status
+    others = tuple(each for each in status.conditions if each.type != "Ready")
+    return replace(status, conditions=(summed((*status.conditions, healthy)), *others, healthy))
 
 
 def _listening(listener: ListenerStatus, programmed: Condition) -> ListenerStatus:
@@ -198,9 +223,9 @@ def _turns(status: Status, stored: Document, before: Sequence[Document]) -> Iter
         return
     if turn := _turn(told, before):
         yield turn
-    if told.type == "Ready" or told.status != "True":
-        return  # Ready counts all the others, and of what is not accepted nothing else matters
-    for each, known in _beside(status, stored, before):
+    if told.type != "Ready" and told.status != "True":
+        return  # of what is not accepted nothing else matters
+    for each, known in _beside(status, stored, before, TOLD_BESIDE_READY if told.type == "Ready" else TOLD_BESIDE):
         turn = _turn(each, known) if each.status != "Unknown" else None
         if turn and not (turn.first and each.status == "True"):
             yield turn
@@ -214,10 +239,10 @@ def _turn(told: Condition, stored: Sequence[Document]) -> Turn | None:
 
 
 def _beside(
-    status: Status, stored: Document, before: Sequence[Document]
+    status: Status, stored: Document, before: Sequence[Document], types: Collection[str]
 ) -> Iterator[tuple[Condition, Sequence[Document]]]:
     """Further conditions that are told, with what was said before. Those of a Gateway's listeners are told as one."""
-    yield from ((each, before) for each in status.conditions if each.type in TOLD_BESIDE)
+    yield from ((each, before) for each in status.conditions if each.type in types)
     if not status.listeners:
         return
     now = [(each.name, said) for each in status.listeners for said in each.conditions if said.type == "ResolvedRefs"]

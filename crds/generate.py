@@ -43,8 +43,8 @@ class Resource:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def _condition(name: str) -> Column:
-    return Column(name, f'.status.conditions[?(@.type=="{name}")].status')
+def _condition(name: str, priority: int = 0) -> Column:
+    return Column(name, f'.status.conditions[?(@.type=="{name}")].status', priority=priority)
 
 
 def _at_targets(name: str) -> Column:
@@ -59,7 +59,7 @@ RESOURCES: Final = {
         short="tgb",
         spec=BackendSpec,
         status=BackendStatus,
-        columns=(*map(_condition, ("Ready", "Accepted", "Programmed")), _AGE),
+        columns=(*map(_condition, ("Ready", "Accepted", "Programmed")), _condition("Healthy", 1), _AGE),
     ),
     "Policy": Resource(
         plural="policies",

@@ -40,7 +40,7 @@ class BackendStatus(ApiModel):
         description=(
             "Ready is the sum of the others. Accepted: the spec is valid. ResolvedRefs: what it names exists. "
             "Programmed: every ready gateway serves this generation. Authenticated: it is said how callers "
-            "authenticate."
+            "authenticate. Healthy: some provider can be asked, as far as gateways know."
         ),
     )
 

@@ -8,16 +8,19 @@ import hashlib
 import json
 import re
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import processes
 import pytest
 import yaml
 from cluster.access import Cluster
 from cluster.certificates import Authority
 from controllers import Install, until
-from processes import Process
+from processes import UPSTREAM_KEY, Process
 
 from controller.compile.reasons import REASONS
 
@@ -565,7 +568,7 @@ ROUTES = [
     ),
 ]
 ROWS = [*BACKENDS, *POLICIES, *GATEWAYS, *ROUTES]
-ELSEWHERE = {"NoGateways", "Pending", "SecretAccessDenied", "AddressNotAssigned"}
+ELSEWHERE = {"NoGateways", "Pending", "SecretAccessDenied", "AddressNotAssigned", "Healthy", "NoHealthyProvider"}
 """Reasons with tests of their own below."""
 
 
@@ -581,6 +584,7 @@ class Stage:
     cluster: Cluster
     install: Install
     leader: Process
+    gateway: Process
     chain: Json
     namespaces: dict[int, str] = field(default_factory=dict)
     other: str = ""
@@ -607,6 +611,7 @@ def install(
         install.prepare(
             gateways={"serviceType": "ClusterIP"},
             expose={"allow": [{"namespaces": {}, "hostnames": ["*.ours.test"]}]},
+            upstreams={"allow": [{"namespaces": {}, "networks": ["127.0.0.1/32"]}]},
         )
         yield install
         install.end()
@@ -617,8 +622,8 @@ def stage(cluster: Cluster, install: Install, tmp_path_factory: pytest.TempPathF
     """With a replica that has the rights of an install: of Secrets those of namespaces that let it."""
     leader = install.controller("leader", account(cluster, install.namespace))
     until(lambda: install.holder() == "leader", leader.text)
-    install.gateway("gateway-1", leader)
-    stage = Stage(cluster, install, leader, chain(tmp_path_factory.mktemp("tls")))
+    gateway = install.gateway("gateway-1", leader)
+    stage = Stage(cluster, install, leader, gateway, chain(tmp_path_factory.mktemp("tls")))
     stage.other = f"{install.namespace}-other"
     stage.namespaces = {id(row): f"{install.namespace}-{place}" for place, row in enumerate(ROWS)}
     names = [stage.other, *stage.namespaces.values()]
@@ -793,6 +798,43 @@ def test_without_a_gateway_that_is_ready_nothing_is_programmed(stage: Stage, min
     waited(stage.cluster, mine, "Backend/x", "Ready: True Ready")
 
 
+def test_a_backend_whose_providers_all_fail(stage: Stage, mine: str, tmp_path: Path) -> None:
+    """Its key is wrong, as a gateway finds when it is asked; until the Secret is mended."""
+    simulator = processes.start_simulator(tmp_path)
+    try:
+        custom = f'custom: {{}}, url: "{simulator.ports["url"]}/v1", auth: {{secretRef: {{name: key}}}}'
+        applied(stage, mine, backend(custom), NONE, KEY)
+        waited(stage.cluster, mine, "Backend/x", "Ready: True Ready")
+        waited(stage.cluster, mine, "Backend/x", "Healthy: True Healthy")
+        assert asked(stage, mine) == 502
+        found = waited(stage.cluster, mine, "Backend/x", "Healthy: False NoHealthyProvider")
+        assert "1 gateway finds no healthy provider, and none finds one: p: Provider p" in str(found["message"])
+        assert "sk-" not in str(found["message"])
+        waited(stage.cluster, mine, "Backend/x", "Ready: False NotReady")
+        mended = KEY.replace("sk-e2e-of-statuses-1f", UPSTREAM_KEY)
+        applied(stage, mine, mended)
+        waited(stage.cluster, mine, "Backend/x", "Healthy: True Healthy")
+        waited(stage.cluster, mine, "Backend/x", "Ready: True Ready")
+        assert asked(stage, mine) == 200
+        items = stage.cluster.get("events.events.k8s.io", "-n", mine)["items"]
+        told = [each["reason"] for each in items if each["action"] == "Healthy"]  # type: ignore[attr-defined]
+        assert sorted(told) == ["Healthy", "NoHealthyProvider"]
+    finally:
+        simulator.stop()
+
+
+def asked(stage: Stage, namespace: str) -> int:
+    """The status of a chat completion of Backend x."""
+    url = f"http://{stage.gateway.ports['url']}/{namespace}/x/v1/chat/completions"
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "hello"}]}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def test_a_class_with_parameters(stage: Stage) -> None:
     name = stage.install.namespace
     class_ = f"GatewayClass: {{name: {name}, spec: {{controllerName: tidegate.dev/controller, parametersRef: %s}}}}"
@@ -868,7 +910,8 @@ def versions(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 def test_turns_are_events(stage: Stage, mine: str) -> None:
-    """One for each turn of Ready; of what has no Ready, of Accepted, ResolvedRefs and Enforced; none for new words."""
+    """One for each turn of Ready and Healthy; of what has no Ready, of Accepted, ResolvedRefs and Enforced; none for
+    new words."""
 
     def events() -> list[tuple[str, str, str]]:
         items = stage.cluster.get("events.events.k8s.io", "-n", mine)["items"]

@@ -48,6 +48,7 @@ class Subscribed:
             Loader(self.assembly.gateway, self.assembly.meter, self.assembly.garbage.kept_away),
             Updates(self.assembly.instruments),
             Pod(options.pod, __version__),
+            self.assembly.gateway.pools,
             snapshot=options.boot,
         )
         self._following: asyncio.Task[None] | None = None

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from controller.push.publication import Publication
 from dataplane.table import Secrets, messages, schemas
 from dataplane.table.delta import Written
-from dataplane.table.messages import BadMessage, Hello, Holds, Refuse, Stale, Want
+from dataplane.table.messages import BadMessage, HealthMessage, Hello, Holds, Refuse, Stale, Want
 from dataplane.table.watermark import Watermark
 
 HELLO: Final = 10.0
@@ -90,6 +90,8 @@ class Channel:
     holding: Holding = field(default_factory=Holding)
     version: str = ""
     """Of the gateway's program, as it says."""
+    health: HealthMessage | None = None
+    """What it says of providers; None: nothing yet, or it is too old for it."""
     _newest: Publication | None = None
     _schema: int = 0
     """0: before its hello."""
@@ -136,6 +138,8 @@ class Channel:
                 if answer := self._answered("stale", message.table, now):
                     answer = answer._replace(watermark=message.watermark)
                     self.holding = self.holding._replace(watermark=message.watermark, refused=None)
+            case HealthMessage():
+                self.health = message
         self._offer(now)
         return answer
 

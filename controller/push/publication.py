@@ -61,7 +61,7 @@ def _offered(table: Table, watermark: Watermark, before: Mapping[str, Written]) 
     outline, parts = delta.outlined(table)
     new = {each.hash: each for each in delta.written(parts, before.keys())}
     name = delta.table_hash(outline)
-    known = Offer(schema_number=outline.schema_number, table=name, watermark=watermark)
+    known = Offer(schema_number=outline.schema_number, table=name, watermark=watermark, hears=messages.HEARD)
     return Offered(
         name,
         outline,

@@ -31,6 +31,7 @@ from controller.push.publication import Publication
 from controller.push.reviews import Reviews, Unavailable
 from controller.push.sparing import Sparing
 from dataplane.table import messages
+from dataplane.table.messages import HealthMessage
 
 CONNECTIONS: Final = 1000
 """Gateways at a time."""
@@ -111,6 +112,13 @@ class Server:
         return {
             pod: conversation.channel.holding for pod, conversation in self._conversations.items() if conversation.met
         }
+
+    @property
+    def health(self) -> Mapping[Pod, HealthMessage]:
+        """What each gateway that is connected says of providers. `news` is not called for it: it may change all the
+        time, and nobody waits for it."""
+        said = ((pod, conversation.channel.health) for pod, conversation in self._conversations.items())
+        return {pod: health for pod, health in said if health is not None}
 
     async def stop(self) -> None:
         """Close all connections with 1001, and stop listening."""

@@ -7,6 +7,7 @@
     replicas       all of them, each dialled again and again; `line` is one connection
     loading        what has come is loaded
     controller     all of that together: the connections, and the one table after the other that comes of them
+    telling        what controllers are told of how providers are doing
     boot           the snapshot that is started from where no controller answers
 
 A data plane dials every replica of the controller and says what it has. What it holds decides: it takes an offer unless

@@ -1,7 +1,7 @@
 """Tables from the controllers of a cluster: what they offer, one after the other, and how it comes to be served.
 
 Tasks: those of `replicas`, one for each connection; one that loads what came; one that sees to what time brings, which
-is doubt, and the snapshot where nobody answers at the start.
+is doubt, and the snapshot where nobody answers at the start; one that says how providers are doing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection
 
 from dataplane.metering.updates import Updates
 from dataplane.snapshot import TableRefused
-from dataplane.sources import boot
+from dataplane.sources import boot, telling
 from dataplane.sources.dialling import LAST, Credentials, Name
 from dataplane.sources.line import Line
 from dataplane.sources.loading import Loader
@@ -31,6 +31,7 @@ from dataplane.table.bundle import Bundle
 from dataplane.table.delta import Unreadable
 from dataplane.table.messages import Offer, Stale
 from dataplane.table.watermark import older
+from dataplane.upstreams.pools import Pools
 
 LOOK: Final = 0.25
 """Seconds between two looks at what time brings."""
@@ -54,7 +55,8 @@ class Pod:
 
 
 class Controllers:
-    """`run` it beside the gateway that `loader` loads for. `snapshot`: the folder of it."""
+    """`run` it beside the gateway that `loader` loads for, whose `pools` controllers are told of. `snapshot`: the
+    folder of it."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Controllers:
         loader: Loader,
         updates: Updates,
         pod: Pod,
+        pools: Pools,
         *,
         snapshot: Path | None = None,
         rand: Callable[[], float] = random.random,
@@ -70,6 +73,7 @@ class Controllers:
         self._replicas = Replicas(names, credentials, self._talk, rand)
         self._loader = loader
         self._updates = updates
+        self._pools = pools
         self._subscription = Subscription(pod.name, pod.version)
         self._lines: dict[str, Line] = {}
         """By their peers."""
@@ -102,6 +106,7 @@ class Controllers:
                     tasks.create_task(self._replicas.run())
                     tasks.create_task(self._load_each())
                     tasks.create_task(self._look())
+                    tasks.create_task(self._tell_health())
             except* Exception:
                 log.exception("following the controllers failed; what was served before stays")
             self._subscription.restart()
@@ -199,6 +204,11 @@ class Controllers:
             if self._snapshot and alone and not self.held and not self._subscription.busy and _now() >= next_boot:
                 next_boot = _now() + BOOT_AGAIN
                 await self._boot(self._snapshot)
+
+    async def _tell_health(self) -> None:
+        while True:
+            self._act(self._subscription.health(await telling.health(self._pools)))
+            await asyncio.sleep(telling.EVERY)
 
     async def _boot(self, folder: Path) -> None:
         """Serve the snapshot, if it can be read."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from dataplane.table.messages import FromDataPlane, Hello, Holds, Offer, Refuse, Stale
+from dataplane.table.messages import FromDataPlane, HealthMessage, Hello, Holds, Offer, Refuse, Stale
 from dataplane.table.schemas import SERVED
 from dataplane.table.watermark import Watermark, joined, older
 
@@ -60,6 +60,8 @@ class _Peer:
     """Its last one."""
     waits: bool = False
     """Is the offer not answered yet?"""
+    hears: bool = False
+    """Does it want to know how providers are doing?"""
 
 
 class _Refused(NamedTuple):
@@ -82,6 +84,8 @@ class Subscription:
     _doubted: float | None = None
     """Since when only older ones are offered."""
     _refused: _Refused | None = None
+    _health: HealthMessage | None = None
+    """What was said last."""
 
     @property
     def busy(self) -> bool:
@@ -99,10 +103,15 @@ class Subscription:
         """Offers of a connection that is lost are nobody's."""
         if (known := self._peers.get(peer)) is None:
             return []
+        actions: list[Action] = []
         known.offer, known.waits = offer, True
+        if not known.hears and "health" in offer.hears:
+            known.hears = True
+            if self._health:
+                actions.append(Send(peer, self._health))
         if self._busy and self._busy.peer == peer and self._busy.offer.table != offer.table and not self._loading:
             self._busy = None  # it went on to another
-        return list(self._decided(now))
+        return [*actions, *self._decided(now)]
 
     def lost(self, peer: str, now: float) -> list[Action]:
         """Its connection is closed. What is being loaded is loaded all the same."""
@@ -128,6 +137,13 @@ class Subscription:
     def booted(self, held: Held, now: float) -> list[Action]:
         """A snapshot is served, since nothing was held."""
         return [*self._holds(held), *self._decided(now)]
+
+    def health(self, health: HealthMessage) -> list[Action]:
+        """Providers are doing like this now: say so where it is news."""
+        if health == self._health:
+            return []
+        self._health = health
+        return [Send(name, health) for name, peer in self._peers.items() if peer.hears]
 
     def look(self, now: float) -> list[Action]:
         """To be called every now and then: doubt grows with time."""

@@ -7,13 +7,16 @@
              ◀─────────────── parts …, secrets …, done               64 KiB each
     holds ──────────────────▶                                        or `refuse` with reasons, or `stale`
 
+    health {unhealthy} ─────▶                                        what has changed of it, whole, every 2 s at most
+
 One offer at a time on a connection: the next comes after `holds`, `refuse` or `stale`. A data plane says `holds` to all
-controllers whenever what it serves has changed. Fields that a side does not know are passed over.
+controllers whenever what it serves has changed. Fields that a side does not know are passed over; messages are not, so
+those that came later are only for whoever says that it hears them: `health` for controllers whose offers say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 import orjson
@@ -37,6 +40,14 @@ LARGEST_SENT: Final = 16 * 1024 * 1024
 REASONS: Final = 20
 REASON: Final = 1024
 """Characters."""
+HEARD: Final = ("health",)
+"""Messages beside those that every controller hears."""
+BACKENDS: Final = 1000
+"""In one list of `health`."""
+ROOM: Final = 512 * 1024
+"""Bytes for what is unhealthy, at most."""
+WHY: Final = 200
+"""Characters of what a provider says."""
 
 Short = Annotated[str, Field(max_length=512)]
 Names = Annotated[tuple[Short, ...], Field(max_length=NAMES)]
@@ -73,6 +84,8 @@ class Offer(_Message):
     watermark: Watermark
     outline: Outline | None = None
     """None: it is the table that the data plane says it has."""
+    hears: Annotated[tuple[Short, ...], Field(max_length=64)] = ()
+    """See `HEARD`."""
 
     @model_validator(mode="after")
     def _is_what_it_says(self) -> Self:
@@ -146,7 +159,51 @@ class Stale(_Message):
     """Of what it serves."""
 
 
-FromDataPlane = Hello | Want | Holds | Refuse | Stale
+class Failing(_Message):
+    """Why a provider is not healthy."""
+
+    reason: Annotated[str, Field(max_length=32)] = ""
+    """One of `dataplane.faults.REASONS`; of a data plane of another version perhaps one that is not known here."""
+    why: Annotated[str, Field(max_length=WHY)] = ""
+    """In words, which may be the provider's own: one line."""
+
+    @classmethod
+    def because(cls, reason: str, why: str) -> Failing:
+        """With as much as fits, on one line."""
+        line = " ".join(why.split())
+        if not line.isprintable():
+            line = "".join(each if each.isprintable() else "?" for each in line)
+        return cls(reason=reason, why=line if len(line) <= WHY else f"{line[: WHY - 1]}…")
+
+
+class HealthMessage(_Message):
+    """How the Backends are doing that the data plane was asked for. Each message holds for all of them."""
+
+    type: Literal["health"] = "health"
+    unhealthy: Annotated[dict[Short, dict[Short, Failing]], Field(max_length=BACKENDS)] = Field(default_factory=dict)
+    """Those without a healthy provider, and what is wrong with each provider."""
+    healthy: Annotated[tuple[Short, ...], Field(max_length=BACKENDS)] | None = ()
+    """Those that have one for sure, since it did what it was asked; None: all others, too many to be named. Of what is
+    in neither list nothing is known."""
+
+    @classmethod
+    def of(cls, unhealthy: Mapping[str, Mapping[str, Failing]], healthy: Sequence[str]) -> HealthMessage:
+        """With as many as fit; the same ones each time."""
+        room, told = ROOM, {}
+        for name in sorted(unhealthy)[:BACKENDS]:
+            room -= _size(name, unhealthy[name])
+            if room < 0:
+                break
+            told[name] = dict(unhealthy[name])
+        return cls(unhealthy=told, healthy=tuple(sorted(healthy)) if len(healthy) <= BACKENDS else None)
+
+
+def _size(name: str, providers: Mapping[str, Failing]) -> int:
+    """Bytes that it takes at most: JSON may double a character."""
+    return 16 + len(name) + sum(80 + len(each) + 2 * len(found.why.encode()) for each, found in providers.items())
+
+
+FromDataPlane = Hello | Want | Holds | Refuse | Stale | HealthMessage
 FromController = Offer | PartsMessage | SecretsMessage | Done
 
 _ASKED: TypeAdapter[FromDataPlane] = TypeAdapter(Annotated[FromDataPlane, Field(discriminator="type")])

@@ -2,6 +2,7 @@
 
 choose   which provider and which of its models (pure)
 health   how a provider is doing, by what became of what it was asked (pure)
+unhealthy  of which Backends no provider is healthy (pure)
 pools    how all of them are doing, and a request's way from one to the next
 request  address and header fields of the upstream request (pure)
 target   the origin and the request target of a URL (pure)

@@ -146,6 +146,15 @@ class Providers:
         """For a request that names no model at all (Passthrough). Raises Refusal configuration_error."""
         return Wish(self._everybody(), favourites=self._favourites.setdefault("", {}))
 
+    def wishes(self) -> list[Wish]:
+        """Everything that can be wanted: each model that the Backend declares, and those providers that no model
+        names. Of a model with a `*` it is not said which."""
+        models = ((model, self._targets(model)) for model in self.backend.models)
+        found = [Wish(members, model.name, "", model) for model, members in models if members]
+        named = {member.provider.name for wish in found for member in wish.members}
+        others = tuple(member for member in self._all if member.provider.name not in named)
+        return [*found, Wish(others)] if others else found
+
     def destination(self, wish: Wish, member: Member) -> Destination:
         """Where a request goes that this member takes."""
         provider, name = member.provider, wish.name(member)

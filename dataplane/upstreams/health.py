@@ -28,6 +28,8 @@ class Rest(NamedTuple):
     """Has the provider itself asked for it?"""
     full: bool = False
     """Has it no room (429)?"""
+    seconds: float = 0.0
+    """How long it is, from when it was asked for."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,10 @@ class Standing:
     """Until when it rests, by the name that it knows the model by; empty: for all of them."""
     why: str = ""
     """What it was ejected for, or rests for, in words."""
+    reason: str = ""
+    """The same as a metric label: see `faults.REASONS`."""
+    proven: bool = False
+    """Has it done what it was asked, since it was ejected last?"""
     epoch: int = 0
     """How often it was ejected, or came back."""
     failures: int = 0
@@ -85,8 +91,9 @@ class Standing:
             return False
         back = self.out_until > 0
         self.failures = 0
+        self.proven = True
         if back:
-            self.ejections, self.out_until, self.why = 0, 0.0, ""
+            self.ejections, self.out_until, self.why, self.reason = 0, 0.0, "", ""
             self.epoch += 1
         return back
 
@@ -101,7 +108,8 @@ class Standing:
         doubled = health.eject_for * 2.0 ** min(self.ejections, 30)
         seconds = min(doubled, health.eject_for_most) * (1 + _JITTER * (2 * chance - 1))
         self.ejections, self.failures = self.ejections + 1, 0
-        self.out_until, self.why = now + seconds, why
+        self.out_until, self.why, self.reason = now + seconds, why, fault.reason
+        self.proven = False
         self.epoch += 1
         return seconds
 
@@ -111,11 +119,11 @@ class Standing:
         if model not in self.rests and len(self.rests) >= _MODELS:
             self.rests = {name: rest for name, rest in self.rests.items() if rest.until > now}
             model = "" if len(self.rests) >= _MODELS else model
-        rest, before = Rest(now + fault.rest, not fault.counts, not fault.whole), self.rests.get(model)
+        rest, before = Rest(now + fault.rest, not fault.counts, not fault.whole, fault.rest), self.rests.get(model)
         if before is None or before.until <= now or rest > before:
             self.rests[model] = rest
         if not self.out_until:
-            self.why = why
+            self.why, self.reason = why, fault.reason
         return news
 
     def moved(self, place: tuple[str, str]) -> bool:
@@ -124,7 +132,8 @@ class Standing:
             return False
         self.place = place
         self.failures = self.ejections = 0
-        self.out_until, self.trying, self.why, self.rests = 0.0, False, "", {}
+        self.out_until, self.trying, self.why, self.reason, self.rests = 0.0, False, "", "", {}
+        self.proven = False
         self.epoch += 1
         return True
 

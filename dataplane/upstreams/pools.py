@@ -27,6 +27,7 @@ from dataplane.slices import SLICE, Slices
 from dataplane.table import Backend, Provider
 from dataplane.upstreams.choose import Choice, Destination, Member, Providers, Wish, nobody
 from dataplane.upstreams.health import Standing
+from dataplane.upstreams.unhealthy import Report, reported
 
 TIMEOUTS = 5
 """After so many providers that did not answer in time no other is tried: the client has waited long enough."""
@@ -124,6 +125,10 @@ class Pools:
         found = self._asked.get(backend)
         standing = found.standings.get(provider) if found is not None else None
         return standing.shown(self.clock()) if standing is not None else {}
+
+    def report(self) -> Slices[Report]:
+        """Of which Backends no provider is healthy now."""
+        return reported(list(self._asked.values()), self.clock())
 
     def _tries(self, exchange: Exchange, providers: Providers, wish: Wish, *, session: bool) -> Tries:
         balance = exchange.backend.balance

@@ -10,16 +10,18 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from controller import reporting, writing
+from controller import healthy, reporting, writing
 from controller.api import Api
 from controller.compile import Compiled, Condition, Install, Status
-from controller.kinds import BACKEND, Kind
+from controller.kinds import BACKEND, POD, Kind
 from controller.leader import Leader
 from controller.mirror import Mirror
+from controller.push.door import Pod
 from controller.push.publication import Publication, published
 from controller.push.server import Server
 from controller.reporting import SLICE, Reporting
 from dataplane.table import Table
+from dataplane.table.messages import Failing, HealthMessage
 from dataplane.table.watermark import Watermark
 from tests.controller.cluster import thing
 
@@ -33,6 +35,7 @@ class Write(NamedTuple):
     said: str
     """The generation that the compiler saw, as its message says."""
     observed: int
+    healthy: str = ""
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Double:
     version: int = 0
     generations: dict[str, int] = field(default_factory=lambda: {f"b{number:04}": 0 for number in range(MANY)})
     holdings: dict[object, object] = field(default_factory=dict)
+    health: dict[object, object] = field(default_factory=dict)
     leads: bool = True
     changes: list[Callable[[], None]] = field(default_factory=list)
     publication: Publication | None = None
@@ -74,7 +78,8 @@ class Double:
         await asyncio.sleep(0)
         name = body["metadata"]["name"]
         accepted = next(each for each in body["status"]["conditions"] if each["type"] == "Accepted")
-        self.writes.append(Write(name, accepted["message"], accepted["observedGeneration"]))
+        healthy = next(each["reason"] for each in body["status"]["conditions"] if each["type"] == "Healthy")
+        self.writes.append(Write(name, accepted["message"], accepted["observedGeneration"], healthy))
         self.version += 1
         metadata = {"generation": self.generations[name]}
         status = body["status"] if self.keeps else {}
@@ -88,6 +93,8 @@ class Double:
 async def reported(double: Double) -> AsyncIterator[Reporting]:
     server, leader, api = cast("Server", double), cast("Leader", double), cast("Api", double)
     mirror, pods = double.mirror, Mirror()
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    pods.see(POD, thing(POD, "dp-0", 1, status={"conditions": [condition]}))
     found = Reporting(api, mirror, pods, leader, server, Install(), "kubectl get pods", "me", lambda: None, dict)
     double.change(double.generations)
     double.compile(found)
@@ -140,7 +147,7 @@ async def test_what_was_just_changed_comes_before_the_rest() -> None:
     double.at = change
     async with reported(double) as found:
         await until(lambda: {each.name for each in double.writes} == set(double.generations))
-    place = double.writes.index(Write(LAST, "2", 2))
+    place = double.writes.index(Write(LAST, "2", 2, "Healthy"))
     assert place <= 2 * SLICE
 
 
@@ -160,3 +167,34 @@ async def test_who_does_not_lead_writes_nothing_until_it_does() -> None:
         double.leads = True
         found.look()
         await until(lambda: len(double.writes) == MANY)
+
+
+async def test_what_gateways_find_of_providers_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the Backends that they speak of, however often they say it, in whatever words; and of no other."""
+    monkeypatch.setattr(reporting, "EVERY_S", 0.01)
+    monkeypatch.setattr(healthy, "EVERY", 0.0)
+    monkeypatch.setattr(healthy, "CALM", 1e9)
+    double = Double()
+    gateway = Pod("dp-0", "Pod-dp-0")
+    few = sorted(double.generations)[:3]
+
+    def says(*backends: str, times: int = 0) -> None:
+        failing = {"eu": Failing(reason="lost", why=f"lost at {times}")}
+        double.health = {gateway: HealthMessage(unhealthy={f"ai/{name}": failing for name in backends})}
+
+    def said(reason: str) -> list[str]:
+        return sorted(each.name for each in double.writes if each.healthy == reason)
+
+    says()
+    async with reported(double):
+        await until(lambda: len(said("Healthy")) == MANY)
+        double.writes.clear()
+        for times in range(10):
+            says(*few, times=times)
+            await until(lambda: said("NoHealthyProvider") == few)
+            says()
+            await asyncio.sleep(0.02)
+        assert len(double.writes) == len(few)
+        monkeypatch.setattr(healthy, "CALM", 0.0)
+        await until(lambda: said("Healthy") == few)
+        assert len(double.writes) == 2 * len(few)

@@ -335,6 +335,46 @@ def test_ready_counts_what_gateways_have_confirmed() -> None:
     assert statuses.with_programmed(backend(ACCEPTED, closed), SERVED).conditions[0] == closed
 
 
+WELL = Condition("Healthy", "True", "Healthy", "Some provider can be asked.")
+ILL = Condition("Healthy", "False", "NoHealthyProvider", "1 gateway finds no healthy provider.")
+
+
+def test_ready_counts_what_gateways_find_of_providers() -> None:
+    served = statuses.with_programmed(backend(ACCEPTED, READY), SERVED)
+    assert statuses.with_healthy(served, WELL).conditions == (READY, ACCEPTED, SERVED, WELL)
+    (ready, *others) = statuses.with_healthy(served, ILL).conditions
+    assert (ready.status, ready.message) == ("False", "Not ready; see the conditions Healthy (NoHealthyProvider).")
+    assert others == [ACCEPTED, SERVED, ILL]
+    pending = statuses.with_programmed(backend(ACCEPTED, READY), PENDING)
+    (ready, *_) = statuses.with_healthy(pending, ILL).conditions
+    assert ready.message == "Not ready; see the conditions Programmed (Pending), Healthy (NoHealthyProvider)."
+
+
+def test_of_what_is_not_accepted_no_provider_is_asked() -> None:
+    wrong = backend(Condition("Accepted", "False", "Invalid", ""), NOT_READY)
+    assert statuses.with_healthy(wrong, WELL) == wrong
+    before = {"conditions": [stored(each) for each in (NOT_READY, wrong.conditions[0], WELL)]}
+    assert written(wrong, before), "it does not say Healthy any more"
+
+
+def test_why_no_provider_is_healthy_is_told_beside_ready() -> None:
+    def told(now: Condition, *before: Condition) -> list[tuple[str, str]]:
+        write = written(backend(READY, now), {"conditions": [stored(each) for each in before]})
+        return [(each.condition.type, each.condition.reason) for each in write.turns] if write else []
+
+    assert told(WELL) == [("Ready", "Ready")]
+    assert told(WELL, READY) == []
+    assert told(ILL, READY, WELL) == [("Healthy", "NoHealthyProvider")]
+    assert told(ILL, READY) == [("Healthy", "NoHealthyProvider")]
+    assert told(WELL, READY, ILL) == [("Healthy", "Healthy")]
+    assert told(replace(ILL, message="2 gateways"), READY, ILL) == []
+
+
+def test_where_nothing_can_be_said_of_providers_what_was_said_stays() -> None:
+    assert statuses.as_before(entry(BACKEND), OURS, WELL) == WELL
+    assert statuses.as_before(entry(BACKEND, {"conditions": [stored(READY), stored(ILL)]}), OURS, WELL) == ILL
+
+
 def test_every_ancestor_says_what_gateways_have_confirmed() -> None:
     status = statuses.with_programmed(policy(Ancestor(TARGET, (ACCEPTED,))), SERVED)
     assert status.ancestors == (Ancestor(TARGET, (ACCEPTED, SERVED)),)

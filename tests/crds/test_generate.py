@@ -105,7 +105,7 @@ def test_names_and_columns() -> None:
     assert as_mapping(backend["names"])["shortNames"] == ["tgb"]
     assert as_mapping(policy["names"])["shortNames"] == ["tgp"]
     assert as_mapping(policy["names"])["categories"] == ["tidegate"]
-    assert columns(backend) == ["Ready", "Accepted", "Programmed", "Age"]
+    assert columns(backend) == ["Ready", "Accepted", "Programmed", "Healthy", "Age"]
     assert columns(policy) == [
         "Target-Kind",
         "Target",

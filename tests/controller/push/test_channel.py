@@ -15,7 +15,7 @@ from controller.push import channel
 from controller.push.channel import Answer, Channel, Ended, Holding, Refused
 from controller.push.publication import Publication, published
 from dataplane.table import SCHEMA, delta, messages
-from dataplane.table.messages import PartsMessage, SecretsMessage
+from dataplane.table.messages import Failing, HealthMessage, PartsMessage, SecretsMessage
 from tests.controller.push.tables import SECRET, SECRETS, mark, parsed, publication, table
 
 FIRST = publication("a", version=1)
@@ -328,3 +328,17 @@ def test_secrets_may_be_many() -> None:
         assert isinstance(found, dict)
         values |= found
     assert values.keys() == many.keys()
+
+
+def test_how_providers_are_doing_is_the_last_that_was_said() -> None:
+    dialogue = Dialogue()
+    dialogue.hello()
+    (offer,) = dialogue.is_sent()
+    assert offer["hears"] == ["health"]
+    failing = {"eu": {"reason": "lost", "why": "gone", "since": "a field of a later version"}}
+    assert dialogue.says("health", unhealthy={"ai/voice": failing}) is None
+    told = HealthMessage(unhealthy={"ai/voice": {"eu": Failing(reason="lost", why="gone")}})
+    assert dialogue.channel.health == told
+    assert dialogue.channel.holding == Holding()
+    dialogue.says("health", healthy=["ai/voice"])
+    assert dialogue.channel.health == HealthMessage(healthy=("ai/voice",))

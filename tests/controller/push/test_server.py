@@ -26,6 +26,7 @@ from controller.push.door import Pod
 from controller.push.publication import Publication, published
 from controller.push.server import Server
 from dataplane.table import SCHEMA, delta
+from dataplane.table.messages import HealthMessage
 from tests.controller.push.tables import SECRET, SECRETS, mark, parsed, publication, table
 from tests.controller.push.test_reviews import TOKEN, Api, token_review
 
@@ -385,6 +386,21 @@ async def test_refusals_are_seen_by_whoever_asks() -> None:
         (holding,) = install.server.holdings.values()
         assert holding.refused
         assert holding.refused.reasons == ("routes.3: too long",)
+
+
+async def test_what_gateways_say_of_providers_is_seen_and_goes_with_them() -> None:
+    async with running() as install:
+        async with install.dial() as connection:
+            gateway = Gateway(connection)
+            await gateway.hello()
+            await gateway.takes()
+            assert install.server.health == {}
+            await gateway.says("health", healthy=["ai/voice"])
+            await gateway.says("holds", table=FIRST.offered[SCHEMA].table, watermark=mark(9).model_dump())
+            await install.until(lambda: any(each.watermark == mark(9) for each in install.server.holdings.values()))
+            assert install.server.health == {Pod("dp-0", "u0"): HealthMessage(healthy=("ai/voice",))}
+        await install.until(lambda: not install.server.holdings)
+        assert install.server.health == {}
 
 
 async def test_tokens_and_secrets_are_in_no_log(caplog: pytest.LogCaptureFixture) -> None:

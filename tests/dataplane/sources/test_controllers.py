@@ -75,6 +75,7 @@ class Cluster:
             loader,
             Updates(self.instruments),
             Pod("gateway-1", "1.0"),
+            gateway.pools,
             snapshot=snapshot,
             rand=lambda: 0.1,
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.sources.subscription import AGAIN, DOUBT, Action, Fetch, Held, Redial, Send, Subscription
 from dataplane.table.delta import Outline, table_hash
-from dataplane.table.messages import Hello, Holds, Offer, Refuse, Stale
+from dataplane.table.messages import Failing, HealthMessage, Hello, Holds, Offer, Refuse, Stale
 from dataplane.table.schemas import SERVED
 from dataplane.table.watermark import Watermark, joined, older
 
@@ -47,6 +47,11 @@ class Rig:
 
     def offer(self, peer: str, name: str, watermark: Watermark, *, known: bool = False) -> None:
         self.act(self.subscription.offered(peer, offer(name, watermark, known=known), self.now))
+
+    def offer_and_hear(self, peer: str, name: str, watermark: Watermark) -> None:
+        """From a controller that wants to know how providers are doing."""
+        hearing = offer(name, watermark).model_copy(update={"hears": ("health", "weather")})
+        self.act(self.subscription.offered(peer, hearing, self.now))
 
     def load(self) -> None:
         assert self.fetching
@@ -426,3 +431,37 @@ def test_watermarks(one: Watermark, other: Watermark) -> None:
     assert both == joined(other, one)
     if one.epoch != other.epoch:
         assert older(one, other) == (one.epoch < other.epoch)
+
+
+WELL = HealthMessage(healthy=("ai/voice",))
+ILL = HealthMessage(unhealthy={"ai/voice": {"eu": Failing(reason="lost", why="gone")}})
+
+
+def health_said(rig: Rig) -> list[tuple[str, object]]:
+    return [each for each in rig.said() if isinstance(each[1], HealthMessage)]
+
+
+def test_how_providers_are_doing_is_told_where_it_is_news() -> None:
+    rig = Rig()
+    rig.connect("a", "b")
+    rig.offer_and_hear("a", "one", at(5))
+    rig.offer_and_hear("b", "one", at(5))
+    assert health_said(rig) == []
+    for health in (WELL, WELL, ILL, ILL):
+        rig.act(rig.subscription.health(health))
+    assert health_said(rig) == [("a", WELL), ("b", WELL), ("a", ILL), ("b", ILL)]
+
+
+def test_a_controller_that_comes_is_told_once_and_one_that_is_too_old_never() -> None:
+    rig = holding("one", at(5), "old")
+    rig.act(rig.subscription.health(ILL))
+    rig.connect("new")
+    assert health_said(rig) == []
+    rig.offer_and_hear("new", "one", at(5))
+    rig.offer_and_hear("new", "two", at(6))
+    rig.load()
+    assert health_said(rig) == [("new", ILL)]
+    rig.lose("new")
+    rig.connect("new")
+    rig.offer_and_hear("new", "two", at(6))
+    assert health_said(rig) == [("new", ILL)]

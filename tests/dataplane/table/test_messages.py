@@ -12,6 +12,8 @@ from dataplane.table import CallerKey, CallerSet, Route, Table, delta, messages,
 from dataplane.table.messages import (
     BadMessage,
     Done,
+    Failing,
+    HealthMessage,
     Hello,
     Holds,
     Offer,
@@ -40,6 +42,8 @@ OFFER = Offer(schema_number=2, table=TABLE, watermark=AT, outline=OUTLINE)
         Holds(table=ONE, watermark=AT),
         Refuse(table=ONE, reasons=("no",)),
         Stale(table=ONE, watermark=AT),
+        HealthMessage(unhealthy={"ai/voice": {"eu": Failing(reason="lost", why="gone")}}, healthy=("ai/chat",)),
+        HealthMessage(healthy=None),
     ],
 )
 def test_what_a_data_plane_says(message: messages.FromDataPlane) -> None:
@@ -50,7 +54,7 @@ def test_what_a_data_plane_says(message: messages.FromDataPlane) -> None:
     "message",
     [
         OFFER,
-        Offer(schema_number=2, table=TABLE, watermark=AT),
+        Offer(schema_number=2, table=TABLE, watermark=AT, hears=("health",)),
         PartsMessage(table=ONE, parts=(("route", ONE, {"name": "r"}),)),
         SecretsMessage(table=ONE, values={"a@1": SecretStr("sk-1")}),
         Done(table=ONE),
@@ -136,3 +140,30 @@ def test_no_text_shows_a_secret() -> None:
     with pytest.raises(BadMessage) as raised:
         messages.read_by_data_plane(messages.encode(said).replace('"sk-1"', '["sk-1"]'))
     assert "sk-1" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("two\nlines,\tand  more\u2028", "two lines, and more"),
+        ("\x1b[31mred\u202e \ud800", "?[31mred? ?"),
+        ("x" * messages.WHY, "x" * messages.WHY),
+        ("x" * 9999, "x" * (messages.WHY - 1) + "…"),
+    ],
+)
+def test_what_a_provider_says_is_one_short_line(said: str, told: str) -> None:
+    assert Failing.because("lost", said) == Failing(reason="lost", why=told)
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\u20ac", "\U0001f600"])
+def test_however_much_is_unhealthy_a_controller_reads_what_is_said_of_it(letter: str) -> None:
+    failing = {f"p{number:062}": Failing.because("credential", letter * 999) for number in range(32)}
+    many = {f"{'n' * 63}/{number:0253}": failing for number in range(3000)}
+    said = HealthMessage.of(many, list(many)[:1000])
+    text = messages.encode(said)
+    assert len(text.encode()) < messages.LARGEST_ASKED
+    assert messages.read_by_controller(text) == said
+    assert 0 < len(said.unhealthy) < 100
+    few = {name: {"eu": Failing(reason="lost", why="gone")} for name in many}
+    assert list(HealthMessage.of(few, ()).unhealthy) == sorted(few)[: messages.BACKENDS]
+    assert HealthMessage.of({}, list(many)).healthy is None

@@ -108,7 +108,7 @@ def test_names_of_models_do_not_fill_the_memory() -> None:
     assert len(standing.rests) <= 65
     assert standing.resting("model-9999", 1.0)
     standing.rest("later", FULL, "429", now=100.0)
-    assert standing.rests == {"later": Rest(120.0, asked=True, full=True)}
+    assert standing.rests == {"later": Rest(120.0, asked=True, full=True, seconds=20.0)}
 
 
 def test_another_address_or_credential_begins_anew() -> None:
