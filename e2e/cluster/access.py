@@ -56,6 +56,11 @@ class Cluster:
         texts = [text if isinstance(text, str) else json.dumps(text) for text in documents]
         return self.kubectl("apply", "--server-side", "-f", "-", input="\n---\n".join(texts), kubeconfig=kubeconfig)
 
+    def await_crds(self, *crds: str) -> None:
+        """Until they are served. `--for=condition` fails where a CRD is so new that it has no conditions at all."""
+        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self.kubectl("wait", established, "--timeout=60s", *crds)
+
     def get(self, *args: str | Path) -> dict[str, object]:
         """The object, or the list, that `kubectl get ARGS` finds."""
         found: dict[str, object] = json.loads(self.kubectl("get", "-o", "json", *args))
@@ -76,7 +81,7 @@ class Cluster:
 
     def _established(self, *names: str) -> None:
         crds = [f"crd/{name}" for name in names]
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *crds)
+        self.await_crds(*crds)
 
     @contextmanager
     def namespace(self, prefix: str = "test", **labels: str) -> Iterator[str]:
