@@ -50,7 +50,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             plane.kubectl("wait", "--for=create", "-n", name, "serviceaccount/default", f"--timeout={PATIENCE_S:g}s")
         plane.kubectl("label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted")
         plane.apply(POD_MONITORS)
-        plane.await_crds("crd/podmonitors.monitoring.coreos.com")
+        plane.await_crds("podmonitors.monitoring.coreos.com")
         yield plane
 
 
@@ -131,7 +131,7 @@ def test_install_upgrade_rollback_and_uninstall_leave_nothing(plane: ControlPlan
     first = install(plane, "--dry-run=server").partition("NOTES:")[2].partition("is coming up")[0]
     assert "helm install tidegate-crds charts/tidegate-crds" in first
     plane.helm("install", "tidegate-crds", CRDS_CHART, "--namespace", NAMESPACE, "--set", "keep=false")
-    plane.await_crds("crd/backends.tidegate.dev", "crd/policies.tidegate.dev")
+    plane.await_crds("backends.tidegate.dev", "policies.tidegate.dev")
     notes = install(plane).partition("NOTES:")[2]
     assert "http://tidegate.tidegate-system.svc/ai/voice/v1" in notes
     assert "tidegate-crds" not in notes
@@ -194,7 +194,7 @@ def test_an_upgrade_keeps_what_the_controller_wrote_on_its_lease(plane: ControlP
 def test_crds_outlive_their_chart_and_are_taken_up_again(plane: ControlPlane) -> None:
     arguments = ("tidegate-crds", "--namespace", NAMESPACE)
     plane.helm("install", "tidegate-crds", CRDS_CHART, "--namespace", NAMESPACE)
-    plane.await_crds("crd/backends.tidegate.dev")
+    plane.await_crds("backends.tidegate.dev")
     plane.apply(BACKEND)
     plane.helm("uninstall", *arguments)
     assert "voice" in plane.kubectl("get", "tgb", "-o", "name")

@@ -56,11 +56,6 @@ class Cluster:
         texts = [text if isinstance(text, str) else json.dumps(text) for text in documents]
         return self.kubectl("apply", "--server-side", "-f", "-", input="\n---\n".join(texts), kubeconfig=kubeconfig)
 
-    def await_crds(self, *crds: str) -> None:
-        """Until they are served. `--for=condition` fails where a CRD is so new that it has no conditions at all."""
-        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-        self.kubectl("wait", established, "--timeout=60s", *crds)
-
     def get(self, *args: str | Path) -> dict[str, object]:
         """The object, or the list, that `kubectl get ARGS` finds."""
         found: dict[str, object] = json.loads(self.kubectl("get", "-o", "json", *args))
@@ -72,16 +67,17 @@ class Cluster:
             [processes.TIDEGATE, "crds"], capture_output=True, text=True, check=True, timeout=PATIENCE_S
         )
         self.apply(printed.stdout)
-        self._established("backends.tidegate.dev", "policies.tidegate.dev")
+        self.await_crds("backends.tidegate.dev", "policies.tidegate.dev")
 
     def install_gateway_api(self) -> None:
         self.kubectl("apply", "--server-side", "-f", GATEWAY_API)
         names = [file.stem.removeprefix("gateway.networking.k8s.io_") for file in GATEWAY_API.glob("*s.yaml")]
-        self._established(*(f"{name}.gateway.networking.k8s.io" for name in names if "vap_" not in name))
+        self.await_crds(*(f"{name}.gateway.networking.k8s.io" for name in names if "vap_" not in name))
 
-    def _established(self, *names: str) -> None:
-        crds = [f"crd/{name}" for name in names]
-        self.await_crds(*crds)
+    def await_crds(self, *names: str) -> None:
+        """Until they are served. `--for=condition` fails where a CRD is so new that it has no conditions at all."""
+        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self.kubectl("wait", established, "--timeout=60s", *(f"crd/{name}" for name in names))
 
     @contextmanager
     def namespace(self, prefix: str = "test", **labels: str) -> Iterator[str]:
