@@ -151,7 +151,9 @@ class Controllers:
                     served = self._loader.served
                     line.fetch(Transfer(offer, served.parts if served else (), served.secrets if served else ()))
                 case Redial():
-                    line.cut()
+                    if line.fetching:
+                        self._updates.ended("stale")
+                    line.drop()
 
     async def _load_each(self) -> None:
         while True:

@@ -80,6 +80,11 @@ class Line:
         """End it at once."""
         self._connection.transport.abort()
 
+    def drop(self) -> None:
+        """End it, and give up what was being fetched."""
+        self._transfer = None
+        self.cut()
+
     def _ask(self) -> None:
         assert self._transfer
         if want := self._transfer.want():

@@ -160,13 +160,17 @@ class Subscription:
         return offer
 
     def _holds(self, held: Held) -> Iterator[Action]:
-        """Say it to all."""
-        self.held = held
+        """Say it to all. Who offers what was held until now, where that was newer, is to offer it afresh."""
+        before, self.held = self.held, held
         self._doubted = None
+        back = before is not None and older(held.watermark, before.watermark)
         for name, peer in self._peers.items():
             if peer.offer and peer.offer.table == held.table:
                 peer.waits = False
-            yield Send(name, Holds(table=held.table, watermark=held.watermark))
+            if back and before and peer.offer and peer.offer.table == before.table:
+                yield self._redialled(name)
+            else:
+                yield Send(name, Holds(table=held.table, watermark=held.watermark))
 
     def _decided(self, now: float) -> Iterator[Action]:
         """Answer what can be answered, and begin with the best of the rest."""
@@ -175,6 +179,9 @@ class Subscription:
                 self._peers[name].waits = False
                 yield Send(name, answer)
         trusted = self._trusts_only_older(now)
+        if self._busy and not self._loading and not trusted and self._is_older(self._busy.offer):
+            yield self._redialled(self._busy.peer)  # it was trusted, and another one has better now
+            self._busy = None
         for name, peer in self._peers.items():
             if trusted or not (peer.offer and self._is_older(peer.offer)):
                 continue
@@ -182,11 +189,14 @@ class Subscription:
                 peer.waits = False
                 yield Send(name, self._stale(peer.offer))
             elif self._doubted is not None and not peer.waits:
-                peer.offer = None  # it was told `stale` while another one had better
-                yield Redial(name)
+                yield self._redialled(name)  # it was told `stale` while another one had better
         if self._busy is None and (best := self._best(trusted)):
             self._busy = best
             yield best
+
+    def _redialled(self, name: str) -> Redial:
+        self._peers[name].offer = None
+        return Redial(name)
 
     def _waiting(self) -> list[tuple[str, Offer]]:
         busy_with = self._busy.peer if self._busy else ""

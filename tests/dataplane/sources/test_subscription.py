@@ -83,6 +83,8 @@ class Rig:
                     self.fetching = action
                 case Redial(peer):
                     self.redialled.append(peer)
+                    if self.fetching and self.fetching.peer == peer:
+                        self.fetching = None
 
     def said(self) -> list[tuple[str, object]]:
         """Since the last time, but for greetings."""
@@ -354,6 +356,36 @@ def test_a_snapshot_is_replaced_by_what_is_newer_at_once_and_by_what_is_older_in
     rig.offer("a", "old", at(4))
     rig.wait(DOUBT)
     assert rig.fetching == Fetch("a", offer("old", at(4)))
+
+
+def trusting_an_older_one() -> Rig:
+    """It fetches what is older from the one controller that is left."""
+    rig = holding("one", at(5), "a", "b")
+    rig.offer("a", "old", at(4))
+    rig.wait(DOUBT)
+    assert rig.fetching == Fetch("a", offer("old", at(4)))
+    rig.said()
+    return rig
+
+
+def test_an_older_one_is_given_up_when_what_is_held_is_offered_again() -> None:
+    rig = trusting_an_older_one()
+    rig.offer("b", "one", at(5))
+    assert (rig.fetching, rig.redialled, rig.holds) == (None, ["a"], hash_of("one"))
+    assert rig.said() == [("b", Holds(table=hash_of("one"), watermark=at(5)))]
+
+
+def test_what_is_offered_while_an_older_one_is_loaded_is_asked_for_anew() -> None:
+    """That it is held was true when it was said."""
+    rig = trusting_an_older_one()
+    rig.subscription.loading()
+    rig.offer("b", "one", at(5))
+    rig.load()
+    assert (rig.holds, rig.redialled) == (hash_of("old"), ["b"])
+    rig.lose("b")
+    rig.connect("b")
+    rig.offer("b", "one", at(5))
+    assert rig.fetching == Fetch("b", offer("one", at(5)))
 
 
 def test_after_a_restart_nothing_is_under_way() -> None:
