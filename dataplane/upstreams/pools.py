@@ -171,11 +171,11 @@ class Pools:
         if fault.reason == "rate_limited":
             self._meter.rate_limited(*about)
         if fault.rest:
-            model = "" if fault.whole else lease.destination.upstream_model
+            model = lease.destination.upstream_model
             if standing.rest(model, fault, why, now) and now >= self._quiet.get(about, 0.0):
                 self._quiet = {each: until for each, until in self._quiet.items() if until > now}
                 self._quiet[about] = now + QUIET
-                wait, of = round(fault.rest, 1), model or None
+                wait, of = round(fault.rest, 1), None if fault.whole else model or None
                 log.warning("a provider rests", backend=about[0], provider=about[1], model=of, seconds=wait, error=why)
         if not fault.counts:
             return

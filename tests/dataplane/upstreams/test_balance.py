@@ -191,7 +191,7 @@ def test_nobody_is_left_out_who_could_take_it(
         if out:
             ejected(standing, NOW + 5)
         if rests:
-            standing.rest("", Fault("unavailable", counts=False, rest=5.0), "503", NOW)
+            standing.rest("", Fault("unavailable", counts=False, rest=5.0, whole=True), "503", NOW)
     alone = len(of) == 1
     taken = [(out, priority) for out, rests, priority, busy in of if (alone or not rests) and (busy < 2 or not session)]
     names = order(providers, balance, random.Random(seed).random, session=session, sticky=sticky)
