@@ -261,6 +261,10 @@ class Lease:
             self._epoch = self.standing.epoch  # what breaks off later is a fault of the provider as it is now
         self._settle()
 
+    def waits(self) -> None:
+        """The provider has neither taken it nor refused it by now: that is no reason for nobody else to try."""
+        self._settle()
+
     def failed(self, fault: Fault, why: str) -> None:
         """It did not, or broke off later."""
         if self._current:
