@@ -239,6 +239,56 @@ async def test_a_client_that_leaves(upstream: Simulator, background: bool, statu
         assert [turn.status for turn in stand.rig.meter.turns] == statuses
 
 
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_client_that_leaves_when_it_has_heard_the_end(background: bool, later: bool) -> None:
+    """Before the stream is over: it is counted as what it was, and once."""
+    said = b'{"id":"resp_1","object":"response","model":"m","background":%s,"status":"completed","usage":%s}'
+    made = said % (b"true" if background else b"false", b'{"input_tokens":1,"output_tokens":2}')
+    end = b'data: {"type":"response.completed","response":' + made + b"}\n\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + end)
+        await reader.read()
+
+    async with upstream_of(answer) as url, standing(served(one(url))) as stand:
+        stream: Any = await stand.sdk.responses.create(**ASK, stream=True)
+        event = await anext(aiter(stream))
+        await stream.close()
+        await stand.rig.settled()
+        assert stand.turn().status == "completed"
+        if later:
+            stream = await stand.sdk.responses.retrieve(event.response.id, stream=True)
+            await anext(aiter(stream))
+            await stream.close()
+            await stand.rig.settled(2)
+        assert stand.turn().tokens.nonzero()
+
+
+async def test_who_hears_the_end_of_the_background_and_leaves_has_it_counted() -> None:
+    said = b'{"type":"%s","response":{"id":"resp_1","object":"response","model":"m","background":true,"usage":{}}}'
+    ends = iter([b"response.created", b"response.completed"])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        writer.write(b"data: " + said % next(ends) + b"\n\n")
+        await reader.read()
+
+    async with upstream_of(answer) as url, standing(served(one(url))) as stand:
+        stream: Any = await stand.sdk.responses.create(**ASK, stream=True, background=True)
+        made = (await anext(aiter(stream))).response.id
+        await stream.close()
+        await stand.rig.settled()
+        assert stand.rig.meter.turns == []
+        stream = await stand.sdk.responses.retrieve(made, stream=True)
+        await anext(aiter(stream))
+        await stream.close()
+        await stand.rig.settled(2)
+        assert stand.turn().status == "completed"
+
+
 async def test_an_answer_that_breaks_off(upstream: Simulator) -> None:
     async with standing(served(one(upstream.url))) as stand:
         with pytest.raises((openai.APIConnectionError, aiohttp.ClientError, Exception)):
