@@ -99,10 +99,12 @@ class Wish:
 class Providers:
     """Those of a Backend that can be used. Made once for each Backend of a table."""
 
-    def __init__(self, backend: Backend, standings: Mapping[str, Standing]) -> None:
-        """`standings`: how each provider is doing, by its name."""
+    def __init__(self, backend: Backend, standings: Mapping[str, Standing], *, bound: bool = False) -> None:
+        """`standings`: how each provider is doing, by its name. `bound`: is it for what nobody else can do? A weight of
+        0 keeps that from nobody: it is a share of what is new."""
         self.backend = backend
         self.standings = standings
+        self._bound = bound
         self._usable = {provider.name: provider for provider in backend.providers if not provider.error}
         self._all = self._members((provider, 1, "") for provider in self._usable.values())
         self._of_models: dict[str, Members] = {}
@@ -169,10 +171,13 @@ class Providers:
         return self._members((usable[target.provider], target.weight, target.model) for target in targets)
 
     def _members(self, found: Iterable[tuple[Provider, int, str]]) -> Members:
+        weighed = [(provider, provider.weight * weight, target) for provider, weight, target in found]
+        if self._bound and not any(weight for _, weight, _ in weighed):
+            weighed = [(provider, 1, target) for provider, _, target in weighed]
         members = [
-            Member.of(provider, self.standings[provider.name], provider.weight * weight, target)
-            for provider, weight, target in found
-            if provider.weight * weight
+            Member.of(provider, self.standings[provider.name], weight, target)
+            for provider, weight, target in weighed
+            if weight
         ]
         return tuple(sorted(members, key=lambda member: member.priority))
 

@@ -117,7 +117,7 @@ class Pools:
 
     def _within(self, backend: Backend, part: Backend | None) -> Providers:
         found = self.of(backend)
-        return found if part is None or part is backend else Providers(part, found.standings)
+        return found if part is None or part is backend else Providers(part, found.standings, bound=True)
 
     def shown(self, backend: str, provider: str) -> dict[str, object]:
         """How a provider is doing, for whoever runs the gateway; nothing where its Backend was never asked."""

@@ -587,6 +587,26 @@ async def test_the_model_is_renamed_on_every_path(upstream: Simulator, below: st
     assert orjson.loads(upstream.requests[-1].body)["model"] == "gpt-5-mini"
 
 
+@pytest.mark.parametrize("models", [False, True])
+async def test_what_a_provider_has_made_goes_on_there_when_it_gets_nothing_new(
+    upstream: Simulator, models: bool
+) -> None:
+    """As when it is taken out of use: by a weight of 0, its own or that of a model's target."""
+    weights = (Target(provider="a", model="gpt-5", weight=0), Target(provider="b", model="gpt-5"))
+    changes: dict[str, Any] = {"models": (Model(name="gpt-5", targets=weights),)} if models else {}
+    left = served(one(upstream.url, weight=1 if models else 0), one(upstream.url, "b"), **changes)
+    hints = {"hints": ("k@1",), "secrets": ("a@1", "b@1", "k@1")}
+    secrets = {**SECRETS, "k@1": "k" * 32}
+    before, after = (made.model_copy(update=hints) for made in (served(one(upstream.url)), left))
+    async with running(before, None, secrets) as first, client_of(first) as sdk:
+        made = await sdk.responses.create(**ASK)
+    async with running(after, None, secrets) as second, client_of(second) as sdk:
+        next_one = await sdk.responses.create(**ASK, previous_response_id=made.id)
+        await sdk.responses.retrieve(next_one.id)
+        await sdk.responses.create(**ASK)
+    assert [key for _, _, key in asked(upstream)] == ["sk-a", "sk-a", "sk-a", "sk-b"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
