@@ -254,14 +254,16 @@ class Choice:
 def nobody(backend: Backend, wish: Wish, now: float) -> Refusal:
     """What is answered where a Choice has nobody at all: each provider rests, or has all the sessions that it may."""
     rests = [rest for each in wish.members if (rest := each.standing.rest_of(wish.name(each), now))]
-    if not rests:
-        message = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows. Try again."
+    if len(rests) < len(wish.members):  # a session may end at any moment
+        rest = ", or has asked to be left alone for a while" if rests else ""
+        message = (
+            f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows{rest}. Try again."
+        )
         return Refusal("backend_overloaded", message)
     seconds = max(1, math.ceil(min(rest.until for rest in rests) - now))
     code = "upstream_rate_limited" if any(rest.full for rest in rests) else "upstream_unavailable"
     message = (
-        f"Each provider of Backend {backend.name} has asked to be left alone for a while, or is full. "
-        f"Try again in {seconds} s."
+        f"Each provider of Backend {backend.name} has asked to be left alone for a while. Try again in {seconds} s."
     )
     return Refusal(code, message, headers={"Retry-After": str(seconds)})
 
