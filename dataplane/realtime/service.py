@@ -358,7 +358,7 @@ class Realtime:
 
 
 def _heard_of_later(entry: Entry) -> None:
-    """A provider that says nothing for now, be it that it waits for the client: its first event says that it is well."""
+    """A provider that says nothing for now, as one that waits for its client: its first event says that it is well."""
     lease = entry.lease
     lease.waits()
 

@@ -8,8 +8,8 @@ some of them (`Wish`), and a `Choice` names one after the other, each once, unti
 2. where there is none, those that are ejected: what is known of them may be wrong by now, and nothing else is left. The
    one that comes back first is first.
 
-One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what it
-answers is the answer.
+One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what
+it answers is the answer.
 """
 
 from __future__ import annotations
@@ -255,10 +255,8 @@ def nobody(backend: Backend, wish: Wish, now: float) -> Refusal:
     """What is answered where a Choice has nobody at all: each provider rests, or has all the sessions that it may."""
     rests = [rest for each in wish.members if (rest := each.standing.rest_of(wish.name(each), now))]
     if len(rests) < len(wish.members):  # a session may end at any moment
-        rest = ", or has asked to be left alone for a while" if rests else ""
-        message = (
-            f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows{rest}. Try again."
-        )
+        others = ", or has asked to be left alone for a while" if rests else ""
+        message = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows{others}. Try again."
         return Refusal("backend_overloaded", message)
     seconds = max(1, math.ceil(min(rest.until for rest in rests) - now))
     code = "upstream_rate_limited" if any(rest.full for rest in rests) else "upstream_unavailable"
