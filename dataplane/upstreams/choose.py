@@ -256,7 +256,8 @@ def nobody(backend: Backend, wish: Wish, now: float) -> Refusal:
     rests = [rest for each in wish.members if (rest := each.standing.rest_of(wish.name(each), now))]
     if len(rests) < len(wish.members):  # a session may end at any moment
         others = ", or has asked to be left alone for a while" if rests else ""
-        message = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows{others}. Try again."
+        full = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows"
+        message = f"{full}{others}. Try again."
         return Refusal("backend_overloaded", message)
     seconds = max(1, math.ceil(min(rest.until for rest in rests) - now))
     code = "upstream_rate_limited" if any(rest.full for rest in rests) else "upstream_unavailable"
