@@ -541,7 +541,7 @@ class Health(ApiModel):
         json_schema_extra={"format": "int32"},
         description=(
             "Failures in a row after which a provider is ejected. From 1 to 100; default 3. One that refuses the "
-            "gateway's own credential is ejected at once."
+            "gateway's own credential (401) is ejected at once."
         ),
     )
     eject_for: Annotated[Duration, lasting("100ms", "1h", such_as="5s")] | None = Field(

@@ -16,6 +16,8 @@ LONGEST_REST: Final = 600.0
 """Seconds that a provider is left alone at most, whatever it says."""
 SHORTEST_REST: Final = 1.0
 """Seconds that it is left alone at least which has no room, and does not say for how long."""
+FORBIDDEN_REST: Final = 60.0
+"""Seconds that it is not asked again for a model that its credential may not use, while another one serves it."""
 
 
 class Fault(NamedTuple):
@@ -32,6 +34,11 @@ class Fault(NamedTuple):
     whole: bool = False
     """Is that so for every model, or for the one that was asked for?"""
 
+    @property
+    def asked(self) -> bool:
+        """Has the provider itself said how long it is to be left alone?"""
+        return not self.counts and self.reason in ("rate_limited", "unavailable")
+
 
 UNREACHABLE: Final = Fault("unreachable")
 TIMEOUT: Final = Fault("timeout")
@@ -39,6 +46,9 @@ PROTOCOL: Final = Fault("protocol")
 SERVER_ERROR: Final = Fault("server_error")
 LOST: Final = Fault("lost")
 CREDENTIAL: Final = Fault("credential", at_once=True)
+FORBIDDEN: Final = Fault("forbidden", counts=False, rest=FORBIDDEN_REST)
+"""403 is mostly about what was asked for: a model that the account has no access to, a right that the key has not got.
+One that ejected the provider would let any caller take it from all others, by asking for such a model."""
 RATE_LIMITED: Final = Fault("rate_limited", rest=SHORTEST_REST)
 UNKNOWN_MODEL: Final = Fault("model", counts=False)
 
@@ -49,6 +59,7 @@ REASONS: Final[Mapping[str, str]] = {
     "server_error": "it answered 500, 502, 503 or 504, or an error of its own",
     "lost": "it broke off: before its answer, or in the middle of a session",
     "credential": "it refused the credential",
+    "forbidden": "it answered 403: the credential may not do what was asked for",
     "rate_limited": "it answered 429",
     "unavailable": "it answered 503, and said when to come back",
     "model": "it does not know the model",
@@ -72,7 +83,7 @@ def of_status(status: int, fields: Iterable[tuple[str, str]], now: float, *, own
     """What an answer says. `own`: was the credential the gateway's, or was there none? What is about the client's says
     nothing of the provider. `now`: seconds since the epoch."""
     if status in (401, 403):
-        return CREDENTIAL if own else None
+        return None if not own else CREDENTIAL if status == 401 else FORBIDDEN
     if status == 429 and not own:  # a limit of the client's own account
         return None
     if status not in _FAILED and status != 429:

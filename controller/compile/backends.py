@@ -44,6 +44,9 @@ REFUSED = (
     "/organization/*",
 )
 """Paths that mint credentials or touch the account: under our credential they lead around every Policy."""
+STORED = "/responses/*"
+"""Refused as well where responses are served: by another spelling of their path (such as that without `/v1`), what a
+provider stores would be asked for by ids that nobody has verified."""
 
 
 _HEADERS: Mapping[crds.backend.Scheme, Literal["authorization", "api-key"]] = {
@@ -313,4 +316,6 @@ def _with_refused(compiled: Compiled) -> Compiled:
     if "*" not in suffixes or not compiled.injects:
         return compiled
     refused = tuple(path for path in REFUSED if path not in suffixes)
+    if any(path.type is table.RouteType.RESPONSES and path.suffix != "*" for path in compiled.entry.paths):
+        refused += (STORED,)
     return replace(compiled, entry=compiled.entry.model_copy(update={"refused": refused}))

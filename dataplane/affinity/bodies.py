@@ -54,10 +54,11 @@ def unwrap(body: Json, keys: Keys) -> list[Signed]:
 
 
 def references(body: Json) -> str:
-    """Where a request refers to a stored item by its id alone, which says nothing of its domain; empty: nowhere."""
+    """Where a request refers to a stored item by its id alone, which says nothing of its domain; empty: nowhere. What
+    has an id and no type is a reference as well."""
     for path, item in _items(body.get("input")):
-        bare = not item.get(ENCRYPTED) and not item.get("content")
-        if item.get("type") == "item_reference" or (item.get("type") == "reasoning" and item.get("id") and bare):
+        kind, bare = item.get("type"), not item.get(ENCRYPTED) and not item.get("content")
+        if kind == "item_reference" or (kind in ("reasoning", None) and item.get("id") and bare):
             return path
     return ""
 

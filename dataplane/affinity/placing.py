@@ -49,7 +49,7 @@ def check_model(backend: Backend, within: Backend, name: str) -> None:
     """Whether those that are left serve the model. Raises Refusal several_domains."""
     found = models.find(backend.models, name) if within is not backend else None
     left = {provider.name for provider in within.providers}
-    if found and not any(target.provider in left and target.weight for target in found[0].targets):
+    if found and not any(target.provider in left for target in found[0].targets):
         raise Refusal(
             "several_domains",
             f"The model {name!r} is served by other providers than what this request refers to was made by, and they "

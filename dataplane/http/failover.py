@@ -76,4 +76,4 @@ class Asking(AbstractContextManager["Asking"]):
 
 def _lost(refusal: Refusal) -> bool:
     """May it be sent again that was sent? Not what the provider may be at work on, or has answered somehow."""
-    return refusal.fault is not None and refusal.fault.reason in ("unreachable", "credential", "lost")
+    return refusal.fault is not None and refusal.fault.reason in ("unreachable", "credential", "forbidden", "lost")

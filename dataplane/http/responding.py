@@ -69,8 +69,8 @@ async def _worked_on(
     try:
         answer = await _sent(services, request, exchange, asking, outcome, _made_of(services, exchange, asked, turn))
     except BaseException as error:
-        if outcome.background and not outcome.ended:
-            services.background.begun(outcome.id, turn.destination)
+        if outcome.background or outcome.ended:  # a client may leave once it has heard the end
+            _settle(services, turn, outcome)
         else:
             turn.broke_off(error)
         raise
@@ -122,13 +122,14 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
         async def ask(to: Destination) -> Response:
             return await _ask(services, exchange, to, there)
 
-        answer = await _sent(services, request, exchange, asking, outcome, ask, repeatable=repeatable)
-        if answer.status < _ERRORS and outcome.background and outcome.ended:
-            otherwise = Destination(asking.destination.provider, outcome.model, outcome.model)
-            if (begun := services.background.ended(outcome.id, otherwise)) is not None:
-                turn.destination = begun
-                turn.end(outcome.status, later=True)
-        return answer
+        try:
+            return await _sent(services, request, exchange, asking, outcome, ask, repeatable=repeatable)
+        finally:
+            if outcome.background and outcome.ended:
+                otherwise = Destination(asking.destination.provider, outcome.model, outcome.model)
+                if (begun := services.background.ended(outcome.id, otherwise)) is not None:
+                    turn.destination = begun
+                    turn.end(outcome.status, later=True)
 
 
 async def _ask(

@@ -36,7 +36,7 @@ from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
-from dataplane.realtime.session import Session
+from dataplane.realtime.session import Refused, Session
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.timing import Course
 from dataplane.realtime.turnstile import Turnstile
@@ -137,6 +137,8 @@ class Realtime:
                 answer = await handshake.open_upstream(entry.live, exchange, route, services)
                 if await handshake.first_event(entry.live, exchange, route.destination, first_event):
                     entry.lease.succeeded()
+                else:
+                    _heard_of_later(entry)
                 return entry, route, answer
             except Refusal as refusal:
                 failed, entry = entry, enter(asked.tries.after(entry.lease, refusal))
@@ -353,6 +355,18 @@ class Realtime:
             with self._services.guard:
                 entry.tell_traffic(self._services.meter)
             self._services.meter.session_closed(entry.summary(effect))
+
+
+def _heard_of_later(entry: Entry) -> None:
+    """A provider that says nothing for now, as one that waits for its client: its first event says that it is well."""
+    lease = entry.lease
+    lease.waits()
+
+    def heard(opened: asyncio.Future[Refused | None]) -> None:
+        if not opened.cancelled() and opened.result() is None:
+            lease.succeeded()
+
+    entry.live.opened.add_done_callback(heard)
 
 
 def _timing(course: Course | None) -> Timing:

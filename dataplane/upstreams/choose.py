@@ -113,10 +113,12 @@ class Wish:
 class Providers:
     """Those of a Backend that can be used. Made once for each Backend of a table."""
 
-    def __init__(self, backend: Backend, standings: Mapping[str, Standing]) -> None:
-        """`standings`: how each provider is doing, by its name."""
+    def __init__(self, backend: Backend, standings: Mapping[str, Standing], *, bound: bool = False) -> None:
+        """`standings`: how each provider is doing, by its name. `bound`: is it for what nobody else can do? A weight of
+        0 keeps that from nobody: it is a share of what is new."""
         self.backend = backend
         self.standings = standings
+        self._bound = bound
         self._usable = {provider.name: provider for provider in backend.providers if not provider.error}
         self._all = self._members((provider, 1, "") for provider in self._usable.values())
         self._of_models: dict[str, Members] = {}
@@ -193,10 +195,13 @@ class Providers:
         return self._members((usable[target.provider], target.weight, target.model) for target in targets)
 
     def _members(self, found: Iterable[tuple[Provider, int, str]]) -> Members:
+        weighed = [(provider, provider.weight * weight, target) for provider, weight, target in found]
+        if self._bound and not any(weight for _, weight, _ in weighed):
+            weighed = [(provider, 1, target) for provider, _, target in weighed]
         members = [
-            Member.of(provider, self.standings[provider.name], provider.weight * weight, target)
-            for provider, weight, target in found
-            if provider.weight * weight
+            Member.of(provider, self.standings[provider.name], weight, target)
+            for provider, weight, target in weighed
+            if weight
         ]
         return tuple(sorted(members, key=lambda member: member.priority))
 
@@ -280,14 +285,15 @@ class Choice:
 def nobody(backend: Backend, wish: Wish, now: float) -> Refusal:
     """What is answered where a Choice has nobody at all: each provider rests, or has all the sessions that it may."""
     rests = [rest for each in wish.members if (rest := each.standing.rest_of(wish.name(each), now))]
-    if not rests:
-        message = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows. Try again."
+    if len(rests) < len(wish.members):  # a session may end at any moment
+        others = ", or has asked to be left alone for a while" if rests else ""
+        full = f"Each provider of Backend {backend.name} has as many sessions as its maxSessions allows"
+        message = f"{full}{others}. Try again."
         return Refusal("backend_overloaded", message)
     seconds = max(1, math.ceil(min(rest.until for rest in rests) - now))
     code = "upstream_rate_limited" if any(rest.full for rest in rests) else "upstream_unavailable"
     message = (
-        f"Each provider of Backend {backend.name} has asked to be left alone for a while, or is full. "
-        f"Try again in {seconds} s."
+        f"Each provider of Backend {backend.name} has asked to be left alone for a while. Try again in {seconds} s."
     )
     return Refusal(code, message, headers={"Retry-After": str(seconds)})
 

@@ -17,7 +17,9 @@ from dataplane.faults import Fault
 from dataplane.table import Health
 
 _MODELS = 64
-"""How many models' rests are known. Beyond that the provider rests for all of them."""
+"""How many models' rests are known. Beyond that a provider that asks for one more rests for all of them."""
+NO_MODEL = "no model"
+"""Stands for what is asked without naming one."""
 _JITTER = 0.1
 """Part by which an ejection is longer or shorter, so that not all gateways come back in one moment."""
 
@@ -71,7 +73,7 @@ class Standing:
 
     def rest_of(self, model: str, now: float) -> Rest | None:
         """Its rest, as far as this model is concerned."""
-        found = [rest for name in {model, ""} if (rest := self.rests.get(name)) and rest.until > now]
+        found = [rest for name in (model or NO_MODEL, "") if (rest := self.rests.get(name)) and rest.until > now]
         return max(found, key=lambda rest: (rest.asked, rest.until), default=None)
 
     def out(self, now: float) -> bool:
@@ -114,12 +116,17 @@ class Standing:
         return seconds
 
     def rest(self, model: str, fault: Fault, why: str, now: float) -> bool:
-        """It is to be left alone for a while; whether that is news."""
-        news = not self.resting(model, now)
+        """It is to be left alone for a while, for this model, or for what names none; whether that is news."""
+        model = "" if fault.whole else model or NO_MODEL
+        news = self.rest_of(model, now) is None
         if model not in self.rests and len(self.rests) >= _MODELS:
             self.rests = {name: rest for name, rest in self.rests.items() if rest.until > now}
-            model = "" if len(self.rests) >= _MODELS else model
-        rest, before = Rest(now + fault.rest, not fault.counts, not fault.whole, fault.rest), self.rests.get(model)
+            if len(self.rests) >= _MODELS:
+                if not fault.asked:
+                    return False
+                model = ""
+        before = self.rests.get(model)
+        rest = Rest(now + fault.rest, fault.asked, fault.reason == "rate_limited", fault.rest)
         if before is None or before.until <= now or rest > before:
             self.rests[model] = rest
         if not self.out_until:

@@ -118,7 +118,7 @@ class Pools:
 
     def _within(self, backend: Backend, part: Backend | None) -> Providers:
         found = self.of(backend)
-        return found if part is None or part is backend else Providers(part, found.standings)
+        return found if part is None or part is backend else Providers(part, found.standings, bound=True)
 
     def shown(self, backend: str, provider: str) -> dict[str, object]:
         """How a provider is doing, for whoever runs the gateway; nothing where its Backend was never asked."""
@@ -176,11 +176,11 @@ class Pools:
         if fault.reason == "rate_limited":
             self._meter.rate_limited(*about)
         if fault.rest:
-            model = "" if fault.whole else lease.destination.upstream_model
+            model = lease.destination.upstream_model
             if standing.rest(model, fault, why, now) and now >= self._quiet.get(about, 0.0):
                 self._quiet = {each: until for each, until in self._quiet.items() if until > now}
                 self._quiet[about] = now + QUIET
-                wait, of = round(fault.rest, 1), model or None
+                wait, of = round(fault.rest, 1), None if fault.whole else model or None
                 log.warning("a provider rests", backend=about[0], provider=about[1], model=of, seconds=wait, error=why)
         if not fault.counts:
             return
@@ -264,6 +264,10 @@ class Lease:
         if self._current:
             self._pools.succeeded(self.standing, self._epoch)
             self._epoch = self.standing.epoch  # what breaks off later is a fault of the provider as it is now
+        self._settle()
+
+    def waits(self) -> None:
+        """The provider has neither taken it nor refused it by now: that is no reason for nobody else to try."""
         self._settle()
 
     def failed(self, fault: Fault, why: str) -> None:

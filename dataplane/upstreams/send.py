@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from dataplane.errors import Refusal
-from dataplane.faults import LOST
+from dataplane.faults import CREDENTIAL, FORBIDDEN, LOST
 from dataplane.http import wire
 from dataplane.http.headers import Fields
 from dataplane.services import Services
@@ -155,4 +155,5 @@ def check_credential(destination: Destination, status: int) -> None:
             "upstream_credential_rejected",
             f"Provider {provider.name} answered {status} to the gateway's own credential. Whoever runs "
             "the gateway must check the provider's Secret.",
+            fault=CREDENTIAL if status == 401 else FORBIDDEN,
         )

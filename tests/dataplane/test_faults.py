@@ -7,6 +7,7 @@ import pytest
 from dataplane.errors import CATALOGUE, Refusal
 from dataplane.faults import (
     CREDENTIAL,
+    FORBIDDEN,
     LONGEST_REST,
     OF_CODE,
     RATE_LIMITED,
@@ -56,9 +57,9 @@ def test_what_says_nothing_of_a_provider(status: int) -> None:
     assert of_status(status, [("Retry-After", "5")], NOW, own=True) is None
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_credential_is_whoever_has_set_it(status: int) -> None:
-    assert of_status(status, [], NOW, own=True) == CREDENTIAL
+@pytest.mark.parametrize(("status", "fault"), [(401, CREDENTIAL), (403, FORBIDDEN)])
+def test_a_credential_is_whoever_has_set_it(status: int, fault: Fault) -> None:
+    assert of_status(status, [], NOW, own=True) == fault
     assert of_status(status, [], NOW, own=False) is None
 
 

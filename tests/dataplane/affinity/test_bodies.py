@@ -143,6 +143,10 @@ def test_a_request_that_begins_anew(body: Json) -> None:
     ("item", "refers"),
     [
         ({"type": "item_reference", "id": "rs_1"}, True),
+        ({"id": "rs_1"}, True),
+        ({"type": None, "id": "rs_1"}, True),
+        ({"role": "user", "content": "hello"}, False),
+        ({"id": "msg_1", "role": "user", "content": "hello"}, False),
         ({"type": "reasoning", "id": "rs_1", "summary": []}, True),
         ({"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "so"}]}, False),
         (REASONING, False),

@@ -229,3 +229,41 @@ async def test_a_websocket_of_a_passthrough_path(what: str) -> None:
         assert it.shown("a")["sessions"] == 0
         await socket.close()
         second.writer.close()
+
+
+async def test_a_model_that_a_credential_may_not_use_takes_its_provider_from_nobody() -> None:
+    """403 is about what was asked for: for that model others are asked first; for all else nothing has changed."""
+    async with pool(health=Health(eject_after=1)) as it:
+        asked = it.asks(model="not-for-a")
+        first = await it.arrives("a")
+        first.write(answers(403))
+        second = await it.arrives("b")
+        second.write(OK)
+        assert (await asked).status == 200
+        asked = it.asks(model="not-for-a")
+        await second.head()
+        second.write(OK)
+        assert (await asked).status == 200
+        asked = it.asks(model="for-both")
+        await first.head()
+        first.write(OK)
+        assert (await asked).status == 200
+        assert it.shown("a")["rests_for_seconds"] == {"not-for-a": 60.0}
+    assert it.rig.meter.ejections == []
+    assert it.rig.meter.failovers == ["forbidden"]
+
+
+async def test_where_no_credential_may_use_a_model_that_is_the_answer_each_time() -> None:
+    async with pool() as it:
+        asked = it.asks()
+        far = [await it.arrives("a")]
+        far[0].write(answers(403))
+        far.append(await it.arrives("b"))
+        far[1].write(answers(403))
+        assert (await asked).error["code"] == "upstream_credential_rejected"
+        asked = it.asks()
+        for peer in far:  # on the same connections
+            await peer.head()
+            peer.write(answers(403))
+        answer = await asked
+        assert (answer.status, answer.error["code"]) == (502, "upstream_credential_rejected")

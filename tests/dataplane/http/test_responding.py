@@ -239,6 +239,56 @@ async def test_a_client_that_leaves(upstream: Simulator, background: bool, statu
         assert [turn.status for turn in stand.rig.meter.turns] == statuses
 
 
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_client_that_leaves_when_it_has_heard_the_end(background: bool, later: bool) -> None:
+    """Before the stream is over: it is counted as what it was, and once."""
+    said = b'{"id":"resp_1","object":"response","model":"m","background":%s,"status":"completed","usage":%s}'
+    made = said % (b"true" if background else b"false", b'{"input_tokens":1,"output_tokens":2}')
+    end = b'data: {"type":"response.completed","response":' + made + b"}\n\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + end)
+        await reader.read()
+
+    async with upstream_of(answer) as url, standing(served(one(url))) as stand:
+        stream: Any = await stand.sdk.responses.create(**ASK, stream=True)
+        event = await anext(aiter(stream))
+        await stream.close()
+        await stand.rig.settled()
+        assert stand.turn().status == "completed"
+        if later:
+            stream = await stand.sdk.responses.retrieve(event.response.id, stream=True)
+            await anext(aiter(stream))
+            await stream.close()
+            await stand.rig.settled(2)
+        assert stand.turn().tokens.nonzero()
+
+
+async def test_who_hears_the_end_of_the_background_and_leaves_has_it_counted() -> None:
+    said = b'{"type":"%s","response":{"id":"resp_1","object":"response","model":"m","background":true,"usage":{}}}'
+    ends = iter([b"response.created", b"response.completed"])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        writer.write(b"data: " + said % next(ends) + b"\n\n")
+        await reader.read()
+
+    async with upstream_of(answer) as url, standing(served(one(url))) as stand:
+        stream: Any = await stand.sdk.responses.create(**ASK, stream=True, background=True)
+        made = (await anext(aiter(stream))).response.id
+        await stream.close()
+        await stand.rig.settled()
+        assert stand.rig.meter.turns == []
+        stream = await stand.sdk.responses.retrieve(made, stream=True)
+        await anext(aiter(stream))
+        await stream.close()
+        await stand.rig.settled(2)
+        assert stand.turn().status == "completed"
+
+
 async def test_an_answer_that_breaks_off(upstream: Simulator) -> None:
     async with standing(served(one(upstream.url))) as stand:
         with pytest.raises((openai.APIConnectionError, aiohttp.ClientError, Exception)):
@@ -535,6 +585,26 @@ async def test_the_model_is_renamed_on_every_path(upstream: Simulator, below: st
         assert await stand.call("POST", below, {"model": "fast", "input": "hello"}) == (200, "")
         assert await stand.call("POST", below, {"model": "slow", "input": "hello"}) == (404, "model_not_found")
     assert orjson.loads(upstream.requests[-1].body)["model"] == "gpt-5-mini"
+
+
+@pytest.mark.parametrize("models", [False, True])
+async def test_what_a_provider_has_made_goes_on_there_when_it_gets_nothing_new(
+    upstream: Simulator, models: bool
+) -> None:
+    """As when it is taken out of use: by a weight of 0, its own or that of a model's target."""
+    weights = (Target(provider="a", model="gpt-5", weight=0), Target(provider="b", model="gpt-5"))
+    changes: dict[str, Any] = {"models": (Model(name="gpt-5", targets=weights),)} if models else {}
+    left = served(one(upstream.url, weight=1 if models else 0), one(upstream.url, "b"), **changes)
+    hints = {"hints": ("k@1",), "secrets": ("a@1", "b@1", "k@1")}
+    secrets = {**SECRETS, "k@1": "k" * 32}
+    before, after = (made.model_copy(update=hints) for made in (served(one(upstream.url)), left))
+    async with running(before, None, secrets) as first, client_of(first) as sdk:
+        made = await sdk.responses.create(**ASK)
+    async with running(after, None, secrets) as second, client_of(second) as sdk:
+        next_one = await sdk.responses.create(**ASK, previous_response_id=made.id)
+        await sdk.responses.retrieve(next_one.id)
+        await sdk.responses.create(**ASK)
+    assert [key for _, _, key in asked(upstream)] == ["sk-a", "sk-a", "sk-a", "sk-b"]
 
 
 @pytest.mark.parametrize(

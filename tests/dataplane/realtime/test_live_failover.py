@@ -446,3 +446,27 @@ async def test_callers_stick_to_a_provider() -> None:
         client.reset()
         for _ in range(3):
             (await it.held(mine))[0].reset()
+
+
+async def test_one_that_waits_for_its_client_is_tried_by_others_too_and_back_when_it_speaks() -> None:
+    """A session with a provider that says nothing before it is spoken to may last an hour."""
+    async with pool(health=Health(eject_after=1)) as it, calm(it.rig):
+        client = await it.asks()
+        (await it.arrives("a")).write(b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno")
+        second = await it.arrives("b")
+        second.write(switching(second.request))
+        second.send(CREATED)
+        assert (await client.answer()).status == 101
+        assert it.shown("a")["state"] == "ejected"
+        it.clock[0] += 6
+        others = [client]
+        for _ in range(2):
+            others.append(await it.asks())
+            silent = await it.arrives("a")
+            silent.write(switching(silent.request))
+            assert (await others[-1].answer()).status == 101
+            assert it.shown("a")["state"] == "on trial"
+        silent.send(CREATED)
+        await until(lambda: it.shown("a")["state"] == "healthy", "it has said something")
+        for other in others:
+            other.reset()

@@ -158,6 +158,15 @@ def test_who_rests_is_not_asked_whoever_else_there_is() -> None:
     assert other.provider.name == "p0"
 
 
+def test_who_is_full_may_have_room_at_once_however_long_the_others_rest() -> None:
+    providers = pool(provider("a", max_sessions=1), provider("b"))
+    providers.standings["b"].rest("m", Fault("rate_limited", counts=False, rest=600.0), "429", NOW)
+    providers.standings["a"].sessions = 1
+    assert order(providers) == []
+    refusal = nobody(providers.backend, providers.named("m"), NOW)
+    assert (refusal.code, refusal.headers["Retry-After"]) == ("backend_overloaded", "5")
+
+
 def test_where_all_are_out_of_order_the_client_is_told_so() -> None:
     providers = pool(*named(2))
     for standing in providers.standings.values():
@@ -191,7 +200,7 @@ def test_nobody_is_left_out_who_could_take_it(
         if out:
             ejected(standing, NOW + 5)
         if rests:
-            standing.rest("", Fault("unavailable", counts=False, rest=5.0), "503", NOW)
+            standing.rest("", Fault("unavailable", counts=False, rest=5.0, whole=True), "503", NOW)
     alone = len(of) == 1
     taken = [(out, priority) for out, rests, priority, busy in of if (alone or not rests) and (busy < 2 or not session)]
     names = order(providers, balance, random.Random(seed).random, session=session, sticky=sticky)

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.faults import CREDENTIAL, LOST, RATE_LIMITED, Fault
+from dataplane.faults import CREDENTIAL, FORBIDDEN, LOST, RATE_LIMITED, Fault
 from dataplane.table import Health
 from dataplane.upstreams.health import Rest, Standing
 
 HEALTH = Health(eject_after=3, eject_for=5.0, eject_for_most=60.0)
 FULL = Fault("rate_limited", counts=False, rest=20.0)
+AWAY = Fault("unavailable", counts=False, rest=20.0, whole=True)
 
 
 def fails(standing: Standing, now: float = 0.0, fault: Fault = LOST, chance: float = 0.5) -> float:
@@ -90,8 +91,25 @@ def test_it_rests_as_long_as_it_said_for_the_model_that_it_said_it_of() -> None:
 
 def test_a_rest_of_all_models_holds_for_each() -> None:
     standing = Standing()
-    standing.rest("", FULL, "503", now=0.0)
+    standing.rest("gpt", AWAY, "503", now=0.0)
     assert standing.resting("gpt", 1.0) == standing.resting("", 1.0) == 20.0
+
+
+def test_what_names_no_model_says_nothing_of_any() -> None:
+    standing = Standing()
+    standing.rest("", FULL, "429", now=0.0)
+    assert standing.resting("", 1.0) == 20.0
+    assert not standing.resting("gpt", 1.0)
+
+
+def test_what_a_credential_may_not_do_keeps_it_from_nothing_else() -> None:
+    """However many models somebody thinks of."""
+    standing = Standing()
+    for number in range(1000):
+        standing.rest(f"m{number}", FORBIDDEN, "403", now=0.0)
+    assert standing.resting("m1", 1.0)
+    assert not standing.resting("m1", 1.0, asked=True), "if nobody else is left, it is asked"
+    assert not standing.resting("gpt", 1.0)
 
 
 def test_a_rest_that_it_asked_for_is_told_from_one_that_it_did_not() -> None:
@@ -133,7 +151,7 @@ def test_what_is_shown_of_it(now: float, shown: dict[str, object]) -> None:
     standing = Standing(sessions=1, requests=2)
     fails(standing, fault=CREDENTIAL)
     standing.rest("gpt", Fault("rate_limited", counts=False, rest=8.0), "429", now=0.0)
-    standing.rest("", FULL, "503", now=0.0)
+    standing.rest("gpt", AWAY, "503", now=0.0)
     assert standing.shown(now) == {"sessions": 1, "requests": 2, **shown}
 
 
