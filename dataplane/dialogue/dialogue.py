@@ -35,6 +35,7 @@ from dataplane.realtime.watch import Pulse, Watch
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.pools import Lease, Tries
+from dataplane.upstreams.send import check_credential
 
 _GONE = {"lost": endings.CLIENT_LOST, "silent": endings.CLIENT_SILENT, "stalled": endings.CLIENT_STALLED}
 _UPSTREAM_GONE = {
@@ -314,7 +315,7 @@ class Dialogue:
         said = None if event.binary else responses.event_of(data)
         if said is not None:
             self._follow(link, said)
-            data = responses.signed_event(said, link.signer) or data
+            data = _own_error(link, said) or responses.signed_event(said, link.signer) or data
         await self.client.send(data)
         self._check_closing()
 
@@ -451,6 +452,16 @@ class Dialogue:
             "bytes": {side: {"received": leg.received, "sent": leg.sent} for side, leg in legs.items()},
             "ending": self._ended.result().ending.label if self._ended.done() else None,
         }
+
+
+def _own_error(link: Link, event: Json) -> bytes:
+    """What the client is told instead of the provider's word about the gateway's credential; empty: nothing else."""
+    status = messages.status_said(event)
+    try:
+        check_credential(link.destination, status or 0)
+    except Refusal as refusal:
+        return messages.error(refusal, messages.lane_said(event))
+    return b""
 
 
 async def _stopped(*tasks: asyncio.Task[None] | None) -> None:

@@ -12,13 +12,21 @@ from dataplane.affinity import bodies
 from dataplane.affinity.bodies import Json
 from dataplane.affinity.hints import Keys, Signed
 from dataplane.affinity.placing import unknown
-from dataplane.errors import CATALOGUE, Refusal
+from dataplane.errors import Refusal
 from dataplane.http import chat
 
 LANES: Final = 32
 """Streams of one connection that may have a name."""
 _LANE: Final = re.compile(r"[A-Za-z0-9_.-]{1,256}", re.ASCII)
 _OF_CONNECTION: Final = ("websocket_connection_limit_reached",)
+_STATUSES: Final = {
+    "authentication_error": 401,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "server_error": 500,
+    "upstream_error": 502,
+}
+"""By the type of an error of the connection; of all others it is 400."""
 _ENVELOPE: Final = ("type", "stream_id")
 
 
@@ -92,16 +100,26 @@ def is_of_connection(event: Json) -> bool:
     return event.get("type") == "error" and code in _OF_CONNECTION
 
 
+def status_said(event: Json) -> int | None:
+    """The HTTP status that a provider's error stands for; None where the event is no error."""
+    if event.get("type") != "error":
+        return None
+    if isinstance(status := event.get("status"), int):
+        return status
+    about = event.get("error")
+    code = about.get("code") if isinstance(about, dict) else None
+    return 401 if code == "invalid_api_key" else 400
+
+
 def error(refusal: Refusal, lane: str = "") -> bytes:
     """What a client is told that asked for something that it does not get."""
     about: Json = {"type": refusal.kind.type, "code": refusal.code, "message": refusal.message, "param": refusal.param}
     return _error(refusal.status, about, lane)
 
 
-def ending(kind: str, code: str, message: str, lane: str = "") -> bytes:
+def ending(kind: str, code: str, message: str) -> bytes:
     """What a client is told before the connection ends."""
-    status = CATALOGUE[code].status if code in CATALOGUE else 500 if kind.endswith("_error") else 400
-    return _error(status, {"type": kind, "code": code, "message": message, "param": None}, lane)
+    return _error(_STATUSES.get(kind, 400), {"type": kind, "code": code, "message": message, "param": None}, "")
 
 
 def _error(status: int, about: Json, lane: str) -> bytes:

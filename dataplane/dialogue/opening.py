@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 from websockets.protocol import CLIENT
 
 from dataplane import faults
-from dataplane.dialects import openai
+from dataplane.dialogue import messages
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Closed, Message, WebSocket
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.http import responses
 from dataplane.http.turn import Turn
 from dataplane.realtime.handshake import upgraded
 from dataplane.services import Services
@@ -28,9 +28,9 @@ async def opened(
     """The first provider that takes the message, a connection to it, and its first event. Raises the Refusal of the
     last; all that were asked are left then."""
     while True:
-        if turn.destination is not lease.destination:
-            turn.move(lease.destination)
         try:
+            if turn.destination is not lease.destination:
+                turn.move(lease.destination)
             socket, event, fault = await _asked(services, exchange, lease.destination, asked)
             following = tries.instead(lease, fault, "It answered the first message with an error.") if fault else None
             if following is None:
@@ -102,14 +102,9 @@ async def _first(socket: WebSocket, exchange: Exchange, to: Destination) -> Mess
 
 def _fault(event: Message, to: Destination, now: float) -> faults.Fault | None:
     """Raises Refusal upstream_credential_rejected."""
-    try:
-        said: object = orjson.loads(event.data)
-    except orjson.JSONDecodeError:
+    said = responses.event_of(event.data)
+    status = messages.status_said(said) if said is not None else None
+    if status is None:
         return None
-    if not isinstance(said, dict) or said.get("type") != "error":
-        return None
-    status = said.get("status")
-    if not isinstance(status, int):
-        status = 401 if openai.text(said, "error", "code") == "invalid_api_key" else 400
     check_credential(to, status)
     return faults.of_status(status, (), now, own=to.provider.credential.kind != "passthrough")

@@ -14,7 +14,7 @@ from dataplane.errors import Refusal, shutting_down
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
 from dataplane.http import headers, paths
-from dataplane.http.handover import SWITCHED, take_over
+from dataplane.http.handover import take_over
 from dataplane.http.message import Request
 from dataplane.http.proxies import FORWARDED_FOR
 from dataplane.process.drain import MESSAGE
@@ -80,7 +80,6 @@ class Dialogues:
         route, backend = exchange.route.name, exchange.backend.name
         by_key = exchange.telemetry().caller_key
         services.meter.session_opened(route, backend, exchange.caller, by_key=by_key)
-        services.meter.handshake(route, backend, SWITCHED, 0.0)
         if access is not None:
             services.revocations.watch(access, dialogue.revoke)
         if self._closing is not None:

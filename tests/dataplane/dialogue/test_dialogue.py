@@ -346,6 +346,15 @@ async def test_a_provider_that_dies_in_the_middle(
         assert closed.reason == reason
 
 
+async def test_a_credential_that_is_refused_later_is_not_shown(upstream: Simulator) -> None:
+    async with standing(two(upstream.url)) as stand, talking(stand.rig) as talk:
+        await talk.asks(model="any", input="x")
+        refused = await talk.asks(model="any", input="x", metadata={"scenario": "status:401"}, stream_id="l")
+        assert refused["code"] == "upstream_credential_rejected"
+        assert (await talk.asks(model="any", input="x", stream_id="l"))["status"] == "completed"
+        assert len(stand.rig.meter.turns) == 2
+
+
 async def test_a_connection_that_is_old_ends_as_the_provider_says(upstream: Simulator) -> None:
     async with standing(two(upstream.url)) as stand, talking(stand.rig, query="?scenario=expire:200") as talk:
         await talk.asks(model="any", input="x")
@@ -454,7 +463,7 @@ async def test_messages_are_bounded(upstream: Simulator) -> None:
 
 async def test_a_client_that_answers_no_ping_is_gone(upstream: Simulator) -> None:
     limits = Limits(ping=0.3, silence=0.6)
-    async with standing(two(upstream.url), limits) as stand, talking(stand.rig) as talk:
+    async with standing(two(upstream.url), limits) as stand, talking(stand.rig, close_timeout=0.1) as talk:
         await talk.asks(model="any", input="x")
         assert talk.socket.transport
         talk.socket.transport.pause_reading()
