@@ -114,6 +114,8 @@ def status_said(event: Json) -> int | None:
 def error(refusal: Refusal, lane: str = "") -> bytes:
     """What a client is told that asked for something that it does not get."""
     about: Json = {"type": refusal.kind.type, "code": refusal.code, "message": refusal.message, "param": refusal.param}
+    if refusal.headers:
+        about["headers"] = refusal.headers
     return _error(refusal.status, about, lane)
 
 

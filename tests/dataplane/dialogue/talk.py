@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.dataplane.rig import CLIENT_KEY, Rig
@@ -61,6 +62,20 @@ async def talking(rig: Rig, key: str = CLIENT_KEY, query: str = "", **options: A
     headers = {"Authorization": f"Bearer {key}"}
     async with connect(url, additional_headers=headers, proxy=None, compression=None, **options) as socket:
         yield Talk(socket)
+
+
+@asynccontextmanager
+async def provider_of(handler: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[str]:
+    """The URL of a provider that does this with each connection."""
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        [listening] = server.sockets
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def made(kind: str, name: str, **fields: object) -> str:
+    """An event about a response."""
+    response = {"id": name, "object": "response", "model": "gpt-5", **fields}
+    return orjson.dumps({"type": f"response.{kind}", "response": response}).decode()
 
 
 async def until(true: Callable[[], object]) -> None:

@@ -117,6 +117,11 @@ def test_errors_have_the_shape_of_the_protocol() -> None:
     assert orjson.loads(messages.error(refusal, "l"))["stream_id"] == "l"
 
 
+def test_an_error_says_when_to_come_back() -> None:
+    event = orjson.loads(messages.error(Refusal("limit_exceeded", "Later.", headers={"Retry-After": "7"})))
+    assert event["error"]["headers"] == {"Retry-After": "7"}
+
+
 def test_every_ending_with_an_event_has_a_status() -> None:
     for each in ENDINGS:
         if each.event is not None:
