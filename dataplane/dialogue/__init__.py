@@ -3,6 +3,7 @@
     messages   what a client may send, and how it is told of errors; pure
     socket     I/O: one WebSocket as messages
     opening    I/O: the first message decides the provider; what it does not take goes to the next one
+    lanes      the responses that are under way, and what was used; account: what is told of that
     dialogue   I/O: one connection, from its 101 on: each request is authorised, each response metered
     service    I/O: all connections of the process: whether there is room for one more, and their end
 

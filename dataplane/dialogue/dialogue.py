@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
 
 import structlog
@@ -15,17 +14,16 @@ from dataplane.affinity import placing
 from dataplane.affinity.bodies import Json
 from dataplane.affinity.hints import Signer
 from dataplane.dialogue import messages, opening
+from dataplane.dialogue.account import Account
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Closed, Message, WebSocket
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import responses
 from dataplane.http.responding import keys_of, placed
-from dataplane.http.responses import Outcome
-from dataplane.http.turn import Turn
 from dataplane.limits.spending import Model
-from dataplane.metering.records import SessionSummary, usd
-from dataplane.metering.usage import NO_TOKENS, Status
+from dataplane.metering.records import SessionSummary
+from dataplane.metering.usage import Status
 from dataplane.realtime import endings
 from dataplane.realtime.clocks import LATE
 from dataplane.realtime.endings import Ending
@@ -33,6 +31,7 @@ from dataplane.realtime.frames import Close
 from dataplane.realtime.live import FAILED
 from dataplane.realtime.watch import Pulse, Watch
 from dataplane.services import Services
+from dataplane.table import Provider
 from dataplane.upstreams.choose import Destination
 from dataplane.upstreams.pools import Lease, Tries
 from dataplane.upstreams.send import check_credential
@@ -56,26 +55,13 @@ log = structlog.get_logger("tidegate.session")
 
 
 @dataclass(slots=True)
-class Response:
-    """One that is under way."""
-
-    turn: Turn
-    outcome: Outcome
-    admitted: bool
-    """Was it asked about before? Not one that the provider begins by itself, after steering."""
-    begun: bool = False
-    """Has the provider said so?"""
-
-
-@dataclass(slots=True)
 class Link:
     """The connection to the provider."""
 
     lease: Lease
     socket: WebSocket
     signer: Signer
-    destination: Destination
-    """Of what was asked last."""
+    provider: Provider
 
 
 class End(NamedTuple):
@@ -90,11 +76,10 @@ class Dialogue:
     def __init__(self, services: Services, exchange: Exchange, client: str) -> None:
         """`client`: the address of who asks."""
         self._services, self._exchange = services, exchange
-        self._address = client
         self._limits = exchange.session_limits()
-        loop = asyncio.get_running_loop()
-        self._started = loop.time()
-        self._ended: asyncio.Future[End] = loop.create_future()
+        self._account = Account(services, exchange, client)
+        self._lanes = self._account.lanes
+        self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.client = WebSocket(
             SERVER,
             services.room,
@@ -103,26 +88,20 @@ class Dialogue:
             stall=services.limits.stall,
             gone=self._client_gone,
         )
+        self._account.sockets["client"] = self.client
         self._link: Link | None = None
         self._relaying: asyncio.Task[None] | None = None
         """What the provider says."""
-        self._open: dict[str, Response] = {}
-        """Responses under way, by lane: on each there is one at a time."""
-        self._free = asyncio.Event()
-        """A response is over."""
         self._closing: tuple[Ending, str] | None = None
         """What ends it as soon as no response is under way."""
         self._asked = False
         """Did the client ask for anything?"""
-        self._heard = self._started
+        self._heard = began = self._account.began
         """When the provider was last asked, or said something."""
-        self._told: dict[str, tuple[int, int, int]] = {}
-        self._turns, self._tokens = 0, NO_TOKENS
-        self._cost: Decimal | None = None
         patience = services.limits
         self._watch = Watch(
-            self._started,
-            started=self._started,
+            began,
+            started=began,
             ping=patience.ping,
             silence=patience.silence,
             idle=self._limits.idle,
@@ -167,8 +146,7 @@ class Dialogue:
     async def _finish(self, end: End) -> SessionSummary:
         ending = end.ending
         status: Status = "failed" if ending.initiator == "upstream" else "cancelled"
-        for lane in list(self._open):
-            self._over(lane, status)
+        self._lanes.end(status)
         if ending.event is not None:
             self.client.say(messages.ending(*ending.event, end.message or ending.meaning))
         async with asyncio.TaskGroup() as closing:
@@ -178,8 +156,8 @@ class Dialogue:
                     link.lease.failed(faults.LOST, ending.meaning)
                 link.lease.leave()
                 closing.create_task(link.socket.finish(Close(1000)))
-        self._tell_traffic()
-        return self._summary(end)
+        self._account.tell_traffic()
+        return self._account.summary(ending, end.close.code)
 
     def _client_gone(self, closed: Closed) -> None:
         if closed.close is not None:
@@ -197,8 +175,18 @@ class Dialogue:
         else:
             self.end(_UPSTREAM_GONE[link.socket.leg.fate])
 
+    def shown(self) -> dict[str, object]:
+        """For whoever runs the gateway."""
+        return self._account.shown(self._ended.result().ending if self._ended.done() else None)
+
+    @property
+    def _asked_of(self) -> Destination:
+        """What was asked last, of the provider that there is."""
+        assert self._account.destination is not None, "nobody is asked before there is one"
+        return self._account.destination
+
     def _check_closing(self) -> None:
-        if self._closing is not None and not self._open:
+        if self._closing is not None and not self._lanes.busy:
             self.end(*self._closing)
 
     # -- what the client asks for --------------------------------------------------------------------------------
@@ -211,6 +199,7 @@ class Dialogue:
                     await self._take(messages.read(message.data, binary=message.binary))
                 except Refusal as refusal:
                     await self._refuse(refusal, message)
+                    self._check_closing()
         except Closed:
             return  # whoever ended it has said so
         except Exception:
@@ -243,25 +232,23 @@ class Dialogue:
         if asked.kind == "steer":
             await self._steer(asked)
             return
-        while asked.lane in self._open or len(self._open) >= messages.LANES:  # responses of a lane follow one another
-            self._free.clear()
-            await self._free.wait()
+        await self._lanes.free(asked.lane)  # those of a lane follow one another
         link = self._link
         if link is None:
             await self._connect(placed(self._services, self._exchange, asked.body, session=True), asked)
             return
-        provider = link.destination.provider
-        lease = placed(self._services, self._exchange, asked.body, provider).first()
+        lease = placed(self._services, self._exchange, asked.body, link.provider).first()
         lease.leave()  # it is the connection that counts there
-        link.destination = lease.destination
-        await self._admit(asked.lane, lease.destination)
+        self._account.destination = lease.destination
+        await self._lanes.admit(asked.lane, lease.destination)
+        self._heard = asyncio.get_running_loop().time()
         await link.socket.send(asked.written(lease.destination.upstream_model))
 
     async def _connect(self, tries: Tries, asked: Asked) -> None:
         """Find who takes the first message. Raises Refusal; then another may be tried."""
         lease = tries.first()
         try:
-            response = await self._admit(asked.lane, lease.destination)
+            response = await self._lanes.admit(asked.lane, lease.destination)
         except BaseException:
             lease.leave()
             raise
@@ -270,29 +257,23 @@ class Dialogue:
             lease, socket, event = await opening.opened(services, exchange, tries, lease, asked, response.turn)
         except Refusal as refusal:
             response.turn.broke_off(refusal)
-            self._forget(asked.lane)
+            self._lanes.forget(asked.lane)
             raise
         provider = lease.destination.provider
         signer = placing.signer(keys_of(services, exchange), exchange.backend, provider, exchange.caller)
-        self._link = link = Link(lease, socket, signer, lease.destination)
+        self._link = link = Link(lease, socket, signer, provider)
+        self._account.sockets["upstream"], self._account.destination = socket, lease.destination
         self._relaying = asyncio.create_task(self._relay(link, event))
-
-    async def _admit(self, lane: str, to: Destination) -> Response:
-        """A turn may begin, and does. Raises Refusal."""
-        if (budget := self._exchange.budget) is not None:
-            await budget.admit_turn(Model.of(to, speaks=False))
-        self._heard = asyncio.get_running_loop().time()
-        return self._begin(lane, to, admitted=True)
 
     async def _steer(self, asked: Asked) -> None:
         """Raises Refusal."""
         services, exchange, link = self._services, self._exchange, self._link
         written, signed = messages.steered(asked, keys_of(services, exchange))
         within = placing.within(exchange.backend, signed, exchange.caller)
-        if link is None or link.destination.provider.name not in {each.name for each in within.providers}:
+        if link is None or link.provider.name not in {each.name for each in within.providers}:
             raise placing.unknown(encrypted=False, param="previous_response_id")
         if exchange.budget is not None:  # there may be another response for it, which nobody asks about
-            await exchange.budget.admit_turn(Model.of(link.destination, speaks=False))
+            await exchange.budget.admit_turn(Model.of(self._asked_of, speaks=False))
             exchange.budget.release_turn()
         await link.socket.send(written)
 
@@ -314,51 +295,10 @@ class Dialogue:
         data = event.data
         said = None if event.binary else responses.event_of(data)
         if said is not None:
-            self._follow(link, said)
-            data = _own_error(link, said) or responses.signed_event(said, link.signer) or data
+            self._lanes.follow(said, self._asked_of)
+            data = _own_error(self._asked_of, said) or responses.signed_event(said, link.signer) or data
         await self.client.send(data)
         self._check_closing()
-
-    def _follow(self, link: Link, event: Json) -> None:
-        """See what becomes of a response."""
-        lane, about = messages.lane_said(event), event.get("response")
-        if messages.is_of_connection(event):
-            return
-        response = self._open.get(lane)
-        if isinstance(about, dict) and (response is None or response.outcome.id not in ("", about.get("id"))):
-            if response is not None:
-                self._over(lane, "failed")
-            response = self._begin(lane, link.destination, admitted=False)
-        if response is None:
-            return
-        if event.get("type") == "error" and not response.begun:
-            self._forget(lane)  # it was refused, and is no turn
-            return
-        response.begun = response.begun or isinstance(about, dict)
-        response.outcome.read_event(event)
-        if response.outcome.ended:
-            self._over(lane, response.outcome.status)
-
-    def _begin(self, lane: str, to: Destination, *, admitted: bool) -> Response:
-        outcome = Outcome()
-        response = Response(Turn(self._services, self._exchange, to, outcome), outcome, admitted)
-        self._open[lane] = response
-        return response
-
-    def _over(self, lane: str, status: Status) -> None:
-        response = self._open[lane]
-        cost = response.turn.end(status).usd
-        self._turns += 1
-        self._tokens += response.outcome.tokens or NO_TOKENS
-        if cost is not None:
-            self._cost = (self._cost or Decimal(0)) + cost
-        self._forget(lane)
-
-    def _forget(self, lane: str) -> None:
-        response = self._open.pop(lane)
-        if response.admitted and self._exchange.budget is not None:
-            self._exchange.budget.release_turn()
-        self._free.set()
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
@@ -367,8 +307,7 @@ class Dialogue:
 
     def _look(self) -> None:
         now, link = asyncio.get_running_loop().time(), self._link
-        passed = self.client.messages + (link.socket.messages if link is not None else 0)
-        ending, limits = self._watch.look(now, passed), self._limits
+        ending, limits = self._watch.look(now, self._account.messages), self._limits
         if ending is endings.IDLE:
             self.end(ending, f"No message passed for {limits.idle:g} s.")
         elif ending is not None:
@@ -377,11 +316,11 @@ class Dialogue:
         if link is not None:
             self._check(self._watch.upstream, link.socket, now)
             timeouts = self._exchange.backend.timeouts
-            if self._open and now - self._heard > max(timeouts.response, timeouts.idle):
+            if self._lanes.busy and now - self._heard > max(timeouts.response, timeouts.idle):
                 self.end(endings.UPSTREAM_SILENT, "The provider said nothing more of a response that is under way.")
         else:
             self._watch.upstream.look(now, 0, excused=True)
-        self._tell_traffic()
+        self._account.tell_traffic()
         if not self._ended.done():
             self._look_later()
 
@@ -394,71 +333,12 @@ class Dialogue:
             case "dead":
                 socket.leg.give_up("silent")
 
-    # -- what is told --------------------------------------------------------------------------------------------
 
-    def _tell_traffic(self) -> None:
-        sides = (
-            {"client": self.client} if self._link is None else {"client": self.client, "upstream": self._link.socket}
-        )
-        route, backend = self._exchange.route.name, self._exchange.backend.name
-        for side, socket in sides.items():
-            carried = socket.leg.received, socket.leg.sent, socket.messages
-            before = self._told.get(side, (0, 0, 0))
-            self._told[side] = carried
-            with self._services.guard:
-                received, sent, count = (new - old for new, old in zip(carried, before, strict=True))
-                self._services.meter.traffic(route, backend, side, received, sent, count)
-
-    def _summary(self, end: End) -> SessionSummary:
-        exchange, to = self._exchange, self._link.destination if self._link is not None else None
-        return SessionSummary(
-            id=exchange.id,
-            route=exchange.route.name,
-            backend=exchange.backend.name,
-            provider=to.provider.name if to is not None else "",
-            model=to.upstream_model if to is not None else "",
-            seconds=asyncio.get_running_loop().time() - self._started,
-            close_code=end.close.code,
-            reason=end.ending.label,
-            initiator=end.ending.initiator,
-            caller=exchange.caller,
-            by_key=exchange.telemetry().caller_key,
-            client=self._address,
-            turns=self._turns,
-            tokens=self._tokens,
-            cost=self._cost,
-        )
-
-    def shown(self) -> dict[str, object]:
-        """For whoever runs the gateway: neither content nor keys."""
-        exchange, to = self._exchange, self._link.destination if self._link is not None else None
-        caller, legs = exchange.caller, {"client": self.client.leg}
-        if self._link is not None:
-            legs["upstream"] = self._link.socket.leg
-        return {
-            "id": exchange.id,
-            "route": exchange.route.name,
-            "backend": exchange.backend.name,
-            "provider": to.provider.name if to is not None else "",
-            "model": to.upstream_model if to is not None else "",
-            "caller": {"namespace": caller.namespace, "key": caller.key, "team": caller.team},
-            "client_address": self._address,
-            "seconds": round(asyncio.get_running_loop().time() - self._started, 3),
-            "turns": self._turns,
-            "tokens": self._tokens.nonzero(),
-            "estimated_tokens": {},
-            "cost_usd": usd(self._cost),
-            "estimated_cost_usd": None,
-            "bytes": {side: {"received": leg.received, "sent": leg.sent} for side, leg in legs.items()},
-            "ending": self._ended.result().ending.label if self._ended.done() else None,
-        }
-
-
-def _own_error(link: Link, event: Json) -> bytes:
+def _own_error(to: Destination, event: Json) -> bytes:
     """What the client is told instead of the provider's word about the gateway's credential; empty: nothing else."""
     status = messages.status_said(event)
     try:
-        check_credential(link.destination, status or 0)
+        check_credential(to, status or 0)
     except Refusal as refusal:
         return messages.error(refusal, messages.lane_said(event))
     return b""

@@ -291,8 +291,8 @@ async def test_who_may_not_come_gets_no_101(upstream: Simulator) -> None:
 # -- providers that do not take it -----------------------------------------------------------------------------------
 
 
-def pool(*urls: str, **changes: object) -> Table:
-    return served(*(one(url, name) for name, url in zip("ab", urls, strict=False)), **changes)
+def pool(*urls: str) -> Table:
+    return served(*(one(url, name) for name, url in zip("ab", urls, strict=False)))
 
 
 @pytest.mark.parametrize("scenario", ["no-upgrade:503", "no-upgrade:429", "no-upgrade:401", "status:500", "gone"])

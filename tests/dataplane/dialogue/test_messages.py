@@ -99,7 +99,7 @@ def test_what_an_error_stands_for(event: dict[str, Any], status: int | None) -> 
 
 
 def test_errors_of_the_connection() -> None:
-    limit = {"type": "error", "error": {"code": "websocket_connection_limit_reached"}}
+    limit: dict[str, object] = {"type": "error", "error": {"code": "websocket_connection_limit_reached"}}
     assert messages.is_of_connection(limit)
     assert not messages.is_of_connection({**limit, "type": "other"})
     assert not messages.is_of_connection({"type": "error", "code": "x"})

@@ -98,7 +98,7 @@ async def test_responses_that_are_mixed_up_are_each_counted() -> None:
 
 
 async def test_what_is_no_event_goes_on_as_it_came() -> None:
-    said = ['{"type":"x","response": {', "not json", b"\x00binary", '{"type":"error","message":"x"}']
+    said: list[str | bytes] = ['{"type":"x","response": {', "not json", b"\x00binary", '{"type":"error","message":"x"}']
 
     async def says(socket: ServerConnection) -> None:
         await socket.recv()
