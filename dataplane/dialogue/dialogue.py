@@ -239,10 +239,11 @@ class Dialogue:
             return
         lease = placed(self._services, self._exchange, asked.body, link.provider).first()
         lease.leave()  # it is the connection that counts there
+        written = asked.written(lease.destination.upstream_model)
         self._account.destination = lease.destination
         await self._lanes.admit(asked.lane, lease.destination)
         self._heard = asyncio.get_running_loop().time()
-        await link.socket.send(asked.written(lease.destination.upstream_model))
+        await link.socket.send(written)
 
     async def _connect(self, tries: Tries, asked: Asked) -> None:
         """Find who takes the first message. Raises Refusal; then another may be tried."""

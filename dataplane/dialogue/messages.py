@@ -27,6 +27,8 @@ _STATUSES: Final = {
     "upstream_error": 502,
 }
 """By the type of an error of the connection; of all others it is 400."""
+_WAITS: Final = ("retry-after", "x-ratelimit-")
+"""Header fields of a refusal that its client is told."""
 _ENVELOPE: Final = ("type", "stream_id")
 
 
@@ -41,9 +43,9 @@ class Asked:
     """The stream that it is for; empty: the one without a name."""
 
     def written(self, model: str) -> bytes:
-        """A `create` as the provider gets it, under its own name of the model."""
+        """A `create` as the provider gets it, under its own name of the model. Raises Refusal invalid_json."""
         lane = {"stream_id": self.lane} if self.lane else {}
-        return orjson.dumps({"type": "response.create", **self.body, "model": model, **lane})
+        return _written({"type": "response.create", **self.body, "model": model, **lane})
 
 
 def read(message: bytes, *, binary: bool) -> Asked:
@@ -77,14 +79,14 @@ def lane_of(message: bytes) -> str:
 
 def steered(asked: Asked, keys: Keys) -> tuple[bytes, list[Signed]]:
     """A `steer` as the provider gets it, and what its hints say. Raises Refusal response_not_found,
-    invalid_encrypted_content."""
+    invalid_encrypted_content, invalid_json."""
     try:
         signed = bodies.unwrap(asked.body, keys)
     except bodies.Foreign as error:
         raise unknown(encrypted=error.encrypted, param=error.field) from None
     if not signed:
         raise unknown(encrypted=False, param=bodies.PREVIOUS)
-    return orjson.dumps(asked.body), signed
+    return _written(asked.body), signed
 
 
 def lane_said(event: Json) -> str:
@@ -114,8 +116,8 @@ def status_said(event: Json) -> int | None:
 def error(refusal: Refusal, lane: str = "") -> bytes:
     """What a client is told that asked for something that it does not get."""
     about: Json = {"type": refusal.kind.type, "code": refusal.code, "message": refusal.message, "param": refusal.param}
-    if refusal.headers:
-        about["headers"] = refusal.headers
+    if waits := {name: value for name, value in refusal.headers.items() if name.lower().startswith(_WAITS)}:
+        about["headers"] = waits
     return _error(refusal.status, about, lane)
 
 
@@ -127,6 +129,13 @@ def ending(kind: str, code: str, message: str) -> bytes:
 def _error(status: int, about: Json, lane: str) -> bytes:
     said: Json = {"type": "error", "status": status, "error": about}
     return orjson.dumps({**said, "stream_id": lane} if lane else said)
+
+
+def _written(body: Json) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        raise Refusal("invalid_json", "The message is nested too deeply.") from None
 
 
 def _lane(said: Json) -> str:

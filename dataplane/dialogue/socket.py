@@ -181,7 +181,13 @@ class WebSocket:
 
     def _give_up(self, _held: int) -> None:
         """Of all connections, which together hold too much, it holds most. It may be in the middle of a read."""
-        asyncio.get_running_loop().call_soon(self._end, Closed(None, "room", 1009))
+        asyncio.get_running_loop().call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        if self.over is None:
+            self._protocol.fail(1009, "no room")
+            self._flush()
+            self._end(Closed(None, "room", 1009))
 
     # -- what goes -----------------------------------------------------------------------------------------------
 

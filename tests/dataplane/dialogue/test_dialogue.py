@@ -17,12 +17,15 @@ from dataplane.server import Limits
 from dataplane.table import (
     CallerKey,
     CallerLimits,
+    HeaderOps,
+    HeaderValue,
     Limit,
     ModelAllow,
     OnRevoke,
     SessionLimits,
     Table,
     Timeouts,
+    Transformation,
 )
 from simulator.scenarios import Scenarios
 from simulator.server import Simulator
@@ -411,6 +414,29 @@ async def test_a_drain_waits_for_the_response(upstream: Simulator) -> None:
         assert (await talk.closed())[0] == 1001
         await draining
         assert [turn.status for turn in stand.rig.meter.turns] == ["completed"]
+
+
+async def test_a_gateway_that_drains_takes_none_and_ends_those_that_rest(upstream: Simulator) -> None:
+    async with standing(two(upstream.url)) as stand, talking(stand.rig) as talk:
+        await talk.asks(model="any", input="x")
+        assert stand.rig.gateway._running
+        stand.rig.gateway._running.dialogues.refuse_new()
+        with pytest.raises(InvalidStatus) as refused:
+            async with talking(stand.rig):
+                pass
+        assert refused.value.response.status_code == 503
+        stand.rig.gateway._running.end_between_turns()
+        assert (await talk.event())["error"]["code"] == "gateway_draining"
+        await until(lambda: stand.rig.gateway.idle)
+
+
+async def test_a_policy_changes_the_head_of_the_101(upstream: Simulator) -> None:
+    changes = Transformation(policy="ai/p", response=HeaderOps(set=(HeaderValue(name="x-team", value=("blue",)),)))
+    policies = REQUIRED.model_copy(update={"transformations": (changes,)})
+    async with standing(served(one(upstream.url), policies=policies)) as stand, talking(stand.rig) as talk:
+        assert talk.socket.response
+        assert talk.socket.response.headers["x-team"] == "blue"
+        assert talk.socket.response.headers["x-tidegate-request-id"]
 
 
 async def test_a_stop_accounts_for_what_is_under_way(upstream: Simulator) -> None:

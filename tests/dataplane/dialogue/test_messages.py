@@ -56,6 +56,14 @@ def test_what_is_no_request(message: bytes, code: str, param: str | None) -> Non
     assert refused(message) == (code, param)
 
 
+def test_what_cannot_be_written_again_is_no_request() -> None:
+    message = b'{"type":"response.create","input":' + b"[" * 500 + b"]" * 500 + b"}"
+    asked = messages.read(message, binary=False)
+    with pytest.raises(Refusal) as raised:
+        asked.written("gpt-5")
+    assert raised.value.code == "invalid_json"
+
+
 def test_binary_messages_are_none() -> None:
     assert refused(said(), binary=True)[0] == "invalid_json"
 
@@ -118,7 +126,9 @@ def test_errors_have_the_shape_of_the_protocol() -> None:
 
 
 def test_an_error_says_when_to_come_back() -> None:
-    event = orjson.loads(messages.error(Refusal("limit_exceeded", "Later.", headers={"Retry-After": "7"})))
+    event = orjson.loads(
+        messages.error(Refusal("limit_exceeded", "Later.", headers={"Retry-After": "7", "Allow": "x"}))
+    )
     assert event["error"]["headers"] == {"Retry-After": "7"}
 
 

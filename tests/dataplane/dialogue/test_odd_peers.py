@@ -211,3 +211,49 @@ async def test_one_without_room_for_its_first_response(ends: bool) -> None:
                 assert (await talk.closed())[0] == 1008
         assert stand.rig.meter.active["a", "session"] == 0
         assert not upstream.requests
+
+
+async def test_one_whose_message_cannot_be_written_again() -> None:
+    deep = '{"type":"response.create","model":"gpt-5","input":' + "[" * 500 + "]" * 500 + "}"
+    async with (
+        Simulator(keys=KEYS) as upstream,
+        standing(served(one(upstream.url))) as stand,
+        talking(stand.rig) as talk,
+    ):
+        for _ in range(2):
+            await talk.socket.send(deep)
+            assert (await talk.event())["error"]["code"] == "invalid_json"
+            assert (await talk.asks(**ASK))["status"] == "completed"
+        assert len(stand.rig.meter.turns) == 2
+
+
+async def test_one_that_holds_too_much_of_the_memory() -> None:
+    async with standing(served(one("http://127.0.0.1:1"))) as stand, talking(stand.rig) as talk:
+        room = stand.rig.gateway._room
+        room.size, room.fit = 100_000, lambda memory: None  # type: ignore[method-assign]
+        assert talk.socket.transport
+        talk.socket.transport.write(b"\x81\xff" + (10**6).to_bytes(8, "big") + b"\0\0\0\0" + b"x" * 200_000)
+        assert (await talk.closed())[0] == 1009
+        await until(lambda: stand.rig.meter.closed)
+        assert room.held == 0
+        assert stand.rig.meter.closed[0].reason == "message_too_big"
+
+
+async def test_one_that_steers_without_room_or_before_anything() -> None:
+    limit = CallerLimits(
+        policy="ai/p", limits=(Limit(kind="requests", per="Day", max=3),), reserve=1, counted_by="Caller"
+    )
+    policies = REQUIRED.model_copy(update={"limits": (limit,)})
+    async with (
+        Simulator(keys=KEYS) as upstream,
+        standing(served(one(upstream.url), policies=policies)) as stand,
+        talking(stand.rig) as talk,
+        talking(stand.rig) as other,
+    ):
+        name = (await talk.asks(**ASK))["id"]
+        steer = orjson.dumps({"type": "response.steer", "input": "x", "previous_response_id": name}).decode()
+        before = len(upstream.messages)
+        for each, code in ((talk, "limit_exceeded"), (other, "response_not_found")):
+            await each.socket.send(steer)
+            assert (await each.event())["error"]["code"] == code
+        assert len(upstream.messages) == before
