@@ -280,26 +280,43 @@ class Dialogue:
 
     # -- what the provider answers -------------------------------------------------------------------------------
 
-    async def _relay(self, link: Link, event: Message) -> None:
+    async def _relay(self, link: Link, first: Message) -> None:
         try:
+            await self._pass_on(link, first, judged=True)
             while True:
-                await self._pass_on(link, event)
                 event = await link.socket.receive()
                 self._heard = asyncio.get_running_loop().time()
+                await self._pass_on(link, event)
         except Closed as closed:
             self._upstream_gone(link, closed)
         except Exception:
             log.exception(_FAULT, session=self._exchange.id)
             self.end(endings.INTERNAL, FAILED)
 
-    async def _pass_on(self, link: Link, event: Message) -> None:
+    async def _pass_on(self, link: Link, event: Message, *, judged: bool = False) -> None:
+        """`judged`: was it seen already what it says of the provider?"""
         data = event.data
         said = None if event.binary else responses.event_of(data)
         if said is not None:
             self._lanes.follow(said, self._asked_of)
-            data = _own_error(self._asked_of, said) or responses.signed_event(said, link.signer) or data
+            instead = b"" if judged else self._blamed(link, said)
+            data = instead or responses.signed_event(said, link.signer) or data
         await self.client.send(data)
         self._check_closing()
+
+    def _blamed(self, link: Link, event: Json) -> bytes:
+        """See whether an error says that something is wrong with the provider. What the client is told instead of a
+        word about the gateway's own credential; empty: nothing else."""
+        if (status := messages.status_said(event)) is None:
+            return b""
+        own = link.provider.credential.kind != "passthrough"
+        if (fault := faults.of_status(status, (), self._services.pools.now(), own=own)) is not None:
+            link.lease.failed(fault, f"It answered a message with an error ({status}).")
+        try:
+            check_credential(self._asked_of, status)
+        except Refusal as refusal:
+            return messages.error(refusal, messages.lane_said(event))
+        return b""
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
@@ -333,16 +350,6 @@ class Dialogue:
                 pulse.asked()
             case "dead":
                 socket.leg.give_up("silent")
-
-
-def _own_error(to: Destination, event: Json) -> bytes:
-    """What the client is told instead of the provider's word about the gateway's credential; empty: nothing else."""
-    status = messages.status_said(event)
-    try:
-        check_credential(to, status or 0)
-    except Refusal as refusal:
-        return messages.error(refusal, messages.lane_said(event))
-    return b""
 
 
 async def _stopped(*tasks: asyncio.Task[None] | None) -> None:

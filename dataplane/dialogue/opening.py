@@ -37,7 +37,7 @@ async def opened(
                 if fault is None:
                     lease.succeeded()
                 return lease, socket, event
-            socket.leg.abort()
+            socket.abort()
         except Refusal as refusal:
             try:
                 following = tries.after(lease, refusal, repeatable=refusal.unsent or refusal.code != "upstream_timeout")
@@ -71,7 +71,7 @@ async def _asked(
         event = await _first(socket, exchange, to)
         return socket, event, _fault(event, to, services.pools.now())
     except BaseException:
-        socket.leg.abort()
+        socket.abort()
         raise
 
 

@@ -122,6 +122,11 @@ class WebSocket:
         self._holder.leave()
         self.leg.drop()
 
+    def abort(self) -> None:
+        """End the connection at once, and hold nothing of it any more."""
+        self._holder.leave()
+        self.leg.abort()
+
     # -- what comes ----------------------------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
@@ -169,6 +174,7 @@ class WebSocket:
 
     def _lost(self) -> None:
         self._end(Closed(None))
+        self.leg.forget()
 
     def _end(self, closed: Closed) -> None:
         if self.over is None:
@@ -176,8 +182,9 @@ class WebSocket:
             self._more.set()
             self._drained.set()
             self._parts, self._size = [], 0
-            if self._gone is not None:
-                self._gone(closed)
+            gone, self._gone = self._gone, None
+            if gone is not None:
+                gone(closed)
 
     def _give_up(self, _held: int) -> None:
         """Of all connections, which together hold too much, it holds most. It may be in the middle of a read."""

@@ -313,6 +313,16 @@ async def test_a_provider_that_does_not_take_it_loses_nothing(upstream: Simulato
             assert stand.rig.meter.active["a", "session"] == 0
 
 
+async def test_an_error_of_the_only_provider_is_passed_on_and_counts_once(upstream: Simulator) -> None:
+    async with standing(pool(upstream.url)) as stand, talking(stand.rig) as talk:
+        failing = {"model": "gpt-5", "input": "x", "metadata": {"scenario": "status:500"}}
+        for state in ("healthy", "healthy", "ejected"):  # the third in a row ejects
+            assert (await talk.asks(**failing))["type"] == "server_error"
+            assert stand.rig.gateway.doing("ai/voice", "a")["state"] == state
+        assert len(stand.rig.meter.ejections) == 1
+        assert not stand.rig.meter.turns
+
+
 async def test_where_nobody_takes_it_the_client_may_ask_again(upstream: Simulator) -> None:
     async with standing(pool("http://127.0.0.1:1", "http://127.0.0.1:1")) as stand, talking(stand.rig) as talk:
         for _ in range(2):
@@ -356,6 +366,7 @@ async def test_a_credential_that_is_refused_later_is_not_shown(upstream: Simulat
         assert refused["code"] == "upstream_credential_rejected"
         assert (await talk.asks(model="any", input="x", stream_id="l"))["status"] == "completed"
         assert len(stand.rig.meter.turns) == 2
+        assert stand.rig.meter.ejections == [("a", "credential")]
 
 
 async def test_a_connection_that_is_old_ends_as_the_provider_says(upstream: Simulator) -> None:

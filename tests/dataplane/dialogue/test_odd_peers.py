@@ -76,6 +76,21 @@ async def test_one_that_falls_silent() -> None:
         assert closed.reason == "upstream_silent"
 
 
+async def test_nothing_is_held_of_one_that_was_given_up() -> None:
+    async def begins(socket: ServerConnection) -> None:
+        await socket.recv()
+        socket.transport.write(b"\x81\x7f" + (10**6).to_bytes(8, "big") + b"x" * 200_000)
+        await socket.wait_closed()
+
+    async with provider_of(begins) as url, standing(served(one(url), timeouts=Timeouts(response=0.5))) as stand:
+        room = stand.rig.gateway._room
+        async with talking(stand.rig) as talk:
+            await talk.say(**ASK)
+            await until(lambda: room.held >= 200_000)
+            assert (await talk.until("error"))["error"]["code"] == "upstream_timeout"
+            assert room.held == 0
+
+
 async def test_responses_that_are_mixed_up_are_each_counted() -> None:
     """Another one begins where one is under way, and one ends of which nobody knew."""
 
