@@ -8,8 +8,8 @@ some of them (`Wish`), and a `Choice` names one after the other, each once, unti
 2. where there is none, those that are ejected: what is known of them may be wrong by now, and nothing else is left. The
    one that comes back first is first.
 
-One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what it
-answers is the answer.
+One that rests has said itself that it takes nothing, and is not asked, unless nobody else serves the model: then what
+it answers is the answer.
 """
 
 from __future__ import annotations
