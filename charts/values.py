@@ -135,7 +135,7 @@ class DataPlane(Pods):
     max_sessions: int = Field(
         0,
         ge=0,
-        description="Realtime sessions, and WebSockets of Passthrough paths, at a time in a pod. 0: any number.",
+        description="Realtime sessions, and WebSockets of other paths, at a time in a pod. 0: any number.",
     )
     service: Service = Field(Service(), description="The Service through which clients reach the gateways.")
     tls: Tls = Field(Tls(), description="TLS of that Service's port.")

@@ -280,7 +280,7 @@ class Provider(ApiModel):
         strict=True,
         json_schema_extra={"format": "int32"},
         description=(
-            "Realtime sessions, and WebSockets of Passthrough paths, that each gateway process holds with this "
+            "Realtime sessions, and WebSockets of other paths, that each gateway process holds with this "
             "provider at a time. Further ones go to the others; where those have no room either, they are refused with "
             "503 and Retry-After. Absent: no cap."
         ),
@@ -616,8 +616,9 @@ class BackendSpec(ApiModel):
         description=(
             "How each path is handled. A key is the end of a path, such as /v1/realtime; the longest that fits wins, "
             "and '*' is the rest. Completions: a JSON request with a model; its usage is metered. Realtime: a "
-            "WebSocket session, metered turn by turn. Responses: the Responses API, with the paths below this one; "
-            "metered, and what a provider keeps is found again. Passthrough: relayed untouched and not metered. "
+            "WebSocket session, metered turn by turn. Responses: the Responses API, with the paths below this one, and "
+            "over WebSockets; metered, and what a provider keeps is found again. Passthrough: relayed untouched and "
+            "not metered. "
             "/v1/models is answered by the gateway, with what the caller may use, unless it stands here. "
             "Absent: the well-known paths of the providers, and nothing else."
         ),
@@ -649,7 +650,7 @@ class BackendSpec(ApiModel):
         strict=True,
         json_schema_extra={"format": "int32"},
         description=(
-            "Realtime sessions of this Backend, and WebSockets of its Passthrough paths, that each gateway process "
+            "Realtime sessions of this Backend, and WebSockets of its other paths, that each gateway process "
             "holds at a time: two processes hold twice as many. Further ones are refused with 503 and Retry-After. "
             "Absent: no cap."
         ),

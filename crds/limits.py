@@ -119,8 +119,8 @@ class Limits(ApiModel):
         min_length=1,
         max_length=5,
         description=(
-            "Requests in a window. An HTTP request, the opening of a WebSocket, and each turn of a realtime session "
-            "count 1 each."
+            "Requests in a window. An HTTP request, the opening of a WebSocket, and each turn of a realtime session, "
+            "or of the Responses API over a WebSocket, count 1 each."
         ),
     )
     tokens: tuple[TokenLimit, ...] = Field(
@@ -138,7 +138,7 @@ class Limits(ApiModel):
         le=1_000_000,
         strict=True,
         json_schema_extra={"format": "int32"},
-        description="Realtime sessions, and WebSockets of Passthrough paths, at a time.",
+        description="Realtime sessions, and WebSockets of other paths, at a time.",
     )
     spend: Annotated[tuple[SpendLimit, ...], Unique("per")] = Field(
         default=(),

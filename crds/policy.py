@@ -195,8 +195,9 @@ class PolicySpec(ApiModel):
     session: SessionLimits | None = Field(
         default=None,
         description=(
-            "What one realtime session may take, and who may hold one. WebSockets on paths of type Passthrough are "
-            "relayed unread: for them origins and onRevoke hold, and nothing else of this block does."
+            "What one realtime session may take, and who may hold one; a WebSocket of a Responses path is one, too. "
+            "WebSockets on paths of type Passthrough are relayed unread: for them origins and onRevoke hold, and "
+            "nothing else of this block does."
         ),
     )
     telemetry: Telemetry | None = Field(

@@ -13,6 +13,7 @@
     http/        HTTP, from the client's connection to the answer: completions, models and passthrough
     limits/      how much callers may take, and have taken: in this process, or in all that share a store
     realtime/    realtime sessions
+    dialogue/    the WebSocket mode of the Responses API
     affinity/    what a provider keeps is found again by whoever made it (pure)
     upstreams/   which provider, what it is sent, and the connections to it
     dialects/    how providers speak (pure)

@@ -44,6 +44,12 @@ CATALOGUE: dict[str, Kind] = {
         "The request refers to what different providers keep, by ids of responses, encrypted content, or ids of items "
         "alone. The message says what to send instead.",
     ),
+    "other_provider": Kind(
+        400,
+        INVALID,
+        "On a WebSocket of the Responses API: what is asked is served, or kept, by another provider than the one that "
+        "the connection is with. Open another connection for it.",
+    ),
     "invalid_encrypted_content": Kind(
         400,
         INVALID,

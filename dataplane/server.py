@@ -22,6 +22,7 @@ from dataplane.callers import KeyUnknown
 from dataplane.callers.expiry import Expiries
 from dataplane.callers.fetch import fetch
 from dataplane.callers.refresh import Refresher
+from dataplane.dialogue.service import Dialogues
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import client as http
@@ -121,6 +122,7 @@ class Gateway:
         self._hints = hints or Keys(secrets.token_bytes(32))
         self._expiries = Expiries()
         self._sessions: Realtime | None = None
+        self._dialogues: Dialogues | None = None
         self._running: Running | None = None
 
     def load(self, table: Table, secrets: Secrets) -> None:
@@ -208,7 +210,9 @@ class Gateway:
         ports = Ports(self._port(OWN_PORT), self._port)
         keys = Refresher(partial(fetch, services.pool), self._meter.keys_fetched, self._rand)
         tunnels = Tunnels(services)
-        self._running = Running(ports, services, self._sessions, tunnels, self._overload, keys, self.limiter)
+        self._dialogues = Dialogues(services)
+        doors = (ports, services, self._sessions, tunnels, self._dialogues)
+        self._running = Running(*doors, self._overload, keys, self.limiter)
         await self._running.start(host, port, ssl, reuse_port=reuse_port)
         try:
             self._follow(ports, self._snapshot.table.listeners)
@@ -240,12 +244,13 @@ class Gateway:
             await self._running.cut()
 
     def sessions(self) -> list[dict[str, object]]:
-        """The live realtime sessions, with what each used so far."""
+        """The live sessions, with what each used so far."""
         return at_once(self.listing())
 
     def listing(self) -> Slices[list[dict[str, object]]]:
         """The same, with pauses, for whoever must hold nobody up."""
-        return (yield from self._sessions.sessions()) if self._sessions else []
+        realtime = (yield from self._sessions.sessions()) if self._sessions else []
+        return [*realtime, *((yield from self._dialogues.sessions()) if self._dialogues else [])]
 
     async def refresh_limits(self) -> str:
         """Hear what other processes have counted, for half a second at most; what is to be said where that failed."""
@@ -260,8 +265,9 @@ class Gateway:
         return self.pools.shown(backend, provider)
 
     def end_session(self, session_id: str) -> bool:
-        """End one realtime session; False where there is none by that id."""
-        return self._sessions is not None and self._sessions.end(session_id)
+        """End one session; False where there is none by that id."""
+        kinds = self._sessions, self._dialogues
+        return any(each is not None and each.end(session_id) for each in kinds)
 
     def _port(self, number: int) -> Port:
         """One that routes know by this number."""
@@ -316,6 +322,8 @@ class Gateway:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):
             return await running.tunnels.serve(request, exchange, lambda: self._admit(request, running, exchange))
+        if exchange.type is RouteType.RESPONSES and wants_websocket(request.head):
+            return await running.dialogues.serve(request, exchange, lambda: self._admit(request, running, exchange))
         self._check_resources(request)
         if exchange.budget is not None and exchange.type is RouteType.PASSTHROUGH:
             await exchange.budget.admit_request()

@@ -34,7 +34,7 @@ class Limits:
     given is the Backend's to say (`table.Timeouts`), what a session may take a Policy's (`table.SessionLimits`)."""
 
     sessions: int = 0
-    """Realtime sessions, and WebSockets of Passthrough paths, at a time; 0: any number."""
+    """Realtime sessions, and WebSockets of other paths, at a time; 0: any number."""
     ping: float = 12.0
     """A leg of a session from which nothing came for so long, or up to twice as long, is sent a Ping: sooner than the
     30 seconds after which many load balancers cut what is quiet."""

@@ -107,6 +107,32 @@ def test_a_response_and_what_goes_on_from_it(client: OpenAI) -> None:
         client.responses.retrieve(first.id)
 
 
+def test_responses_over_a_websocket(client: OpenAI) -> None:
+    previous = None
+    with client.responses.connect() as connection:
+        for text in ("Hello, is anybody there?", "And now?"):
+            connection.response.create(model="gpt-5", input=text, store=False, previous_response_id=previous)
+            made = next(event.response for event in connection if event.type == "response.completed")
+            assert made.output_text
+            assert made.usage
+            assert made.previous_response_id == previous
+            previous = made.id
+        assert made.usage.input_tokens_details.cached_tokens > 0
+        connection.response.create(model="gpt-4o", input="Hello")
+        refused = next(event for event in connection if event.type == "error")
+        assert (refused.status, refused.error.code) == (403, "model_not_allowed")
+
+
+async def test_responses_over_a_websocket_asynchronous(asynchronous: AsyncOpenAI) -> None:
+    made = await asynchronous.responses.create(model="gpt-5", input="Hello")
+    async with asynchronous.responses.connect() as connection:
+        await connection.response.create(model="gpt-5", input="And?", previous_response_id=made.id)
+        async for event in connection:
+            if event.type == "response.completed":
+                assert event.response.previous_response_id == made.id
+                break
+
+
 def test_a_stream_of_a_response(client: OpenAI) -> None:
     with client.responses.stream(model="gpt-5", input="Hello!", include=["reasoning.encrypted_content"]) as stream:
         kinds = [event.type for event in stream]

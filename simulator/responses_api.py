@@ -10,6 +10,7 @@ from simulator import stored_responses as responses
 from simulator.errors import RefusedError, of_status
 from simulator.http_api import FOREVER_S, authorised_json, check_key
 from simulator.reply import Reply, limits, sse
+from simulator.responses_socket import respond
 from simulator.scenarios import Options, ScenarioError
 from simulator.shapes import Json, mapping, text
 from simulator.state import STATE
@@ -22,6 +23,7 @@ def routes() -> list[web.RouteDef]:
     """What is served here."""
     return [
         web.post("/v1/responses", _create),
+        web.get("/v1/responses", respond),
         web.post("/v1/responses/compact", _compact),
         web.post("/v1/responses/input_tokens", _input_tokens),
         web.get("/v1/responses/{id}", _get),

@@ -6,6 +6,7 @@ exist, or cannot be read.
 
 import base64
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from simulator.shapes import Json, count, mapping, sequence, text
 _KEPT = 10_000
 _REASONING_TOKENS = 64
 _ENCRYPTED = "reasoning.encrypted_content"
+_LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}", re.ASCII)
 
 
 def organisation(key: str) -> str:
@@ -46,8 +48,10 @@ class Shelf:
     def __init__(self) -> None:
         self._stored: OrderedDict[str, Stored] = OrderedDict()
 
-    def put(self, stored: Stored) -> None:
-        """The oldest goes for one more than there may be."""
+    def keep(self, stored: Stored, *, store: bool) -> None:
+        """If it is to be stored. The oldest goes for one more than there may be."""
+        if not store:
+            return
         self._stored[text(stored.response.get("id"))] = stored
         if len(self._stored) > _KEPT:
             self._stored.popitem(last=False)
@@ -67,6 +71,25 @@ class Shelf:
         """Raises RefusedError (404)."""
         self.get(name, whose)
         del self._stored[name]
+
+
+class Latest(Shelf):
+    """What one connection sees: the shelf, and the newest response of its own, be it stored or not."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__()
+        self._shelf = shelf
+        self._latest: Stored | None = None
+
+    def keep(self, stored: Stored, *, store: bool) -> None:
+        self._latest = stored
+        self._shelf.keep(stored, store=store)
+
+    def find(self, name: str, whose: str) -> Stored | None:
+        latest = self._latest
+        if latest is not None and latest.response.get("id") == name and latest.organisation == whose:
+            return latest
+        return self._shelf.find(name, whose)
 
 
 @dataclass(frozen=True)
@@ -117,14 +140,15 @@ def make(body: Json, number: int, created: int, options: Options, whose: str, sh
     context = _before(body, whose, shelf)
     _check_readable(given, whose)
     asked = _text_of(mapping(given[-1])) if given else ""
-    reasons = "reasoning" in options or bool(mapping(body.get("reasoning")))
+    works = body.get("generate") is not False  # else, over a WebSocket: what follows goes on from it
+    reasons = works and ("reasoning" in options or bool(mapping(body.get("reasoning"))))
     output, status, more = _answered(body, asked, number, whose, options, reasons=reasons)
     written = int(options.number("cache-write")) if "cache-write" in options else 0
     spent = _usage(context, given, written, output, _REASONING_TOKENS if reasons else 0)
     made = Made(_head(body, model, number, created), output, status, spent, more)
-    if body.get("store") is not False:
-        response = made.begun("queued") if body.get("background") is True else made.reply(options)[0]
-        shelf.put(Stored(whose, response, [*context, *given, *output], given, made))
+    response = made.begun("queued") if body.get("background") is True else made.reply(options)[0]
+    kept = Stored(whose, response, [*context, *given, *output], given, made)
+    shelf.keep(kept, store=body.get("store") is not False)
     return made
 
 
@@ -151,6 +175,14 @@ def encrypted(content: str, whose: str) -> str:
     """Content that one organisation can read."""
     seal = hashlib.sha256(f"{whose}\0{content}".encode()).hexdigest()[:16]
     return "gAAAAA" + base64.urlsafe_b64encode(f"{whose}\0{seal}\0{content}".encode()).decode()
+
+
+def lane_of(said: Json) -> str:
+    """The stream of a message on a WebSocket. Raises RefusedError."""
+    lane = said.get("stream_id")
+    if lane is not None and not (isinstance(lane, str) and _LANE.fullmatch(lane)):
+        raise RefusedError("Invalid stream_id.", "invalid_stream_id", "stream_id")
+    return text(lane)
 
 
 def _check_readable(items: list[object], whose: str) -> None:
@@ -233,6 +265,8 @@ def _answered(
 ) -> tuple[list[object], str, Json]:
     """Items, how it ended, and what else the response says then."""
     output: list[object] = []
+    if body.get("generate") is False:
+        return output, "completed", {}
     if reasons:
         item: Json = {"type": "reasoning", "id": f"rs_{number:06d}", "summary": []}
         if _ENCRYPTED in sequence(body.get("include")):

@@ -86,7 +86,7 @@ ProxyProtocol = Annotated[
 MaxSessions = Annotated[
     int,
     typer.Option(
-        help="Realtime sessions, and WebSockets of Passthrough paths, at a time; one more is refused with 503. "
+        help="Realtime sessions, and WebSockets of other paths, at a time; one more is refused with 503. "
         "0: any number, while memory lasts.",
         metavar="N",
         min=0,

@@ -58,6 +58,26 @@ def check_model(backend: Backend, within: Backend, name: str) -> None:
         )
 
 
+def only(backend: Backend, within: Backend, provider: Provider, name: str) -> Backend:
+    """The Backend with this provider alone, which a connection is with, if it is among those that may be asked and
+    serves the model. Raises Refusal other_provider."""
+    if provider.name not in {each.name for each in within.providers}:
+        raise Refusal(
+            "other_provider",
+            "What this request refers to was made by another provider than the one that this connection is with, which "
+            "cannot read it. Open another connection for it.",
+        )
+    found = models.find(backend.models, name)
+    if found and not any(target.provider == provider.name and target.weight for target in found[0].targets):
+        raise Refusal(
+            "other_provider",
+            f"The model {name!r} is served by another provider than the one that this connection is with. Open another "
+            "connection for it.",
+            param="model",
+        )
+    return backend.model_copy(update={"providers": (provider,)})
+
+
 def unplaced(param: str) -> Refusal:
     """What is answered to a stored item that is named by its id alone, where there are several domains."""
     return Refusal(

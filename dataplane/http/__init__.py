@@ -16,7 +16,7 @@
     headers      which fields cross, in both directions, and how Policies change them (pure)
     paths, query  what is compared is normalised, what is sent upstream is what the client wrote (pure)
     completions  chat completions: body read, model renamed, usage metered (`chat` and `sse` are pure)
-    responding   the Responses API (`responses` and `background` are pure)
+    responding   the Responses API (`responses` and `background` are pure); over a WebSocket it is `dataplane.dialogue`
     turn         the one record that a request leaves that a model worked for; `outcome` is what its answer said (pure)
     models       what a caller may use, from the Backend or from what a provider lists
     passthrough  everything else, streamed both ways; `tunnels`, `tunnel` and `splice` for its WebSockets

@@ -15,7 +15,6 @@ from dataplane.exchange import Exchange
 from dataplane.http import chat, paths, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
-from dataplane.http.head import wants_websocket
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.http.responses import Call, Outcome
@@ -23,6 +22,7 @@ from dataplane.http.turn import Turn
 from dataplane.limits.spending import Model
 from dataplane.routing import responses_below
 from dataplane.services import Services
+from dataplane.table import Provider
 from dataplane.upstreams.choose import Destination, check
 from dataplane.upstreams.pools import Tries
 from dataplane.upstreams.request import address, upstream_headers
@@ -35,9 +35,6 @@ _READ = frozenset(["accept-encoding", "content-encoding"])
 
 async def serve(services: Services, request: Request, exchange: Exchange) -> http.Answer:
     """Serve one request. Raises Refusal, ClientGone, UpstreamLost."""
-    if wants_websocket(request.head):
-        message = "Responses over a WebSocket are not served here: send them by POST, with `stream` for events."
-        raise Refusal("method_not_allowed", message, headers={"Allow": "POST"})
     path = paths.normalised(exchange.path)
     below = responses_below(exchange.backend, path)
     call = responses.call(exchange.method, below)
@@ -50,7 +47,7 @@ async def _made(services: Services, request: Request, exchange: Exchange, call: 
     """A response, a compaction or a count of tokens, made of the body."""
     _check_encoding(exchange)
     asked = chat.parsed(await http.body(request, services.limits, services.room))
-    with Asking(services, _placed(services, exchange, asked)) as asking:
+    with Asking(services, placed(services, exchange, asked)) as asking:
         if call.turn:
             return await _worked_on(services, request, exchange, asking, asked)
         if exchange.budget is not None:
@@ -107,7 +104,7 @@ def _settle(services: Services, turn: Turn, outcome: Outcome) -> None:
 async def _stored(services: Services, request: Request, exchange: Exchange, call: Call, path: str) -> http.Answer:
     """What is asked of a response that a provider has. One from the background is counted when its end is seen."""
     try:
-        signed = _keys(services, exchange).read_id(call.id)
+        signed = keys_of(services, exchange).read_id(call.id)
     except Unsigned:
         raise placing.unknown(encrypted=False) from None
     within = placing.within(exchange.backend, [signed], exchange.caller)
@@ -166,16 +163,19 @@ async def _sent(
 def _tap(services: Services, exchange: Exchange, destination: Destination, response: Response, outcome: Outcome) -> Tap:
     if response.status >= _ERRORS:
         return PassAll()
-    signer = placing.signer(_keys(services, exchange), exchange.backend, destination.provider, exchange.caller)
+    signer = placing.signer(keys_of(services, exchange), exchange.backend, destination.provider, exchange.caller)
     if response.content_type == "text/event-stream":
         return responses.StreamTap(outcome, signer, services.limits.reply)
     return responses.JsonTap(outcome, signer, services.limits.reply)
 
 
-def _placed(services: Services, exchange: Exchange, asked: Json) -> Tries:
-    """Who may be asked; the request's hints are taken off.
+def placed(
+    services: Services, exchange: Exchange, asked: Json, provider: Provider | None = None, *, session: bool = False
+) -> Tries:
+    """Who may be asked; the request's hints are taken off. `provider`: the only one, if it may be.
 
-    Raises Refusal: those of `Pools.named`, `placing.within` and `placing.unknown`, conversation_not_allowed."""
+    Raises Refusal: those of `Pools.named`, `placing.within`, `placing.only` and `placing.unknown`,
+    conversation_not_allowed."""
     backend = exchange.backend
     if allow := exchange.allowed():
         chat.check_one_model(asked)
@@ -184,15 +184,18 @@ def _placed(services: Services, exchange: Exchange, asked: Json) -> Tries:
     if any(provider.credential.kind == "secret" for provider in backend.providers):
         responses.check_conversation(asked)
     try:
-        signed = bodies.unwrap(asked, _keys(services, exchange))
+        signed = bodies.unwrap(asked, keys_of(services, exchange))
     except Foreign as error:
         raise placing.unknown(encrypted=error.encrypted, param=error.field) from None
     if not signed and (place := bodies.references(asked)) and not placing.one_domain(backend):
         raise placing.unplaced(place)
     model = exchange.deployment or chat.model_of(asked)
     within = placing.within(backend, signed, exchange.caller)
-    placing.check_model(backend, within, model)
-    return services.pools.named(exchange, model, allow, within=within)
+    if provider is None:
+        placing.check_model(backend, within, model)
+    else:
+        within = placing.only(backend, within, provider, model)
+    return services.pools.named(exchange, model, allow, session=session, within=within)
 
 
 def _path_to(path: str, call: Call, original: str) -> str:
@@ -202,7 +205,8 @@ def _path_to(path: str, call: Call, original: str) -> str:
     return f"{quote(base.removesuffix(call.id), safe='/:@')}{quote(original, safe='')}{end}"
 
 
-def _keys(services: Services, exchange: Exchange) -> Keys:
+def keys_of(services: Services, exchange: Exchange) -> Keys:
+    """What signs what providers keep, and verifies it."""
     return exchange.snapshot.hints or services.hints
 
 

@@ -178,16 +178,22 @@ class StreamTap:
         return rest
 
     def _signed(self, event: bytes) -> bytes:
-        if _WORTH_READING.search(event) is None:
-            return event
-        said = _object(sse.data(event))
+        said = _object(sse.data(event)) if _WORTH_READING.search(event) else None
         if said is None:
             return event
         self._outcome.read_event(said)
-        if not bodies.wrap_event(said, self._signer):
-            return event
-        data = _written(said, b"")
+        data = signed_event(said, self._signer)
         return sse.with_data(event, data) if data else event
+
+
+def event_of(message: bytes) -> Json | None:
+    """An event that says something of a response, or holds what is to be signed; None for all others."""
+    return _object(message) if _WORTH_READING.search(message) else None
+
+
+def signed_event(event: Json, signer: Signer) -> bytes:
+    """With hints, as JSON; empty where it goes on as it came."""
+    return _written(event, b"") if bodies.wrap_event(event, signer) else b""
 
 
 def _check(method: str, allowed: Sequence[str], message: str) -> None:

@@ -11,6 +11,7 @@ from dataplane.http.client import ClientGone
 from dataplane.http.outcome import Said
 from dataplane.ids import new_id
 from dataplane.limits.spending import Model
+from dataplane.metering.prices import Cost
 from dataplane.metering.usage import Status, Usage
 from dataplane.services import Services
 from dataplane.tracing import Timing
@@ -42,9 +43,9 @@ class Turn:
         elif not (isinstance(error, Refusal) and _not_taken(error)):
             self.end("failed")
 
-    def end(self, status: Status, *, later: bool = False) -> None:
-        """Count it. `later`: it was made in the background, and is heard of now; how long it took nobody knows, and
-        another gateway that hears of it, too, gives it the same id."""
+    def end(self, status: Status, *, later: bool = False) -> Cost:
+        """Count it; what it cost. `later`: it was made in the background, and is heard of now; how long it took nobody
+        knows, and another gateway that hears of it, too, gives it the same id."""
         exchange, destination, outcome = self._exchange, self.destination, self._outcome
         route, backend = exchange.route.name, exchange.backend.name
         usage = Usage(
@@ -72,6 +73,7 @@ class Turn:
             self._services.tracer.turn(usage, cost, timing, traceparent=exchange.headers.first.get("traceparent", ""))
         if outcome.unmetered:
             self._services.meter.unmetered(outcome.unmetered, route, backend)
+        return cost
 
 
 def _not_taken(refusal: Refusal) -> bool:

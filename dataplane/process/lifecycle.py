@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dataplane.callers.refresh import Refresher
+from dataplane.dialogue.service import Dialogues
 from dataplane.http.ports import Ports
 from dataplane.http.tunnels import Tunnels
 from dataplane.limits.limiter import Limiter
@@ -30,6 +31,8 @@ class Running:
     services: Services
     sessions: Realtime
     tunnels: Tunnels
+    dialogues: Dialogues
+    """WebSockets of the Responses API, which count as sessions."""
     overload: Overload
     keys: Refresher
     """Of issuers of tokens."""
@@ -59,21 +62,23 @@ class Running:
         return self.ports.open
 
     def left(self) -> Left:
-        return Left(self.sessions.live(), self.ports.requests, self.tunnels.live())
+        return Left(self.sessions.live() + self.dialogues.live(), self.ports.requests, self.tunnels.live())
 
     def live(self, backend: str = "") -> int:
         """WebSockets that are open, or being opened: sessions and tunnels, of one Backend or of all."""
-        return self.sessions.live(backend) + self.tunnels.live(backend)
+        return self.sessions.live(backend) + self.dialogues.live(backend) + self.tunnels.live(backend)
 
     def close(self) -> None:
         """Accept no connection, no session and no tunnel any more."""
         self.ports.close()
         self.sessions.refuse_new()
+        self.dialogues.refuse_new()
         self.tunnels.refuse_new()
 
     def end_between_turns(self) -> None:
         """End each session as soon as it is between turns."""
         self.sessions.end_between_turns(endings.DRAINING, MESSAGE)
+        self.dialogues.end_between_turns(endings.DRAINING, MESSAGE)
 
     async def stop(self, grace: float) -> None:
         """End everything that is under way: sessions get their event and Close, requests have `grace` seconds,
@@ -81,6 +86,7 @@ class Running:
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self.ports.stop(grace))
             ends.create_task(self.sessions.stop())
+            ends.create_task(self.dialogues.stop())
         await self.cut()
 
     async def cut(self) -> None:
@@ -88,6 +94,7 @@ class Running:
         await self.ports.stop(0)
         await self.keys.close()
         await self.sessions.cut()
+        await self.dialogues.cut()
         self.tunnels.cut()
         await self.services.revocations.stop()
         for timer in self._timers:

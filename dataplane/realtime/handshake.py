@@ -28,6 +28,7 @@ from dataplane.http.handover import SWITCHED, take_over
 from dataplane.http.head import Head, wants_websocket
 from dataplane.http.message import Request
 from dataplane.providers import KINDS
+from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms
@@ -220,18 +221,26 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
 async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, services: Services) -> Answer:
     """Dial and upgrade; the upstream's bytes then go to `live`. Raises Refusal; then the connection is gone."""
     destination = chosen.destination
-    credential = destination.provider.credential.kind
     url = address(destination.provider, exchange.path, chosen.query, destination.upstream_model)
+    fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
+    live.dialled = asyncio.get_running_loop().time()
+    return await upgraded(live.upstream, exchange, destination, url, fields, services)
+
+
+async def upgraded(
+    leg: Leg, exchange: Exchange, destination: Destination, url: str, fields: headers.Fields, services: Services
+) -> Answer:
+    """Dial and upgrade; the upstream's bytes then go to `leg`. Raises Refusal; then the connection is gone."""
+    credential = destination.provider.credential.kind
     offered = exchange.headers.all("sec-websocket-protocol") if credential == "passthrough" else []
     names = [name for name in subprotocols(",".join(offered), credential=credential).split(", ") if name]
-    fields = [field for field in upstream_headers(exchange, destination) if field[0].lower() != openai.BETA_HEADER]
     try:
         reach = exchange.reach(destination.provider)
-        answer = await _answer(live, url, Opening(url, fields, names), services, exchange.backend.timeouts, reach)
+        answer = await _answer(leg, url, Opening(url, fields, names), services, exchange.backend.timeouts, reach)
         if answer.status != SWITCHED:
             raise _refusal(answer, exchange, destination, services.pools.now())
     except BaseException:
-        live.upstream.abort()  # it is no WebSocket: there is nothing to say to it
+        leg.abort()  # it is no WebSocket: there is nothing to say to it
         raise
     return answer
 
@@ -239,10 +248,10 @@ async def open_upstream(live: LiveSession, exchange: Exchange, chosen: Route, se
 class _Exchange:
     """Stands in for the session on the upstream's connection until the handshake is answered."""
 
-    def __init__(self, live: LiveSession, opening: Opening) -> None:
+    def __init__(self, leg: Leg, opening: Opening) -> None:
         self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._opening = opening
-        self._leg = live.upstream
+        self._leg = leg
         self._receive, self._lost = self._leg.receive, self._leg.lost
         self._leg.receive, self._leg.lost = self.take, self.gone
 
@@ -276,14 +285,11 @@ class _Exchange:
                     self._receive(answer.rest)
 
 
-async def _answer(
-    live: LiveSession, url: str, opening: Opening, services: Services, timeouts: Timeouts, reach: Reach
-) -> Answer:
-    exchange = _Exchange(live, opening)
-    live.dialled = asyncio.get_running_loop().time()
+async def _answer(leg: Leg, url: str, opening: Opening, services: Services, timeouts: Timeouts, reach: Reach) -> Answer:
+    exchange = _Exchange(leg, opening)
     await dial(
         url,
-        lambda: live.upstream,
+        lambda: leg,
         reach=reach,
         rand=services.rand,
         addresses=services.addresses,
@@ -292,7 +298,7 @@ async def _answer(
         tls=services.tls,
         egress=services.egress,
     )
-    live.upstream.write(opening.request())
+    leg.write(opening.request())
     try:
         async with asyncio.timeout(timeouts.handshake):
             return await exchange.answered

@@ -124,7 +124,7 @@ async def test_tools_ends_and_the_rest(simulator: Simulator) -> None:
 def test_the_oldest_is_forgotten() -> None:
     shelf = Shelf()
     for number in range(10_001):
-        shelf.put(Stored("a", {"id": f"resp_{number}"}, [], [], made=None))  # type: ignore[arg-type]
+        shelf.keep(Stored("a", {"id": f"resp_{number}"}, [], [], made=None), store=True)  # type: ignore[arg-type]
     assert shelf.find("resp_0", "a") is None
     assert shelf.find("resp_1", "a")
 

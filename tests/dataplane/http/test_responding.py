@@ -625,14 +625,6 @@ async def test_paths_that_there_are_not(upstream: Simulator, method: str, path: 
     assert not upstream.requests
 
 
-async def test_websockets_are_refused_with_what_to_do_instead(upstream: Simulator) -> None:
-    async with standing(served(one(upstream.url))) as stand, aiohttp.ClientSession(headers=BEARER) as client:
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await client.ws_connect(stand.rig.url + RESPONSES)
-        assert (refused.value.status, dict(refused.value.headers or {})["Allow"]) == (405, "POST")
-    assert not upstream.requests
-
-
 @pytest.mark.parametrize(
     ("body", "headers", "code"),
     [
