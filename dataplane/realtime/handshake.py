@@ -321,7 +321,7 @@ def _refusal(answer: Answer, exchange: Exchange, destination: Destination, now: 
         return Refusal(
             "upstream_credential_rejected",
             f"Provider {name} refused the gateway's credential ({status}). Renew the Secret that it uses.{said}",
-            fault=fault,
+            fault=fault or faults.FORBIDDEN,  # a client's own mistake may be answered 400, too
         )
     if 400 <= status < 500 or status == 503:
         as_it_came = status in (429, 503) and 0 < len(answer.body) < MAX_BODY

@@ -137,6 +137,13 @@ async def test_a_wrong_key_of_ours(kind: Kind) -> None:
         assert await refusal(gateway, "model=m") == (502, "upstream_credential_rejected")
 
 
+async def test_what_xai_answers_400_takes_it_from_nobody() -> None:
+    """It may be the client's own mistake."""
+    async with standing("xai", key="sk-wrong") as (gateway, _):
+        await refusal(gateway, "model=m")
+        assert gateway.gateway.pools.shown("ai/voice", "xai")["state"] == "resting"
+
+
 async def test_quotas_and_expiry() -> None:
     async with standing("azure") as (gateway, _):
         assert (await refusal(gateway, "model=d&scenario=no-upgrade:429"))[0] == 429
