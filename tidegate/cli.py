@@ -285,8 +285,9 @@ def explain(
     admin: Annotated[
         str,
         typer.Option(
-            help="The admin port of a running gateway, which is asked what is left of limits; http:// may stand before "
-            "it. On another machine it needs the gateway's TIDEGATE_ADMIN_TOKEN in the environment.",
+            help="The admin port of a running gateway, which is asked what is left of limits and how providers are "
+            "doing; http:// may stand before it. On another machine it needs the gateway's TIDEGATE_ADMIN_TOKEN in the "
+            "environment.",
             metavar="HOST:PORT",
             show_default=False,
         ),

@@ -27,8 +27,12 @@ def doing_words(said: Mapping[str, object]) -> str:
         words += f"; tried again in {said['back_in_seconds']} s"
     rests = said.get("rests_for_seconds")
     if isinstance(rests, dict):
-        words += "".join(f"; not asked for {model} for {seconds} s" for model, seconds in rests.items())
+        words += "".join(f"; not asked for {_any(model)} for {seconds} s" for model, seconds in rests.items())
     return f"{words}: {why}" if (why := said.get("why")) else words
+
+
+def _any(model: str) -> str:
+    return "any model" if model == "every model" else model
 
 
 def balance_words(balance: Balance, *, sessions: bool) -> str:

@@ -120,8 +120,9 @@ def _owners(backend: Backend, signed: Signed, caller: Caller) -> list[Provider]:
     if not there:
         raise Refusal(
             "domain_gone",
-            f"The providers that this was made by are no longer among those of Backend {backend.name}, and no other "
-            "can read it. Begin anew: send the conversation in full, in `input`, without encrypted content.",
+            f"The providers that this was made by are no longer among those of Backend {backend.name}, or have another "
+            "name or domain now, and no other can read it. Begin anew: send the conversation in full, in `input`, "
+            "without encrypted content.",
         )
     owners = [provider for provider in there if _passes(provider) is unowned]
     if not owners:

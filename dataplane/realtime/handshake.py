@@ -39,10 +39,12 @@ from dataplane.upstreams.connect import dial
 from dataplane.upstreams.opening import MAX_BODY, Answer, Opening, OpeningFailed
 from dataplane.upstreams.pools import Tries
 from dataplane.upstreams.request import address, bare_key, response_headers, subprotocols, upstream_headers
+from dataplane.upstreams.send import keyless
 from dataplane.upstreams.target import Reach
 from dataplane.upstreams.tls_failures import lost_by
 
 NOT_FOUND = HTTPStatus.NOT_FOUND.value
+UNAUTHORIZED = HTTPStatus.UNAUTHORIZED.value
 MAX_DETAIL = 500
 """Characters of an upstream's error message that are passed on."""
 
@@ -316,6 +318,8 @@ def _refusal(answer: Answer, exchange: Exchange, destination: Destination, now: 
     name, status, credential = destination.provider.name, answer.status, destination.provider.credential
     detail = _quoted(_detail(answer.body), exchange, destination)
     fault = faults.of_status(status, answer.headers, now, own=credential.kind != "passthrough")
+    if status == UNAUTHORIZED and credential.kind == "none":
+        return Refusal("upstream_credential_rejected", keyless(name))
     if status in KINDS[destination.provider.kind].rejects and credential.kind == "secret":
         said = f" It said: {detail}" if detail and status not in (401, 403) else ""
         return Refusal(
@@ -386,9 +390,7 @@ def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -
         if own:
             return Refusal(code, f"Provider {name} refused the gateway's credential. Renew the Secret that it uses.")
         if destination.provider.credential.kind == "none":
-            why = f"Provider {name} wants a key, and gets none: its `auth` in the Backend says neither secretRef nor"
-            message = f"{why} passthrough. Whoever runs the gateway must set it."
-            return Refusal("invalid_api_key", message, fault=faults.CREDENTIAL)
+            return Refusal(code, keyless(name))
         return Refusal("invalid_api_key", f"Provider {name} refused the key that was sent, if any. Send a valid one.")
     message = _quoted(refused.message, exchange, destination) or f"Provider {name} ended the session before it began."
     fault = faults.UNKNOWN_MODEL if code == "model_not_found" else None

@@ -40,8 +40,8 @@ class Standing:
 
     backend: str = ""
     provider: str = ""
-    place: tuple[str, str] = ("", "")
-    """What its health is about: the provider's address, and the id of the credential that it is shown."""
+    place: tuple[str, ...] = ()
+    """What its health is about: the provider's address, and the ids of what it is shown and trusted by."""
     sessions: int = 0
     """Sessions, and other WebSockets, that are open or being opened."""
     requests: int = 0
@@ -129,12 +129,12 @@ class Standing:
         rest = Rest(now + fault.rest, fault.asked, fault.reason == "rate_limited", fault.rest)
         if before is None or before.until <= now or rest > before:
             self.rests[model] = rest
-        if not self.out_until:
+        if not self.out(now):
             self.why, self.reason = why, fault.reason
         return news
 
-    def moved(self, place: tuple[str, str]) -> bool:
-        """It has this address and credential now; whether that is news, and its health begins anew."""
+    def moved(self, place: tuple[str, ...]) -> bool:
+        """It has this address, and these credentials, now; whether that is news, and its health begins anew."""
         if place == self.place:
             return False
         self.place = place

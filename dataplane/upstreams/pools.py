@@ -297,8 +297,9 @@ def _new(backend: Backend, provider: Provider) -> Standing:
     return Standing(backend.name, provider.name, _place(provider))
 
 
-def _place(provider: Provider) -> tuple[str, str]:
-    return provider.url, provider.credential.secret
+def _place(provider: Provider) -> tuple[str, ...]:
+    tls = (*provider.tls.ids, provider.tls.server_name) if provider.tls else ()
+    return provider.url, provider.credential.secret, *tls
 
 
 def _in_common(exchange: Exchange) -> str:

@@ -146,10 +146,13 @@ def _streamed(line: str, fields: Fields, first: bytes, body: AsyncIterator[bytes
 
 
 def check_credential(destination: Destination, status: int) -> None:
-    """An upstream's 401 or 403 is about our credential, where it was ours; the client can do nothing about it.
+    """An upstream's 401 or 403 is about our credential, where it was ours, and so is a 401 where there was none; the
+    client can do nothing about it.
 
     Raises Refusal upstream_credential_rejected."""
     provider = destination.provider
+    if status == 401 and provider.credential.kind == "none":
+        raise Refusal("upstream_credential_rejected", keyless(provider.name), fault=CREDENTIAL)
     if status in (401, 403) and provider.credential.kind == "secret":
         raise Refusal(
             "upstream_credential_rejected",
@@ -157,3 +160,11 @@ def check_credential(destination: Destination, status: int) -> None:
             "the gateway must check the provider's Secret.",
             fault=CREDENTIAL if status == 401 else FORBIDDEN,
         )
+
+
+def keyless(name: str) -> str:
+    """What is said of a provider that was shown no credential, and wants one."""
+    return (
+        f"Provider {name} wants a key, and gets none: its `auth` in the Backend says neither secretRef nor "
+        "passthrough. Whoever runs the gateway must set it."
+    )

@@ -72,7 +72,7 @@ async def test_a_key_that_the_backend_does_not_send_is_not_asked_of_the_client(u
     served = table(backend(provider(upstream.url + "/v1", credential=Credential())), OPEN)
     async with running(served) as rig, calm(rig):
         answer = await ask(rig, headers={"Authorization": "Bearer sk-simulator"})
-        refused(answer, 401, "invalid_api_key", "neither secretRef nor passthrough")
+        refused(answer, 502, "upstream_credential_rejected", "neither secretRef nor passthrough")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,10 @@ ROUTER: Final[Mapping[str, str]] = {
     "context_window_fallbacks": "a request that is too long is the client's error here: its answer goes back",
     "content_policy_fallbacks": "content that a provider refuses is the client's error here: its answer goes back",
     "enable_pre_call_checks": "Tidegate does not count the tokens of a prompt before it is sent",
-    "optional_pre_call_checks": "for affinity write balance.sticky in the Backend; limits are Policies",
+    "optional_pre_call_checks": (
+        "responses go back to whom made them without a word (docs/responses.md); for other affinity write "
+        "balance.sticky in the Backend; limits are Policies"
+    ),
     "provider_budget_config": _BUDGET,
     "enable_tag_filtering": PARAMS["tags"],
     **dict.fromkeys(["redis_host", "redis_password", "redis_port", "redis_url"], _REDIS),

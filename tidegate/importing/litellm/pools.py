@@ -15,6 +15,8 @@ MOST_PROVIDERS: Final = 32
 MOST_MODELS: Final = 256
 MOST_TARGETS: Final = 16
 MOST_PRIORITY: Final = 15
+_SPARE = 100
+"""A deployment without a weight gets so small a part of the least that another one has."""
 _MOST_WEIGHT = 1_000_000
 _NO_LIMIT = "a limit is for a Policy with limits to set, by caller, team or Backend"
 
@@ -116,10 +118,22 @@ def _weights(members: Sequence[Deployment], *, weighted: bool) -> list[Decimal]:
         if any(found):
             for member in members:
                 _tell(member, measure)
-            return found
+            return _without_none(members, found, measure)
     for member in members:
         _tell(member, "")
     return [Decimal(1)] * len(members)
+
+
+def _without_none(members: Sequence[Deployment], found: Sequence[Decimal], measure: str) -> list[Decimal]:
+    """LiteLLM asks those without the measure only where no other is left. Without a weight they would never be."""
+    least = min(each for each in found if each) / _SPARE
+    weights = []
+    for member, weight in zip(members, found, strict=True):
+        if measure not in member.weights:
+            why = f"has no {measure}, unlike others of its model_name, and gets the least weight: requests go there"
+            member.params.missing("changed", f"{why} where the others fail")
+        weights.append(weight if measure in member.weights else least)
+    return weights
 
 
 def _tell(member: Deployment, measure: str) -> None:
