@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.http import chat
+from dataplane.http import chat, reading
 from dataplane.http import client as http
 from dataplane.http.failover import Asking
 from dataplane.http.message import Request
@@ -16,12 +16,9 @@ from dataplane.http.turn import Turn
 from dataplane.limits.spending import Model
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
-from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.response import Response
-from dataplane.upstreams.send import send
 
 _ERRORS = HTTPStatus.BAD_REQUEST.value
-_READ = frozenset(["accept-encoding", "content-encoding"])
 
 
 async def serve(services: Services, request: Request, exchange: Exchange) -> http.Answer:
@@ -59,12 +56,8 @@ async def _send(services: Services, exchange: Exchange, turn: Turn, asked: chat.
     """Ask a provider, under its own name for the model. Raises Refusal."""
     if turn.destination is not to:
         turn.move(to)
-    fields = [field for field in upstream_headers(exchange, to) if field[0] not in _READ]
-    fields.append(("accept-encoding", "identity"))  # the answer is read here
-    url = address(to.provider, exchange.path, exchange.query, to.upstream_model)
     body = chat.rewritten(asked, to.upstream_model)
-    reach, timeouts = exchange.reach(to.provider), exchange.backend.timeouts
-    return await send(services, to, timeouts, "POST", url, fields, body, reach=reach)
+    return await reading.ask(services, exchange, to, exchange.path, exchange.query, body)
 
 
 async def _relay(
@@ -93,5 +86,4 @@ def _check(exchange: Exchange) -> None:
     """Raises Refusal method_not_allowed, unsupported_encoding."""
     if exchange.method != "POST":
         raise Refusal("method_not_allowed", "Chat completions take POST.", headers={"Allow": "POST"})
-    if exchange.headers.first.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal("unsupported_encoding", "The body must be read here: send it without Content-Encoding.")
+    reading.check_encoding(exchange)

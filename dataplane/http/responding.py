@@ -10,9 +10,8 @@ from urllib.parse import quote
 from dataplane.affinity import bodies, placing
 from dataplane.affinity.bodies import Foreign, Json
 from dataplane.affinity.hints import Keys, Unsigned
-from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.http import chat, paths, responses
+from dataplane.http import chat, paths, reading, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
 from dataplane.http.message import Request
@@ -25,12 +24,9 @@ from dataplane.services import Services
 from dataplane.table import Provider
 from dataplane.upstreams.choose import Destination, check
 from dataplane.upstreams.pools import Tries
-from dataplane.upstreams.request import address, upstream_headers
 from dataplane.upstreams.response import Response
-from dataplane.upstreams.send import send
 
 _ERRORS = 400
-_READ = frozenset(["accept-encoding", "content-encoding"])
 
 
 async def serve(services: Services, request: Request, exchange: Exchange) -> http.Answer:
@@ -45,7 +41,7 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
 
 async def _made(services: Services, request: Request, exchange: Exchange, call: Call) -> http.Answer:
     """A response, a compaction or a count of tokens, made of the body."""
-    _check_encoding(exchange)
+    reading.check_encoding(exchange)
     asked = chat.parsed(await http.body(request, services.limits, services.room))
     with Asking(services, placed(services, exchange, asked)) as asking:
         if call.turn:
@@ -86,7 +82,8 @@ def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | N
     async def ask(to: Destination) -> Response:
         if turn is not None and turn.destination is not to:
             turn.move(to)
-        return await _ask(services, exchange, to, exchange.path, responses.rewritten(asked, to.upstream_model))
+        body = responses.rewritten(asked, to.upstream_model)
+        return await reading.ask(services, exchange, to, exchange.path, exchange.query, body)
 
     return ask
 
@@ -117,7 +114,7 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
         repeatable = exchange.method == "GET"
 
         async def ask(to: Destination) -> Response:
-            return await _ask(services, exchange, to, there)
+            return await reading.ask(services, exchange, to, there, exchange.query)
 
         try:
             return await _sent(services, request, exchange, asking, outcome, ask, repeatable=repeatable)
@@ -127,17 +124,6 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
                 if (begun := services.background.ended(outcome.id, otherwise)) is not None:
                     turn.destination = begun
                     turn.end(outcome.status, later=True)
-
-
-async def _ask(
-    services: Services, exchange: Exchange, to: Destination, path: str, body: bytes | None = None
-) -> Response:
-    """Raises Refusal."""
-    fields = [field for field in upstream_headers(exchange, to) if field[0] not in _READ]
-    fields.append(("accept-encoding", "identity"))  # the answer is read here
-    url = address(to.provider, path, exchange.query, to.upstream_model)
-    reach, timeouts = exchange.reach(to.provider), exchange.backend.timeouts
-    return await send(services, to, timeouts, exchange.method, url, fields, body, reach=reach)
 
 
 async def _sent(
@@ -208,9 +194,3 @@ def _path_to(path: str, call: Call, original: str) -> str:
 def keys_of(services: Services, exchange: Exchange) -> Keys:
     """What signs what providers keep, and verifies it."""
     return exchange.snapshot.hints or services.hints
-
-
-def _check_encoding(exchange: Exchange) -> None:
-    """Raises Refusal unsupported_encoding."""
-    if exchange.headers.first.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal("unsupported_encoding", "The body must be read here: send it without Content-Encoding.")
