@@ -6,20 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from crds.base import ApiModel, Label, ObjectName, SecretKey, Url
+from crds.base import ApiModel, Label, ModelName, ObjectName, SecretKey, Url
 from crds.quantities import Duration, lasting
 from crds.rules import Rule, Unique, exactly_one, matching
 
 Direction = Literal["Input", "Output"]
 PiiKind = Literal["Card", "Email", "Phone", "Iban", "Ssn", "Key"]
 
-Word = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=256),
-    matching(
-        r"[^ \t\r\n]([^\r\n]*[^ \t\r\n])?", "write a word or a phrase on one line, without spaces before and after it"
-    ),
-]
+# No rule: of so many, the API server takes none that looks at every character. The compiler refuses blank ones.
+Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 Category = Annotated[
     str,
@@ -154,12 +149,7 @@ class OpenAIModeration(ApiModel):
     url: Url = Field(
         default="https://api.openai.com/v1", description="Address of the API; /moderations is appended to it."
     )
-    model: str = Field(
-        default="omni-moderation-latest",
-        min_length=1,
-        max_length=256,
-        description="Model that judges.",
-    )
+    model: ModelName = Field(default="omni-moderation-latest", description="Model that judges.")
     # An empty list could mean any category or none.
     categories: Annotated[tuple[Category, ...], Field(min_length=1, max_length=32), Unique()] | None = Field(
         default=None,
@@ -239,7 +229,8 @@ class Guardrail(ApiModel):
         default="Closed",
         description=(
             "What becomes of a text that could not be judged in time, since whoever is asked is away, slow, or answers "
-            "something else. Closed: as if it were blocked. Open: it goes on."
+            "something else. Closed: as if it were blocked. Open: it goes on. With action Flag, or mode Shadow, it goes "
+            "on whatever is written here."
         ),
     )
     optional: bool = Field(

@@ -23,13 +23,20 @@ _PII: Final[dict[str, table.PiiKind]] = {kind.capitalize(): kind for kind in get
 def guardrails(
     written: Sequence[crds.guardrails.Guardrail], policy: str, subjects: tuple[table.Subject, ...]
 ) -> tuple[table.Guardrail, ...]:
-    """What may be said, but for who is asked to judge it. Raises Invalid for patterns that RE2 does not take."""
+    """What may be said, but for who is asked to judge it. Raises Invalid for words and patterns that cannot be
+    looked for."""
     if errors := [error for index, each in enumerate(written) for error in _faults(each, f"{FIELD}[{index}]")]:
         raise Invalid(errors)
     return tuple(_guardrail(each, policy, subjects) for each in written)
 
 
 def _faults(written: crds.guardrails.Guardrail, at: str) -> Iterator[FieldError]:
+    """What would be found in every text, or cannot be looked for."""
+    for index, word in enumerate(written.keywords.words if written.keywords else ()):
+        if not any(each.isprintable() and not each.isspace() for each in word):
+            yield FieldError(
+                f"{at}.keywords.words[{index}]", "has no character that can be seen; write a word, or none"
+            )
     for index, each in enumerate(written.regex.patterns if written.regex else ()):
         field = f"{at}.regex.patterns[{index}].pattern"
         try:

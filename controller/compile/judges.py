@@ -47,6 +47,12 @@ class Judged:
     closed: list[str] = field(default_factory=list)
     """Why nothing may be served without them."""
 
+    def add(self, other: Judged) -> None:
+        """What one of them led to."""
+        self.guardrails += other.guardrails
+        self.credentials += other.credentials
+        self.endpoints += other.endpoints
+
     @property
     def notes(self) -> Iterator[str]:
         """What is said of Services that nobody is behind for now."""
@@ -59,8 +65,10 @@ def judged(guardrails: Sequence[table.Guardrail], written: Sequence[crds.guardra
     """Those guardrails with who judges for them."""
     found = Judged()
     for index, (each, said) in enumerate(zip(guardrails, written, strict=True)):
+        single = Judged()
         try:
-            found.guardrails.append(_with_judge(each, said, f"{FIELD}[{index}]", place, found))
+            single.guardrails.append(_with_judge(each, said, f"{FIELD}[{index}]", place, single))
+            found.add(single)
         except Unresolved as problem:
             if each.open or each.shadow or each.optional or each.action == "flag":
                 instead = "this guardrail does not hold"

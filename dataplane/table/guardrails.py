@@ -80,13 +80,8 @@ class Guardrail(Block):
     refuse_turn: bool = False
     """In a session: is the turn alone refused, and does the session go on?"""
     open: bool = False
-    """Does a text go on that could not be judged?"""
+    """Does a text go on that could not be judged? With action `flag`, and in the shadow, it does so anyway."""
     optional: bool = False
     """Does it hold only for connections that ask for it?"""
     reason: str = ""
     """What a client is told; empty: the names of the guardrail and of the rule."""
-
-    @property
-    def upstream(self) -> Webhook | Moderation | None:
-        """Who is asked to judge; None: it is judged here."""
-        return self.webhook or self.moderation
