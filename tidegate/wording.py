@@ -81,7 +81,8 @@ def socket_words(limits: SessionLimits) -> str:
 def guardrail_words(guardrail: Guardrail) -> str:
     """What it looks for, where, and what it does: `no-cards: pii (card, key) in Input and Output; Block`."""
     where = [name for name, judged in (("Input", guardrail.input), ("Output", guardrail.output)) if judged]
-    doing = [guardrail.action.capitalize() + (" in Shadow, so nothing is done" if guardrail.shadow else "")]
+    turn = " of the turn alone" if guardrail.refuse_turn and guardrail.action == "block" else ""
+    doing = [guardrail.action.capitalize() + turn + (" in Shadow, so nothing is done" if guardrail.shadow else "")]
     judge = guardrail.webhook or guardrail.moderation
     if judge:
         goes_on = guardrail.open or guardrail.shadow or guardrail.action == "flag"
