@@ -39,14 +39,15 @@ def needed(documents: Iterable[Document], controller_name: str) -> set[Scope]:
     ours = {(_namespace(each), _name(each)) for each in gateways}
     routes = [each for each in by_kind.get(HTTP_ROUTE.name, ()) if _parents(each) & ours]
     grants = {each for grant in by_kind.get(REFERENCE_GRANT.name, ()) for each in _granted(grant)}
-    backends = by_kind.get(BACKEND.name, ())
+    backends, policies = by_kind.get(BACKEND.name, ()), by_kind.get(POLICY.name, ())
 
-    own = (*backends, *by_kind.get(POLICY.name, ()))
+    own = (*backends, *policies)
     scopes = {Scope(SECRET.name, _namespace(each)) for each in own if any(_named(each, _SECRETS))}
     references = chain(
         ((GATEWAY, each, SECRET, ref) for each in gateways for ref in _certificates(each)),
         ((HTTP_ROUTE, each, SERVICE, ref) for each in routes for ref in _services(each)),
         ((BACKEND, each, SERVICE, ref) for each in backends for ref in _named(each, {"service"})),
+        ((POLICY, each, SERVICE, ref) for each in policies for ref in _named(each, {"service"})),
     )
     for kind, source, target, ref in references:
         of, namespace = _namespace(source), text(ref.get("namespace")) or _namespace(source)

@@ -5,7 +5,7 @@ The pydantic models are the only source. Everything else is made from them:
     rules.py      Rule: one rule, as Python for files and as CEL for the API server
     base.py       ApiModel, Metadata, and the kinds of text that fields hold    quantities.py  durations and sizes
     backend.py    Backend                status.py   what Tidegate says about both kinds
-    policy.py     Policy, with its blocks in authentication.py, limits.py, session.py and
+    policy.py     Policy, with its blocks in authentication.py, guardrails.py, limits.py, session.py and
                  transformation.py
     parsing.py    parse(): a document to a model, or to Invalid     errors.py   its messages, in plain words
     structural.py pydantic's JSON schema to what an API server takes

@@ -22,6 +22,8 @@ from crds.rules import RULE_ERROR
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _FEW = 2
 """Places of one name that are told: what is in more may be meant anywhere."""
+_OF_MANY = "namespace"
+"""A field of many objects: that one has it says nothing of where another belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def one_of(choices: Sequence[str], given: object, what: str) -> str:
 
 def _unknown_field(name: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:
     hint = _suggestion(name, known)
-    if not hint and 0 < len(elsewhere) <= _FEW:
+    if not hint and name != _OF_MANY and 0 < len(elsewhere) <= _FEW:
         hint = f"write it as {' or '.join(elsewhere)}"
     hint = hint or (f"known here: {', '.join(known)}" if known else "write {}")
     return f'unknown field "{_shortened(name)}"; {hint}'

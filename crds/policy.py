@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from crds.authentication import Authentication
 from crds.base import ApiModel, CallerName, Metadata, ModelPattern, ObjectName, Team
+from crds.guardrails import Guardrail
 from crds.limits import Limits
 from crds.rules import Rule, Unique, at_least_one, exactly_one, matching, refuse
 from crds.session import SessionLimits
@@ -145,7 +146,7 @@ class PolicySpec(ApiModel):
     """What the Policy says, and of what."""
 
     rules: ClassVar = (
-        at_least_one("transformation", "authentication", "models", "limits", "session", "telemetry"),
+        at_least_one("transformation", "authentication", "models", "guardrails", "limits", "session", "telemetry"),
         Rule(
             "!has(self.authentication) || !has(self.subjects)",
             "authentication decides who the callers are, so it takes no subjects: "
@@ -184,6 +185,14 @@ class PolicySpec(ApiModel):
     )
     authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
     models: ModelAccess | None = Field(default=None, description="Which models may be asked for.")
+    # An empty list could mean that those of others do not hold.
+    guardrails: Annotated[tuple[Guardrail, ...], Field(min_length=1, max_length=16), Unique("name")] | None = Field(
+        default=None,
+        description=(
+            "What may be said, in requests, answers and realtime sessions. Where several Policies say so, all of it "
+            "holds. Paths of type Passthrough are relayed unread, so that nothing of it holds there."
+        ),
+    )
     limits: Limits | None = Field(
         default=None,
         description=(

@@ -7,6 +7,7 @@
     server       the data port: a request goes through its `stages` in order
     routing      which route, and how its path is handled (pure; with `patterns`)
     callers/     who asks: keys, tokens and their issuers; `jwks` is how key sets are read (pure)
+    guarding     which guardrails hold for a caller, and which may be asked for (pure)
     models       which models a caller may use, by the name alone (pure)
     revocation   whether they would still be let in (pure)
     exchange     one request on its way: all that was decided about it; `services` is what all of them share

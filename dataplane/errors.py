@@ -34,6 +34,12 @@ CATALOGUE: dict[str, Kind] = {
     ),
     "invalid_header": Kind(400, INVALID, "The request head is malformed. Check header names and values."),
     "invalid_value": Kind(400, INVALID, "A field or parameter has a value that cannot be used. The message names it."),
+    "unknown_guardrail": Kind(
+        400,
+        INVALID,
+        "The query parameter `guardrails` names one that there is not, or not for this caller; or the path is relayed "
+        "unread. The message says what may be asked for.",
+    ),
     "missing_model": Kind(400, INVALID, "No model was named and the Backend has no defaultModel. Name one."),
     "upgrade_required": Kind(
         426, INVALID, "A Realtime path takes WebSocket connections only. Connect with a WebSocket client."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dataplane.callers import Proof, applying
 from dataplane.errors import Refusal
+from dataplane.guarding import holding
 from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
@@ -17,6 +18,7 @@ from dataplane.snapshot import Snapshot
 from dataplane.table import (
     Backend,
     Forward,
+    Guardrail,
     ModelAllow,
     OnRevoke,
     PolicySet,
@@ -53,13 +55,15 @@ class Exchange:
     path: str
     """Raw, with the route's prefix stripped; one of Azure's shape as the OpenAI API has it."""
     query: str = field(repr=False)
-    """Raw, without the client's credentials unless a provider of the Backend is to see them, and without what was in
-    `Authentication.location`."""
+    """Raw, without the client's credentials unless a provider of the Backend is to see them, without what was in
+    `Authentication.location`, and without what is in `wanted`."""
     headers: Headers = field(repr=False)
     """The client's, as it sent them (credentials included, but for what was in `Authentication.location`: use
     `headers.upstream`)."""
     deployment: str = ""
     """The model that the client's path named, as Azure's paths do, whatever its body says; empty: it named none."""
+    wanted: frozenset[str] = frozenset()
+    """Names of guardrails that the client asked for."""
     budget: Budget | None = None
     """What limits the caller here."""
 
@@ -83,6 +87,11 @@ class Exchange:
         """What Policies say about the models of the caller; all of it must hold. Empty: every model is allowed."""
         found = self.policies.models
         return tuple(applying(found, self.caller)) if found else ()
+
+    def guardrails(self) -> tuple[Guardrail, ...]:
+        """What judges what is said; all of it holds. Empty: everything may be said."""
+        found = self.policies.guardrails
+        return holding(found, self.caller, self.wanted) if found else ()
 
     def telemetry(self) -> Telemetry:
         """What is recorded of the caller."""

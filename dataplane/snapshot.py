@@ -133,7 +133,8 @@ def _faults(table: Table, secrets: Secrets) -> Iterator[list[str]]:
     callers = frozenset(callers.id for callers in table.callers)
     listeners = frozenset(listener.name for listener in table.listeners)
     for route in table.routes:
-        yield [f"route {route.name}: {fault}" for fault in _route_faults(route, backends, callers, listeners)]
+        faults = [*_route_faults(route, backends, callers, listeners), *_guardrail_faults(route, known, endpoints)]
+        yield [f"route {route.name}: {fault}" for fault in faults]
     for known_set in table.callers:
         yield [f"callers {known_set.id}: key {key} has no SHA-256 digest" for key in _undigested(known_set)]
 
@@ -225,6 +226,21 @@ def _route_faults(
         for name in authentication.callers if authentication else ():
             if name not in callers:
                 yield f"callers {name} are not in the table"
+
+
+def _guardrail_faults(route: Route, secrets: frozenset[str], endpoints: frozenset[str]) -> Iterator[str]:
+    for guardrail in (each for forward in route.forwards for each in forward.policies.guardrails):
+        judge = guardrail.webhook or guardrail.moderation
+        if judge is None:
+            continue
+        if judge.secret and judge.secret not in secrets:
+            yield f"guardrail {guardrail.name} uses secret {judge.secret}, which the table does not list"
+        if not _usable(judge.url):
+            yield f"guardrail {guardrail.name} has no http(s) URL: {judge.url!r}"
+        yield from (f"{network!r} is no network" for network in judge.networks if not _is_network(network))
+        found = guardrail.webhook.endpoints if guardrail.webhook else ""
+        if found and found not in endpoints:
+            yield f"guardrail {guardrail.name} has endpoints {found}, which are not in the table"
 
 
 EMPTY = Snapshot.build(Table(), {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dataplane import callers, routing
+from dataplane import callers, guarding, routing
+from dataplane.callers import applying
 from dataplane.callers.credentials import at, without
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
@@ -69,8 +70,8 @@ def authenticated(
 ) -> Exchange:
     """The request with all that its head decides. `rand` gives numbers in [0, 1), `now` is seconds since the epoch.
 
-    Raises Refusal: those of the other stages, of `routing.asked` and of `CallerIndex.authenticate`; and Redirected,
-    whoever asks. After a `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
+    Raises Refusal: those of the other stages, of `routing.asked`, `CallerIndex.authenticate` and `guarding.taken`; and
+    Redirected, whoever asks. After a `callers.KeyUnknown` it is worth asking again, once there are newer keys."""
     route = matched(snapshot, visit, target, method, headers)
     if route.redirect:
         listener = snapshot.router.listener(target.port, target.host)
@@ -85,6 +86,8 @@ def authenticated(
     else:
         presented = callers.credentials(headers.fields, query)
     admitted = snapshot.callers.authenticate(authentication, presented, now, backend.name)
+    held = applying(forward.policies.guardrails, admitted.caller)
+    wanted, query = guarding.taken(query, held, asked.type)
     return Exchange(
         id=visit.id,
         snapshot=snapshot,
@@ -99,6 +102,7 @@ def authenticated(
         query=_without_keys(backend, query),
         headers=headers,
         deployment=asked.deployment,
+        wanted=wanted,
     )
 
 

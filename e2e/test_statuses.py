@@ -340,6 +340,13 @@ POLICIES = [
     ),
     Row(
         "Policy/p",
+        "Enforced: False NotTranscribed",
+        docs(backend(), policy("guardrails: [{name: a, pii: {}, action: Block}], models: {allow: [gpt-realtime-2]}")),
+        policy("guardrails: [{name: a, pii: {}, action: Block}], models: {allow: [gpt-realtime-2, whisper-1]}"),
+        "Enforced: True Enforced",
+    ),
+    Row(
+        "Policy/p",
         "Enforced: False StoreMissing",
         docs(backend(), policy("limits: {scope: Fleet, requests: [{max: 9, per: Day}]}")),
         policy("limits: {requests: [{max: 9, per: Day}]}"),

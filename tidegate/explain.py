@@ -13,7 +13,7 @@ from typing import TypeVar
 from multidict import CIMultiDict
 
 from controller.compile import Compiled
-from dataplane import models, routing
+from dataplane import guarding, models, routing
 from dataplane.callers import applies, applying
 from dataplane.errors import Refusal
 from dataplane.http import paths
@@ -50,6 +50,7 @@ from tidegate.wording import (
     changes,
     credential_words,
     duration,
+    guardrail_words,
     joined,
     left_words,
     limit_words,
@@ -201,6 +202,7 @@ class _Share:
         self._say("Path", f"{self._path} is {kind}")
         self._authentication()
         self._undecided()
+        self._guardrails(kind)
         self._limits()
         if kind is RouteType.MODELS:
             self._room(kind, [])
@@ -275,7 +277,14 @@ class _Share:
         if self._caller is None or not self._of_some_team:
             return
         held = self._policies
-        blocks: list[Block] = [*held.models, *held.limits, *held.session, *held.transformations, *held.telemetry]
+        blocks: list[Block] = [
+            *held.models,
+            *held.guardrails,
+            *held.limits,
+            *held.session,
+            *held.transformations,
+            *held.telemetry,
+        ]
         for said_by, subjects in dict.fromkeys((self._said_by(block), block.subjects) for block in blocks):
             if any(each.team for each in subjects) and not applies(subjects, self._caller):
                 self._say("Not decided", f"{said_by}: it holds as well if the token names such a team")
@@ -321,6 +330,14 @@ class _Share:
     def _unsure(self) -> bool:
         """Whether nobody was named, and it matters who asks."""
         return self._caller is None and any(allow.subjects for allow in self._policies.models)
+
+    def _guardrails(self, kind: RouteType) -> None:
+        """What may be said; raises the Refusal of one that is asked for and is not there."""
+        held = list(self._concerning(self._policies.guardrails))
+        unseen = ", which sees nothing here, since the path is relayed unread" if kind is RouteType.PASSTHROUGH else ""
+        for each in held:
+            self._say("Guardrail", f"{guardrail_words(each)} ({self._said_by(each)}){unseen}")
+        _, self._query = guarding.taken(self._query, held, kind)
 
     def _limits(self) -> None:
         for limits in self._concerning(self._policies.limits):

@@ -13,6 +13,7 @@ from dataplane.table import (
     AuthenticationMode,
     CallerLimits,
     CallerSet,
+    Guardrail,
     HeaderOps,
     Limit,
     Match,
@@ -75,6 +76,31 @@ def socket_words(limits: SessionLimits) -> str:
     """What of it holds for any WebSocket, if it is not as usual."""
     said = [f"origins {joined(limits.origins)}"] if limits.origins else []
     return ", ".join([*said, *([f"onRevoke {limits.on_revoke}"] if limits.on_revoke is OnRevoke.END else [])])
+
+
+def guardrail_words(guardrail: Guardrail) -> str:
+    """What it looks for, where, and what it does: `no-cards: pii (card, key) in Input and Output; Block`."""
+    where = [name for name, judged in (("Input", guardrail.input), ("Output", guardrail.output)) if judged]
+    turn = " of the turn alone" if guardrail.refuse_turn and guardrail.action == "block" else ""
+    doing = [guardrail.action.capitalize() + turn + (" in Shadow, so nothing is done" if guardrail.shadow else "")]
+    judge = guardrail.webhook or guardrail.moderation
+    if judge:
+        goes_on = guardrail.open or guardrail.shadow or guardrail.action == "flag"
+        doing.append(f"{'Open' if goes_on else 'Closed'} on failure, within {duration(judge.timeout)}")
+    if guardrail.optional:
+        doing.append(f"only where it is asked for, by ?guardrails={guardrail.name}")
+    return f"{guardrail.name}: {_looked_for(guardrail)} in {' and '.join(where)}; {'; '.join(doing)}"
+
+
+def _looked_for(guardrail: Guardrail) -> str:
+    if guardrail.keywords:
+        return f"keywords ({joined(guardrail.keywords.words)})"
+    if guardrail.regex:
+        return f"regex ({joined([each.name for each in guardrail.regex.patterns])})"
+    if guardrail.pii:
+        return f"pii ({joined(guardrail.pii.kinds)})"
+    judge = guardrail.webhook or guardrail.moderation
+    return f"what {judge.url} says" if judge else "nothing"
 
 
 def budget_words(limits: CallerLimits) -> str:

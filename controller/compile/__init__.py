@@ -5,7 +5,9 @@
     policies.py   Policies → their targets               (combine.py: what holds on a chain of targets)
     callers.py    whom a Policy admits: keys of Secrets, issuers of tokens
     limits.py     limits → the table's, and how far they can be passed
+    guardrails.py what may be said → the table's         (judges.py: who is asked for that)
     backends.py   Backends → entries of the table        (providers, credentials, models, paths, timeouts)
+                  (upstreams.py: what it takes to call them, as judges)
                   (upstream_tls.py: certificates of providers, which certificates.py reads, as it does for listeners)
     cluster.py    what an install lets each namespace do (leave.py: where it may be served; services.py: endpoints)
     exposure.py   Backends that are served by themselves
@@ -18,8 +20,8 @@
 There is no I/O, clock or randomness here, and the order of the input is irrelevant: equal objects give equal bytes
 on every replica. A bad object costs only itself: it is in the table with an error, so that its requests are answered
 500 with a message that names it, and its status says what to do. Where a bad Policy guarded something (it had
-authentication, models, limits, session, or a block that is not known), what it guarded answers 500 too: never open by
-mistake.
+authentication, models, guardrails, limits, session, or a block that is not known), what it guarded answers 500 too:
+never open by mistake.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from controller.compile.gateway_api import HTTPRoute
 from controller.compile.gateway_services import gateway_services
 from controller.compile.gateway_statuses import gateway_statuses, route_status
 from controller.compile.install import ExposeRule, Install, UpstreamRule
+from controller.compile.judges import Judged
 from controller.compile.listeners import Fleet, fleet
 from controller.compile.objects import Identity, Objects, Read, identify, read
 from controller.compile.parents import AtParent, at_parents, served_at
@@ -153,7 +156,12 @@ def compile(  # noqa: A001  (the field's own word)
         *_backend_statuses(found, compiled, unserved, built.links, attachments.keyless, open_by_default),
     ]
     listeners = tuple(gateways.accepted())
-    holders = (*(backend.credentials for backend in compiled.values()), *(each.certificates for each in listeners))
+    judges = _judges(attachments, built.entries)
+    holders = (
+        *(backend.credentials for backend in compiled.values()),
+        *(each.certificates for each in listeners),
+        *(each.credentials for each in judges),
+    )
     secrets = {each.id: each.value for credentials in holders for each in credentials}
     hints = {_hint_key(key): key for key in (install.hint_keys if install else ())}
     secrets |= hints
@@ -163,7 +171,7 @@ def compile(  # noqa: A001  (the field's own word)
             routes=tuple(built.entries),
             callers=_used(attachments, built.entries),
             listeners=tuple(each.entry() for each in listeners),
-            endpoints=_endpoints(compiled.values()),
+            endpoints=_endpoints([*compiled.values(), *judges]),
             secrets=tuple(sorted(secrets)),
             hints=tuple(hints),
             unreadable=tuple(httproutes.unreadable(found)),
@@ -237,8 +245,8 @@ def _by_parts(name: str) -> tuple[str, str]:
     return namespace, rest
 
 
-def _endpoints(compiled: Iterable[backends.Compiled]) -> tuple[table.EndpointSet, ...]:
-    found = {each.id: each for backend in compiled for each in backend.endpoints}
+def _endpoints(users: Iterable[backends.Compiled | Judged]) -> tuple[table.EndpointSet, ...]:
+    found = {each.id: each for user in users for each in user.endpoints}
     return tuple(found[name] for name in sorted(found))
 
 
@@ -252,3 +260,11 @@ def _used(attachments: Attachments, entries: Iterable[table.Route]) -> tuple[tab
         for name in forward.policies.authentication.callers
     }
     return tuple(attachments.callers[name] for name in sorted(used))
+
+
+def _judges(attachments: Attachments, entries: Iterable[table.Route]) -> list[Judged]:
+    """Of the Policies whose guardrails hold somewhere."""
+    used = {
+        guardrail.policy for entry in entries for forward in entry.forwards for guardrail in forward.policies.guardrails
+    }
+    return [found for policy, found in attachments.judged.items() if policy.path in used]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 import crds.backend
 from controller.compile import services
@@ -16,13 +14,13 @@ from controller.compile.grants import BACKEND
 from controller.compile.objects import Identity, Objects, Read
 from controller.compile.paths import declared
 from controller.compile.policies import Attachments
-from controller.compile.secrets import Credential, Unresolved, missing_secret, provider_credential
+from controller.compile.secrets import Credential, Unresolved
 from controller.compile.statuses import Condition, Target, false, true
 from controller.compile.upstream_tls import Found as FoundTls
 from controller.compile.upstream_tls import Place, upstream_tls
+from controller.compile.upstreams import check_url, endpoints_of, look_up
 from dataplane import table
 from dataplane.providers import KINDS, Kind, azure
-from dataplane.upstreams.addresses import AddressPolicy
 
 WELL_KNOWN = declared(
     {
@@ -170,12 +168,13 @@ def _provider(
     credential = endpoints = tls = problem = None
     try:
         if service is None:
-            _check_url(url, f"{field}.url", cluster.networks(backend.namespace) if cluster else None)
+            check_url(url, f"{field}.url", cluster.networks(backend.namespace) if cluster else None)
         else:
-            endpoints = _endpoints(service, cluster)
+            endpoints = endpoints_of(service, cluster)
         if provider.auth and provider.auth.secret_ref:
             where = f"{field}.auth.secretRef"
-            credential = _look_up(provider.auth.secret_ref, where, backend.namespace, objects, cluster)
+            ref = provider.auth.secret_ref
+            credential = look_up(ref.name, ref.key, where, backend.namespace, objects, cluster)
         if provider.tls:
             tls = upstream_tls(provider.tls, Place(f"{field}.tls", backend.namespace, objects, cluster))
     except Unresolved as error:
@@ -233,12 +232,6 @@ def _service(provider: crds.backend.Provider, field: str, backend: Identity) -> 
     return services.Reference(BACKEND, own, ref.namespace or own, ref.name, ref.port, field)
 
 
-def _endpoints(service: services.Reference, cluster: Cluster | None) -> table.EndpointSet:
-    if cluster is None:
-        raise Unresolved("NoCluster", f"{service.field}: {services.NOT_HERE}; write url")
-    return services.endpoints(service, cluster)
-
-
 def _with_policies(provider: table.Provider, backend: Identity, attachments: Attachments) -> table.Provider:
     """The provider with the transformations of Policies that target it: the oldest last, since it wins."""
     target = Target(*backend, provider.name)
@@ -254,49 +247,6 @@ def _credential_kind(auth: crds.backend.Auth | None) -> Literal["secret", "passt
     if auth is None:
         return "none"
     return "passthrough" if auth.passthrough is not None else "secret"
-
-
-def _check_url(url: str, field: str, networks: tuple[str, ...] | None) -> None:
-    """`networks` that it may be in, beside the public ones; None: in any. Names are looked up when they are dialled,
-    and what they lead to is checked then."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname if parts.port != 0 else None
-    except ValueError:
-        host = None
-    if not host:
-        raise Unresolved("InvalidAddress", f"{field}: is no address that can be called; check host and port")
-    if networks is not None and (kind := _refused(host, networks)):
-        raise Unresolved(
-            "UpstreamNotAllowed",
-            f"{field}: {host} is {kind}, which the install does not let this namespace call; the chart's value "
-            "upstreams.allow does",
-        )
-
-
-def _refused(host: str, networks: tuple[str, ...]) -> str:
-    """What this is that may not be dialled; empty if it may, or is a name: that is looked up when it is dialled."""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    return AddressPolicy().also(networks).refusal(host)
-
-
-def _look_up(
-    ref: crds.backend.SecretKeyRef, field: str, namespace: str, objects: Objects, cluster: Cluster | None
-) -> Credential:
-    secret = objects.secrets.get((namespace, ref.name))
-    try:
-        if secret is None and cluster and (denied := cluster.denied(namespace)):
-            raise Unresolved("SecretAccessDenied", denied)
-        if secret is None:
-            raise Unresolved("SecretNotFound", missing_secret(namespace, ref.name, ref.key))
-        if secret.value is None:
-            raise Unresolved("InvalidCredential", f"{secret.identity} cannot be used: {secret.error}")
-        return provider_credential(secret.value, ref.key)
-    except Unresolved as problem:
-        raise Unresolved(problem.reason, f"{field}: {problem}") from None
 
 
 def _model(model: crds.backend.Model) -> table.Model:

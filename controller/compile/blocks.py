@@ -9,6 +9,7 @@ from typing import cast
 import crds
 from controller.compile import headers
 from controller.compile.bounds import session_limits
+from controller.compile.guardrails import guardrails
 from controller.compile.limits import caller_limits
 from crds import FieldError, Invalid
 from crds.policy import PolicySpec, Telemetry
@@ -17,18 +18,20 @@ from dataplane import table
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The blocks of a valid Policy; authentication needs Secrets, so it stays in `spec`."""
+    """The blocks of a valid Policy; authentication needs Secrets, so it stays in `spec`. Guardrails may need them as
+    well, for those who judge: see `judges`."""
 
     spec: PolicySpec
     transformation: table.Transformation | None
     models: table.ModelAllow | None
+    guardrails: tuple[table.Guardrail, ...]
     limits: table.CallerLimits | None
     session: table.SessionLimits | None
     telemetry: table.Telemetry | None
 
 
 def read_policy(document: Mapping[str, object]) -> Blocks:
-    """A Policy with templates parsed and headers checked. Raises `Invalid`."""
+    """A Policy with templates parsed, headers and regular expressions checked. Raises `Invalid`."""
     policy = cast("crds.Policy", crds.parse(dict(document)))
     spec, name = policy.spec, f"{policy.metadata.namespace}/{policy.metadata.name}"
     subjects = tuple(
@@ -39,6 +42,7 @@ def read_policy(document: Mapping[str, object]) -> Blocks:
         spec,
         _transformation(spec, name, subjects),
         table.ModelAllow(policy=name, subjects=subjects, patterns=spec.models.allow) if spec.models else None,
+        guardrails(spec.guardrails or (), name, subjects),
         caller_limits(spec.limits, name, subjects),
         session_limits(spec.session, name, subjects),
         _telemetry(spec.telemetry, name, subjects),

@@ -9,6 +9,7 @@ from controller.compile.objects import Objects
 
 HTTP_ROUTE: Final[Kind] = ("gateway.networking.k8s.io", "HTTPRoute")
 BACKEND: Final[Kind] = ("tidegate.dev", "Backend")
+POLICY: Final[Kind] = ("tidegate.dev", "Policy")
 GATEWAY: Final[Kind] = ("gateway.networking.k8s.io", "Gateway")
 SERVICE: Final[Kind] = ("", "Service")
 SECRET: Final[Kind] = ("", "Secret")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from controller.compile.blocks import Blocks
 from controller.compile.callers import Keys, admitted, location
 from controller.compile.cluster import Cluster
+from controller.compile.judges import Judged, Place, judged
 from controller.compile.listeners import Fleet
 from controller.compile.objects import Age, Document, Identity, Objects, Read
 from controller.compile.places import Places, target_of
@@ -36,14 +37,16 @@ class Attached:
     override: bool
     blocks: Blocks
     authentication: table.Authentication | None
+    guardrails: tuple[table.Guardrail, ...] = ()
+    """Those whose judges are known."""
 
     @property
     def has_subjects(self) -> bool:
         return bool(self.blocks.spec.subjects)
 
     def has(self, block: str) -> bool:
-        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `limits`, `session` or
-        `telemetry`."""
+        """Whether the Policy says anything about `transformation`, `authentication`, `models`, `guardrails`, `limits`,
+        `session` or `telemetry`."""
         return getattr(self.blocks.spec, block) is not None
 
 
@@ -67,6 +70,8 @@ class Attachments:
     """Policies that ask for keys or tokens, and have none that could be shown."""
     known: dict[Identity, Known] = field(default_factory=dict)
     """Whom a Policy with authentication may let in."""
+    judged: dict[Identity, Judged] = field(default_factory=dict)
+    """Of Policies with guardrails: what those who judge for them lead to."""
 
     def concerns(self, target: Target) -> bool:
         """Whether any Policy does something there."""
@@ -94,7 +99,11 @@ def attach(objects: Objects, cluster: Cluster | None, gateways: Fleet) -> Attach
             written, own = policy.value.spec.authentication, secrets[policy.identity.namespace]
             denied = cluster.denied(policy.identity.namespace) if cluster else ""
             authentication = _authentication(policy.identity, written, Keys(own, denied), attachments)
-            _attach_one(policy, policy.value, authentication, places, attachments)
+            found = _guardrails(policy.identity, policy.value, objects, cluster)
+            if found:
+                attachments.judged[policy.identity] = found
+            guardrails = tuple(found.guardrails) if found else ()
+            _attach_one(policy, policy.value, authentication, guardrails, places, attachments)
     return attachments
 
 
@@ -102,6 +111,7 @@ def _attach_one(
     policy: Read[Blocks],
     blocks: Blocks,
     authentication: table.Authentication | None,
+    guardrails: tuple[table.Guardrail, ...],
     places: Places,
     attachments: Attachments,
 ) -> None:
@@ -114,13 +124,15 @@ def _attach_one(
             attachments.rejected[policy.identity][target] = false("Accepted", "TargetNotFound", message)
         elif message := _too_much_for_a_provider(target, blocks, path):
             attachments.rejected[policy.identity][target] = false("Accepted", "Invalid", message)
-            if blocks.spec.authentication or blocks.models or blocks.limits or blocks.session:
+            if blocks.spec.authentication or blocks.models or blocks.guardrails or blocks.limits or blocks.session:
                 attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold here: {message}"
         else:
             override = blocks.spec.precedence is Precedence.OVERRIDE
             attachments.at[target].append(
-                Attached(policy.identity, policy.age, target, override, blocks, authentication)
+                Attached(policy.identity, policy.age, target, override, blocks, authentication, guardrails)
             )
+            if (found := attachments.judged.get(policy.identity)) and found.closed:
+                attachments.closed[target][policy.identity] = f"{policy.identity} cannot hold: {found.closed[0]}"
 
 
 def _reject(policy: Read[Blocks], places: Places, attachments: Attachments) -> None:
@@ -150,7 +162,7 @@ def readable_targets(document: Document, namespace: str) -> Iterator[Target]:
 def _too_much_for_a_provider(target: Target, blocks: Blocks, path: str) -> str:
     if target.kind != "Backend" or not target.section:
         return ""
-    blocks_ = ("authentication", "models", "limits", "session", "telemetry")
+    blocks_ = ("authentication", "models", "guardrails", "limits", "session", "telemetry")
     others = [name for name in blocks_ if getattr(blocks.spec, name) is not None]
     if not others:
         return ""
@@ -178,3 +190,9 @@ def _authentication(
         callers=tuple(each.id for each in found.sets),
         location=location(written.location),
     )
+
+
+def _guardrails(policy: Identity, blocks: Blocks, objects: Objects, cluster: Cluster | None) -> Judged | None:
+    if not blocks.guardrails:
+        return None
+    return judged(blocks.guardrails, blocks.spec.guardrails or (), Place(policy, objects, cluster))

@@ -18,6 +18,10 @@ from dataplane.table import OnRevoke
 Place = tuple[Identity, Target]
 
 _KEYS = "spec.authentication.keys"
+_SPEECH = (
+    "In realtime sessions, what users say aloud is judged by its transcript: what a provider does not transcribe is "
+    "not seen."
+)
 _NO_SESSIONS = "and no Backend here has a path of type Realtime: declare one in its spec.routes, or remove the block"
 _OF_SESSIONS = {
     "session": f"spec.session: these are limits of realtime sessions, {_NO_SESSIONS}",
@@ -38,6 +42,8 @@ class Record:
         """Reason, by message."""
         self.sessions: dict[Place, dict[str, bool]] = defaultdict(dict)
         """By block that is about realtime sessions: whether they can come any way there."""
+        self.heard: set[Place] = set()
+        """Where guardrails judge what is said to realtime sessions."""
         self.callers: dict[Identity, set[Known | None]] = defaultdict(set)
         """Of Policies for some callers: who may come the ways on which they hold; None: that is not known."""
         self.reaching: dict[tuple[str, str], set[Known | None]] = defaultdict(set)
@@ -54,6 +60,8 @@ class Record:
             if attached.has_subjects:
                 self.callers[attached.policy].add(link.callers)
             self.held[place].add(block)
+            if block == "guardrails" and link.has_sessions and any(each.input for each in attached.guardrails):
+                self.heard.add(place)
             if block in _OF_SESSIONS and not _logs_nothing(attached, block):
                 reached = link.has_sockets if _is_for_sockets(attached, block) else link.has_sessions
                 self.sessions[place][block] = reached or self.sessions[place].get(block, False)
@@ -125,6 +133,8 @@ def _accepted(place: Place, record: Record) -> Condition:
 def _enforced(attached: Attached, objects: Objects, attachments: Attachments, record: Record) -> Condition:
     place, written = (attached.policy, attached.target), attached.blocks.limits
     problems = list(attachments.key_problems.get(place[0], []))
+    judged = attachments.judged.get(place[0])
+    problems += judged.problems if judged else []
     problems += [(reason, message) for message, reason in sorted(record.unenforced.get(place, {}).items())]
     problems += [("NoSuchCallers", message) for message in _nobody(attached, objects, record)]
     absent = [block for block, found in sorted(record.sessions.get(place, {}).items()) if not found]
@@ -132,7 +142,12 @@ def _enforced(attached: Attached, objects: Objects, attachments: Attachments, re
     if written and written.fleet and not record.has_store:
         problems.append(("StoreMissing", limits.store_missing(written)))
     weak = _weak(attachments.weak_keys.get(place[0], []))
-    notes = {"spec.limits": limits.bound(written, has_store=record.has_store) if written else "", _KEYS: weak}
+    of_guardrails = [*(judged.notes if judged else ()), *([_SPEECH] if place in record.heard else [])]
+    notes = {
+        "spec.limits": limits.bound(written, has_store=record.has_store) if written else "",
+        "spec.guardrails": " ".join(of_guardrails),
+        _KEYS: weak,
+    }
     if problems:
         told = [message for _, message in problems] + [f"{field}: {note}" for field, note in notes.items() if note]
         return false("Enforced", problems[0][0], "; ".join(told))

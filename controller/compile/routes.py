@@ -14,6 +14,7 @@ from controller.compile.httproutes import ServedRule, Share
 from controller.compile.policies import Attached, Attachments
 from controller.compile.statuses import Target
 from controller.compile.subjects import NOBODY, Known
+from controller.compile.transcribing import may_transcribe
 from dataplane import table
 
 LOCATION_NEEDED = "LocationNeeded"
@@ -260,6 +261,8 @@ def _unenforced(backend: Compiled, combined: Combined, callers: Known) -> Iterat
                 "remove those paths from spec.routes, or give them a type that is read"
             )
             yield Unenforced(attached, "PassthroughNotRead", message)
+        if block == "guardrails":
+            yield from _unseen(backend, attached, combined)
         if block == "models" and backend.uninspected:
             message = (
                 f"spec.models: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
@@ -267,3 +270,23 @@ def _unenforced(backend: Compiled, combined: Combined, callers: Known) -> Iterat
                 "remove those paths from spec.routes, or give them a type that is read"
             )
             yield Unenforced(attached, "PassthroughNotRead", message)
+
+
+def _unseen(backend: Compiled, attached: Attached, combined: Combined) -> Iterator[Unenforced]:
+    """Where guardrails cannot see what is said."""
+    if backend.uninspected:
+        message = (
+            f"spec.guardrails: paths of type Passthrough ({', '.join(backend.uninspected)}) of Backend "
+            f"{backend.entry.name} are relayed without reading what is said, so nothing of it holds there: "
+            "remove those paths from spec.routes, or give them a type that is read"
+        )
+        yield Unenforced(attached, "PassthroughNotRead", message)
+    if backend.has_sessions and any(each.input for each in attached.guardrails):
+        for allow in combined.policies.models:
+            if not may_transcribe(backend.entry, allow):
+                message = (
+                    f"spec.guardrails: what users say aloud in sessions of Backend {backend.entry.name} is judged by "
+                    f"its transcript, and Policy {allow.policy} allows no model that is known to transcribe, so that "
+                    "nothing of it is seen: add one to its spec.models.allow, such as gpt-4o-mini-transcribe"
+                )
+                yield Unenforced(attached, "NotTranscribed", message)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from controller.compile.cluster import Cluster
 from controller.compile.core_objects import EndpointSlice, Service, ServicePort
 from controller.compile.gateway_api import Kind
-from controller.compile.grants import SERVICE, permitted
+from controller.compile.grants import BACKEND, HTTP_ROUTE, POLICY, SERVICE, permitted
 from controller.compile.secrets import Unresolved
 from dataplane import table
 
 NOT_HERE = "a Service exists in a cluster only"
+_PLURALS: Final = {BACKEND: "Backends", HTTP_ROUTE: "HTTPRoutes", POLICY: "Policies"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def _service(reference: Reference, cluster: Cluster) -> Service:
         raise Unresolved(
             "RefNotPermitted",
             f"{field}.namespace: Service {path} is in another namespace, and no ReferenceGrant there lets "
-            f"{reference.source[1]}s of {reference.of} refer to it; ask its owner for one",
+            f"{_PLURALS[reference.source]} of {reference.of} refer to it; ask its owner for one",
         )
     service = objects.services.get((reference.namespace, reference.name))
     if service is None:

@@ -2,6 +2,7 @@
 
     callers    whom keys and issuers of tokens admit
     policies   what holds for them on a Backend of a route
+    guardrails what may be said there (blocks: what is said for some callers)
     backends   providers, models, the types of paths
     routes     which requests go to which Backend
     listeners  where Gateways are served
@@ -43,14 +44,15 @@ from dataplane.table.backends import (
     Timeouts,
     Tls,
 )
+from dataplane.table.blocks import Block, Subject
 from dataplane.table.callers import CallerKey, CallerSet, Issuer, PublicKey
 from dataplane.table.endpoints import EndpointSet
 from dataplane.table.entry import Entry, Frozen, canonical, digest, hash_of, sealed, weighed
+from dataplane.table.guardrails import Guardrail, Keywords, Moderation, Pattern, Pii, PiiKind, Regex, Webhook
 from dataplane.table.listeners import Attachment, Listener
 from dataplane.table.policies import (
     Authentication,
     AuthenticationMode,
-    Block,
     CallerLimits,
     HeaderOps,
     HeaderValue,
@@ -61,7 +63,6 @@ from dataplane.table.policies import (
     Per,
     PolicySet,
     SessionLimits,
-    Subject,
     Telemetry,
     Template,
     Transformation,
@@ -86,26 +87,33 @@ __all__ = [
     "Entry",
     "Forward",
     "Frozen",
+    "Guardrail",
     "HeaderOps",
     "HeaderValue",
     "Health",
     "Issuer",
+    "Keywords",
     "Limit",
     "Listener",
     "Location",
     "Match",
     "Model",
     "ModelAllow",
+    "Moderation",
     "NameMatch",
     "OnRevoke",
     "Part",
     "PathType",
+    "Pattern",
     "Per",
+    "Pii",
+    "PiiKind",
     "PolicySet",
     "Price",
     "Provider",
     "PublicKey",
     "Redirect",
+    "Regex",
     "Route",
     "RouteType",
     "Secrets",
@@ -119,6 +127,7 @@ __all__ = [
     "Tls",
     "Transformation",
     "Variable",
+    "Webhook",
     "authentication_yaml",
     "digest",
     "hash_of",

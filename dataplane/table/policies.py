@@ -8,7 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from dataplane.table.blocks import Block
 from dataplane.table.entry import Frozen, Seconds
+from dataplane.table.guardrails import Guardrail
 
 
 class Variable(Frozen):
@@ -45,23 +47,6 @@ class HeaderOps(Frozen):
     remove: tuple[str, ...] = ()
     set: tuple[HeaderValue, ...] = ()
     add: tuple[HeaderValue, ...] = ()
-
-
-class Subject(Frozen):
-    """Callers that a part of a Policy is for: one key, or one team, of the callers that `namespace` knows."""
-
-    namespace: str
-    key: str = ""
-    team: str = ""
-
-
-class Block(Frozen):
-    """A block of a Policy, for some callers or for all."""
-
-    policy: str
-    """`namespace/name` of the Policy that says so, for `explain` and logs."""
-    subjects: tuple[Subject, ...] = ()
-    """Empty: for everyone."""
 
 
 class Transformation(Block):
@@ -181,6 +166,8 @@ class PolicySet(Frozen):
     """From broad to narrow; all that apply to the caller are applied, in order."""
     models: tuple[ModelAllow, ...] = ()
     """All that apply to the caller must allow the name."""
+    guardrails: tuple[Guardrail, ...] = ()
+    """From broad to narrow; all that apply to the caller hold, of the optional ones those that were asked for."""
     limits: tuple[CallerLimits, ...] = ()
     """All that apply to the caller hold."""
     telemetry: tuple[Telemetry, ...] = ()

@@ -15,6 +15,7 @@ from dataplane.table import (
     Backend,
     Balance,
     EndpointSet,
+    Forward,
     Health,
     Listener,
     Model,
@@ -52,7 +53,8 @@ def lowered(table: Table, schema: int) -> Table:
 
 def _to_1(part: Part) -> Part | None:
     """Without Gateways, redirects, endpoints of Services, TLS of providers, kinds of providers but two, the Responses
-    API, and what is said of balancing and health: such a data plane shares requests by the weights of targets."""
+    API, and what is said of balancing and health: such a data plane shares requests by the weights of targets. Nothing
+    is served where guardrails hold."""
     match part:
         case Listener() | EndpointSet():
             return None
@@ -60,6 +62,8 @@ def _to_1(part: Part) -> Part | None:
             return None
         case Route(redirect=redirect) if redirect:
             return sealed(part.model_copy(update={"redirect": None, "error": part.error or TOO_OLD}))
+        case Route(forwards=forwards) if any(each.policies.guardrails for each in forwards):
+            return sealed(part.model_copy(update={"forwards": tuple(map(_forward, forwards))}))
         case Backend():
             parts = {"providers": tuple(map(_provider, part.providers)), "models": tuple(map(_model, part.models))}
             new = {**_BACKEND, **parts, **_paths(part)}
@@ -71,6 +75,13 @@ def _to_1(part: Part) -> Part | None:
 _BACKEND: Final = {"networks": (), "balance": Balance(), "health": Health()}
 _PROVIDER: Final = {"weight": 1, "priority": 0, "max_sessions": 0, "domain": ""}
 _TIME: Final = dict.fromkeys(("session_minute", "audio_minute", "item"))
+
+
+def _forward(forward: Forward) -> Forward:
+    if not forward.policies.guardrails:
+        return forward
+    policies = forward.policies.model_copy(update={"guardrails": ()})
+    return forward.model_copy(update={"policies": policies, "error": forward.error or TOO_OLD})
 
 
 def _model(model: Model) -> Model:

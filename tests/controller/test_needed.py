@@ -46,6 +46,17 @@ def test_services_of_backends() -> None:
     }
 
 
+def test_services_of_policies() -> None:
+    def asking(policy: str, **service: str) -> dict[str, object]:
+        return thing(POLICY, policy, 1, "ai", {"guardrails": [{"name": "g", "webhook": {"service": service}}]})
+
+    policies = [asking("a", name="guard"), asking("b", name="guard", namespace="guards")]
+    own = {Scope("Service", "ai"), Scope("EndpointSlice", "ai")}
+    assert needed([*policies, grant(BACKEND, "ai", "Service", "guards")], NAME) == own
+    granted = needed([*policies, grant(POLICY, "ai", "Service", "guards")], NAME)
+    assert granted == own | {Scope("Service", "guards"), Scope("EndpointSlice", "guards")}
+
+
 def test_another_namespace_only_where_a_grant_there_names_who_refers_to_it() -> None:
     """Else one Backend would have as many namespaces read as it has providers."""
     providers = [{"custom": {"service": {"name": "s", "namespace": f"n{number}"}}} for number in range(32)]

@@ -22,6 +22,7 @@ NO_REASONS = {
     *(
         "ApiError",
         "BearerToken",
+        "CancelOnMatch",
         "ClusterRole",
         "ConfigMap",
         "DoesNotExist",
@@ -31,7 +32,14 @@ NO_REASONS = {
     ),
     *("ExternalName", "GatewayClass", "GatewayHTTPListenerIsolation", "GatewayInfrastructurePropagation"),
     *("LabelSelector", "ListenerStatus", "LoadBalancer", "NodePort", "NotIn", "PathPrefix", "ReferenceGrant"),
-    *("RegularExpression", "ReplaceFullPath", "ReplacePrefixMatch", "RequestHeaderModifier", "RequestRedirect"),
+    *(
+        "RefuseTurn",
+        "RegularExpression",
+        "ReplaceFullPath",
+        "ReplacePrefixMatch",
+        "RequestHeaderModifier",
+        "RequestRedirect",
+    ),
     *("ResponseHeaderModifier", "TokenReview", "UpstreamRule"),
 }
 """Words of other kinds: of the API, and what modules offer."""

@@ -13,10 +13,14 @@ from dataplane.table import (
     CallerSet,
     EndpointSet,
     Forward,
+    Guardrail,
     Issuer,
     Listener,
     Match,
     Model,
+    Moderation,
+    Pii,
+    PolicySet,
     PublicKey,
     Route,
     Secrets,
@@ -24,6 +28,7 @@ from dataplane.table import (
     Table,
     Target,
     Tls,
+    Webhook,
 )
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS, backend, provider, table
 
@@ -34,6 +39,13 @@ BAD_KEY = PublicKey(algorithm="ES256", jwk="{}")
 BAD_ISSUER = CallerSet(
     id="ai/idp", namespace="ai", issuer=Issuer(name="https://idp.test", audiences=("tidegate",), keys=(BAD_KEY,))
 )
+
+
+def guarded(**judge: object) -> tuple[Route, ...]:
+    guardrail = Guardrail.model_validate({"policy": "ai/p", "name": "g", "action": "block", **judge})
+    local = Guardrail(policy="ai/p", name="local", action="block", pii=Pii(kinds=("card",)))
+    policies = PolicySet(guardrails=(local, guardrail))
+    return (Route(name="r", forwards=(Forward(backend="ai/voice", policies=policies),)),)
 
 
 def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
@@ -75,6 +87,13 @@ def reasons(refused: Table, secrets: Secrets = SECRETS) -> list[str]:
         ),
         ({"backends": (backend(provider("https://a", tls=Tls(client="gone@1"))),)}, "secret gone@1, which the table"),
         ({"backends": (backend(provider("http://a"), networks=("10.0.0.1/8",)),)}, "'10.0.0.1/8' is no network"),
+        ({"routes": guarded(webhook=Webhook(url="http://g", secret="g@1"))}, "guardrail g uses secret g@1, which the"),
+        ({"routes": guarded(webhook=Webhook(url="http://g", endpoints="ai/g:80"))}, "endpoints ai/g:80, which are not"),
+        ({"routes": guarded(webhook=Webhook(url="http://g", networks=("10.0.0.1/8",)))}, "'10.0.0.1/8' is no network"),
+        (
+            {"routes": guarded(moderation=Moderation(url="http://:0", secret="upstream@1", model="m"))},
+            "route r: guardrail g has no http(s) URL",
+        ),
         ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:8080", "a:80")),)}, "'a:80' is no address"),
         ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("10.0.0.1:0",)),)}, "'10.0.0.1:0' is no address"),
         ({"endpoints": (EndpointSet(id="ai/a:80", addresses=("fd00::1:80",)),)}, "'fd00::1:80' is no address"),

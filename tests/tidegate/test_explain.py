@@ -88,6 +88,17 @@ CASES: list[tuple[str, Request, str]] = [
     ("suffix-routes", Request("/ai/everything/v1/files"), "connect 5s, handshake 10s, response 2m, idle 5m (the def"),
     ("telemetry-subjects", Request("/v1/realtime", model="x"), "error (Policy ai/route-override, for team support)"),
     ("telemetry-subjects", Request("/v1/realtime", model="x", caller="ci-bot"), "error (Policy ai/route-override"),
+    ("guardrails", Request("/v1/realtime?model=x"), "all-of-it: pii (card, email, phone, iban, ssn, key) in Input and"),
+    ("guardrails", Request("/v1/realtime?model=x"), "Flag in Shadow, so nothing is done (Policy ai/everybody)"),
+    ("guardrails", Request("/v1/realtime?model=x"), "no-secrets: regex (project, ticket) in Output; Block of the turn"),
+    ("guardrails", Request("/v1/realtime?model=x"), "what http://guard.test:8000/judge says in Input and Output; Mask"),
+    ("guardrails", Request("/v1/realtime?model=x"), "what https://guard.test says in Input and Output; Flag; Open on "),
+    ("guardrails", Request("/v1/realtime?model=x"), "what https://api.openai.com/v1 says in Input and Output; Block; "),
+    ("guardrails", Request("/v1/realtime?model=x"), "keywords (rival, a rival's name) in Input; Block; only where it "),
+    ("guardrails", Request("/v1/realtime?model=x&guardrails=words", caller="ci-bot"), "/v1/realtime?model=x, as x"),
+    ("guardrails", Request("/v1/realtime?guardrails=wods"), "400 unknown_guardrail: There is no guardrail wods for yo"),
+    ("guardrails-unseen", Request("/ai/rest/v1/x"), "Block (Policy ai/on-rest), which sees nothing here, since the p"),
+    ("guardrails-conflicts", Request("/v1/realtime?model=x"), "guardrail a of Policy ai/younger by Policy ai/oldest ("),
 ]  # fmt: skip
 
 

@@ -18,10 +18,13 @@ from dataplane.table import (
     Credential,
     EndpointSet,
     Forward,
+    Guardrail,
     Health,
     Listener,
     Model,
     PathType,
+    Pii,
+    PolicySet,
     Price,
     Provider,
     Redirect,
@@ -61,6 +64,7 @@ AZURE = Provider(
     credential=Credential(kind="secret", secret="upstream@1", header="api-key"),
 )
 TIMED = Model(name="voice", targets=(Target(provider="openai"),), price=Price(item="1", input_text="2"))
+NO_CARDS = Guardrail(policy="ai/p", name="no-cards", pii=Pii(kinds=("card",)), action="block")
 NEW = Table(
     backends=(
         backend(provider("https://a.test/v1")),
@@ -83,6 +87,15 @@ NEW = Table(
     ),
     routes=(
         sealed(Route(name="ai/voice", forwards=(Forward(backend="ai/voice"),))),
+        sealed(
+            Route(
+                name="ai/guarded",
+                forwards=(
+                    Forward(backend="ai/voice", policies=PolicySet(guardrails=(NO_CARDS,))),
+                    Forward(backend="b"),
+                ),
+            )
+        ),
         sealed(Route(name="ai/moved", redirect=Redirect(hostname="there.test"))),
         sealed(Route(name="ai/web#0", attached=(Attachment(listener="ai/web/http"),))),
     ),
@@ -138,6 +151,7 @@ def test_what_an_old_data_plane_would_say_to_a_new_table() -> None:
         "endpoints: is unknown",
         "it.attached: is unknown",
         "it.balance: is unknown",
+        "it.forwards[0].policies.guardrails: is unknown",
         "it.health: is unknown",
         "it.models[0].price: none of its kinds",
         "it.networks: is unknown",
@@ -170,8 +184,10 @@ def test_what_it_does_not_know_is_not_served_otherwise() -> None:
     lowered = schemas.lowered(NEW, 1)
     assert [(route.name, route.error) for route in lowered.routes] == [
         ("ai/voice", ""),
+        ("ai/guarded", ""),
         ("ai/moved", schemas.TOO_OLD),
     ]
+    assert [forward.error for forward in lowered.routes[1].forwards] == [schemas.TOO_OLD, ""]
     backends = {backend.name: backend for backend in lowered.backends}
     [model] = backends["ai/timed"].models
     assert model.price == Price(input_text="2")
