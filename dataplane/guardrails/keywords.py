@@ -1,0 +1,87 @@
+"""Words that may not be said: one RE2 pattern for all of them."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import re2
+
+from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, compiled
+from dataplane.guardrails.folding import caseless, folded, plain
+from dataplane.table.guardrails import Keywords
+
+_MEMORY = 64 * 1024 * 1024
+"""Bytes for RE2: a thousand words of 256 characters take some 30 MB."""
+# Letters of scripts that put no space between words are never within a word, and marks do not lengthen one.
+_SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_OUTSIDE = rf"(?:[^\pL\pN_]|{_SPACELESS})"
+_outside = compiled(_OUTSIDE)
+
+
+def detector(keywords: Keywords, name: str) -> Detector:
+    """Its rules are the places of the words in the Policy: `words[3]`. Words are found whole where they end and begin
+    with letters or digits. Raises ValueError where RE2 does not take so many."""
+    views: list[Kind] = [plain, caseless if keywords.ignore_case else folded]
+    scans = [scan for view in views if (scan := _scan(keywords, view)) is not None]
+    return Detector(tuple(scans), lambda _rule: f"[{name}]")
+
+
+def _scan(keywords: Keywords, view: Kind) -> Scan | None:
+    rules: dict[str, str] = {}
+    for index, word in enumerate(keywords.words):
+        if seen := view(word).text:
+            rules.setdefault(seen, f"words[{index}]")
+    if not rules:
+        return None
+    pattern = _pattern(list(rules), whole=keywords.whole_words)
+    try:
+        searched = compiled(pattern, _MEMORY, longest_match=True, case_sensitive=not keywords.ignore_case)
+    except re2.error:
+        raise ValueError("the keywords are too many, or too long") from None
+    known = {_key(seen, keywords): rule for seen, rule in reversed(rules.items())}
+    return Scan(view, searched, _accept(known, keywords), longest=max(map(len, rules)))
+
+
+def _pattern(words: list[str], *, whole: bool) -> str:
+    """With whole words, one that ends like a word is matched together with what ends it."""
+    apart = [word for word in words if whole and not _is_outside(word[-1])]
+    other = [word for word in words if not whole or _is_outside(word[-1])]
+    either = [rf"({_any(apart)})(?:\z|{_OUTSIDE})"] if apart else []
+    return "|".join(chain(either, [f"({_any(other)})"] if other else []))
+
+
+def _any(words: list[str]) -> str:
+    return "|".join([re2.escape(word) for word in words])
+
+
+def _is_outside(character: str) -> bool:
+    return _outside.fullmatch(character.encode("utf-8", "replace")) is not None
+
+
+def _accept(rules: dict[str, str], keywords: Keywords) -> Accept:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+        begin, end = next(span for group in (1, 2) if (span := _span(found, group)) is not None)
+        word = view.data[begin:end].decode()
+        if keywords.whole_words and not _is_outside(word[0]) and not _begins(view, begin):
+            return None
+        return begin, end, rules.get(_key(word, keywords), "words")
+
+    return accept
+
+
+def _span(found: Found, group: int) -> tuple[int, int] | None:
+    try:
+        span = found.span(group)
+    except IndexError:
+        return None
+    return span if span[0] >= 0 else None
+
+
+def _begins(view: View, begin: int) -> bool:
+    """Does no word go on here that began before?"""
+    before = view.data[max(0, begin - 4) : begin].decode("utf-8", "ignore")
+    return not before or _is_outside(before[-1])
+
+
+def _key(word: str, keywords: Keywords) -> str:
+    return word.casefold() if keywords.ignore_case else word
