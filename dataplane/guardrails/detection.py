@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import re2
 
-from dataplane.guardrails.folding import Folded, continues
+from dataplane.guardrails.folding import Folded, continues, plain
 
 _character = re.compile(rb"[^\x80-\xbf]").finditer
 
@@ -71,6 +71,11 @@ class View:
             return range(len(self.data))
         return [found.start() for found in _character(self.data)]
 
+    @cached_property
+    def last_segment(self) -> int:
+        """Where the text's last segment begins, which may yet become another."""
+        return segment_at(self.source, len(self.source) - 1)
+
     def byte(self, at: int) -> int:
         """Where in `data` the text's character `at` begins, or what follows it where it cannot be seen."""
         index = bisect_left(self.folded.starts, at)
@@ -91,7 +96,7 @@ class View:
         """The text's character behind which `count` are seen that nothing to come can change; 0 if there are fewer."""
         stable = len(self.folded.starts)
         if not isinstance(self.folded.starts, range) or not self.source.isascii():
-            stable = bisect_left(self.folded.starts, segment_at(self.source, len(self.source) - 1))
+            stable = bisect_left(self.folded.starts, self.last_segment)
         elif stable:
             stable -= 1  # a mark may follow the last one
         return self.folded.starts[stable - count] if stable > count else 0
@@ -144,7 +149,7 @@ class Scan:
         if self.opening is not None:
             found = self.opening.search(view.data, view.byte(at))
             start = view.source_of(found.span()[0]) if found else len(view.source)
-            return max(at, min(start, segment_at(view.source, len(view.source) - 1)))
+            return max(at, min(start, view.last_segment))
         return at if self.longest is None else max(at, view.back(self.longest))
 
 
@@ -158,17 +163,42 @@ class Detector:
 
     def find(self, text: str) -> list[Finding]:
         """All findings of a whole text, in order of where they begin. The same may be found in several views."""
-        return sorted({finding for scan in self.scans for finding in found_by(scan, text)})
+        views = Views(text)
+        return sorted({finding for scan in self.scans for finding in views.searched(scan, 0, len(text), last=True)[0]})
 
 
-def found_by(scan: Scan, text: str) -> list[Finding]:
-    view = View(text, scan.kind(text))
+class Views:
+    """One text, as all scans see it. Where two see the same, it is searched once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._views: dict[Kind, View] = {plain: View(text, plain(text))}
+        self._done: dict[tuple[Compiled, Accept, View, int], tuple[list[Finding], int]] = {}
+
+    def searched(self, scan: Scan, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
+        """What begins from `at` on and before `until`, so far as it is certain, and up to where that is."""
+        view = self._views.get(scan.kind) or self._seen(scan.kind)
+        key = scan.pattern, scan.accept, view, at
+        if key not in self._done:
+            self._done[key] = _searched(scan, view, at, until, last=last)
+        return self._done[key]
+
+    def _seen(self, kind: Kind) -> View:
+        seen = kind(self._text)
+        view = self._views[plain] if isinstance(seen.starts, range) else View(self._text, seen)
+        self._views[kind] = view
+        return view
+
+
+def _searched(scan: Scan, view: View, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
     findings: list[Finding] = []
-    at = 0
-    while (finding := scan.first(view, at)) is not None:
+    settled = until if last else scan.settled(view, at)
+    while at < settled and (finding := scan.first(view, at)) and finding.start < settled:
         findings.append(finding)
         at = finding.end
-    return findings
+        if at > settled:
+            settled = scan.settled(view, at)
+    return findings, max(at, settled)
 
 
 def as_matched(rule: str) -> Accept:

@@ -1,7 +1,7 @@
 """Text as a reader takes it: without what cannot be seen, and with one spelling of what looks alike.
 
-`ｃａｒｄ`, `c\\u00ada\\u200brd` and `card` are one word to whoever reads them. Folded are: compatibility forms (NFKC), digits
-of other scripts, and characters without width. Letters of other scripts that merely resemble ours are not: that would
+`card` in full width, with soft hyphens or with zero-width spaces in it is one word to whoever reads it. Folded are:
+compatibility forms (NFKC), digits of other scripts, and characters without width. Letters of other scripts that merely resemble ours are not: that would
 stop what Greeks and Russians write.
 
 A segment is what is folded together: a character and the marks that follow it, with what is invisible among them.
@@ -21,7 +21,7 @@ _INVISIBLE = (
 )
 """Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), and those of interlinear annotation."""
 _invisible = re.compile(f"[{_INVISIBLE}]").match
-_suspect = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]|(?![0-9])\d").search
+_suspect = re.compile(rf"[{_INVISIBLE}]|(?![0-9])\d").search
 _stretches = re.compile(r"[\x00-\x7f]?[^\x00-\x7f]+").finditer
 _JAMO = range(0x1160, 0x1200)
 """Vowels and final consonants, which join the Hangul syllable before them."""
@@ -59,13 +59,18 @@ def caseless(text: str) -> Folded:
     return _folded(text, str.casefold)
 
 
+def joined(text: str) -> str:
+    """With one character where there are the two halves of one: servers cut text within a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return text
+
+
 def continues(text: str, at: int) -> bool:
     """May the character be part of a segment that began before it?"""
-    return at > 0 and not text[at].isascii() and (_joins(text[at]) or bool(_invisible(text[at])) or _is_pair(text, at))
-
-
-def _is_pair(text: str, at: int) -> bool:
-    return "\udc00" <= text[at] <= "\udfff" and "\ud800" <= text[at - 1] <= "\udbff"
+    return at > 0 and not text[at].isascii() and (_joins(text[at]) or bool(_invisible(text[at])))
 
 
 def _joins(character: str) -> bool:
@@ -85,8 +90,9 @@ def _folded(text: str, then: Callable[[str], str]) -> Folded:
         for first, last, segment in _segments(text, begin, end):
             shown = then(_reading(segment))
             parts.append(shown)
-            starts.extend([first] * len(shown))
-            ends.extend([last] * len(shown))
+            alike = shown == text[first:last]
+            starts.extend(range(first, last) if alike else [first] * len(shown))
+            ends.extend(range(first + 1, last + 1) if alike else [last] * len(shown))
         done = end
     parts.append(text[done:])
     starts.extend(range(done, len(text)))
@@ -101,7 +107,7 @@ def _segments(text: str, begin: int, end: int) -> Iterator[tuple[int, int, str]]
         character = text[at]
         if _invisible(character):
             continue
-        if segment and not _joins(character) and not _is_pair(text, at):
+        if segment and not _joins(character):
             yield first, last, segment
             segment = ""
         if not segment:
@@ -113,7 +119,5 @@ def _segments(text: str, begin: int, end: int) -> Iterator[tuple[int, int, str]]
 
 
 def _reading(segment: str) -> str:
-    if "\ud800" <= segment[0] <= "\udfff":
-        segment = segment.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     normal = unicodedata.normalize("NFKC", segment)
     return "".join([str(unicodedata.decimal(each, each)) for each in normal])

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from dataplane.guardrails import keywords, pii, regex
 from dataplane.guardrails.detection import Detector, Finding
+from dataplane.guardrails.folding import joined
 from dataplane.table.guardrails import Guardrail
 
 Direction = Literal["input", "output"]
@@ -36,7 +37,7 @@ class Hit(NamedTuple):
     rule: str
     action: Literal["block", "mask", "flag"]
     shadow: bool
-    count: int = 1
+    findings: int = 1
 
 
 class Verdict(NamedTuple):
@@ -79,6 +80,7 @@ class Judge:
 
     def whole(self, text: str) -> Verdict:
         """By those that are judged here."""
+        text = joined(text)
         marks = [
             Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(text)
         ]
@@ -127,9 +129,9 @@ def masked(text: str, start: int, end: int, masks: Sequence[Mask]) -> str:
     return "".join([*parts, text[start:end]])
 
 
-def hit_of(mark: Mark, count: int = 1) -> Hit:
+def hit_of(mark: Mark, findings: int = 1) -> Hit:
     rule = mark.guard.rule
-    return Hit(rule, mark.finding.rule, rule.action, rule.shadow, count)
+    return Hit(rule, mark.finding.rule, rule.action, rule.shadow, findings)
 
 
 def hits_of(marks: Iterable[Mark]) -> tuple[Hit, ...]:
@@ -141,5 +143,5 @@ def hits_of(marks: Iterable[Mark]) -> tuple[Hit, ...]:
         if (policy, name, mark.finding) not in seen:
             seen.add((policy, name, mark.finding))
             before = hits.get((policy, name, rule))
-            hits[policy, name, rule] = hit_of(mark, before.count + 1 if before else 1)
+            hits[policy, name, rule] = hit_of(mark, before.findings + 1 if before else 1)
     return tuple(hits.values())

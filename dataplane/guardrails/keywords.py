@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import re2
@@ -21,18 +22,27 @@ _outside = compiled(_OUTSIDE)
 def detector(keywords: Keywords, name: str) -> Detector:
     """Its rules are the places of the words in the Policy: `words[3]`. Words are found whole where they end and begin
     with letters or digits. Raises ValueError where RE2 does not take so many."""
-    views: list[Kind] = [plain, caseless if keywords.ignore_case else folded]
-    scans = [scan for view in views if (scan := _scan(keywords, view)) is not None]
+    as_is = _rules(keywords, plain)
+    view = caseless if keywords.ignore_case else folded
+    as_read = _rules(keywords, view)
+    first = _scan(keywords, plain, as_is)
+    if as_read == as_is:
+        scans = [first, replace(first, kind=view)]
+    else:
+        scans = [first, _scan(keywords, view, as_read)] if as_read else [first]
     return Detector(tuple(scans), lambda _rule: f"[{name}]")
 
 
-def _scan(keywords: Keywords, view: Kind) -> Scan | None:
+def _rules(keywords: Keywords, view: Kind) -> dict[str, str]:
+    """The words as they are seen, each with its rule."""
     rules: dict[str, str] = {}
     for index, word in enumerate(keywords.words):
         if seen := view(word).text:
             rules.setdefault(seen, f"words[{index}]")
-    if not rules:
-        return None
+    return rules
+
+
+def _scan(keywords: Keywords, view: Kind, rules: dict[str, str]) -> Scan:
     pattern = _pattern(list(rules), whole=keywords.whole_words)
     try:
         searched = compiled(pattern, _MEMORY, longest_match=True, case_sensitive=not keywords.ignore_case)

@@ -58,9 +58,7 @@ IBAN = {country: length for length, countries in _LENGTHS.items() for country in
 
 def is_card(digits: str) -> bool:
     """Are they of a range and length that is issued, and does the check digit fit?"""
-    issued = any(
-        low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUED
-    )
+    issued = any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUED)
     return issued and luhn(digits) and digits.count(digits[0]) < len(digits)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from dataplane.guardrails import numbers
@@ -33,12 +34,11 @@ class _Kind(NamedTuple):
 
 def detector(pii: Pii) -> Detector:
     """Its rules are the kinds."""
-    scans = [
-        Scan(view, pattern, kind.accept(name), opening=opening)
-        for name in pii.kinds
-        for kind, pattern, opening in _COMPILED[name]
-        for view in (plain, folded)
-    ]
+    scans: list[Scan] = []
+    for name in pii.kinds:
+        for kind, pattern, opening in _COMPILED[name]:
+            scan = Scan(plain, pattern, kind.accept(name), opening=opening)
+            scans += [scan, replace(scan, kind=folded)]
     return Detector(tuple(scans), lambda rule: f"[{rule.upper()}]")
 
 
@@ -92,7 +92,9 @@ def _iban(rule: PiiKind) -> Accept:
 def _ssn(rule: PiiKind) -> Accept:
     def accept(view: View, found: Found) -> tuple[int, int, str] | None:
         area, group, serial = [view.data[slice(*found.span(each))].decode() for each in (1, 2, 3)]
-        return (*found.span(), rule) if _apart(view.data, *found.span()) and numbers.is_ssn(area, group, serial) else None
+        return (
+            (*found.span(), rule) if _apart(view.data, *found.span()) and numbers.is_ssn(area, group, serial) else None
+        )
 
     return accept
 
@@ -132,7 +134,9 @@ def _alone(inside: bytes) -> Callable[[PiiKind], Accept]:
 
 
 _LOCAL = r"[A-Za-z0-9._%+'-]{1,64}"
-_NUMBER = r"[+(]{0,2}[0-9](?:[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}[0-9]){0,17}[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}\z"
+_NUMBER = (
+    r"[+(]{0,2}[0-9](?:[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}[0-9]){0,17}[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}\z"
+)
 """The beginning of a phone number."""
 _GAP = r"[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,2}"
 _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,]*"

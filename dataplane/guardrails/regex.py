@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import re2
 
 from dataplane.guardrails.detection import Detector, Scan, as_matched, compiled
@@ -35,4 +37,5 @@ def _scans(pattern: str, rule: str) -> list[Scan]:
     size = width(pattern)
     if size.least == 0:
         raise ValueError("it matches the empty text, and so everything")
-    return [Scan(view, searched, as_matched(rule), longest=size.most) for view in (plain, folded)]
+    scan = Scan(plain, searched, as_matched(rule), longest=size.most)
+    return [scan, replace(scan, kind=folded)]

@@ -68,13 +68,13 @@ class _Reader:
 
     def _repeated(self, one: Width) -> Width:
         while True:
-            least, most = 1, 1
+            most: int | None
             if repeat := _REPEAT.match(self._pattern, self._at):
                 least = int(repeat[1])
                 most = (int(repeat[3]) if repeat[3] else None) if repeat[2] else least
                 self._at = repeat.end()
             elif (mark := self._next()) and mark in "*+?":
-                least, most = int(mark == "+"), 1 if mark == "?" else None
+                least, most = int(mark == "+"), (1 if mark == "?" else None)
                 self._at += 2 if self._pattern.startswith("?", self._at + 1) else 1
             else:
                 return one

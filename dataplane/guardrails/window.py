@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from dataplane.guardrails.detection import Finding, Scan, View, segment_at
-from dataplane.guardrails.folding import continues
+from dataplane.guardrails.detection import Finding, Scan, Views, segment_at
+from dataplane.guardrails.folding import continues, joined
 from dataplane.guardrails.judge import (
     Guard,
     Judge,
@@ -27,7 +27,7 @@ from dataplane.guardrails.judge import (
     masks_of,
 )
 
-_OFTEN = 4096
+_OFTEN = 512
 """Characters held up to which every piece is looked at; beyond, when a quarter is new, so that work stays linear."""
 
 
@@ -49,14 +49,9 @@ class _Track:
     found: list[Finding] = field(default_factory=list)
     """In what is not shown yet."""
 
-    def go_on(self, text: str, *, last: bool) -> None:
-        view = View(text, self.scan.kind(text))
-        settled = len(text) if last else self.scan.settled(view, self.at)
-        while self.at < settled and (finding := self.scan.first(view, self.at)) and finding.start < settled:
-            self.found.append(finding)
-            self.at = finding.end
-            settled = settled if last else max(settled, self.scan.settled(view, self.at))
-        self.at = max(self.at, settled)
+    def go_on(self, views: Views, end: int, *, last: bool) -> None:
+        found, self.at = views.searched(self.scan, self.at, end, last=last)
+        self.found += found
 
     def forget(self, cut: int) -> None:
         self.at -= cut
@@ -76,6 +71,7 @@ class Window:
             else:
                 self._watching.append(guard)
         self._waits = judge.waits or any(track.scan.unbounded for track in self._tracks)
+        self._often = max([_OFTEN, *[2 * (track.scan.longest or 0) for track in self._tracks]])
         self._watched: list[str] = []
         self._text = ""
         """Context, and what is held."""
@@ -98,7 +94,7 @@ class Window:
         self._new.append(piece)
         self._fresh += len(piece)
         held = len(self._text) - self._shown
-        if self._waits or self._fresh < (held // 4 if held > _OFTEN else 1):
+        if self._waits or self._fresh < (held // 4 if held > self._often else 1):
             return Out("", Verdict())
         return self._look(last=False)
 
@@ -107,21 +103,25 @@ class Window:
         if self.blocked:
             return Out("", Verdict())
         shown, verdict = self._look(last=True)
-        watched = "".join(self._watched)
+        watched = joined("".join(self._watched))
         marks = [
-            Mark(finding, guard) for guard in self._watching if guard.detector for finding in guard.detector.find(watched)
+            Mark(finding, guard)
+            for guard in self._watching
+            if guard.detector
+            for finding in guard.detector.find(watched)
         ]
         return Out(shown, verdict._replace(hits=(*verdict.hits, *hits_of(marks))))
 
     def _look(self, *, last: bool) -> Out:
-        text = self._text + "".join(self._new)
+        text = self._text + joined("".join(self._new))
         self._new.clear()
         if not last and "\ud800" <= text[-1:] <= "\udbff":  # half of a character
             self._new.append(text[-1])
             text = text[:-1]
         self._text, self._fresh = text, len(self._new)
+        views = Views(text)
         for track in self._tracks:
-            track.go_on(text, last=last)
+            track.go_on(views, len(text), last=last)
         certain = min([track.at for track in self._tracks], default=len(text))
         return self._shows(certain if last else segment_at(text, certain) if certain < len(text) else certain)
 
