@@ -28,6 +28,11 @@ class Finding(NamedTuple):
     """What was found, in words of the Policy; nothing of the text."""
 
 
+def place(finding: Finding) -> tuple[int, int]:
+    """By which findings are in order."""
+    return finding.start, finding.end
+
+
 class Found(Protocol):
     """RE2's match in bytes."""
 
@@ -164,7 +169,8 @@ class Detector:
     def find(self, text: str) -> list[Finding]:
         """All findings of a whole text, in order of where they begin. The same may be found in several views."""
         views = Views(text)
-        return sorted({finding for scan in self.scans for finding in views.searched(scan, 0, len(text), last=True)[0]})
+        found = [each for scan in self.scans for each in views.searched(scan, 0, len(text), last=True)[0]]
+        return sorted(dict.fromkeys(found), key=place)
 
 
 class Views:

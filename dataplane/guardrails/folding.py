@@ -1,8 +1,8 @@
 """Text as a reader takes it: without what cannot be seen, and with one spelling of what looks alike.
 
 `card` in full width, with soft hyphens or with zero-width spaces in it is one word to whoever reads it. Folded are:
-compatibility forms (NFKC), digits of other scripts, and characters without width. Letters of other scripts that merely resemble ours are not: that would
-stop what Greeks and Russians write.
+compatibility forms (NFKC), digits of other scripts, and characters without width. Letters of other scripts that merely
+resemble ours are not: that would stop what Greeks and Russians write.
 
 A segment is what is folded together: a character and the marks that follow it, with what is invisible among them.
 """

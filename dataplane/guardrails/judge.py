@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from dataplane.guardrails import keywords, pii, regex
-from dataplane.guardrails.detection import Detector, Finding
+from dataplane.guardrails.detection import Detector, Finding, place
 from dataplane.guardrails.folding import joined
 from dataplane.table.guardrails import Guardrail
 
@@ -98,7 +98,7 @@ class Mask(NamedTuple):
 
 def first_block(marks: Iterable[Mark]) -> Mark | None:
     blocking = [mark for mark in marks if mark.guard.enforces and mark.guard.rule.action == "block"]
-    return min(blocking, key=lambda mark: mark.finding, default=None)
+    return min(blocking, key=lambda mark: place(mark.finding), default=None)
 
 
 def masks_of(marks: Iterable[Mark]) -> list[Mask]:
@@ -106,7 +106,7 @@ def masks_of(marks: Iterable[Mark]) -> list[Mask]:
     masking = [mark for mark in marks if mark.guard.enforces and mark.guard.rule.action == "mask"]
     masks: list[Mask] = []
     widest = 0
-    for finding, guard in sorted(masking, key=lambda mark: mark.finding):
+    for finding, guard in sorted(masking, key=lambda mark: place(mark.finding)):
         label = guard.detector.label(finding.rule) if guard.detector else ""
         width = finding.end - finding.start
         if masks and finding.start < masks[-1].end:

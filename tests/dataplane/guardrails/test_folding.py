@@ -12,7 +12,7 @@ from dataplane.guardrails.folding import caseless, continues, folded, joined, pl
 
 texts = st.text(
     st.sampled_from("aé \u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"), max_size=20
-)  # noqa: RUF001
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_read(text: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "read"), [("Straße", "strasse"), ("ŉ", "ʼn"), ("É", "É"), ("plain", "plain"), ("\ufb01É", "fiÉ")]
+    ("text", "read"), [("Straße", "Strasse"), ("ŉ", "ʼn"), ("É", "É"), ("plain", "plain"), ("\ufb01É", "fiÉ")]
 )
 def test_case(text: str, read: str) -> None:
     assert caseless(text).text == read
@@ -54,7 +54,7 @@ def test_every_character_says_where_it_comes_from(text: str) -> None:
         assert list(seen.starts) == sorted(seen.starts)
         assert list(seen.ends) == sorted(seen.ends)
         for start, end, character in zip(seen.starts, seen.ends, seen.text, strict=True):
-            assert character in view(text[start:end]).text or view is not plain
+            assert character.casefold() in view(text[start:end]).text.casefold()
 
 
 @given(texts, texts)
