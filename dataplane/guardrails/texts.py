@@ -26,18 +26,59 @@ _NESTED = 64
 """Objects and lists in each other."""
 
 _NO_TEXT = frozenset(
-    ["type", "id", "role", "status", "object", "phase", "model", "event_id", "response_id", "item_id", "call_id"]
-    + ["previous_item_id", "previous_response_id", "conversation_id", "approval_request_id", "file_id", "container_id"]
-    + ["finish_reason", "detail", "format", "voice", "conversation", "obfuscation", "encrypted_content", "signature"]
-    + ["audio", "data", "image_url", "file_data", "b64_json", "partial_image_b64", "server_label"]
+    [
+        *[
+            "type",
+            "id",
+            "role",
+            "status",
+            "object",
+            "phase",
+            "model",
+            "event_id",
+            "response_id",
+            "item_id",
+            "call_id",
+            "tool_call_id",
+        ],
+        *["previous_item_id", "previous_response_id", "conversation_id", "approval_request_id", "container_id"],
+        *[
+            "finish_reason",
+            "detail",
+            "format",
+            "voice",
+            "conversation",
+            "obfuscation",
+            "encrypted_content",
+            "signature",
+        ],
+        *["audio", "data", "file_id", "file_data", "b64_json", "partial_image_b64", "server_label"],
+    ]
 )
 """Fields whose strings are no text."""
-_ASIDE = frozenset(["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "mcp_list_tools"])
+_ASIDE = frozenset(["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url"])
 """Fields in which nothing is."""
+_NAMES = frozenset(
+    [
+        *[
+            "messages",
+            "message",
+            "content",
+            "text",
+            "refusal",
+            "reasoning_content",
+            "tool_calls",
+            "function",
+            "arguments",
+            "name",
+        ],
+        *["transcript", "audio", "input", "output", "summary", "instructions", "item", "part", "prompt", "variables"],
+        *["session", "response", "transcription", "input_audio_transcription", "prediction", "code", "action", "query"],
+    ]
+)
+"""Fields that a place is named by."""
 _AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
-_OF_TOOLS = ("arguments", "input", "output")
-"""Fields that may hold JSON."""
 
 
 class Unclear(ValueError):
@@ -73,14 +114,13 @@ def chat_reply(body: Json) -> Iterator[Place]:
 
 def chat_chunk(chunk: Json) -> Iterator[Place]:
     """Every text of a chunk is a piece of a text."""
-    for place in _walk(chunk.get("choices"), "choices", "output", pieces=True):
-        yield place
+    yield from _walk(chunk.get("choices"), "choices", "output", pieces=True)
 
 
 def responses_request(body: Json) -> Iterator[Place]:
     yield from _at(body, "instructions", "instructions", "input")
     yield from _at(body, "input", "input", "input")
-    yield from _variables(body, "")
+    yield from _at(body, "prompt", "prompt", "input")
 
 
 def responses_reply(body: Json) -> Iterator[Place]:
@@ -90,8 +130,8 @@ def responses_reply(body: Json) -> Iterator[Place]:
 
 def client_event(event: Json) -> Iterator[Place]:
     """Of a realtime session; also `response.create` of the Responses API over a WebSocket."""
-    for field in event:
-        yield from _at(event, field, field, "input")
+    for field in list(event):
+        yield from _at(event, field, _named(field), "input")
 
 
 def server_event(event: Json) -> Iterator[Place]:
@@ -100,16 +140,14 @@ def server_event(event: Json) -> Iterator[Place]:
     if not isinstance(kind, str) or kind == "error" or kind.startswith(("session.", "transcription_session.")):
         return
     said: Direction = "input" if kind.startswith(_HEARD) or _is_told(event.get("item")) else "output"
-    for field, value in event.items():
+    for field, value in list(event.items()):
         if field == "response" and isinstance(value, dict):
             for place in responses_reply(value):
                 yield _below("response", place)
         elif field != "delta":
-            yield from _at(event, field, field, said)
+            yield from _at(event, field, _named(field), said)
         elif kind not in _AUDIO and isinstance(value, str):
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
-        else:
-            yield from _walk(value, field, said)
 
 
 def stream_of(event: Json) -> str:
@@ -137,8 +175,7 @@ def without_copies(value: object) -> None:
     """Take out what spells a text once more, token by token (`logprobs`): to be done where it is masked."""
     for each in _values(value):
         if isinstance(each, dict):
-            for field in [field for field in each if field == "logprobs"]:
-                each[field] = None
+            each.update({field: None for field in each if field == "logprobs"})
 
 
 def _values(value: object) -> Iterator[object]:
@@ -158,12 +195,6 @@ def _is_told(item: object) -> bool:
     return item.get("role") in ("user", "system", "developer") or str(item.get("type")).endswith("_output")
 
 
-def _variables(holder: Json, name: str) -> Iterator[Place]:
-    prompt = holder.get("prompt")
-    if isinstance(prompt, dict):
-        yield from _at(prompt, "variables", f"{name}prompt.variables", "input")
-
-
 def _below(name: str, place: Place) -> Place:
     return Place(f"{name}.{place.name}", place.text, place.put, place.said, place.stream, place.json)
 
@@ -171,11 +202,8 @@ def _below(name: str, place: Place) -> Place:
 def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]:
     """What is in one field."""
     value = holder.get(field)
-    if isinstance(value, str):
-        if field not in _NO_TEXT:
-            yield from within(value, name, _putter(holder, field), said)
-    elif field not in _ASIDE:
-        yield from _walk(value, name, said)
+    if field not in _ASIDE and not (field in _NO_TEXT and isinstance(value, str)):
+        yield from _one(holder, field, value, name, said)
 
 
 def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, depth: int = 0) -> Iterator[Place]:
@@ -188,7 +216,7 @@ def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, de
     elif isinstance(value, dict) and value.get("type") != "image_generation_call":
         for field, each in list(value.items()):
             if field not in _ASIDE and not (field in _NO_TEXT and isinstance(each, str)):
-                here = f"{name}.{_shown(field)}"
+                here = f"{name}.{field if pieces else _named(field)}"
                 yield from _one(value, field, each, here, said, pieces=pieces, depth=depth)
 
 
@@ -199,13 +227,13 @@ def _one(
     name: str,
     said: Direction,
     *,
-    pieces: bool,
-    depth: int,
+    pieces: bool = False,
+    depth: int = 0,
 ) -> Iterator[Place]:
     if not isinstance(value, str):
         yield from _walk(value, name, said, pieces=pieces, depth=depth + 1)
     elif pieces:
-        yield Place(name, value, _putter(holder, at), said, stream=name, json=at in _OF_TOOLS)
+        yield Place(name, value, _putter(holder, at), said, stream=name, json=at == "arguments")
     else:
         yield from within(value, name, _putter(holder, at), said)
 
@@ -216,14 +244,13 @@ def _index(value: object, position: int) -> int:
     return index if isinstance(index, int) else position
 
 
-def _shown(field: str) -> str:
-    """A field's name where it is one of a protocol; clients may choose others."""
-    return field if field.isidentifier() and field.islower() and field.isascii() and len(field) <= 32 else "*"
+def _named(field: str) -> str:
+    return field if field in _NAMES else "*"
 
 
 def _putter(holder: dict[str, object] | list[object], at: str | int) -> Callable[[str], None]:
     def put(text: str) -> None:
-        holder[at] = text  # type: ignore[call-overload, index]
+        holder[at] = text  # type: ignore[index]
 
     return put
 
@@ -253,10 +280,10 @@ def _held(
     depth: int,
 ) -> Iterator[Place]:
     """A string in JSON, and its key."""
-    found = [holder[at]]  # type: ignore[call-overload, index]
+    found = [holder[at]]  # type: ignore[index]
 
     def keep(text: str) -> None:
-        found[0] = holder[at] = text  # type: ignore[call-overload, index]
+        found[0] = holder[at] = text  # type: ignore[index]
         changed()
 
     def rename(text: str) -> None:
