@@ -116,8 +116,8 @@ def segment_at(text: str, at: int) -> int:
 
 Kind = Callable[[str], Folded]
 """How a text is looked at."""
-Accept = Callable[[View, Found], tuple[int, int, str] | None]
-"""Bytes and rule of the finding that a match is; None where it is none."""
+Accept = Callable[[View, Found], tuple[int, int, str] | int]
+"""Bytes and rule of the finding that a match is; where it is none, the byte where the next may begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +140,12 @@ class Scan:
     def first(self, view: View, at: int) -> Finding | None:
         """The first finding that begins at or behind a character of the text."""
         here = view.byte(at)
-        while (found := self.pattern.search(view.data, here)) is not None:
+        while here <= len(view.data) and (found := self.pattern.search(view.data, here)) is not None:
             begin, end = found.span()
-            if begin < end and (accepted := self.accept(view, found)) is not None:
+            accepted = self.accept(view, found) if begin < end else begin + 1
+            if not isinstance(accepted, int):
                 return view.finding(*accepted)
-            here = begin + 1
-            if here > len(view.data):
-                break
+            here = accepted
         return None
 
     def settled(self, view: View, at: int) -> int:

@@ -44,7 +44,7 @@ def plain(text: str) -> Folded:
 @lru_cache(maxsize=4)
 def folded(text: str) -> Folded:
     """The text as a reader takes it."""
-    if text.isascii() or (unicodedata.is_normalized("NFKC", text) and not _suspect(text)):
+    if text.isascii() or _is_folded(text):
         return plain(text)
     return _folded(text, str)
 
@@ -73,6 +73,10 @@ def continues(text: str, at: int) -> bool:
     return at > 0 and not text[at].isascii() and (_joins(text[at]) or bool(_invisible(text[at])))
 
 
+def _is_folded(text: str) -> bool:
+    return unicodedata.is_normalized("NFKC", text) and not _suspect(text)
+
+
 def _joins(character: str) -> bool:
     return unicodedata.combining(character) != 0 or ord(character) in _JAMO
 
@@ -84,6 +88,8 @@ def _folded(text: str, then: Callable[[str], str]) -> Folded:
     done = 0
     for stretch in _stretches(text):
         begin, end = stretch.span()
+        if then is str and _is_folded(stretch[0]):
+            continue
         parts.append(text[done:begin])
         starts.extend(range(done, begin))
         ends.extend(range(done + 1, begin + 1))

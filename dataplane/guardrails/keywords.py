@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 
 import re2
 
@@ -16,6 +15,7 @@ _MEMORY = 64 * 1024 * 1024
 # Letters of scripts that put no space between words are never within a word, and marks do not lengthen one.
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _OUTSIDE = rf"(?:[^\pL\pN_]|{_SPACELESS})"
+_NOTHING = r"[^\x00-\x{10FFFF}]"
 _outside = compiled(_OUTSIDE)
 
 
@@ -56,12 +56,11 @@ def _pattern(words: list[str], *, whole: bool) -> str:
     """With whole words, one that ends like a word is matched together with what ends it."""
     apart = [word for word in words if whole and not _is_outside(word[-1])]
     other = [word for word in words if not whole or _is_outside(word[-1])]
-    either = [rf"({_any(apart)})(?:\z|{_OUTSIDE})"] if apart else []
-    return "|".join(chain(either, [f"({_any(other)})"] if other else []))
+    return rf"({_any(apart)})(?:\z|{_OUTSIDE})|({_any(other)})"
 
 
 def _any(words: list[str]) -> str:
-    return "|".join([re2.escape(word) for word in words])
+    return "|".join([re2.escape(word) for word in words]) or _NOTHING
 
 
 def _is_outside(character: str) -> bool:
@@ -69,22 +68,14 @@ def _is_outside(character: str) -> bool:
 
 
 def _accept(rules: dict[str, str], keywords: Keywords) -> Accept:
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
-        begin, end = next(span for group in (1, 2) if (span := _span(found, group)) is not None)
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
+        begin, end = max(found.span(1), found.span(2))  # the other one is (-1, -1)
         word = view.data[begin:end].decode()
         if keywords.whole_words and not _is_outside(word[0]) and not _begins(view, begin):
-            return None
+            return begin + 1
         return begin, end, rules.get(_key(word, keywords), "words")
 
     return accept
-
-
-def _span(found: Found, group: int) -> tuple[int, int] | None:
-    try:
-        span = found.span(group)
-    except IndexError:
-        return None
-    return span if span[0] >= 0 else None
 
 
 def _begins(view: View, begin: int) -> bool:

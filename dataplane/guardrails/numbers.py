@@ -56,10 +56,16 @@ IBAN = {country: length for length, countries in _LENGTHS.items() for country in
 """How many characters an IBAN has, by its country."""
 
 
+def card_lengths(digits: str) -> list[int]:
+    """How many of the digits, from the first, may be a card: of a length that is issued in their range. Longest
+    first."""
+    found = {each for low, high, lengths in _ISSUED if low <= digits[: len(low)] <= high for each in lengths}
+    return sorted([length for length in found if length <= len(digits)], reverse=True)
+
+
 def is_card(digits: str) -> bool:
     """Are they of a range and length that is issued, and does the check digit fit?"""
-    issued = any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUED)
-    return issued and luhn(digits) and digits.count(digits[0]) < len(digits)
+    return len(digits) in card_lengths(digits) and luhn(digits) and digits.count(digits[0]) < len(digits)
 
 
 def luhn(digits: str) -> bool:

@@ -52,6 +52,7 @@ def _each(inside: bytes) -> frozenset[bytes]:
 
 
 _SETS: dict[bytes, frozenset[bytes]] = {}
+_digit_run = re.compile(rb"[0-9]+").match
 _digit = re.compile(rb"[0-9]").search
 _digits = re.compile(rb"[0-9]").finditer
 _alphanumeric = re.compile(rb"[A-Za-z0-9]").finditer
@@ -61,40 +62,52 @@ _ALPHANUMERIC = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 def _card(rule: PiiKind) -> Accept:
     """The most digits of a match that are a card, of those that end where no digit follows."""
 
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
         begin, end = found.span()
-        if view.data[begin - 1 : begin] in _each(_DIGIT):
-            return None
+        if _within(view.data, begin):
+            return _run(view.data, begin)
         places = [digit.start() for digit in _digits(view.data, begin, end)]
-        for last in reversed(places[_CARD[0] - 1 :]):
-            digits = bytes([view.data[place] for place in places if place <= last]).decode()
-            if view.data[last + 1 : last + 2] not in _each(_DIGIT) and numbers.is_card(digits):
-                return begin, last + 1, rule
-        return None
+        digits = bytes([view.data[place] for place in places]).decode()
+        for length in numbers.card_lengths(digits):
+            last = places[length - 1] + 1
+            if view.data[last : last + 1] not in _each(_DIGIT) and numbers.is_card(digits[:length]):
+                return begin, last, rule
+        return begin + 1
 
     return accept
 
 
+def _within(data: bytes, begin: int) -> bool:
+    """Does a number go on here that began before?"""
+    return data[begin - 1 : begin] in _each(_DIGIT)
+
+
+def _run(data: bytes, begin: int) -> int:
+    """Where the digits end among which nothing can begin."""
+    run = _digit_run(data, begin)
+    return run.end() if run else begin + 1
+
+
 def _iban(rule: PiiKind) -> Accept:
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
         begin, end = found.span()
         places = [each.start() for each in _alphanumeric(view.data, begin, end)]
         characters = bytes([view.data[place] for place in places]).decode().upper()
         length = numbers.IBAN.get(characters[:2], 0)
         if not 0 < length <= len(places) or not numbers.is_iban(characters[:length]):
-            return None
+            return begin + 1
         last = places[length - 1] + 1
-        return (begin, last, rule) if _apart(view.data, begin, last, _ALPHANUMERIC) else None
+        return (begin, last, rule) if _apart(view.data, begin, last, _ALPHANUMERIC) else begin + 1
 
     return accept
 
 
 def _ssn(rule: PiiKind) -> Accept:
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
+        begin, end = found.span()
         area, group, serial = [view.data[slice(*found.span(each))].decode() for each in (1, 2, 3)]
-        return (
-            (*found.span(), rule) if _apart(view.data, *found.span()) and numbers.is_ssn(area, group, serial) else None
-        )
+        apart = _apart(view.data, begin, end)
+        return (begin, end, rule) if apart and numbers.is_ssn(area, group, serial) else begin + 1
 
     return accept
 
@@ -102,10 +115,12 @@ def _ssn(rule: PiiKind) -> Accept:
 def _phone(rule: PiiKind) -> Accept:
     """Not within a longer number, a date or a version."""
 
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
         begin, end = found.span()
-        within = view.data[begin - 1 : begin] in _each(_DIGIT + b"./:-")
-        return None if within or view.data[end : end + 1] in _each(_DIGIT) else (begin, end, rule)
+        if _within(view.data, begin):
+            return _run(view.data, begin)
+        within = view.data[begin - 1 : begin] in _each(b"./:-")
+        return begin + 1 if within or view.data[end : end + 1] in _each(_DIGIT) else (begin, end, rule)
 
     return accept
 
@@ -113,10 +128,10 @@ def _phone(rule: PiiKind) -> Accept:
 def _token(rule: PiiKind) -> Accept:
     """Made by a machine, so there is a digit in it; and not the end of a word, as in `task-`."""
 
-    def accept(view: View, found: Found) -> tuple[int, int, str] | None:
+    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
         begin, end = found.span()
         within = view.data[begin - 1 : begin] in _each(_ALPHANUMERIC)
-        return None if within or _digit(view.data, begin, end) is None else (begin, end, rule)
+        return begin + 1 if within or _digit(view.data, begin, end) is None else (begin, end, rule)
 
     return accept
 
@@ -125,8 +140,9 @@ def _alone(inside: bytes) -> Callable[[PiiKind], Accept]:
     """What has a length of its own, and is something else within a longer word."""
 
     def of(rule: PiiKind) -> Accept:
-        def accept(view: View, found: Found) -> tuple[int, int, str] | None:
-            return (*found.span(), rule) if _apart(view.data, *found.span(), inside) else None
+        def accept(view: View, found: Found) -> tuple[int, int, str] | int:
+            begin, end = found.span()
+            return (begin, end, rule) if _apart(view.data, begin, end, inside) else begin + 1
 
         return accept
 

@@ -95,6 +95,8 @@ class _Reader:
         self._at += 1
         if flags := _FLAGS.match(self._pattern, self._at):
             self._at = flags.end()
+            if self._next() in ("*", "+", "?", "{"):  # it would be of what comes before the flags
+                raise _Unclear
             return Width(0, 0)
         if opened := _GROUP.match(self._pattern, self._at):
             self._at = opened.end()
