@@ -131,6 +131,8 @@ class Scan:
     """Characters, as seen, that a finding can have; None: any number, unless `opening` tells."""
     opening: Compiled | None = None
     """Matches, to the end of the text, whatever could be or become a finding."""
+    hint: Callable[[bytes], object] | None = None
+    """Cheap: a text of which this is nothing has no finding, and no beginning of one."""
 
     @property
     def unbounded(self) -> bool:
@@ -197,6 +199,8 @@ class Views:
 
 def _searched(scan: Scan, view: View, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
     findings: list[Finding] = []
+    if scan.hint is not None and not scan.hint(view.data):
+        return findings, until if last else max(at, view.last_segment)
     settled = until if last else scan.settled(view, at)
     while at < settled and (finding := scan.first(view, at)) and finding.start < settled:
         findings.append(finding)

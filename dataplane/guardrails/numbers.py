@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 # First digits, from and to, with the lengths that are issued. Sources: the networks' published ranges.
@@ -59,8 +61,13 @@ IBAN = {country: length for length, countries in _LENGTHS.items() for country in
 def card_lengths(digits: str) -> list[int]:
     """How many of the digits, from the first, may be a card: of a length that is issued in their range. Longest
     first."""
-    found = {each for low, high, lengths in _ISSUED if low <= digits[: len(low)] <= high for each in lengths}
-    return sorted([length for length in found if length <= len(digits)], reverse=True)
+    return [length for length in _issued(digits[:4]) if length <= len(digits)]
+
+
+@lru_cache(maxsize=10_000)
+def _issued(beginning: str) -> list[int]:
+    found = {each for low, high, lengths in _ISSUED if low <= beginning[: len(low)] <= high for each in lengths}
+    return sorted(found, reverse=True)
 
 
 def is_card(digits: str) -> bool:

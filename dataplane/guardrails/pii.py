@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from dataplane.guardrails import numbers
@@ -23,6 +24,8 @@ from dataplane.table.guardrails import Pii, PiiKind
 _SEP = r"[ \-\x{2010}-\x{2015}\x{2212}]"
 """Between the groups of a number: space, dashes."""
 _DIGIT = b"0123456789"
+_NO_DIGITS = bytes(byte for byte in range(256) if byte not in _DIGIT)
+_DIAL = _DIGIT + b"+("
 _CARD = (13, 19)
 
 
@@ -30,6 +33,8 @@ class _Kind(NamedTuple):
     pattern: str
     opening: str
     accept: Callable[[PiiKind], Accept] = as_matched
+    hint: bytes = b""
+    """One of these bytes is in whatever is or becomes a finding; empty: nothing is said."""
 
 
 def detector(pii: Pii) -> Detector:
@@ -37,7 +42,8 @@ def detector(pii: Pii) -> Detector:
     scans: list[Scan] = []
     for name in pii.kinds:
         for kind, pattern, opening in _COMPILED[name]:
-            scan = Scan(plain, pattern, kind.accept(name), opening=opening)
+            hint = re.compile(b"[" + re.escape(kind.hint) + b"]").search if kind.hint else None
+            scan = Scan(plain, pattern, kind.accept(name), opening=opening, hint=hint)
             scans += [scan, replace(scan, kind=folded)]
     return Detector(tuple(scans), lambda rule: f"[{rule.upper()}]")
 
@@ -47,11 +53,11 @@ def _apart(data: bytes, begin: int, end: int, inside: bytes = _DIGIT) -> bool:
     return data[begin - 1 : begin] not in _each(inside) and data[end : end + 1] not in _each(inside)
 
 
+@lru_cache
 def _each(inside: bytes) -> frozenset[bytes]:
-    return _SETS.setdefault(inside, frozenset(bytes([byte]) for byte in inside))
+    return frozenset([bytes([byte]) for byte in inside])
 
 
-_SETS: dict[bytes, frozenset[bytes]] = {}
 _digit_run = re.compile(rb"[0-9]+").match
 _digit = re.compile(rb"[0-9]").search
 _digits = re.compile(rb"[0-9]").finditer
@@ -66,12 +72,12 @@ def _card(rule: PiiKind) -> Accept:
         begin, end = found.span()
         if _within(view.data, begin):
             return _run(view.data, begin)
-        places = [digit.start() for digit in _digits(view.data, begin, end)]
-        digits = bytes([view.data[place] for place in places]).decode()
+        digits = view.data[begin:end].translate(None, _NO_DIGITS).decode()
         for length in numbers.card_lengths(digits):
-            last = places[length - 1] + 1
-            if view.data[last : last + 1] not in _each(_DIGIT) and numbers.is_card(digits[:length]):
-                return begin, last, rule
+            if numbers.is_card(digits[:length]):
+                last = [digit.end() for digit in _digits(view.data, begin, end)][length - 1]
+                if view.data[last : last + 1] not in _each(_DIGIT):
+                    return begin, last, rule
         return begin + 1
 
     return accept
@@ -163,6 +169,7 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
             rf"[2-689](?:{_SEP}?[0-9]){{{_CARD[0] - 1},{_CARD[1] - 1}}}",
             rf"[2-689](?:{_SEP}?[0-9]){{0,{_CARD[1] - 1}}}{_SEP}?\z",
             _card,
+            _DIGIT,
         ),
     ),
     "email": (
@@ -172,17 +179,19 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
         ),
     ),
     "phone": (
-        _Kind(rf"(?:\+|00)[1-9](?:{_GAP}[0-9]){{7,14}}", rf"(?:\+|00?)\z|{_NUMBER}", _phone),
+        _Kind(rf"(?:\+|00)[1-9](?:{_GAP}[0-9]){{7,14}}", rf"(?:\+|00?)\z|{_NUMBER}", _phone, _DIAL),
         _Kind(
             rf"(?:1[ .-])?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}{_SEP}|[2-9][0-9]{{2}}\.)"
             rf"[2-9][0-9]{{2}}(?:{_SEP}|\.)[0-9]{{4}}",
             rf"\(\z|{_NUMBER}",
             _phone,
+            _DIAL,
         ),
         _Kind(
             rf"\(?0[1-9][0-9]{{1,4}}\)?[ /-][0-9]{{3,8}}(?:{_SEP}[0-9]{{2,5}}){{0,2}}|0[1-9](?:[ .-][0-9]{{2}}){{4}}",
             rf"\(\z|{_NUMBER}",
             _phone,
+            _DIAL,
         ),
     ),
     "iban": (
@@ -198,6 +207,7 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
             rf"([0-9]{{3}}){_SEP}([0-9]{{2}}){_SEP}([0-9]{{4}})",
             rf"[0-9]{{1,3}}\z|[0-9]{{3}}{_SEP}[0-9]{{0,2}}\z|[0-9]{{3}}{_SEP}[0-9]{{2}}{_SEP}[0-9]{{0,4}}\z",
             _ssn,
+            _DIGIT,
         ),
     ),
     "key": (
@@ -217,6 +227,7 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
         _Kind(
             rf"{_PEM}(?:-----END [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----)?",
             rf"-{{1,5}}(?:B[A-Z0-9 ]{{0,70}}-{{0,5}})?\z|{_PEM}(?:-{{1,5}}(?:E[A-Z0-9 ]{{0,70}}-{{0,5}})?)?\z",
+            hint=b"-",
         ),
     ),
 }
