@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataplane.guardrails.folding import joined
 from dataplane.guardrails.judge import Guard, Hit, Judge, Mark, Verdict, first_block, masked, masks_of
 from dataplane.guardrails.window import Out, Window
-from tests.dataplane.guardrails.guards import judge, patterns, pii, remote, words
+from dataplane.table.guardrails import PiiKind
+from tests.dataplane.guardrails.guards import ALL, judge, patterns, pii, remote, words
+from tests.dataplane.guardrails.test_pii import FOUND, NOT
 
 GUARDS = {
     "words": words("card", "straße", "c++", "two words", "金"),
@@ -84,6 +86,28 @@ def counted(hits: Sequence[Hit]) -> Counter[tuple[str, str]]:
     for hit in hits:
         counts[hit.guardrail.name, hit.rule] += hit.findings
     return counts
+
+
+DATA = [text for kind in ALL for text in [*FOUND[kind], *NOT[kind]]]
+
+
+@st.composite
+def broken_data(draw: st.DrawFn) -> str:
+    """Parts of what is personal and of what is not, one behind the other."""
+    parts = []
+    for text in draw(st.lists(st.sampled_from(DATA), max_size=5)):
+        begin = draw(st.integers(0, len(text)))
+        parts.append(text[begin : draw(st.integers(begin, len(text)))] + draw(st.sampled_from(["", "", " ", "-", "."])))
+    return "".join(parts)
+
+
+@settings(max_examples=1000, deadline=None)
+@example(["phone"], "0532 01304111 1111 1111 1112", 1)
+@given(st.lists(st.sampled_from(ALL), min_size=1, max_size=2), broken_data(), st.sampled_from([1, 2, 5]))
+def test_cuts_make_no_difference_to_data(kinds: list[PiiKind], text: str, size: int) -> None:
+    guards = [pii(*kinds), GUARDS["keys, blocked"]]
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    assert joined("".join(out.shown for out in outs(judge(*guards), pieces))) == whole(guards, text)[0]
 
 
 @settings(max_examples=1500, deadline=None)
