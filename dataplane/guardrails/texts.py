@@ -14,12 +14,13 @@ Sources: the types of openai-python 3.52; `reasoning_content` as vLLM and DeepSe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from dataplane.guardrails.judge import Direction
 
 Json = dict[str, object]
+Holder = dict[str, object] | list[object]
 DEEPEST = 8
 """Strings of JSON within strings of JSON."""
 _NESTED = 64
@@ -221,7 +222,7 @@ def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, de
 
 
 def _one(
-    holder: dict[str, object] | list[object],
+    holder: Holder,
     at: str | int,
     value: object,
     name: str,
@@ -248,7 +249,7 @@ def _named(field: str) -> str:
     return field if field in _NAMES else "*"
 
 
-def _putter(holder: dict[str, object] | list[object], at: str | int) -> Callable[[str], None]:
+def _putter(holder: Holder, at: str | int) -> Callable[[str], None]:
     def put(text: str) -> None:
         holder[at] = text  # type: ignore[index]
 
@@ -262,57 +263,39 @@ def _inside(text: str, name: str, put: Callable[[str], None], said: Direction, d
         return
     if depth == DEEPEST:
         raise Unclear("JSON is in JSON in JSON too often")
+    changed = False
     root: list[object] = [value]
-
-    def changed() -> None:
+    for holder in list(_holders(root)):
+        changed = (yield from _held(holder, f"{name}{{}}", said, depth)) or changed
+    if changed:  # once, however much was put
         put(json.dumps(root[0], ensure_ascii=False, separators=(",", ":")))
 
-    for holder, at in list(_strings(root)):
-        yield from _held(holder, at, f"{name}{{}}", changed, said, depth)
+
+def _held(holder: Holder, name: str, said: Direction, depth: int) -> Generator[Place, None, bool]:
+    """The strings in one list, or in one object, whose keys are strings too; whether any was replaced."""
+    slots: list[list[object]]
+    slots = (
+        [[each, field] for field, each in holder.items()] if isinstance(holder, dict) else [[each] for each in holder]
+    )
+    before = [list(slot) for slot in slots]
+    for slot in slots:
+        if isinstance(slot[0], str):
+            yield from _inside(slot[0], name, _putter(slot, 0), said, depth + 1)
+        for at, text in enumerate(slot):
+            if isinstance(text, str):
+                yield Place(name, text, _putter(slot, at), said)
+    if slots == before:
+        return False
+    if isinstance(holder, dict):
+        holder.clear()
+        holder.update({str(field): each for each, field in slots})
+    else:
+        holder[:] = [each for (each,) in slots]
+    return True
 
 
-def _held(
-    holder: dict[str, object] | list[object],
-    at: str | int,
-    name: str,
-    changed: Callable[[], None],
-    said: Direction,
-    depth: int,
-) -> Iterator[Place]:
-    """A string in JSON, and its key."""
-    found = [holder[at]]  # type: ignore[index]
-
-    def keep(text: str) -> None:
-        found[0] = holder[at] = text  # type: ignore[index]
-        changed()
-
-    def rename(text: str) -> None:
-        nonlocal at
-        if isinstance(holder, dict):
-            renamed = {(text if field == at else field): value for field, value in holder.items()}
-            holder.clear()
-            holder.update(renamed)
-            at = text
-            changed()
-
-    if isinstance(found[0], str):
-        yield from _inside(found[0], name, keep, said, depth + 1)
-        yield Place(name, str(found[0]), keep, said)
-    if isinstance(at, str):
-        yield Place(name, at, rename, said)
-
-
-def _strings(root: list[object]) -> Iterator[tuple[dict[str, object] | list[object], str | int]]:
-    """Every place in lists that holds a string, and every place in objects."""
-    stack: list[object] = [root]
-    while stack:
-        holder = stack.pop()
-        if isinstance(holder, dict):
-            yield from [(holder, field) for field in holder]
-            stack.extend(holder.values())
-        elif isinstance(holder, list):
-            yield from [(holder, position) for position, each in enumerate(holder) if isinstance(each, str)]
-            stack.extend(holder)
+def _holders(root: list[object]) -> Iterator[Holder]:
+    return (each for each in _values(root) if isinstance(each, (dict, list)))
 
 
 def _parsed(text: str) -> object:
