@@ -13,6 +13,7 @@
     exchange     one request on its way: all that was decided about it; `services` is what all of them share
     http/        HTTP, from the client's connection to the answer: completions, models and passthrough
     limits/      how much callers may take, and have taken: in this process, or in all that share a store
+    guardrails/  what may be said: what is wrong with a text, and what may be seen of it (pure)
     realtime/    realtime sessions
     dialogue/    the WebSocket mode of the Responses API
     affinity/    what a provider keeps is found again by whoever made it (pure)

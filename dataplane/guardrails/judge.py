@@ -1,0 +1,147 @@
+"""What guardrails say of a text: what is wrong with it, and how much of that may be shown.
+
+Masks lie on the text as it was, and where two overlap, one lies on both, named for the wider: no guardrail judges the
+labels of another, and nothing of either shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from dataplane.guardrails import keywords, pii, regex
+from dataplane.guardrails.detection import Detector, Finding, place
+from dataplane.guardrails.folding import joined
+from dataplane.table.guardrails import Guardrail
+
+Direction = Literal["input", "output"]
+
+
+class Guard(NamedTuple):
+    """A guardrail, made ready."""
+
+    rule: Guardrail
+    detector: Detector | None
+    """None: somebody else is asked, a webhook or a moderation."""
+
+    @property
+    def enforces(self) -> bool:
+        """Does what it finds change what is seen?"""
+        return not self.rule.shadow and self.rule.action != "flag"
+
+
+class Hit(NamedTuple):
+    """What one guardrail found in a text, by one of its rules."""
+
+    guardrail: Guardrail
+    rule: str
+    action: Literal["block", "mask", "flag"]
+    shadow: bool
+    findings: int = 1
+
+
+class Verdict(NamedTuple):
+    text: str | None = None
+    """With masks, where there is something to mask."""
+    blocked: Hit | None = None
+    """The one that begins first, of those that block."""
+    hits: tuple[Hit, ...] = ()
+
+
+class Mark(NamedTuple):
+    """A finding, and whose it is."""
+
+    finding: Finding
+    guard: Guard
+
+
+def ready(guardrail: Guardrail) -> Guard:
+    """To be made once for each table. Raises ValueError, which says what is wrong, for what cannot be searched."""
+    detector = None
+    if guardrail.keywords is not None:
+        detector = keywords.detector(guardrail.keywords, guardrail.name)
+    elif guardrail.regex is not None:
+        detector = regex.detector(guardrail.regex, guardrail.name)
+    elif guardrail.pii is not None:
+        detector = pii.detector(guardrail.pii)
+    return Guard(guardrail, detector)
+
+
+class Judge:
+    """Guardrails that hold in one direction."""
+
+    def __init__(self, guards: Sequence[Guard], direction: Direction) -> None:
+        held = [guard for guard in guards if (guard.rule.input if direction == "input" else guard.rule.output)]
+        self.local = tuple([guard for guard in held if guard.detector is not None])
+        self.remote = tuple([guard.rule for guard in held if guard.detector is None])
+        """Those that somebody else must be asked about, once the text is whole."""
+        self.waits = any(guard.detector is None and guard.enforces for guard in held)
+        """May nothing be shown before they answered?"""
+
+    def whole(self, text: str) -> Verdict:
+        """By those that are judged here."""
+        text = joined(text)
+        marks = [
+            Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(text)
+        ]
+        blocked = first_block(marks)
+        masks = masks_of(marks)
+        shown = None if blocked or not masks else masked(text, 0, len(text), masks)
+        return Verdict(shown, blocked and hit_of(blocked), hits_of(marks))
+
+
+class Mask(NamedTuple):
+    start: int
+    end: int
+    label: str
+
+
+def first_block(marks: Iterable[Mark]) -> Mark | None:
+    blocking = [mark for mark in marks if mark.guard.enforces and mark.guard.rule.action == "block"]
+    return min(blocking, key=lambda mark: place(mark.finding), default=None)
+
+
+def masks_of(marks: Iterable[Mark]) -> list[Mask]:
+    """In order, and apart from each other."""
+    masking = [mark for mark in marks if mark.guard.enforces and mark.guard.rule.action == "mask"]
+    masks: list[Mask] = []
+    widest = 0
+    for finding, guard in sorted(masking, key=lambda mark: place(mark.finding)):
+        label = guard.detector.label(finding.rule) if guard.detector else ""
+        width = finding.end - finding.start
+        if masks and finding.start < masks[-1].end:
+            last = masks[-1]
+            masks[-1] = Mask(last.start, max(last.end, finding.end), label if width > widest else last.label)
+            widest = max(widest, width)
+        else:
+            masks.append(Mask(finding.start, finding.end, label))
+            widest = width
+    return masks
+
+
+def masked(text: str, start: int, end: int, masks: Sequence[Mask]) -> str:
+    """A part of the text with those masks that lie in it whole."""
+    parts = []
+    for mask in masks:
+        if start <= mask.start and mask.end <= end:
+            parts += [text[start : mask.start], mask.label]
+            start = mask.end
+    return "".join([*parts, text[start:end]])
+
+
+def hit_of(mark: Mark, findings: int = 1) -> Hit:
+    rule = mark.guard.rule
+    return Hit(rule, mark.finding.rule, rule.action, rule.shadow, findings)
+
+
+def hits_of(marks: Iterable[Mark]) -> tuple[Hit, ...]:
+    """One for each guardrail and rule; what two patterns or views find at one place counts once."""
+    hits: dict[tuple[str, str, str], Hit] = {}
+    seen: set[tuple[str, str, Finding]] = set()
+    for mark in marks:
+        policy, name, rule = mark.guard.rule.policy, mark.guard.rule.name, mark.finding.rule
+        if (policy, name, mark.finding) not in seen:
+            seen.add((policy, name, mark.finding))
+            before = hits.get((policy, name, rule))
+            hits[policy, name, rule] = hit_of(mark, before.findings + 1 if before else 1)
+    return tuple(hits.values())
