@@ -18,6 +18,7 @@
     dialogue/    the WebSocket mode of the Responses API
     affinity/    what a provider keeps is found again by whoever made it (pure)
     upstreams/   which provider, what it is sent, and the connections to it
+    judges/      who else judges what is said, and what is told of that
     dialects/    how providers speak (pure)
     metering/    what was used, by whom, and what it cost
     telemetry/   metrics, traces and logs by OpenTelemetry; `tracing` says what of, `guard` that no fault there matters

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dataplane.callers import Proof, applying
 from dataplane.errors import Refusal
 from dataplane.guarding import holding
+from dataplane.guardrails.judge import Guard
 from dataplane.http import origins
 from dataplane.http import query as queries
 from dataplane.http.head import Headers
@@ -18,7 +19,6 @@ from dataplane.snapshot import Snapshot
 from dataplane.table import (
     Backend,
     Forward,
-    Guardrail,
     ModelAllow,
     OnRevoke,
     PolicySet,
@@ -88,10 +88,11 @@ class Exchange:
         found = self.policies.models
         return tuple(applying(found, self.caller)) if found else ()
 
-    def guardrails(self) -> tuple[Guardrail, ...]:
+    def guards(self) -> tuple[Guard, ...]:
         """What judges what is said; all of it holds. Empty: everything may be said."""
         found = self.policies.guardrails
-        return holding(found, self.caller, self.wanted) if found else ()
+        known = self.snapshot.guards
+        return tuple([known[id(each)] for each in holding(found, self.caller, self.wanted)]) if found else ()
 
     def telemetry(self) -> Telemetry:
         """What is recorded of the caller."""

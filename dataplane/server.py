@@ -37,6 +37,7 @@ from dataplane.http.proxies import NO_PROXY, Proxies
 from dataplane.http.redirects import Redirected
 from dataplane.http.tunnels import Tunnels
 from dataplane.ids import new_id
+from dataplane.judges.panel import Panel
 from dataplane.limits.limiter import Limiter
 from dataplane.metering.prices import PriceBook
 from dataplane.process.complaints import Complaints
@@ -203,6 +204,7 @@ class Gateway:
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,
             hints=self._hints,
+            judges=Panel(),
             room=self._room,
             pace=pace,
         )

@@ -11,6 +11,7 @@ from dataplane.affinity.hints import Keys
 from dataplane.guard import Guard
 from dataplane.http.background import Background
 from dataplane.http.proxies import Proxies
+from dataplane.judges.about import Judges
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Caller, Usage
@@ -131,6 +132,8 @@ class Services:
     """Those that are believed whom they speak for."""
     hints: Keys
     """Sign what providers keep, where the table has no keys."""
+    judges: Judges
+    """Who is asked about texts, and is told what was found."""
     background: Background = field(default_factory=Background)
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dataplane.affinity.hints import Keys
 from dataplane.callers import CallerIndex
+from dataplane.guardrails.judge import Guard, ready
 from dataplane.routing import Router
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import SCHEMA, Backend, CallerSet, Listener, Route, Secrets, Table
@@ -42,6 +43,8 @@ class Snapshot:
     secrets: Mapping[str, SecretStr] = field(repr=False)
     contexts: Mapping[tuple[str, str], ssl.SSLContext] = field(default_factory=dict)
     """TLS towards providers that have their own; filled by `upstreams.identities`."""
+    guards: Mapping[int, Guard] = field(default_factory=dict, repr=False)
+    """Guardrails made ready, by the `id` of those that the router's routes have."""
     hints: Keys | None = field(default=None, repr=False)
     """Sign what providers keep; None: every process has a key of its own."""
 
@@ -68,10 +71,13 @@ class Snapshot:
             raise TableRefused(reasons)
         router = yield from _router(table, previous)
         callers = yield from _callers(table, previous)
+        guards = yield from _guards(table, router, previous)
         yield
         kept = {name: secrets[name] for name in table.secrets}
         hints = _hints(table, secrets)
-        return cls(table, router, _backends(table, previous), callers, _endpoints(table), kept, hints=hints)
+        return cls(
+            table, router, _backends(table, previous), callers, _endpoints(table), kept, guards=guards, hints=hints
+        )
 
 
 def _router(table: Table, previous: Snapshot | None) -> Slices[Router]:
@@ -90,6 +96,23 @@ def _callers(table: Table, previous: Snapshot | None) -> Slices[CallerIndex]:
         return (yield from CallerIndex.building(table.callers, previous.callers if previous else None))
     except ValueError as error:
         raise TableRefused([f"callers: a key of an issuer {error}"]) from None
+
+
+def _guards(table: Table, router: Router, previous: Snapshot | None) -> Slices[Mapping[int, Guard]]:
+    if previous and router is previous.router:
+        return previous.guards
+    known = {guard.rule: guard for guard in previous.guards.values()} if previous else {}
+    guards: dict[int, Guard] = {}
+    for route in table.routes:
+        for rule in (each for forward in route.forwards for each in forward.policies.guardrails):
+            if rule not in known:
+                try:
+                    known[rule] = ready(rule)
+                except ValueError as error:
+                    raise TableRefused([f"route {route.name}: guardrail {rule.name}: {error}"]) from None
+                yield
+            guards[id(rule)] = known[rule]
+    return guards
 
 
 def _hints(table: Table, secrets: Secrets) -> Keys | None:

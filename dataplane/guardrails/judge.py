@@ -40,6 +40,21 @@ class Hit(NamedTuple):
     findings: int = 1
 
 
+class Answer(NamedTuple):
+    """What a webhook or a moderation said of a whole text."""
+
+    rule: str = ""
+    """What it found; empty: nothing."""
+    text: str | None = None
+    """With masks, where it was asked for them and has put some."""
+    failed: str = ""
+    """Why it did not judge: `timeout`, `unreachable`, `status`, `nonsense`, `too_large`; empty: it did."""
+
+
+FAILED = "not_judged"
+"""The rule of a hit that says that nobody judged the text."""
+
+
 class Verdict(NamedTuple):
     text: str | None = None
     """With masks, where there is something to mask."""
@@ -53,6 +68,26 @@ class Mark(NamedTuple):
 
     finding: Finding
     guard: Guard
+
+
+def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
+    """The verdict that an answer amounts to. Where nobody judged, what is enforced and fails closed blocks."""
+    enforces = not guardrail.shadow and guardrail.action != "flag"
+    if answer.failed:
+        failed = Hit(guardrail, FAILED, "block", shadow=False)
+        return Verdict(None, failed, ()) if enforces and not guardrail.open else Verdict()
+    if not answer.rule:
+        return Verdict()
+    hit = Hit(guardrail, answer.rule, guardrail.action, guardrail.shadow)
+    if enforces and guardrail.action == "mask" and answer.text is not None:
+        return Verdict(answer.text, None, (hit,))
+    return Verdict(None, hit if enforces else None, (hit,))
+
+
+def why(hit: Hit) -> str:
+    """What a client is told of a block."""
+    said = hit.guardrail.reason or f"{hit.guardrail.name}: {hit.rule}"
+    return f"Guardrail blocked this request: {said}"
 
 
 def ready(guardrail: Guardrail) -> Guard:

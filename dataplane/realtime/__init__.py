@@ -11,6 +11,7 @@
     admission  turns that may begin only once somebody says so; `turnstile` (I/O) asks the caller's limits
     detection  who answers when the user falls silent: the server by itself, or the gateway in its place
     speech     what the user says: who is talking, what is yet to be transcribed
+    inspection  guardrails inside the session; `jury` (I/O) asks whoever else judges
     account    one record for each turn and transcription, and their sums
     endings    the one table of how sessions end: event, close code, metric label
     relay      joins two gates and a session: bytes of either leg in, actions out

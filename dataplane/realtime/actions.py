@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.realtime.effects import Admit, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Logged, Metered, Progress, Released, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 
@@ -55,4 +55,6 @@ Action = (
     | Progress
     | Admit
     | Released
+    | Found
+    | Ask
 )

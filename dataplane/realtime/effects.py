@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dataplane.guardrails.judge import Direction as Said
+from dataplane.guardrails.judge import Hit
 from dataplane.metering.usage import Usage
 from dataplane.realtime import events
 from dataplane.realtime.endings import Ending
+from dataplane.table.guardrails import Guardrail
 
 Direction = Literal["client", "upstream"]
 
@@ -108,6 +111,14 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class Show:
+    """A message of the upstream's that waited goes on, or one that takes its place."""
+
+    payload: bytes = field(repr=False)
+    binary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """Ask whether a turn may begin. The answer names the ticket."""
 
@@ -121,4 +132,24 @@ class Released:
     count: int
 
 
-Effect = Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Admit | Released
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Guardrails have found something."""
+
+    hits: tuple[Hit, ...]
+    said: Said
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask a webhook or a moderation about a text. The answer names the ticket."""
+
+    ticket: int
+    guardrail: Guardrail
+    text: str = field(repr=False)
+    said: Said
+    place: str
+
+
+Effect = Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Show | Admit | Released | Found | Ask

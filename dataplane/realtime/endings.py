@@ -123,7 +123,6 @@ GUARDRAIL = Ending(
     1011,
     ("guardrail_error", "guardrail_blocked"),
     "A guardrail blocked what was said. The message says why.",
-    reserved=True,
 )
 LIMIT = Ending(
     "limit",

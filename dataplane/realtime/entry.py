@@ -13,6 +13,7 @@ from dataplane.metering.usage import Usage
 from dataplane.models import find
 from dataplane.realtime import endings
 from dataplane.realtime.actions import Ended
+from dataplane.realtime.jury import Jury
 from dataplane.realtime.legs import Leg
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.stopwatch import Stopwatch
@@ -44,6 +45,8 @@ class Entry:
     """What it rests on, if it is to end with that."""
     turnstile: Turnstile | None = None
     """Where its caller is limited."""
+    jury: Jury | None = None
+    """Where guardrails hold."""
     seat: Budget | None = None
     """Is given back when it ends, with what is still set aside for it."""
     refused: bool = False

@@ -213,6 +213,7 @@ def terms(head: Head, upgrade: Upgrade, exchange: Exchange, destination: Destina
         by_key=telemetry.caller_key,
         allow=exchange.allowed(),
         models=exchange.backend.models,
+        guards=exchange.guards(),
         admits=exchange.budget is not None and exchange.budget.limits_turns,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from dataplane.realtime.actions import Ended
-from dataplane.realtime.effects import Admit, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Logged, Metered, Progress, Released, Unmetered
 
 if TYPE_CHECKING:
     from dataplane.realtime.live import LiveSession
@@ -27,13 +27,21 @@ class Hooks(Protocol):
 
     def released(self, live: LiveSession, effect: Released) -> None: ...
 
+    def found(self, live: LiveSession, effect: Found) -> None: ...
+
+    def judge(self, live: LiveSession, effect: Ask) -> None:
+        """Somebody else is to judge a text: `live` waits for the answer."""
+
     def carried(self, live: LiveSession) -> None:
         """More may have gone over the wires. Comes every `Limits.ping` seconds or oftener."""
 
     def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
 
-def report(hooks: Hooks, live: LiveSession, effect: Metered | Unmetered | Logged | Progress | Admit | Released) -> None:
+Told = Metered | Unmetered | Logged | Progress | Admit | Released | Found | Ask
+
+
+def report(hooks: Hooks, live: LiveSession, effect: Told) -> None:
     """Tell of one effect."""
     match effect:
         case Metered():
@@ -46,5 +54,9 @@ def report(hooks: Hooks, live: LiveSession, effect: Metered | Unmetered | Logged
             hooks.asked(live, effect)
         case Released():
             hooks.released(live, effect)
+        case Found():
+            hooks.found(live, effect)
+        case Ask():
+            hooks.judge(live, effect)
         case _:
             hooks.progressed(live, effect)

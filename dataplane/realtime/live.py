@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import structlog
 
+from dataplane.guardrails.judge import Answer
 from dataplane.process.pace import Pace
 from dataplane.process.room import Holder, Room
 from dataplane.realtime import actions, endings
@@ -156,6 +157,11 @@ class LiveSession:
     def refuse_and_end(self, ticket: int, ending: Ending, message: str) -> None:
         """A turn may not begin, and the session ends: once nobody is in the middle of a turn."""
         self._perform(lambda: self.relay.refuse_and_end(ticket, ending, message))
+        self._balance()
+
+    def judged(self, ticket: int, answer: Answer) -> None:
+        """A text was judged, or was not."""
+        self._perform(lambda: self.relay.judged(ticket, answer))
         self._balance()
 
     def abandon(self) -> None:

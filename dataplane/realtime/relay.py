@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dataplane.dialects import openai
+from dataplane.guardrails.judge import Answer
 from dataplane.realtime import endings, events, frames
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
-from dataplane.realtime.effects import Finish, Forward, Tell
+from dataplane.realtime.effects import Finish, Forward, Show, Tell
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.gate import Gate
@@ -237,6 +238,10 @@ class Relay:
         actions = self._answer(lambda: self.session.refuse(ticket))
         return [*actions, *self.end_between_turns(ending, message)]
 
+    def judged(self, ticket: int, answer: Answer) -> list[Action]:
+        """What was said of a text that was asked about (`Ask`)."""
+        return self._answer(lambda: self.session.judged(ticket, answer))
+
     def _answer(self, answer: Callable[[], None]) -> list[Action]:
         actions: list[Action] = []
         self.decided = actions
@@ -406,6 +411,8 @@ class Relay:
                     self._finish(ending, message, actions)
                 case Forward(payload=payload):
                     self._for_upstream.put(frames.TEXT, payload, actions)
+                case Show(payload=payload, binary=binary):
+                    self._for_client.put(frames.BINARY if binary else frames.TEXT, payload, actions)
                 case _:
                     actions.append(effect)
 

@@ -15,13 +15,16 @@ from dataplane.http import client as http
 from dataplane.http.handover import SWITCHED
 from dataplane.http.message import Request
 from dataplane.http.proxies import FORWARDED_FOR
+from dataplane.judges.about import About
 from dataplane.process.drain import MESSAGE
 from dataplane.realtime import endings, handshake
 from dataplane.realtime.actions import Ended
 from dataplane.realtime.attempt import Attempt, epoch, loop_time
 from dataplane.realtime.effects import (
     Admit,
+    Ask,
     Began,
+    Found,
     Interrupted,
     Logged,
     Metered,
@@ -34,6 +37,7 @@ from dataplane.realtime.effects import (
 )
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
+from dataplane.realtime.jury import Jury
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
 from dataplane.realtime.session import Refused, Session
@@ -227,6 +231,9 @@ class Realtime:
         entry = Entry(
             live, lease, exchange.backend.models, asyncio.current_task(), attempt.client, exchange.revocable()
         )
+        if terms.guards:
+            about = About(terms.id, terms.route, terms.backend, terms.caller, terms.public_model, realtime=True)
+            entry.jury = Jury(services.judges, exchange.snapshot, about)
         if budget is not None:
             entry.turnstile, entry.seat = Turnstile(budget, entry.model), budget
         attempt.entry = entry
@@ -330,6 +337,17 @@ class Realtime:
         assert turnstile is not None, "nothing was set aside for sessions without limits"
         turnstile.release(effect.count)
 
+    def found(self, live: LiveSession, effect: Found) -> None:
+        jury = self._of(live).jury
+        assert jury is not None, "nothing is judged in sessions without guardrails"
+        with self._services.guard:
+            jury.found(effect)
+
+    def judge(self, live: LiveSession, effect: Ask) -> None:
+        jury = self._of(live).jury
+        assert jury is not None, "nothing is judged in sessions without guardrails"
+        jury.ask(live, effect)
+
     def carried(self, live: LiveSession) -> None:
         entry = self._of(live)
         with self._services.guard:
@@ -346,6 +364,8 @@ class Realtime:
             self._services.revocations.forget(entry.access, entry.revoke)
         if entry.turnstile is not None:
             entry.turnstile.close()
+        if entry.jury is not None:
+            entry.jury.close()
         if entry.seat is not None:
             entry.seat.leave()
         if entry.counted and effect.ending in _BROKEN:

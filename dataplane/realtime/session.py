@@ -13,6 +13,7 @@ from functools import cache
 from typing import Literal
 
 from dataplane.dialects import openai, openai_beta
+from dataplane.guardrails.judge import Answer
 from dataplane.metering.estimate import Conversation
 from dataplane.metering.usage import Tokens, Usage
 from dataplane.realtime import endings, events
@@ -20,6 +21,7 @@ from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Switched, Tell, Unmetered
+from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
@@ -79,6 +81,7 @@ class Session:
         self._admission = (
             Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
         )
+        self._questions = Questions(self.queue)
         self._audio = _Audio()
         self._noticed = False
         """Has a binary message that is no event been counted?"""
@@ -165,8 +168,13 @@ class Session:
         assert self._admission is not None, "nobody asked"
         self._admission.refuse(ticket, code, message)
 
+    def judged(self, ticket: int, answer: Answer) -> None:
+        """What was said of a text that was asked about."""
+        self._questions.answer(ticket, answer)
+
     def close(self) -> None:
         """The session ends: no turn is admitted any more."""
+        self._questions.close()
         if self._admission is not None:
             self._admission.close()
 

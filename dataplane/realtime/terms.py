@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dataplane.guardrails.judge import Guard
 from dataplane.metering.usage import Caller
 from dataplane.table import Model, ModelAllow
 
@@ -40,6 +41,8 @@ class Terms:
     """The Backend's, of whose names the upstream may know none."""
     admits: bool = False
     """Do turns begin only once somebody says that they may?"""
+    guards: tuple[Guard, ...] = ()
+    """What judges what is said."""
     by_key: bool = False
     """Do metrics name the caller's key?"""
 

@@ -93,7 +93,7 @@ def test_an_exchange_knows_its_guardrails() -> None:
         headers = Headers([("authorization", f"Bearer {CLIENT_KEY}")])
         target = Target("h", "/v1/realtime", query)
         made = authenticated(snapshot, Visit("1", 0), target, "GET", headers, rand=lambda: 0, now=0)
-        return [each.name for each in made.guardrails()], made.query
+        return [each.rule.name for each in made.guards()], made.query
 
     assert exchange("model=x", REQUIRED) == ([], "model=x")
     assert exchange("model=x", policies) == (["always"], "model=x")

@@ -1,0 +1,37 @@
+"""What a text is part of that guardrails judge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from dataplane.guardrails.judge import Answer, Direction, Hit
+from dataplane.metering.usage import Caller
+from dataplane.snapshot import Snapshot
+from dataplane.table import Guardrail
+
+
+class About(NamedTuple):
+    """For logs, metrics, and whoever is asked; nothing of the text."""
+
+    id: str
+    """Of the request, or of the session."""
+    route: str
+    backend: str
+    caller: Caller
+    model: str
+    """The name that the client knows."""
+    realtime: bool = False
+
+
+class Judges(Protocol):
+    """All of this process; see `dataplane.judges.judges`."""
+
+    def found(self, hits: tuple[Hit, ...], about: About, said: Direction, place: str) -> None:
+        """Count and log what was found at a place."""
+
+    async def ask(
+        self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
+    ) -> Answer:
+        """Ask the webhook or the moderation about a whole text. Raises nothing: a failure is an answer, and counted.
+        `snapshot` has its credential and its addresses."""
+        ...

@@ -1,0 +1,49 @@
+"""Asks webhooks and moderations about what is said in one session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from dataplane.guardrails.judge import Answer
+from dataplane.judges.about import About, Judges
+from dataplane.realtime.effects import Ask, Found
+from dataplane.realtime.live import LiveSession
+from dataplane.snapshot import Snapshot
+
+log = structlog.get_logger("tidegate.session")
+
+
+class Jury:
+    """Of one session. What is still asked when it ends is given up."""
+
+    def __init__(self, judges: Judges, snapshot: Snapshot, about: About) -> None:
+        self._judges = judges
+        self._snapshot = snapshot
+        self._about = about
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def found(self, effect: Found) -> None:
+        self._judges.found(effect.hits, self._about, effect.said, effect.place)
+
+    def ask(self, live: LiveSession, effect: Ask) -> None:
+        """See that `live` learns what is said of the text."""
+        task = asyncio.get_running_loop().create_task(self._ask(live, effect))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, live: LiveSession, effect: Ask) -> None:
+        try:
+            answer = await self._judges.ask(
+                effect.guardrail, effect.text, self._about, effect.said, effect.place, self._snapshot
+            )
+        except Exception:
+            log.exception("a guardrail failed", session=self._about.id, guardrail=effect.guardrail.name)
+            answer = Answer(failed="internal")
+        live.judged(effect.ticket, answer)
+
+    def close(self) -> None:
+        """The session is over."""
+        for task in self._asking:
+            task.cancel()
