@@ -190,6 +190,7 @@ class Gateway:
         so, too. Raises OSError if the address is taken."""
         context = self._tls or tls.create_default_context()
         pace = Pace()
+        pool = Pool(self._addresses, files=self._files, tls=context, egress=self._egress, rand=self._rand)
         services = Services(
             limits=self._limits,
             meter=self._meter,
@@ -198,13 +199,13 @@ class Gateway:
             files=self._files,
             tls=context,
             egress=self._egress,
-            pool=Pool(self._addresses, files=self._files, tls=context, egress=self._egress, rand=self._rand),
+            pool=pool,
             rand=self._rand,
             pools=self.pools,
             revocations=Revocations(lambda: self._snapshot, self._now, pace),
             proxies=self._proxies,
             hints=self._hints,
-            judges=Panel(),
+            judges=Panel(pool, self._meter, lambda: self._snapshot, self._now),
             room=self._room,
             pace=pace,
         )

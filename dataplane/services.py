@@ -110,6 +110,14 @@ class Meter(Protocol):
 
     def failed_over(self, backend: str, reason: str) -> None: ...
 
+    def guardrail_found(
+        self, policy: str, guardrail: str, direction: str, action: str, mode: str, findings: int
+    ) -> None: ...
+
+    def guardrail_failed(self, policy: str, guardrail: str, reason: str, outcome: str) -> None: ...
+
+    def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

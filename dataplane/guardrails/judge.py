@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     text: str | None = None
     """With masks, where it was asked for them and has put some."""
     failed: str = ""
-    """Why it did not judge: `timeout`, `unreachable`, `status`, `nonsense`, `too_large`; empty: it did."""
+    """Why it did not judge, in a word (see the metric `tidegate.guardrail.failures`); empty: it did."""
 
 
 FAILED = "not_judged"

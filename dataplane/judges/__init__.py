@@ -1,5 +1,7 @@
 """Who else judges what is said: webhooks and moderations are asked, and what guardrails find is told.
 
-about  what a text is part of (pure)
-panel  all of them
+about   what a text is part of (pure)
+asking  what they are asked, and what they say (pure)
+post    one question by HTTP
+panel   all of them: their time, their number, what is counted and logged
 """

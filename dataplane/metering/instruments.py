@@ -39,6 +39,7 @@ FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0
 """Finer than the conventions' powers of two, which misstate the 95th percentile of a voice by a third."""
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 STORE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+JUDGED_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 5400.0, 7200.0, 10_800.0)
 """Up to the default of `session.duration`; providers end theirs after 60 and 120 minutes."""
 
@@ -65,6 +66,7 @@ class Instruments:
         self._declare_requests()
         self._declare_upstreams()
         self._declare_limits()
+        self._declare_guardrails()
         self._declare_records()
         self._declare_tables()
 
@@ -339,6 +341,32 @@ class Instruments:
         )
         self.limit_store_duration = _histogram(
             f"{name}.duration", "s", (), "Seconds that the store of limits took to answer.", STORE_BUCKETS
+        )
+
+    def _declare_guardrails(self) -> None:
+        name, which = "tidegate.guardrail", ("policy", "guardrail")
+        self.guardrail_findings = _counter(
+            f"{name}.findings",
+            "{finding}",
+            (*which, "direction", "action", "mode"),
+            "What guardrails found, by direction (input, output), by action (block, mask, flag), and by mode: with "
+            "shadow, nothing followed.",
+        )
+        self.guardrail_failures = _counter(
+            f"{name}.failures",
+            "{text}",
+            (*which, "reason", "outcome"),
+            "Texts that a webhook or a moderation did not judge, by reason: timeout, unreachable, status (it answered "
+            "another than 200), nonsense (it answered something else than it should), too_large (more text than it is "
+            "asked about), busy (too many questions under way), credential (its Secret holds no key), internal. And by "
+            "what became of them: stopped (closed), or not (open).",
+        )
+        self.guardrail_duration = _histogram(
+            f"{name}.duration",
+            "s",
+            (*which, "kind"),
+            "Seconds that a webhook or a moderation (kind) took to say something of a text, or until it was given up.",
+            JUDGED_BUCKETS,
         )
 
     def _declare_records(self) -> None:

@@ -203,6 +203,23 @@ class Meter:
         with self._instruments.lock:
             self._instruments.failovers.add((backend, reason))
 
+    def guardrail_found(
+        self, policy: str, guardrail: str, direction: str, action: str, mode: str, findings: int
+    ) -> None:
+        """Count what a guardrail found in one text."""
+        with self._instruments.lock:
+            self._instruments.guardrail_findings.add((policy, guardrail, direction, action, mode), findings)
+
+    def guardrail_failed(self, policy: str, guardrail: str, reason: str, outcome: str) -> None:
+        """Count a text that could not be judged."""
+        with self._instruments.lock:
+            self._instruments.guardrail_failures.add((policy, guardrail, reason, outcome))
+
+    def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None:
+        """Count a question to a webhook or a moderation, whatever was answered."""
+        with self._instruments.lock:
+            self._instruments.guardrail_duration.observe((policy, guardrail, kind), seconds)
+
     def limit_store(self, seconds: float | None) -> None:
         """Count a request to the store of limits, by the seconds that it took; None: it failed."""
         i = self._instruments

@@ -58,7 +58,7 @@ async def send(
     host = origin.host
     line = f"{method} {target} HTTP/1.1"
     try:
-        response = await _exchange(services.pool, origin, timeouts, line, [("host", origin.authority), *fields], body)
+        response = await exchanged(services.pool, origin, timeouts, line, [("host", origin.authority), *fields], body)
     except TimeoutError:
         raise Refusal("upstream_timeout", f"{host} did not answer within {timeouts.response:g} s.") from None
     except BadAnswer as error:
@@ -73,7 +73,7 @@ async def send(
     return response
 
 
-async def _exchange(
+async def exchanged(
     pool: Pool,
     origin: Origin,
     timeouts: Timeouts,
@@ -81,6 +81,9 @@ async def _exchange(
     fields: Fields,
     body: bytes | AsyncIterator[bytes] | None,
 ) -> Response:
+    """The answer of any server, its body unread. Close it. `line`: method, target and version; `fields` with Host.
+
+    Raises what `pool.fresh`, `Connection.ask` and the body raise."""
     if body is None or isinstance(body, bytes):
         request = _whole(line, fields, body)
         connection = pool.idle(origin) or await _fresh(pool, origin, timeouts.connect)

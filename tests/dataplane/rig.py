@@ -104,6 +104,12 @@ class Remembering:
     """The provider of each request that it had no room for."""
     failovers: list[str] = field(default_factory=list)
     """The reason of each."""
+    findings: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """By guardrail, direction, action and mode."""
+    unjudged: list[tuple[str, str, str]] = field(default_factory=list)
+    """Guardrail, reason and outcome of each text that nobody judged."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Guardrail and kind of each question."""
     fetches: list[str] = field(default_factory=list)
     """What became of each fetch of an issuer's keys."""
 
@@ -175,6 +181,17 @@ class Remembering:
 
     def failed_over(self, backend: str, reason: str) -> None:
         self.failovers.append(reason)
+
+    def guardrail_found(
+        self, policy: str, guardrail: str, direction: str, action: str, mode: str, findings: int
+    ) -> None:
+        self.findings[guardrail, direction, action, mode] += findings
+
+    def guardrail_failed(self, policy: str, guardrail: str, reason: str, outcome: str) -> None:
+        self.unjudged.append((guardrail, reason, outcome))
+
+    def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None:
+        self.asked.append((guardrail, kind))
 
 
 @dataclass

@@ -371,6 +371,17 @@ def test_how_providers_are_doing() -> None:
     assert i.failovers.values == {("b", "timeout"): 1}
 
 
+def test_what_guardrails_do() -> None:
+    meter, i, _ = new_meter()
+    meter.guardrail_found("ai/p", "no-cards", "input", "mask", "enforce", 2)
+    meter.guardrail_found("ai/p", "no-cards", "input", "mask", "enforce", 1)
+    meter.guardrail_failed("ai/p", "ours", "timeout", "open")
+    meter.guardrail_asked("ai/p", "ours", "webhook", 0.3)
+    assert i.guardrail_findings.values == {("ai/p", "no-cards", "input", "mask", "enforce"): 3}
+    assert i.guardrail_failures.values == {("ai/p", "ours", "timeout", "open"): 1}
+    assert i.guardrail_duration.series[("ai/p", "ours", "webhook")].sum == 0.3
+
+
 def test_requests_and_what_could_not_be_metered() -> None:
     meter, i, _ = new_meter()
     meter.request("ai/voice", "ai/voice", 401, "invalid_api_key", 0.25)

@@ -30,11 +30,14 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "ejections",
     "rate_limited",
     "failovers",
+    "guardrail_findings",
+    "guardrail_failures",
+    "guardrail_duration",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
 (limits/), no controller sends tables (sources/), no provider bills time (integration/test_time_is_billed.py) or is left
-out (integration/test_pools.py)."""
+out (integration/test_pools.py), and nobody judges what is said (judges/)."""
 
 PROVIDERS = frozenset({"upstream_healthy", "ejected", "rate_limited", "failed_over"})
 """What is told of providers: nothing here compares that (tests/integration/test_pools.py does)."""
