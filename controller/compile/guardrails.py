@@ -9,6 +9,7 @@ import crds.guardrails
 from crds import FieldError, Invalid
 from crds.quantities import seconds
 from dataplane import table
+from dataplane.guardrails.judge import ready
 
 FIELD: Final = "spec.guardrails"
 _ACTIONS: Final[dict[str, Literal["block", "mask", "flag"]]] = {"Block": "block", "Mask": "mask", "Flag": "flag"}
@@ -27,7 +28,11 @@ def guardrails(
     looked for."""
     if errors := [error for index, each in enumerate(written) for error in _faults(each, f"{FIELD}[{index}]")]:
         raise Invalid(errors)
-    return tuple(_guardrail(each, policy, subjects) for each in written)
+    found = tuple(_guardrail(each, policy, subjects) for each in written)
+    # What a data plane would refuse the whole table for must cost nobody but whoever wrote it.
+    if errors := [error for index, each in enumerate(found) for error in _unusable(each, f"{FIELD}[{index}]")]:
+        raise Invalid(errors)
+    return found
 
 
 def _faults(written: crds.guardrails.Guardrail, at: str) -> Iterator[FieldError]:
@@ -44,6 +49,13 @@ def _faults(written: crds.guardrails.Guardrail, at: str) -> Iterator[FieldError]
                 yield FieldError(field, "is found in a text of nothing, and so in every one; have it match something")
         except ValueError as error:
             yield FieldError(field, f"RE2 does not take this regular expression: {error}")
+
+
+def _unusable(guardrail: table.Guardrail, at: str) -> Iterator[FieldError]:
+    try:
+        ready(guardrail)
+    except ValueError as error:
+        yield FieldError(f"{at}.{'regex' if guardrail.regex else 'keywords'}", str(error))
 
 
 def _guardrail(written: crds.guardrails.Guardrail, policy: str, subjects: tuple[table.Subject, ...]) -> table.Guardrail:
