@@ -316,6 +316,31 @@ def explain(
     )
 
 
+@app.command(epilog=EXIT_CODES)
+def guard(
+    file: Files,
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(help="What is said. Absent: each line of stdin.", metavar="TEXT", show_default=False),
+    ] = None,
+    direction: Annotated[
+        Literal["input", "output"], typer.Option(help="Whether it goes to the model, or comes from it.")
+    ] = "input",
+    upstreams_allow: serve_options.UpstreamsAllow = None,
+) -> None:
+    """Try guardrails: say something, and see what becomes of it; exit 1 if something would be blocked.
+
+    For each text a line says what becomes of it (passes, masked, blocked), and one below it what each guardrail found.
+    All guardrails of all Policies in the files are tried, whatever they are attached to, with those that are optional
+    and those for some callers only. Webhooks and moderations are asked, with the credentials of Secrets in the files.
+
+    Example: `tidegate guard -f examples/guardrails.yaml "my card is 4111 1111 1111 1111"`
+    """
+    from tidegate.commands import guard as command
+
+    raise typer.Exit(command.run(file, text or [], direction, upstreams_allow or []))
+
+
 @app.command("import", epilog=EXIT_CODES)
 def import_(
     files: Annotated[

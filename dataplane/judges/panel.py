@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -19,7 +20,6 @@ from dataplane.judges.about import About
 from dataplane.judges.asking import ModerationQuestion, Nonsense, Question, TooLarge, WebhookQuestion, longest_answer
 from dataplane.judges.post import TooLong, Unanswered, post
 from dataplane.process.complaints import Seldom
-from dataplane.services import Meter
 from dataplane.snapshot import Snapshot
 from dataplane.table import Guardrail
 from dataplane.upstreams.pool import Pool
@@ -40,6 +40,18 @@ class NotJudged(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Meter(Protocol):
+    """What is counted; see `dataplane.metering.meter.Meter`."""
+
+    def guardrail_found(
+        self, policy: str, guardrail: str, direction: str, action: str, mode: str, findings: int
+    ) -> None: ...
+
+    def guardrail_failed(self, policy: str, guardrail: str, reason: str, outcome: str) -> None: ...
+
+    def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None: ...
 
 
 class Panel:

@@ -15,7 +15,7 @@ from tests.tidegate import files
 from tests.tidegate.processes import PATIENCE_S, environment, run
 from tidegate import cli
 
-COMMANDS = ("serve", "validate", "explain", "import", "simulate", "demo", "talk", "crds")
+COMMANDS = ("serve", "validate", "explain", "guard", "import", "simulate", "demo", "talk", "crds")
 HEAVY = ("aiohttp", "opentelemetry", "pydantic", "uvloop", "watchfiles", "websockets", "yaml")
 
 

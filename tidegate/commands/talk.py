@@ -6,9 +6,6 @@ Answers go to stdout, everything about them (usage, errors) to stderr, so that a
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
 import wave
 from collections import Counter
 from collections.abc import Coroutine, Sequence
@@ -21,6 +18,7 @@ import typer
 from tidegate.client import DELTAS, PCM_RATE, SILENCE_S, Client, Closed, Event, address, field, session, text_at
 from tidegate.exits import Exit, Stop
 from tidegate.headers import parsed
+from tidegate.terminal import Lines, prompt
 from tidegate.tokens import shown, tokens
 
 T = TypeVar("T")
@@ -93,12 +91,12 @@ class Talk:
 
     async def _from_stdin(self, reader: asyncio.Task[None]) -> None:
         lines = Lines()
-        _prompt("Type a line; Ctrl-D ends the session.\n")
+        prompt("Type a line; Ctrl-D ends the session.\n")
         while True:
-            _prompt()
+            prompt()
             line = await _unless_closed(lines.next(), reader)
             if line is None:
-                _prompt("\n")
+                prompt("\n")
                 return
             if line.strip():
                 await self._say(line.strip(), reader)
@@ -186,39 +184,6 @@ async def _unless_closed(waiting: Coroutine[object, object, T], reader: asyncio.
         return task.result()
     finally:
         task.cancel()
-
-
-class Lines:
-    """Lines of stdin. A thread waits for them, since neither files nor terminals can be awaited; it reads the
-    descriptor itself, for a thread inside `sys.stdin` would keep the process from ending."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._lines: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)
-        threading.Thread(target=self._read, args=(sys.stdin.fileno(),), daemon=True).start()
-
-    async def next(self) -> str | None:
-        """The next line without its end; None at the end of the file."""
-        return await self._lines.get()
-
-    def _read(self, descriptor: int) -> None:
-        rest = b""
-        while data := os.read(descriptor, 65536):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._put(line.decode("utf-8", "replace"))
-        if rest:
-            self._put(rest.decode("utf-8", "replace"))
-        self._put(None)
-
-    def _put(self, line: str | None) -> None:
-        asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
-
-
-def _prompt(text: str = "you> ") -> None:
-    """Shown to people only."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        typer.secho(text, nl=False, bold=True)
 
 
 def read_voice(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import orjson
 import pytest
 
@@ -147,9 +149,7 @@ def test_a_long_text_is_several_that_overlap(length: int) -> None:
     text = "".join(map(chr, range(0x4E00, 0x9000))) * (length // 0x4200 + 1)
     found = parts(text[:length])
     assert all(len(each) <= asking.PART for each in found)
-    assert all(
-        one[-asking.OVERLAP :] == next_one[: asking.OVERLAP] for one, next_one in zip(found, found[1:], strict=False)
-    )
+    assert all(one[-asking.OVERLAP :] == next_one[: asking.OVERLAP] for one, next_one in pairwise(found))
     assert found[0] + "".join(each[asking.OVERLAP :] for each in found[1:]) == text[:length]
 
 

@@ -1,0 +1,110 @@
+"""What guardrails in files say of a text, without a gateway: `tidegate guard`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from controller.compile.judges import Place, judged
+from controller.compile.objects import read
+from dataplane.guardrails.judge import Answer, Direction, Guard, Hit, Judge, answered, ready, why
+from dataplane.table import Guardrail
+from tidegate.documents import Documents
+from tidegate.exits import Exit, Stop
+
+Ask = Callable[[Guardrail, str], Awaitable[Answer]]
+"""Asks a webhook or a moderation about a whole text."""
+
+
+@dataclass(slots=True)
+class Found:
+    """The guardrails of some files."""
+
+    guards: list[Guard] = field(default_factory=list)
+    secrets: dict[str, SecretStr] = field(default_factory=dict, repr=False)
+    """Those that they need, by id."""
+    problems: list[str] = field(default_factory=list)
+    """What is said of those that cannot be tried: Services, and Secrets that are not in the files."""
+    closed: bool = False
+    """Would nothing pass without them?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of one text."""
+
+    shown: str | None
+    """With masks, where there are some."""
+    blocked: Hit | None
+    hits: Sequence[Hit]
+    unjudged: Mapping[str, str]
+    """Why somebody did not judge, by the guardrail."""
+
+    def lines(self) -> Iterator[str]:
+        """For people, and for what reads the first line."""
+        if self.blocked:
+            yield f"blocked  {why(self.blocked)}"
+        elif self.shown is not None:
+            yield f"masked   {' '.join(self.shown.splitlines())}"
+        else:
+            yield "passes"
+        for hit in self.hits:
+            times = f" ({hit.findings} times)" if hit.findings > 1 else ""
+            shadow = ", in the shadow" if hit.shadow else ""
+            yield f"  {_named(hit.guardrail)}: {hit.rule}{times}: {hit.action}{shadow}"
+        yield from (f"  {name}: not judged: {reason}" for name, reason in self.unjudged.items())
+
+
+def load(paths: Iterable[Path], documents: Documents | None = None) -> Found:
+    """The guardrails of all Policies in these files. Raises Stop where the files, or a Policy, cannot be used."""
+    loaded = (documents or Documents()).load(paths)
+    objects = read(loaded.contents)
+    policies = objects.policies.values()
+    errors = [*loaded.errors, *(f"{policy.identity}: {policy.error}" for policy in policies if policy.value is None)]
+    if errors:
+        raise Stop(Exit.FAILED, "\n  ".join(["these files cannot be used:", *errors]))
+    found = Found()
+    for policy in policies:
+        if policy.value and policy.value.guardrails:
+            written = policy.value.spec.guardrails or ()
+            known = judged(policy.value.guardrails, written, Place(policy.identity, objects, None))
+            found.guards += map(ready, known.guardrails)
+            found.secrets |= {each.id: each.value for each in known.credentials}
+            found.problems += [f"{policy.identity}: {message}" for _, message in known.problems]
+            found.closed = found.closed or bool(known.closed)
+    return found
+
+
+class Trial:
+    """All guardrails of one direction."""
+
+    def __init__(self, guards: Sequence[Guard], direction: Direction, ask: Ask) -> None:
+        self._judge = Judge(guards, direction)
+        self._ask = ask
+
+    @property
+    def empty(self) -> bool:
+        """Is there nothing to be tried?"""
+        return not self._judge.local and not self._judge.remote
+
+    async def of(self, text: str) -> Tried:
+        """As in a gateway, somebody else is asked about what masks have left; but all are, whoever blocks."""
+        verdict = self._judge.whole(text)
+        shown, blocked, hits = verdict.text, verdict.blocked, list(verdict.hits)
+        unjudged: dict[str, str] = {}
+        for guardrail in self._judge.remote:
+            answer = await self._ask(guardrail, text if shown is None else shown)
+            verdict = answered(guardrail, answer)
+            shown = shown if verdict.text is None else verdict.text
+            blocked = blocked or verdict.blocked
+            hits += verdict.hits
+            if answer.failed:
+                unjudged[_named(guardrail)] = answer.failed
+        return Tried(shown, blocked, hits, unjudged)
+
+
+def _named(guardrail: Guardrail) -> str:
+    return f"{guardrail.policy} {guardrail.name}"
