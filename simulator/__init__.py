@@ -7,6 +7,8 @@ vendor's own SDKs parse every event, deterministic given its inputs, and as wron
     ├─ azure_api  Azure's paths, keys and statuses                              (I/O)
     ├─ http_api   chat completions, models, embeddings, files, the ledger       (I/O)
     │   └─ chat       one completion: body in, reply or chunks out
+    ├─ judges_api  the moderation API, and a webhook that judges texts         (I/O)
+    │   └─ moderation  the words that are flagged
     ├─ responses_api  the Responses API                                         (I/O)
     │   └─ stored_responses   one response: body in, answer or events out; what is stored, and whose
     ├─ reply      an answer that is billed as it is sent                        (I/O)

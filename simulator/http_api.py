@@ -47,7 +47,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """A chat completion, for whoever may have it; of the deployment that the path names, if it names one."""
-    body = await _json(request)
+    body = await json_body(request)
     if (deployment := request.match_info.get("deployment")) is not None:
         body["model"] = deployment
     options = _options(request, body)
@@ -95,10 +95,11 @@ def check_key(request: web.Request) -> None:
 async def authorised_json(request: web.Request) -> Json:
     """The body. Raises RefusedError."""
     check_key(request)
-    return await _json(request)
+    return await json_body(request)
 
 
-async def _json(request: web.Request) -> Json:
+async def json_body(request: web.Request) -> Json:
+    """The body, whoever sends it. Raises RefusedError."""
     raw = await request.read()
     request[RECEIVED].keep(raw)
     try:

@@ -7,7 +7,7 @@ from typing import Self
 
 from aiohttp import web
 
-from simulator import azure_api, http_api, passthrough, realtime, responses_api
+from simulator import azure_api, http_api, judges_api, passthrough, realtime, responses_api
 from simulator.errors import RefusedError
 from simulator.kinds import Kind
 from simulator.ledger import Ledger
@@ -39,9 +39,9 @@ class Simulator:
         """Listen; port 0 takes a free one. Raises OSError if the address is taken."""
         app = web.Application(middlewares=[_answer], client_max_size=0)  # 0: bodies of any size
         app[STATE] = self._state
-        app.add_routes([*passthrough.routes(), *http_api.ledger_routes()])
+        app.add_routes([*passthrough.routes(), *http_api.ledger_routes(), *judges_api.webhook_routes()])
         azure = self._state.kind == "azure"
-        plain = [*http_api.routes(), *responses_api.routes(), *realtime.routes()]
+        plain = [*http_api.routes(), *judges_api.moderation_routes(), *responses_api.routes(), *realtime.routes()]
         app.add_routes(azure_api.routes() if azure else plain)
         # A handler ends when its client has gone: that is what stalled and silent ones wait for.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_STOP_S)
