@@ -24,7 +24,7 @@ class About(NamedTuple):
 
 
 class Judges(Protocol):
-    """All of this process; see `dataplane.judges.judges`."""
+    """All of this process; see `dataplane.judges.panel.Panel`."""
 
     def found(self, hits: tuple[Hit, ...], about: About, said: Direction, place: str) -> None:
         """Count and log what was found at a place."""

@@ -50,8 +50,6 @@ async def post(
         finally:
             response.close()
     except Refusal as refusal:
-        if refusal.code == "upstream_timeout":
-            raise TimeoutError from None
         raise Unanswered(refusal.message.rstrip(".")) from None
     except (BadAnswer, Lost) as error:
         raise Unanswered(f"{origin.host} {error}") from None

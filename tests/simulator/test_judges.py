@@ -33,6 +33,7 @@ async def test_the_sdk_reads_what_the_moderation_says(simulator: Simulator) -> N
         assert said.results[1].category_scores.violence > 0.5
         one = await client.moderations.create(input=PARTS)
         assert [result.categories.illicit for result in one.results] == [True]
+        assert not (await client.moderations.create(input="Good evening.")).results[0].flagged
 
 
 @pytest.mark.parametrize(
