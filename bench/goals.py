@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.loads import ADDED_P50, ADDED_P99, CPU_EVENT, CPU_MESSAGE, CPU_REQUEST, MEMORY, SETUP_CPU, Figure
 from bench.peers import AGENTGATEWAY, LITELLM
-from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE, TIDEGATE_POOL
+from bench.relays import C_RELAY, DIRECT, NGINX, TIDEGATE, TIDEGATE_GUARDED, TIDEGATE_POOL, TIDEGATE_WEBHOOK
 from bench.series import Series, Spread, absolute, ratio
 
 SMALL = 0.1
@@ -73,6 +73,17 @@ GOALS = (
     Goal("chat completion", "chat", CPU_REQUEST, 4, NGINX),
     Goal("streamed event, usage read", "sse", CPU_EVENT, 1.5, NGINX),
     Goal("streamed event, usage read", "sse", CPU_EVENT, 0.8, AGENTGATEWAY),
+    Goal(
+        "relayed message, a quarter of all text, with guardrails",
+        "text",
+        CPU_MESSAGE,
+        1.4,
+        TIDEGATE,
+        of=TIDEGATE_GUARDED,
+    ),
+    Goal(
+        "audio beside a webhook of 50 ms, added latency, p99", "webhook", ADDED_P99, 5000, DIRECT, of=TIDEGATE_WEBHOOK
+    ),
     Goal("relayed message of a pool of ten providers", "pool", CPU_MESSAGE, 1.05, TIDEGATE, of=TIDEGATE_POOL),
     Goal("chat completion of a pool of ten providers", "pool-chat", CPU_REQUEST, 1.05, TIDEGATE, of=TIDEGATE_POOL),
 )

@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.peers import AGENTGATEWAY, LITELLM, PORTKEY, SMG
-from bench.relays import C_RELAY, DIRECT, NAIVE, NGINX, TIDEGATE, TIDEGATE_POOL, TIDEGATE_TEXT
+from bench.relays import (
+    C_RELAY,
+    DIRECT,
+    NAIVE,
+    NGINX,
+    TIDEGATE,
+    TIDEGATE_GUARDED,
+    TIDEGATE_POOL,
+    TIDEGATE_TEXT,
+    TIDEGATE_WEBHOOK,
+)
 
 QUERY = "/v1/realtime?model=gpt-realtime"
 CHAT_MODEL = "gpt-4.1-mini"
@@ -116,7 +126,7 @@ def _paced(
         about,
         contenders,
         (CPU_MESSAGE, ADDED_P50, ADDED_P99),
-        {"mode": "paced", "down_rate": str(rate), "text_every": "0"},
+        {"mode": "paced", "down_rate": str(rate), "text_every": "0", "done_every": "50"},
         _ws(sessions, size, "--up-rate", str(rate)),
         tls=tls,
         expected=("msgs_s", 4000),
@@ -142,7 +152,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
     voice = (
         "10 messages a second of 5 KiB up and 10 of 6 KiB down, every 50th of these the end of a turn with its usage"
     )
-    text = {"mode": "paced", "down_rate": "10", "text_every": "2"}
+    text = {"mode": "paced", "down_rate": "10", "text_every": "2", "done_every": "50"}
     every = (
         _paced("paced", "Realtime messages, 200 sessions", f"200 sessions, each {voice}.", size),
         _paced(
@@ -175,19 +185,31 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "less here than at a pace, since one wake-up serves many: never size by this figure.",
             REALTIME,
             (CPU_MESSAGE, MESSAGES),
-            {"mode": "lockstep", "text_every": "0"},
+            {"mode": "lockstep", "text_every": "0", "done_every": "50"},
             _ws(64, size, "--mode", "lockstep"),
         ),
         Load(
             "text",
             "Realtime messages, with text that is read",
             f"200 sessions, each {voice}; every second of the messages down is a piece of a transcript. Where "
-            "Tidegate reads text, a Policy logs these events, so each is collected, parsed and written to the log.",
-            (C_RELAY, TIDEGATE, TIDEGATE_TEXT),
+            "Tidegate reads text, a Policy logs these events, so each is collected, parsed and written to the log. "
+            "With guardrails, one looks for personal data of all kinds, one for words and one for a pattern, in both "
+            "directions.",
+            (C_RELAY, TIDEGATE, TIDEGATE_TEXT, TIDEGATE_GUARDED),
             (CPU_MESSAGE,),
             text,
             _ws(200, size, "--up-rate", "10"),
             expected=("msgs_s", 4000),
+        ),
+        Load(
+            "webhook",
+            "Audio beside a webhook of 50 ms",
+            "20 sessions, each 50 messages a second up and down, every second of these down a piece of a transcript that "
+            "a webhook judges, which takes 50 ms to answer. Text waits for it, so this is the latency of audio.",
+            (DIRECT, TIDEGATE, TIDEGATE_WEBHOOK),
+            (ADDED_P99, ADDED_P50),
+            {"mode": "paced", "down_rate": "50", "text_every": "2", "done_every": "1000"},
+            _ws(20, size, "--up-rate", "50"),
         ),
         _idle(
             "idle",

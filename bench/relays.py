@@ -10,17 +10,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.processes import HERE, RELAY_CPU, family, free_port, running
+from bench.processes import HERE, OTHERS_CPU, RELAY_CPU, family, free_port, running
 from bench.upstream import Upstream
 
 KEY = "sk-bench-caller-0123456789"
 """What every client shows. It is Tidegate's caller key and LiteLLM's master key; the others do not ask for one."""
 DIRECT, C_RELAY, NGINX, TIDEGATE, NAIVE = "direct", "C relay", "nginx", "Tidegate", "naive aiohttp"
 TIDEGATE_TEXT, TIDEGATE_POOL = "Tidegate reading text", "Tidegate with ten providers"
+TIDEGATE_GUARDED, TIDEGATE_WEBHOOK = "Tidegate with guardrails", "Tidegate with a webhook"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Place:
     upstream: Upstream
     folder: Path
     generator: str
+    webhook: int
+    """Port of who judges, where somebody is asked."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Relay:
     seconds: float = 10.0
     metered: bool = False
     """Does it say at its admin port what was used?"""
+    asks: bool = False
+    """Does it ask a webhook?"""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,16 @@ class Running:
 @contextmanager
 def started(relay: Relay, upstream: Upstream, folder: Path, generator: str) -> Iterator[Running]:
     """Start a relay on its core, and end it."""
-    place = Place(free_port(), free_port(), upstream, folder, generator)
+    place = Place(free_port(), free_port(), upstream, folder, generator, free_port())
     folder.mkdir(parents=True, exist_ok=True)
     trust = {"SSL_CERT_FILE": str(upstream.ca)} if upstream.ca else {}
     environment = {**trust, **relay.environment(place)}
     command = relay.command(place)
-    with running(command, place.port, RELAY_CPU, environment=environment, seconds=relay.seconds) as pid:
+    judge = [sys.executable, str(HERE / "webhook.py"), "--port", str(place.webhook)]
+    with (
+        running(judge, place.webhook, OTHERS_CPU) if relay.asks else nullcontext(),
+        running(command, place.port, RELAY_CPU, environment=environment, seconds=relay.seconds) as pid,
+    ):
         metrics = f"http://127.0.0.1:{place.admin}/metrics" if relay.metered else ""
         headers = [f"Authorization: Bearer {KEY}", *relay.headers(upstream)]
         yield Running(relay.name, place.port, upstream, family(pid), headers, metrics)
@@ -169,6 +178,13 @@ stringData: {{Authorization: sk-bench-provider}}
 PROVIDER = '{{name: upstream-{number}, custom: {{}}, url: "{url}/v1", auth: {{secretRef: {{name: bench}}}}}}'
 TEXT_READ = "telemetry: {logEvents: [response.output_audio_transcript.delta]}"
 
+GUARDED = """guardrails:
+  - {name: no-secrets, pii: {}, action: Block}
+  - {name: no-projects, keywords: {words: [bluebird, "project falcon"]}, action: Block}
+  - {name: no-tickets, regex: {patterns: [{name: ticket, pattern: "[A-Z]{2,5}-[0-9]{1,6}"}]}, action: Mask}
+"""
+WEBHOOK = 'guardrails: [{{name: judge, webhook: {{url: "http://127.0.0.1:{port}/judge"}}, action: Block}}]'
+
 
 def tidegate(place: Place, more: str = "", providers: int = 1) -> list[str]:
     config = place.folder / "tidegate.yaml"
@@ -190,6 +206,10 @@ RELAYS = {
         Relay(TIDEGATE, tidegate, metered=True),
         Relay(TIDEGATE_TEXT, lambda place: tidegate(place, TEXT_READ), metered=True),
         Relay(TIDEGATE_POOL, lambda place: tidegate(place, providers=10), metered=True),
+        Relay(TIDEGATE_GUARDED, lambda place: tidegate(place, GUARDED), metered=True),
+        Relay(
+            TIDEGATE_WEBHOOK, lambda place: tidegate(place, WEBHOOK.format(port=place.webhook)), metered=True, asks=True
+        ),
         Relay(NAIVE, naive),
     )
 }

@@ -18,8 +18,7 @@ PICTURES = PAGE.with_suffix("")
 BEGIN = "<!-- Made by `make bench` from bench/results. Edit bench/report.py instead. -->"
 END = "<!-- The end of what is made. -->"
 NOT_HERE = """\
-Not measured here: text guardrails, which do not exist yet (what reading text costs is below). Loading 5,000 routes, and
-the time from a change to its use, are measured by benchmarks of their own."""
+Not measured here: loading 5,000 routes, and the time from a change to its use, which have benchmarks of their own."""
 
 
 def write() -> None:

@@ -45,7 +45,7 @@ class Upstream:
         return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
 
     def set(self, **settings: str) -> None:
-        """What it does from now on: mode (paced, lockstep, idle), down_rate, text_every, sse_us."""
+        """What it does from now on: mode (paced, lockstep, idle), down_rate, text_every, done_every, sse_us."""
         query = "&".join(f"{name.replace('_', '-')}={value}" for name, value in settings.items())
         self._get(f"/__set?{query}")
 

@@ -53,7 +53,10 @@ PATHS = (
     PathType(suffix="/v1/realtime", type=RouteType.REALTIME),
     PathType(suffix="*", type=RouteType.PASSTHROUGH),
 )
-ACCOUNT = ("/realtime/client_secrets", "/auth_tokens", "/v1/organization/*")
+ACCOUNT = (
+    *("/realtime/client_secrets", "/realtime/sessions", "/realtime/transcription_sessions"),
+    *("/auth_tokens", "/v1/organization/*"),
+)
 
 
 def provider(url: str, name: str = "openai", **changes: object) -> Provider:
