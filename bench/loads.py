@@ -204,7 +204,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
         Load(
             "webhook",
             "Audio beside a webhook of 50 ms",
-            "20 sessions, each 50 messages a second up and down, every second of these down a piece of a transcript that "
+            "20 sessions, each 50 messages a second up and down, every second of those down a piece of transcript that "
             "a webhook judges, which takes 50 ms to answer. Text waits for it, so this is the latency of audio.",
             (DIRECT, TIDEGATE, TIDEGATE_WEBHOOK),
             (ADDED_P99, ADDED_P50),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_GUARDRAILS = "there are no guardrails yet, and nothing holds in their place"
+_GUARDRAILS = (
+    "guardrails are not imported: write them in a Policy (spec.guardrails); until then nothing holds in their place"
+)
 _BODY = "bodies go on as clients write them"
 _OPEN = "nothing holds in its place, so that requests are let in that it refuses"
 _CEL = "Tidegate computes nothing from requests (CEL)"

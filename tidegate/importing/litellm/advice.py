@@ -13,7 +13,9 @@ _RATE = "is no limit here, it only weighs: write a Policy with limits, by caller
 _DATABASE = "what LiteLLM keeps in its database (keys, teams, budgets, models) is not in this file, and not imported"
 _LOGS = "Tidegate has metrics, traces and usage records of its own: see docs/telemetry.md"
 _CACHE = "answers are not cached"
-_GUARDRAILS = "there are no guardrails yet, and nothing holds in their place"
+_GUARDRAILS = (
+    "guardrails are not imported: write them in a Policy (spec.guardrails); until then nothing holds in their place"
+)
 _ALERTS = "Tidegate sends no alerts: use the alerts of Prometheus"
 _REDIS = "`tidegate serve --state` names the store of limits that gateways count together"
 _TIME = "of a provider that bills time write price.sessionMinute and price.audioMinute"
