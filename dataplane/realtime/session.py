@@ -20,8 +20,10 @@ from dataplane.realtime import endings, events
 from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
-from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Switched, Tell, Unmetered
+from dataplane.realtime.effects import Direction, Effect, Finish, Forward, Logged, Switched, Tell, Unmetered
+from dataplane.realtime.inspection.input import Input
 from dataplane.realtime.inspection.questions import Questions
+from dataplane.realtime.inspection.telling import Telling
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
@@ -82,9 +84,21 @@ class Session:
             Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
         )
         self._questions = Questions(self.queue)
+        self._telling = Telling(self.queue, self._account.own_id)
+        self._input = self._inspected() if any(guard.rule.input for guard in terms.guards) else None
         self._audio = _Audio()
         self._noticed = False
         """Has a binary message that is no event been counted?"""
+
+    def _inspected(self) -> Input:
+        return Input(
+            self.terms.guards,
+            self._questions,
+            self._telling,
+            go_on=self._forward,
+            heard=lambda: True,
+            stands=lambda: bool(self._admission and self._admission.holds),
+        )
 
     # -- what the relay asks -----------------------------------------------------------------------------------
 
@@ -151,22 +165,28 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
+        if self._input is not None and self._input.pending:
+            return False
         return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
 
     @property
     def holds(self) -> int:
-        """How many bytes of the client's wait for a turn to be admitted? Then what comes behind them must wait, too."""
-        return self._admission.holds if self._admission is not None else 0
+        """How many bytes of the client's wait for a turn to be admitted, or to be judged? Then what comes behind them
+        must wait, too."""
+        admission, judged = self._admission, self._input
+        return (admission.holds if admission is not None else 0) + (judged.holds if judged is not None else 0)
 
     def admit(self, ticket: int) -> None:
         """The turn that was asked about may begin."""
         assert self._admission is not None, "nobody asked"
         self._admission.admit(ticket)
+        self._release()
 
     def refuse(self, ticket: int, code: str = "", message: str = "") -> None:
         """The turn that was asked about may not begin: the client is told, if there is a message."""
         assert self._admission is not None, "nobody asked"
         self._admission.refuse(ticket, code, message)
+        self._release()
 
     def judged(self, ticket: int, answer: Answer) -> None:
         """What was said of a text that was asked about."""
@@ -175,6 +195,8 @@ class Session:
     def close(self) -> None:
         """The session ends: no turn is admitted any more."""
         self._questions.close()
+        if self._input is not None:
+            self._input.close()
         if self._admission is not None:
             self._admission.close()
 
@@ -254,27 +276,50 @@ class Session:
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message could not be read: {error}. Send one JSON object.")
         self._log("client", event, len(payload))
-        event_id, admission, update = event.get("event_id"), self._admission, None
         try:
             _check_case(event)
             named = self._names.upstream(event)
-            if self.terms.mends:
-                named = openai_beta.mended(named)
-            if admission is not None and named.get("type") == "session.update":
-                named, update = admission.detection.update(named)
+        except Misnamed as error:
+            return self._decline(error.code, error.message, event_id=event.get("event_id"), param=error.param)
+        if self.terms.mends:
+            named = openai_beta.mended(named)
+        if self._input is not None:
+            judged = self._input.read(named, len(payload))
+            if judged is None:
+                return ()
+            named = judged
+        return self._pass_on(named, payload if named is event else None)
+
+    def _forward(self, event: events.Event) -> None:
+        """An event that waited goes on."""
+        verdict = self._pass_on(event, None)
+        self.queue.extend([Forward(each) for each in verdict] if verdict is not KEEP else [])
+
+    def _release(self) -> None:
+        """Have go on what waits for no one any more."""
+        if self._input is not None:
+            self._input.release()
+
+    def _pass_on(self, event: events.Event, payload: bytes | None) -> Verdict:
+        """The event goes on to the upstream, unless it waits for its admission. `payload`: it, if it was not changed
+        so far."""
+        event_id, admission, named, update = event.get("event_id"), self._admission, event, None
+        try:
+            if admission is not None and event.get("type") == "session.update":
+                named, update = admission.detection.update(event)
         except Misnamed as error:
             return self._decline(error.code, error.message, event_id=event_id, param=error.param)
         try:
-            verdict: Verdict = KEEP if named is event else (events.dump(named),)
+            dumped = payload if payload is not None and named is event else events.dump(named)
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message cannot be passed on: {error}.", event_id=event_id)
         if admission is not None and named.get("type") == "response.create":
-            admission.hold(openai.name(event, "event_id"), payload if verdict is KEEP else verdict[0])
+            admission.hold(openai.name(event, "event_id"), dumped)
             return ()
         if admission is not None and update is not None:
             admission.detection.sent(update)
         self._note_client(named)
-        return verdict
+        return KEEP if dumped is payload else (dumped,)
 
     def _note_client(self, event: events.Event) -> None:
         """Learn what the client's event, which goes on, says about the session."""
