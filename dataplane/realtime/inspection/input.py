@@ -20,9 +20,9 @@ from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, Telling, unjudged
 
-LARGEST = 64 * 1024
-"""Characters in one event that are judged. All other sessions wait for it: about 20 ms, and several times as long where
-somebody means it."""
+LARGEST = 128 * 1024
+"""Characters in one event that are judged, JSON within it once more. All other sessions wait for it: some 3 ms, or 100
+where somebody writes it for that."""
 _NESTED = "{}"
 _EVENT = "event"
 

@@ -24,7 +24,7 @@ class Telling:
         self.over = False
         """Does the session end by a block?"""
         self._effects = effects
-        self._own_id = own_id
+        self.own_id = own_id
 
     def found(self, hits: tuple[Hit, ...], said: Direction, place: str) -> None:
         if hits:
@@ -36,7 +36,7 @@ class Telling:
             return False
         if hit.guardrail.refuse_turn:
             name = event_id if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID else None
-            refusal = openai.error(self._own_id(), _CODE, why(hit), kind="guardrail_error", event_id=name)
+            refusal = openai.error(self.own_id(), _CODE, why(hit), kind="guardrail_error", event_id=name)
             self._effects.append(Tell("client", refusal))
             return True
         self.over = True

@@ -25,6 +25,7 @@ from dataplane.realtime.effects import (
     Began,
     Found,
     Interrupted,
+    Listen,
     Logged,
     Metered,
     Progress,
@@ -129,6 +130,10 @@ class Judged:
     answer: Answer = PASSED
 
 
+class Late:
+    """Nothing has come of what is listened for."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """Somebody is asked about a text."""
@@ -172,15 +177,19 @@ class Dialogue:
     """How turns went; a dialogue that cares looks into it."""
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """What guardrails found: guardrail, rule and place."""
+    listens: deque[int] = field(default_factory=deque)
+    """Tickets of what is listened for."""
     _wires: dict[str, bytearray] = field(default_factory=lambda: {"client": bytearray(), "upstream": bytearray()})
     _parts: dict[str, bytearray] = field(default_factory=dict)
     _kinds: dict[str, int] = field(default_factory=dict)
 
-    def __rshift__(self, said: Said | Timer | Admitted | NotAdmitted | Judged) -> Self:
+    def __rshift__(self, said: Said | Timer | Admitted | NotAdmitted | Judged | Late) -> Self:
         if isinstance(said, Timer):
             return self.take(self.relay.expired())
         if isinstance(said, Judged):
             return self._judged_on(self.relay.judged(said.ticket, said.answer))
+        if isinstance(said, Late):
+            return self._judged_on(self.relay.judged(self.listens.popleft(), Answer(failed="timeout")))
         if isinstance(said, Admitted):
             return self._judged_on(self.relay.admit(said.ticket))
         if isinstance(said, NotAdmitted):
@@ -273,6 +282,9 @@ class Dialogue:
             self.found += [(hit.guardrail.name, hit.rule, action.place) for hit in action.hits]
         elif isinstance(action, Ask):
             self.heard["judges"].append(Asked(action.ticket, action.text, action.guardrail.name))
+
+        elif isinstance(action, Listen):
+            self.listens.append(action.ticket)
 
     def _hear(self, side: str, data: bytes) -> None:
         """Take frames off the wire as a strict peer would."""

@@ -36,7 +36,6 @@ from tests.dataplane.realtime.play import (
     Frame,
     Gone,
     Judged,
-    Over,
     client,
     upstream,
     wire,
@@ -244,4 +243,4 @@ def test_a_turn_is_admitted_after_it_was_judged_and_what_waits_behind_it_does_so
 def test_an_answer_after_the_end_counts_for_nothing() -> None:
     dialogue = opened(ASK) >> client(item("one"), Close(1000)) << Asked(1, "one") << upstream(Close(1000)) >> Judged(1)
     dialogue = dialogue >> upstream(Close(1000)) << upstream(Gone()) << client(Close(1000), Gone())
-    (dialogue << Over(endings.CLIENT_CLOSED, 1000)).over()
+    dialogue.over()
