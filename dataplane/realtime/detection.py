@@ -157,7 +157,7 @@ class Detection:
         if update is not None and update.wish is not None:
             self.wished = update.wish
         if self._ears is not None:
-            self._ears.heed(session)
+            self._ears.heed(session, took=update is not None and (update.enables or update.hears is not None))
             if update is not None and update.hears is not None:
                 self._ears.wished = update.hears
         detection = openai.turn_detection(session)

@@ -16,7 +16,7 @@ from dataplane.realtime.terms import Terms
 
 _PATHS = (("audio", "input", "transcription"), ("input_audio_transcription",))
 """Where a session says what transcribes, in GA and in beta."""
-_KNOWN = {"azure": ("whisper-1", "gpt-4o-mini-transcribe")}
+_KNOWN = {"azure": ("whisper-1", "gpt-4o-mini-transcribe"), "xai": ("grok-transcribe",)}
 _USUAL = ("gpt-4o-mini-transcribe", "whisper-1")
 _TRIES = 8
 """Updates of ours in one session."""
@@ -30,7 +30,7 @@ def transcribers(terms: Terms) -> list[str]:
 
 
 class Ears:
-    """Of one session. `always`: the server transcribes, whatever is asked of it."""
+    """Of one session. `always`: the server transcribes, and does not say so; it is asked to all the same, once."""
 
     def __init__(self, candidates: Sequence[str], *, always: bool = False) -> None:
         self.on = always
@@ -41,8 +41,8 @@ class Ears:
         self._candidates = list(candidates)
         self._setting: Event = {}
         """What the server said last that it transcribes with."""
-        self._kind = "realtime"
-        self._tries = _TRIES
+        self._kind: Event = {} if always else {"type": "realtime"}
+        self._tries = 1 if always else _TRIES
 
     # -- client → upstream -------------------------------------------------------------------------------------
 
@@ -66,14 +66,17 @@ class Ears:
         self.heed(session)
         self.wished = self.on
 
-    def heed(self, session: object) -> None:
-        """The server says how the session is."""
-        self._kind = openai.text(session, "type") or self._kind
+    def heed(self, session: object, *, took: bool = False) -> None:
+        """The server says how the session is; `took`: it has taken what has it transcribe."""
+        if kind := openai.text(session, "type"):
+            self._kind = {"type": kind}
         found = [value for said, value in (_at(session, path, strict=False) for path in _PATHS) if said]
         if found and not self._always:
             settings = [value for value in found if isinstance(value, dict) and value]
             self.on = bool(settings)
             self._setting = settings[0] if settings else self._setting
+        elif took:
+            self.on = True
 
     def shown(self, event: Event) -> Event:
         """A server's event that holds the session, as the client set it up."""
@@ -89,10 +92,10 @@ class Ears:
 
     def ask(self) -> Event | None:
         """The session to ask the server for, so that it transcribes; None where it does, or where nothing helps."""
-        if self.on or self._tries == 0 or not (setting := self._wanted()):
+        if (self.on and not self._always) or self._tries == 0 or not (setting := self._wanted()):
             return None
         self._tries -= 1
-        return {"type": self._kind, "audio": {"input": {"transcription": setting}}}
+        return {**self._kind, "audio": {"input": {"transcription": setting}}}
 
     def refused(self) -> None:
         """It does not take that."""

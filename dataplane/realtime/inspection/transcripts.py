@@ -47,8 +47,9 @@ class Transcripts:
         self._show = show
         self._windows: dict[str, Window] = {}
         self._known: dict[str, str] = {}
-        """What may be shown of a transcript that came, where that is not what it says; nothing of one that is blocked.
-        """
+        """What may be shown of a transcript that came, where that is not what it says."""
+        self._refused: dict[str, None] = {}
+        """Items that are blocked. Some servers say a transcript twice."""
 
     def read(self, kind: str, event: Event) -> Sequence[Event]:
         """What the client sees, now, of an event about an item."""
@@ -67,7 +68,7 @@ class Transcripts:
     def _piece(self, event: Event) -> Sequence[Event]:
         if not self._enforces:
             return [event]
-        if self._judge.waits or openai.name(event, "item_id") in self._known:
+        if self._judge.waits or openai.name(event, "item_id") in self._refused:
             return []
         window = self._windows.get(_name(event))
         if window is None:
@@ -82,7 +83,7 @@ class Transcripts:
     def _whole(self, event: Event) -> Sequence[Event]:
         item, text = openai.name(event, "item_id"), openai.text(event, "transcript")
         window = self._windows.pop(_name(event), None)
-        if window is not None and window.blocked:
+        if item in self._refused:
             return []
         verdict = self._judge.whole(text)
         self._telling.found(verdict.hits, "input", _PLACE)
@@ -125,8 +126,9 @@ class Transcripts:
 
     def _block(self, event: Event, hit: Hit) -> None:
         item = openai.name(event, "item_id")
-        _keep(self._known, item, "")
-        self._judged(item, hit)
+        if item not in self._refused:
+            _keep(self._refused, item, None)
+            self._judged(item, hit)
 
     def _echoed(self, event: Event) -> Event:
         """An event that shows an item."""
@@ -145,7 +147,9 @@ class Transcripts:
         text = openai.text(content, "transcript")
         if not isinstance(content, dict) or not text:
             return content
-        if item in self._known:
+        if item in self._refused:
+            shown = ""
+        elif item in self._known:
             shown = self._known[item]
         elif self._judge.waits:
             shown = ""

@@ -15,17 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from dataplane.guardrails.judge import Answer
 from dataplane.metering.usage import ANONYMOUS, Tokens
 from dataplane.realtime import endings, frames, relay
-from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream
+from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
 from dataplane.realtime.effects import (
     Admit,
-    Ask,
     Began,
-    Found,
     Interrupted,
-    Listen,
     Logged,
     Metered,
     Progress,
@@ -38,7 +34,6 @@ from dataplane.realtime.endings import Ending
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
 
-PASSED = Answer()
 KEY = b"\x01\x02\x03\x04"
 MAX = 1024 * 1024
 FRAGMENTS = 1000
@@ -123,27 +118,6 @@ class NotAdmitted:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What somebody who was asked says of a text."""
-
-    ticket: int
-    answer: Answer = PASSED
-
-
-class Late:
-    """Nothing has come of what is listened for."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Somebody is asked about a text."""
-
-    ticket: int
-    text: str
-    guardrail: str = "moderated"
-
-
-@dataclass(frozen=True)
 class Turn:
     """A metered turn, as far as a dialogue cares."""
 
@@ -171,25 +145,17 @@ def play(terms: Terms = TERMS, *, reads: bool = True) -> Dialogue:
 class Dialogue:
     relay: relay.Relay
     heard: dict[str, deque[object]] = field(
-        default_factory=lambda: {side: deque() for side in ("client", "upstream", "ledger", "limits", "judges")}
+        default_factory=lambda: {side: deque() for side in ("client", "upstream", "ledger", "limits")}
     )
     progress: list[Progress] = field(default_factory=list)
     """How turns went; a dialogue that cares looks into it."""
-    found: list[tuple[str, str, str]] = field(default_factory=list)
-    """What guardrails found: guardrail, rule and place."""
-    listens: deque[int] = field(default_factory=deque)
-    """Tickets of what is listened for."""
     _wires: dict[str, bytearray] = field(default_factory=lambda: {"client": bytearray(), "upstream": bytearray()})
     _parts: dict[str, bytearray] = field(default_factory=dict)
     _kinds: dict[str, int] = field(default_factory=dict)
 
-    def __rshift__(self, said: Said | Timer | Admitted | NotAdmitted | Judged | Late) -> Self:
+    def __rshift__(self, said: Said | Timer | Admitted | NotAdmitted) -> Self:
         if isinstance(said, Timer):
             return self.take(self.relay.expired())
-        if isinstance(said, Judged):
-            return self._judged_on(self.relay.judged(said.ticket, said.answer))
-        if isinstance(said, Late):
-            return self._judged_on(self.relay.judged(self.listens.popleft(), Answer(failed="timeout")))
         if isinstance(said, Admitted):
             return self._judged_on(self.relay.admit(said.ticket))
         if isinstance(said, NotAdmitted):
@@ -204,10 +170,7 @@ class Dialogue:
                 self.feed(said.side, wire(what, masked=said.side == "client"))
         return self
 
-    def __lshift__(self, expected: Said | Turn | Over | Logged | Unmetered | Admit | Released | Asked) -> Self:
-        if isinstance(expected, Asked):
-            assert self._next("judges") == expected
-            return self
+    def __lshift__(self, expected: Said | Turn | Over | Logged | Unmetered | Admit | Released) -> Self:
         if isinstance(expected, Admit | Released):
             assert self._next("limits") == expected
             return self
@@ -273,18 +236,9 @@ class Dialogue:
                     self.progress.append(action)
                 case Admit() | Released():
                     self.heard["limits"].append(action)
-                case _:
-                    self._judge(action)
+                case Wait():
+                    pass
         return self
-
-    def _judge(self, action: Action) -> None:
-        if isinstance(action, Found):
-            self.found += [(hit.guardrail.name, hit.rule, action.place) for hit in action.hits]
-        elif isinstance(action, Ask):
-            self.heard["judges"].append(Asked(action.ticket, action.text, action.guardrail.name))
-
-        elif isinstance(action, Listen):
-            self.listens.append(action.ticket)
 
     def _hear(self, side: str, data: bytes) -> None:
         """Take frames off the wire as a strict peer would."""

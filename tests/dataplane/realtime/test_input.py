@@ -12,7 +12,7 @@ from dataplane.realtime.actions import ToUpstream
 from dataplane.realtime.effects import Admit
 from dataplane.realtime.inspection.input import LARGEST
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
-from tests.dataplane.realtime.guarded import (
+from tests.dataplane.realtime.heeded import (
     ASK,
     ASK_FLAG,
     ASK_MASK,
@@ -23,6 +23,9 @@ from tests.dataplane.realtime.guarded import (
     MASK,
     REFUSE,
     SHADOW,
+    Asked,
+    Dialogue,
+    Judged,
     changed,
     error,
     item,
@@ -30,12 +33,9 @@ from tests.dataplane.realtime.guarded import (
 )
 from tests.dataplane.realtime.play import (
     Admitted,
-    Asked,
     Close,
-    Dialogue,
     Frame,
     Gone,
-    Judged,
     client,
     upstream,
     wire,
@@ -227,7 +227,7 @@ def test_what_waits_is_bounded() -> None:
     assert dialogue.relay.client_waits
     long = item("a" * (LARGEST - 10))
     dialogue = opened(ASK) >> client(*[long] * (MOST_BYTES // LARGEST + 2))
-    assert len(dialogue.heard["judges"]) == MOST_BYTES // LARGEST
+    assert len(dialogue.asked) == MOST_BYTES // LARGEST
     assert dialogue.relay.client_waits
 
 

@@ -12,7 +12,7 @@ from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
 from dataplane.realtime.effects import Admit, Released
 from dataplane.table import ModelAllow
-from tests.dataplane.realtime.guarded import (
+from tests.dataplane.realtime.heeded import (
     ASK,
     ASK_REFUSE,
     BLOCK,
@@ -21,10 +21,15 @@ from tests.dataplane.realtime.guarded import (
     MASK,
     REFUSE,
     SHADOW,
+    Asked,
+    Dialogue,
+    Judged,
+    Late,
     changed,
     committed,
     deleted,
     error,
+    heeding,
     item,
     listening,
     opened,
@@ -37,14 +42,9 @@ from tests.dataplane.realtime.limited import OWN_CREATE, vad
 from tests.dataplane.realtime.play import (
     TERMS,
     Admitted,
-    Asked,
     Close,
-    Dialogue,
-    Judged,
-    Late,
     NotAdmitted,
     client,
-    play,
     upstream,
 )
 from tests.dataplane.realtime.sayings import begun, done
@@ -219,7 +219,7 @@ def test_a_server_that_takes_no_transcription_is_asked_once_for_each_model() -> 
 def test_only_models_that_the_caller_may_use_transcribe() -> None:
     guards = (changed(REFUSE, output=False),)
     allow = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", "whisper-*")),)
-    dialogue = play(replace(TERMS, guards=guards, allow=allow)) >> upstream(listening(None))
+    dialogue = heeding(replace(TERMS, guards=guards, allow=allow)) >> upstream(listening(None))
     sent = dialogue.heard["upstream"].popleft()
     assert isinstance(sent, dict)
     assert sent["session"] == {"type": "realtime", "audio": {"input": {"transcription": {"model": "whisper-1"}}}}
@@ -276,3 +276,65 @@ def test_however_a_transcript_is_cut_nothing_of_a_finding_is_shown(cuts: list[in
     heard = [each for each in dialogue.heard["client"] if isinstance(each, dict)]
     assert "please buy ".startswith("".join(str(each["delta"]) for each in heard if "delta" in each))
     assert [each["type"] for each in heard if "delta" not in each] == ["error"]
+
+
+# -- other sessions ------------------------------------------------------------------------------------------------
+
+
+def test_in_a_session_that_only_transcribes_what_may_not_be_said_is_deleted() -> None:
+    session = {
+        "type": "transcription",
+        "audio": {"input": {"transcription": None, "turn_detection": vad(answers=False)}},
+    }
+    created = {"type": "session.created", "session": session}
+    dialogue = under(REFUSE) >> upstream(created) << client(created)
+    asked = dialogue.heard["upstream"].popleft()
+    assert isinstance(asked, dict)
+    assert asked["session"]["type"] == "transcription"
+    dialogue = dialogue >> upstream({**listening(kind="updated"), "session": {**session, "audio": {"input": {}}}})
+    dialogue = dialogue >> upstream(*said("i1"), CANDY) << client(*said("i1"), error()) << upstream(deleted("i1"))
+    dialogue.over()
+
+
+def test_a_server_that_does_not_say_how_it_transcribes_is_asked_to_once() -> None:
+    guards = (changed(REFUSE, output=False),)
+    terms = replace(TERMS, guards=guards, mends=False, provider_kind="xai", binary_audio=True)
+    created = {"type": "session.created", "session": {"turn_detection": {"type": "server_vad"}}}
+    dialogue = heeding(terms) >> upstream(created) << client(created)
+    session = {"audio": {"input": {"transcription": {"model": "grok-transcribe"}}}}
+    dialogue = dialogue << upstream({"type": "session.update", "session": session})
+    dialogue = dialogue >> upstream({"type": "session.updated", "session": {}})
+    dialogue = dialogue >> client(b"\0\1\2\3") << upstream(b"\0\1\2\3")
+    growing = {"type": "conversation.item.input_audio_transcription.updated", "item_id": "i1", "transcript": "buy ca"}
+    dialogue = dialogue >> upstream(*said("i1"), begun("r1"), growing, CANDY, CANDY)
+    dialogue = dialogue << client(*said("i1"), begun("r1"), error())
+    dialogue = dialogue << upstream(deleted("i1"), {"type": "response.cancel", "response_id": "r1"})
+    dialogue.over()
+
+
+def test_clients_of_the_beta_are_judged_the_same() -> None:
+    guards = (changed(REFUSE, output=False),)
+    created = {**listening(None, vad(answers=False)), "event_id": "e0"}
+    dialogue = heeding(replace(TERMS, guards=guards, beta=True)) >> upstream(created) << upstream(UPDATE)
+    shown = dialogue.heard["client"].popleft()
+    assert isinstance(shown, dict)
+    assert shown["session"]["input_audio_transcription"] is None
+    updated = listening(detection=vad(answers=False), kind="updated")
+    update = {"type": "session.update", "session": {"input_audio_transcription": {"model": "whisper-1"}}}
+    dialogue = dialogue >> upstream(updated) >> client(update) << upstream(UPDATE) >> upstream(updated)
+    shown = dialogue.heard["client"].popleft()
+    assert isinstance(shown, dict)
+    assert shown["session"]["input_audio_transcription"] == {"model": "whisper-1"}
+    dialogue = dialogue >> upstream(*said("i1"), HELLO) << client(*said("i1"), HELLO)
+    assert not dialogue.heard["client"]
+
+
+def test_what_comes_late_is_still_judged() -> None:
+    dialogue = voiced(changed(REFUSE, open=True)) >> upstream(*said("i1")) >> Late() << upstream(OWN_CREATE)
+    (dialogue >> upstream(CANDY) << client(*said("i1"), error()) << upstream(deleted("i1"))).over()
+
+
+def test_nothing_is_asked_for_once_the_client_is_gone() -> None:
+    dialogue = voiced(BLOCK) >> upstream(*said("i1")) << client(*said("i1")) >> client(Close(1000))
+    dialogue = dialogue >> upstream(HELLO)
+    assert not [each for each in dialogue.heard["upstream"] if isinstance(each, dict)]
