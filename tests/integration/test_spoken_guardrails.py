@@ -17,8 +17,8 @@ from tests.integration.calls import Call, Objects, Seen, standing
 from tests.integration.rows import GUARD
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
-HEARD = "hear"
-"""A word of what the simulator hears, whatever is said."""
+HEARD = "hello"
+"""A word of what the simulator hears, whatever is said; it does not say it."""
 
 
 async def speak(socket: ClientConnection) -> str:
