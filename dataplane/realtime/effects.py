@@ -152,4 +152,14 @@ class Ask:
     place: str
 
 
-Effect = Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Show | Admit | Released | Found | Ask
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Answer the ticket, as one that came too late, after so many seconds."""
+
+    ticket: int
+    seconds: float
+
+
+Effect = (
+    Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Show | Admit | Released | Found | Ask | Listen
+)
