@@ -7,7 +7,7 @@ learns it keeps in its turns, in the user's speech, and in the account of what w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -21,6 +21,7 @@ from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Switched, Tell, Unmetered
+from dataplane.realtime.inspection.output import READ, Output
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
@@ -74,14 +75,21 @@ class Session:
         self._account = Account(terms, self.queue, self._names)
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
-        self._turns.unread(self._heads(openai.AUDIO_DELTAS), self._heads(openai.TEXT_DELTAS))
+        self._questions = Questions(self.queue)
+        self._metered: Container[str] = READ if terms.guards else openai.METERED
+        """Types of the upstream's events that are read, whoever asks for what."""
+        self._flow(True)
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
         self._speech = Speech(self._account, self._conversation, self.sent)
         self._admission = (
             Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
         )
-        self._questions = Questions(self.queue)
+        self._output = (
+            Output(terms.guards, self.queue, self._turns, self._questions, self._account.own_id, self._flow)
+            if terms.guards
+            else None
+        )
         self._audio = _Audio()
         self._noticed = False
         """Has a binary message that is no event been counted?"""
@@ -151,7 +159,8 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
-        return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
+        waits = (self._admission and self._admission.pending) or (self._output and self._output.pending)
+        return not (self.unsettled or self._speech.talking or waits)
 
     @property
     def holds(self) -> int:
@@ -175,6 +184,8 @@ class Session:
     def close(self) -> None:
         """The session ends: no turn is admitted any more."""
         self._questions.close()
+        if self._output is not None:
+            self._output.close()
         if self._admission is not None:
             self._admission.close()
 
@@ -202,6 +213,8 @@ class Session:
         if self.opened is None or kind is None or self._reads(kind):
             return True
         if kind in openai.AUDIO_DELTAS:
+            if self._output is not None and self._output.hears(head):
+                return True
             self._turns.sounds(head, size)
         elif kind in openai.TEXT_DELTAS:
             self._turns.writes(head)
@@ -212,11 +225,16 @@ class Session:
     def _reads(self, kind: str) -> bool:
         if self.terms.bills_time and kind in openai.AUDIO_DELTAS:
             return True  # to the byte: its length is billed
-        return kind in openai.METERED or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
+        return kind in self._metered or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
 
     def _heads(self, kinds: frozenset[str]) -> tuple[bytes, ...]:
         """How the events of these types begin, if they need not be read, in compact JSON, as vendors write it."""
         return _begun(frozenset(kind for kind in kinds if not self._reads(kind)))
+
+    def _flow(self, flows: bool) -> None:
+        """Audio may go on unread, or not."""
+        audio = self._heads(openai.AUDIO_DELTAS) if flows else ()
+        self._turns.unread(audio, self._heads(openai.TEXT_DELTAS))
 
     def passes(self, head: bytes, size: int) -> None:
         """So many bytes more, in another frame, of the unread message that begins so."""
@@ -225,9 +243,16 @@ class Session:
         elif openai.head_type(head) in openai.AUDIO_DELTAS:
             self._turns.sounds_on(head, size)
 
-    def opaque(self, size: int) -> None:
-        """The upstream has sent a binary message that is no event, or so many bytes of one. It may be audio, of which
-        there is much: where that is not usual, that it does so is counted, not how often."""
+    def opaque(self, size: int) -> bool:
+        """The upstream has sent a binary message that is no event, or so many bytes of one: must it be read? If not, it
+        is noted."""
+        if self._output is not None and self._output.reads_binary(audio=self.terms.binary_audio):
+            return True
+        self._note_opaque(size)
+        return False
+
+    def _note_opaque(self, size: int) -> None:
+        """It may be audio, of which there is much: where that is not usual, that it comes is counted, not how often."""
         if self.opened is None:
             self._open(True)
         if self.terms.binary_audio:
@@ -306,26 +331,33 @@ class Session:
         event = events.read(payload)
         if not isinstance(event, dict):
             if binary:
-                self.opaque(len(payload))
-                return KEEP
-            if self.opened is None:
-                self._open(True)
-            self.queue.append(Unmetered("undecodable"))
-            return KEEP
+                self._note_opaque(len(payload))
+            else:
+                if self.opened is None:
+                    self._open(True)
+                self.queue.append(Unmetered("undecodable"))
+            return self._unless_judged(payload, binary=binary)
         kind = openai.text(event, "type")
         if self.opened is None:
             self._open(_refused(event) if kind == "error" else True)
         self._log("upstream", event, len(payload))
         if (admission := self._admission) is None:
             self._note(kind, event)
-            return self._for_client(event, event)
+            return self._for_client(event, event, len(payload))
         if admission.swallows(kind, event):
             admission.settle()
             return ()
         shown = admission.detection.shown(event)
         self._note(kind, shown)
         self._note_admission(admission, kind, shown)
-        return self._for_client(event, admission.detection.answered(shown))
+        return self._for_client(event, admission.detection.answered(shown), len(payload))
+
+    def _unless_judged(self, payload: bytes, *, binary: bool) -> Verdict:
+        """What is no event goes on, unless somebody must have read it."""
+        if self._output is None:
+            return KEEP
+        judged = self._output.opaque(payload, binary=binary, audio=self.terms.binary_audio)
+        return KEEP if judged is None else judged
 
     def _open(self, opened: Literal[True] | Refused) -> None:
         self.opened = opened
@@ -416,7 +448,7 @@ class Session:
         if why:
             self.queue.append(Finish(endings.MODEL_NOT_ALLOWED, why))
 
-    def _for_client(self, event: events.Event, shown: events.Event) -> Verdict:
+    def _for_client(self, event: events.Event, shown: events.Event, size: int) -> Verdict:
         """The event as the client knows it: by its own names of models, and in the shape that it declared. `shown` is
         what it has become so far."""
         session = shown.get("session")
@@ -427,6 +459,8 @@ class Session:
             if old is None:
                 return ()
             shown = old
+        if self._output is not None and (judged := self._output.read(shown, size)) is not None:
+            return judged
         try:
             return KEEP if shown is event else (events.dump(shown),)
         except events.BadEvent:
