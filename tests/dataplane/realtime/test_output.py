@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ WHY = "Guardrail blocked this request: no-words: words[0]"
 
 def cut(text: str, at: list[int]) -> list[str]:
     points = [0, *sorted(each % (len(text) + 1) for each in at), len(text)]
-    return [text[start:end] for start, end in zip(points, points[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(points)]
 
 
 CUTS = st.lists(st.integers(0, 100), max_size=12)
@@ -96,7 +97,7 @@ def test_the_next_turn_goes_on() -> None:
 def test_errors_about_what_the_gateway_did_are_its_own() -> None:
     dialogue = guarded(blocking(refuse_turn=True)) >> upstream(piece("bomb at "), over("a bomb", "cancelled"))
     own = [str(each["event_id"]) for each in dialogue.heard["upstream"] if isinstance(each, dict)]
-    dialogue.shown
+    assert dialogue.shown
     assert len(own) == 2
     for name in own:
         dialogue >> upstream({"type": "error", "error": {"code": "x", "event_id": name}})

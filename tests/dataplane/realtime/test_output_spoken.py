@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -89,7 +90,7 @@ def test_held_until_it_was_judged() -> None:
 @given(st.lists(st.integers(0, len(TEXT)), max_size=5).map(sorted))
 def test_nothing_held_is_heard_of_what_is_blocked(at: list[int]) -> None:
     points = [0, *at, len(TEXT)]
-    pieces = [said(TEXT[start:end]) for start, end in zip(points, points[1:], strict=False)]
+    pieces = [said(TEXT[start:end]) for start, end in pairwise(points)]
     dialogue = guarded(blocking(**HELD, refuse_turn=True))
     dialogue >> upstream(AUDIO, *[each for piece in pieces for each in (piece, AUDIO)], said_all(TEXT))
     dialogue << client(REFUSED) >> upstream(over(TEXT, "cancelled", "audio")) << client(EMPTY)
@@ -181,7 +182,7 @@ def test_what_is_held_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_others_hold() -> None:
     """Whoever judges what was asked holds the answer meanwhile."""
     dialogue = guarded(blocking())
-    output = dialogue.relay.session._output  # noqa: SLF001 - it is what others are offered
+    output = dialogue.relay.session._output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, said("a boat"), said_all("a boat"), over("a boat", kind="audio"))
@@ -196,7 +197,7 @@ def test_what_others_hold() -> None:
 def test_what_others_refuse() -> None:
     for early in (True, False):
         dialogue = guarded(blocking())
-        output = dialogue.relay.session._output  # noqa: SLF001 - it is what others are offered
+        output = dialogue.relay.session._output
         assert output is not None
         output.hold("r1")
         dialogue >> upstream(AUDIO, said("a boat"))
