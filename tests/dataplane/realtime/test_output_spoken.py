@@ -163,7 +163,7 @@ def test_binary_audio_is_held_and_withheld() -> None:
 
 
 def test_too_much_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataplane.realtime.inspection.output.MAX_HELD", 1000)
+    monkeypatch.setattr("dataplane.realtime.inspection.withheld.MAX_HELD", 1000)
     dialogue = guarded(blocking(**HELD)) >> upstream(AUDIO, AUDIO, AUDIO, AUDIO)
     assert "too_large" in str(dialogue.shown)
     assert dialogue.relay.ending is endings.GUARDRAIL
