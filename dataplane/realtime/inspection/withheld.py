@@ -131,6 +131,7 @@ class Outlet:
         self._now: list[Late] | None = None
         """What the event that is being read leads to, while it may be its verdict."""
         self._size = self._told = 0
+        self._flows = not holds
         if holds:
             flow(False)
 
@@ -219,8 +220,10 @@ class Outlet:
 
     def open_or_shut(self) -> None:
         """May audio go on unread?"""
-        if not self.holds:
-            self._flow(not any(each.shut for each in self.responses.values()))
+        flows = not self.holds and not any(each.shut for each in self.responses.values())
+        if flows is not self._flows:
+            self._flows = flows
+            self._flow(flows)
 
     # -- how much ----------------------------------------------------------------------------------------------
 
