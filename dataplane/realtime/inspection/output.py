@@ -193,7 +193,8 @@ class Output:
         response = self._named(name) if name else self._lonely(item)
         if item:
             response.items[item] = None
-            self._of_item[item] = response.id
+        if item and name:
+            self._of_item[item] = name
             if len(self._of_item) > SEEN:
                 del self._of_item[next(iter(self._of_item))]
         output = openai.part(event, "response", "output")
@@ -223,8 +224,11 @@ class Output:
         over = [name for name, each in self._responses.items() if each.over and not each.waits]
         for name in over[:-_REMEMBERED]:
             del self._responses[name]
-        if len(self._responses) > SEEN and self._judging.enforces:
-            self._end(self._judging.unreadable())
+        if len(self._responses) > SEEN:
+            if self._judging.enforces:
+                self._end(self._judging.unreadable())
+            else:
+                del self._responses[next(iter(self._responses))]
 
     # -- judging -----------------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ class Response:
     @property
     def shut(self) -> bool:
         """Must its audio not go on?"""
-        return bool(self.holds) or self.mute or (self.refused and not self.over)
+        return bool(self.holds) or ((self.mute or self.refused) and not self.over)
 
     @property
     def waits(self) -> bool:

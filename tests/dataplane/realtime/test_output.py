@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.guardrails.judge import Guard
 from dataplane.realtime import endings
 from tests.dataplane.guardrails.guards import patterns, words
 from tests.dataplane.realtime.guarded import (
@@ -18,6 +19,7 @@ from tests.dataplane.realtime.guarded import (
     EMPTY,
     REFUSED,
     Event,
+    asking,
     blocking,
     guarded,
     masking,
@@ -148,8 +150,8 @@ def test_wherever_it_stands(event: Event) -> None:
 
 
 @pytest.mark.parametrize("guard", [words("bomb", action="flag"), words("bomb", action="block", shadow=True)])
-def test_who_only_looks_on_changes_no_byte(guard: object) -> None:
-    dialogue = guarded(guard)  # type: ignore[arg-type]
+def test_who_only_looks_on_changes_no_byte(guard: Guard) -> None:
+    dialogue = guarded(guard)
     stream = b"".join(wire(each, masked=False) for each in (piece("a bomb"), AUDIO, whole("a bomb"), over("a bomb")))
     dialogue >> upstream(Raw(stream)) << client(piece("a bomb"), AUDIO, whole("a bomb"), over("a bomb"))
     assert [each.hits[0].findings for each in dialogue.found] == [1]
@@ -204,3 +206,74 @@ def test_it_is_over_when_upstream_is_too() -> None:
     dialogue = guarded(blocking()) >> upstream(piece("bomb at "), over("", "cancelled"), Close(1000))
     dialogue >> client(Close(1011, WHY))
     assert dialogue.heard["ledger"].pop() == Over(endings.GUARDRAIL, 1011)
+
+
+def test_what_nobody_knows_how_to_read_is_not_shown() -> None:
+    twice = '{"to":"Ann","to":"Bob"}'
+    for event in ({"anything": "bomb"}, whole(twice, "function_call_arguments", "arguments")):
+        dialogue = guarded(blocking()) >> upstream(event)
+        assert "unreadable" in str(dialogue.shown)
+        flagged = guarded(words("bomb", action="flag")) >> upstream(event) << client(event)
+        assert flagged.relay.ending is None
+
+
+def test_a_text_that_is_too_long_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.judging.MAX_TEXT", 100)
+    dialogue = guarded(blocking()) >> upstream(whole("x" * 101))
+    assert "too_large" in str(dialogue.shown)
+
+
+def test_too_much_text_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.withheld.MAX_HELD", 300)
+    dialogue = guarded(asking()) >> upstream(*[piece("fine ")] * 100)
+    assert "too_large" in str(dialogue.shown)
+    waiting = guarded(asking()) >> upstream(whole("fine"), *[over("fine")] * 3)
+    assert "too_large" in str(waiting.shown)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A session may be long, and its provider odd."""
+    dialogue = guarded(blocking(), rule(words("x", action="flag"), output=False))
+    for number in range(1100):
+        name, item = f"a{number}", {"id": f"b{number}", "name": f"fine {number}"}
+        dialogue >> upstream(
+            {"type": "response.created", "response": {"id": name}},
+            {"type": "response.output_item.done", "response_id": name, "item": item},
+            {"type": "response.done", "response": {"id": name}},
+            {"type": "conversation.item.retrieved", "item": {"id": f"c{number}", "name": "fine"}},
+            {"type": "response.of_tomorrow", "response_id": "r1", "text": f"fine {number}"},
+        )
+    assert len(dialogue.shown) == 5500
+    output = dialogue.relay.session._output
+    assert output is not None
+    assert len(output._responses) < 200
+    assert len(output._of_item) < 1100
+
+
+@pytest.mark.parametrize(("guard", "ends"), [(blocking(), True), (words("bomb", action="flag"), False)])
+def test_responses_that_never_end(guard: Guard, ends: bool) -> None:
+    begun: list[Event] = [{"type": "response.created", "response": {"id": f"a{number}"}} for number in range(1100)]
+    dialogue = guarded(guard) >> upstream(*begun)
+    assert (dialogue.relay.ending is not None) is ends
+
+
+def test_refusals_are_many() -> None:
+    dialogue = guarded(blocking(refuse_turn=True))
+    for number in range(600):
+        name, item = f"a{number}", f"b{number}"
+        dialogue >> upstream(
+            {"type": "response.created", "response": {"id": name}},
+            piece("bomb at ", response_id=name, item_id=item),
+            {"type": "response.done", "response": {"id": name, "status": "cancelled"}},
+        )
+    kinds = [each["type"] for each in dialogue.shown]
+    assert kinds == ["response.created", "error", "response.done"] * 600
+
+
+def test_events_that_say_least() -> None:
+    """Neither of which response they are, nor of which item."""
+    text: Event = {"type": "response.output_text.delta", "delta": "bomb at home"}
+    (guarded(blocking(refuse_turn=True)) >> upstream(text) << client(REFUSED) << upstream(CANCEL)).over()
+    odd: Event = {"type": "of_tomorrow", "text": "bomb"}
+    dialogue = guarded(blocking(refuse_turn=True)) >> upstream(odd, odd | {"text": "fine"})
+    dialogue << client(REFUSED, odd | {"text": "fine"})

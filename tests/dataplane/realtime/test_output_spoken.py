@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dataplane.realtime import endings
 from dataplane.realtime.gate import HOLD
+from tests.dataplane.guardrails.guards import words
 from tests.dataplane.realtime.guarded import (
     AUDIO,
     BEGUN,
@@ -24,11 +25,12 @@ from tests.dataplane.realtime.guarded import (
     guarded,
     masking,
     over,
+    rule,
     said,
     said_all,
     text_of,
 )
-from tests.dataplane.realtime.play import Close, Raw, client, upstream, wire
+from tests.dataplane.realtime.play import Close, Gone, Raw, client, upstream, wire
 
 HELD = {"audio": "hold"}
 PASSED = {"audio": "pass"}
@@ -228,3 +230,62 @@ def test_the_session_ends() -> None:
     dialogue = guarded(blocking()) >> upstream(AUDIO, said("bomb at "), AUDIO) << client(AUDIO, REFUSED)
     dialogue << client(Close(1011, "Guardrail blocked this request: no-words: words[0]"))
     assert not dialogue.heard["client"]
+
+
+def test_who_only_looks_on_has_nothing_held_but_what_others_hold() -> None:
+    dialogue = guarded(words("bomb", action="flag"))
+    output = dialogue.relay.session._output
+    assert output is not None
+    output.hold("r1")
+    dialogue >> upstream(AUDIO, said("a bomb"), said_all("a bomb"), over("a bomb", kind="audio"))
+    assert not dialogue.heard["client"]
+    output.refuse("r1")
+    output.refuse("r1")
+    output.release("unknown")
+    dialogue.take(dialogue.relay.from_upstream(b"")) << client(EMPTY)
+    assert [each.hits[0].rule for each in dialogue.found] == ["words[0]"]
+
+
+def test_too_much_is_not_held_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.withheld.MAX_HELD", 1000)
+    dialogue = guarded(words("bomb", action="flag"))
+    output = dialogue.relay.session._output
+    assert output is not None
+    output.hold("r1")
+    dialogue >> upstream(AUDIO, AUDIO, AUDIO) << upstream(CANCEL)
+    assert not dialogue.heard["client"]
+
+
+def test_audio_flows_again_when_a_response_was_cut_off() -> None:
+    dialogue = guarded(blocking()) >> upstream(
+        AUDIO, over("", "cancelled", "audio"), BEGUN | {"response": {"id": "r2"}}
+    )
+    other = AUDIO | {"response_id": "r2"}
+    compact = wire(json.dumps(other, separators=(",", ":")), masked=False)
+    dialogue >> upstream(other)
+    assert dialogue.relay.upstream_flow(compact) == (compact, b"")
+
+
+def test_audio_that_does_not_say_of_which_response_it_is() -> None:
+    nameless: Event = {"type": "response.output_audio.delta", "delta": "A" * 400}
+    dialogue = guarded(blocking(refuse_turn=True)) >> upstream(nameless, said("bomb at "), nameless)
+    dialogue << client(nameless, REFUSED)
+    assert not dialogue.heard["client"]
+
+
+def test_two_that_judge_speech_and_only_one_lets_it_pass() -> None:
+    passes, cancels = blocking(audio="pass"), rule(words("knife", action="block"), refuse_turn=True)
+    text = "a bomb and a knife at home"
+    dialogue = guarded(passes, cancels) >> upstream(AUDIO, said(text), said_all(text))
+    assert [each["type"] for each in dialogue.shown][-1] == "error"
+    assert dialogue.relay.ending is None
+
+
+def test_a_client_that_is_gone_leaves_nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [0]
+    dialogue = guarded(blocking(**HELD))
+    monkeypatch.setattr(dialogue.relay, "_hold", lambda more: held.append(held[-1] + more))
+    dialogue >> upstream(said("a boat"), *[AUDIO] * 500) >> client(Gone())
+    assert held[-1] == 0
+    dialogue >> upstream(AUDIO, b"\x00", "no event", said_all("a boat"))
+    assert held[-1] == 0
