@@ -343,14 +343,14 @@ class Session:
         self._log("upstream", event, len(payload))
         if (admission := self._admission) is None:
             self._note(kind, event)
-            return self._for_client(event, event, len(payload))
+            return self._for_client(event, event)
         if admission.swallows(kind, event):
             admission.settle()
             return ()
         shown = admission.detection.shown(event)
         self._note(kind, shown)
         self._note_admission(admission, kind, shown)
-        return self._for_client(event, admission.detection.answered(shown), len(payload))
+        return self._for_client(event, admission.detection.answered(shown))
 
     def _unless_judged(self, payload: bytes, *, binary: bool) -> Verdict:
         """What is no event goes on, unless somebody must have read it."""
@@ -448,7 +448,7 @@ class Session:
         if why:
             self.queue.append(Finish(endings.MODEL_NOT_ALLOWED, why))
 
-    def _for_client(self, event: events.Event, shown: events.Event, size: int) -> Verdict:
+    def _for_client(self, event: events.Event, shown: events.Event) -> Verdict:
         """The event as the client knows it: by its own names of models, and in the shape that it declared. `shown` is
         what it has become so far."""
         session = shown.get("session")
@@ -459,7 +459,7 @@ class Session:
             if old is None:
                 return ()
             shown = old
-        if self._output is not None and (judged := self._output.read(shown, size)) is not None:
+        if self._output is not None and (judged := self._output.read(shown)) is not None:
             return judged
         try:
             return KEEP if shown is event else (events.dump(shown),)

@@ -15,6 +15,7 @@ from dataplane.realtime.effects import Effect, Found
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
+from dataplane.table.guardrails import Guardrail
 
 UNREADABLE = "unreadable"
 """The rule of a hit that says that a text could not be read."""
@@ -66,35 +67,54 @@ class Judging:
         self._beside = [rule for rule in judge.remote if rule not in enforcing]
         self._early = [rule for rule in self.asked if rule.audio == "cancel"]
         """Who is asked about speech while it is spoken."""
-        self._strict = min(enforcing, key=lambda rule: rule.refuse_turn, default=None)
-        """Whose rule it is that what cannot be read does not go on."""
-        listening = [rule for rule in enforcing if rule.audio != "pass"]
-        self._listening = min(listening, key=lambda rule: rule.refuse_turn, default=None)
+        closed = [rule for rule in enforcing if not rule.open]
+        self._enforcing, self._strict = _strictest(enforcing), _strictest(closed)
+        """Who enforces; and whose rule it is that what cannot be read does not go on."""
+        self._listening = _strictest([rule for rule in closed if rule.audio != "pass"])
         """The same of speech."""
         self._aside = 0
         """Questions under way for whose answers nothing waits."""
 
     @property
     def enforces(self) -> bool:
-        """Does what is found change what is shown? Then what nobody can read is not."""
-        return self._strict is not None
+        """Does what is found change what is shown?"""
+        return self._enforcing is not None
 
-    def unreadable(self, rule: str = UNREADABLE) -> Stop:
-        """Nobody can judge this."""
-        assert self._strict is not None, "nothing is stopped where nobody enforces"
-        return Stop(Hit(self._strict, rule, "block", shadow=False))
+    def unreadable(self, rule: str = UNREADABLE) -> Stop | None:
+        """What follows where nobody can judge a text; None: it goes on."""
+        return None if self._strict is None else Stop(Hit(self._strict, rule, "block", shadow=False))
+
+    def too_much(self) -> Stop:
+        """What follows where more would have to wait than may."""
+        assert self._enforcing is not None, "nothing is stopped where nobody enforces"
+        return Stop(Hit(self._enforcing, TOO_LARGE, "block", shadow=False))
 
     def judged(self, response: Response, event: Event) -> Work:
-        """Judge one event, and show what may be shown of it. Raises Stop, Unclear, TooMuch."""
+        """Judge one event, and show what may be shown of it. Raises Stop, TooMuch."""
         kind = openai.text(event, "type")
         if not self.enforces:
             self.watch(response, event)
             self._outlet.emit(response, events.dump(event))
             return
-        yield from self._closed(response, kind, event)
-        delta = event.get("delta")
-        if delta is not None and not isinstance(delta, str):
-            raise self.unreadable()
+        try:
+            yield from self._closed(response, kind, event)
+            yield from self._masked(response, event)
+        except texts.Unclear:
+            if (stop := self.unreadable()) is not None:
+                raise stop from None
+        if kind == "response.done":
+            self._check_heard(response, event)
+        if event.get("delta") != "":
+            self._outlet.emit(response, events.dump(event))
+        if kind == "response.done":
+            self._outlet.ended(response)
+        elif "audio_transcript" in kind and kind.endswith(".done"):
+            self._outlet.heard(response, part_of(event))
+
+    def _masked(self, response: Response, event: Event) -> Work:
+        """Put into an event what is shown of its texts. Raises Unclear, too."""
+        if not isinstance(event.get("delta", ""), str):
+            raise texts.Unclear("a piece of text is none")
         changed = False
         for place in texts.server_event(event):
             if place.stream:
@@ -106,14 +126,6 @@ class Judging:
                 changed = True
         if changed:
             texts.without_copies(event)
-        if kind == "response.done":
-            self._check_heard(response, event)
-        if not (delta and not event["delta"]):
-            self._outlet.emit(response, events.dump(event))
-        if kind == "response.done":
-            self._outlet.ended(response)
-        elif "audio_transcript" in kind and kind.endswith(".done"):
-            self._outlet.heard(response, part_of(event))
 
     def _closed(self, response: Response, kind: str, event: Event) -> Work:
         """Show the rest of what is whole with this event."""
@@ -185,7 +197,9 @@ class Judging:
         if (known := response.told.get(text)) is not None:
             return known
         if len(text) > MAX_TEXT:
-            raise self.unreadable(TOO_LARGE)
+            if (stop := self.unreadable(TOO_LARGE)) is not None:
+                raise stop
+            return text
         spoken = place.endswith("transcript")
         verdict = self._local.whole(text)
         shown = self._took(
@@ -290,3 +304,8 @@ class Judging:
 def part_of(event: Event) -> str:
     """Which part of an item an event is about."""
     return f"{openai.name(event, 'item_id')}/{event.get('content_index', '')}"
+
+
+def _strictest(rules: Sequence[Guardrail]) -> Guardrail | None:
+    """One that ends the session, before one that refuses the turn."""
+    return min(rules, key=lambda rule: rule.refuse_turn, default=None)

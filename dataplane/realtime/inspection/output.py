@@ -116,7 +116,7 @@ class Output:
         if self._over:
             return False
         if not audio:
-            return self._judging.enforces
+            return self._judging.unreadable() is not None
         if self._newest is not None:
             self._newest.spoken = True
         return self._outlet.holds or (self._newest is not None and self._newest.shut)
@@ -127,19 +127,23 @@ class Output:
             return ()
         if binary and audio:
             return None if self._newest is None else self._sound(self._newest, Late(payload, audio=True, binary=True))
-        if not self._judging.enforces:
+        return self._unread()
+
+    def _unread(self) -> Step | None:
+        """The verdict on what nobody can judge, and belongs to nothing."""
+        stop = self._judging.unreadable()
+        if stop is None:
             return None
-        self._end(self._judging.unreadable())
+        self._end(stop)
         return ()
 
-    def read(self, event: Event, size: int) -> Step | None:
+    def read(self, event: Event) -> Step | None:
         """The verdict on an event, as the client is to see it; None: it goes on so."""
         if self._over:
             return ()
         kind = openai.text(event, "type")
-        if not kind and self._judging.enforces:
-            self._end(self._judging.unreadable())
-            return ()
+        if not kind:
+            return self._unread()
         if kind == "error":
             about = openai.name(event, "error", "event_id")
             return () if about in self._own else None
@@ -158,15 +162,20 @@ class Output:
         if not self._judging.enforces and not response.shut:
             self._judging.watch(response, event)
             return None
-        response.todo.append((event, size))
         self._outlet.begin()
+        self._queue(response, event)
+        if response.work is None:
+            self._go_on(response)
+        return self._outlet.verdict()
+
+    def _queue(self, response: Response, event: Event) -> None:
+        """Have it judged in its turn."""
+        size = 0 if response.work is None else len(events.dump(event))
+        response.todo.append((event, size))
         try:
             self._outlet.grow(response, size)
         except TooMuch:
             self._too_much(response)
-        if response.work is None:
-            self._go_on(response)
-        return self._outlet.verdict()
 
     def _sound(self, response: Response, late: Late) -> Step | None:
         """The verdict on a piece of audio."""
@@ -226,7 +235,7 @@ class Output:
             del self._responses[name]
         if len(self._responses) > SEEN:
             if self._judging.enforces:
-                self._end(self._judging.unreadable())
+                self._end(self._judging.too_much())
             else:
                 del self._responses[next(iter(self._responses))]
 
@@ -249,8 +258,6 @@ class Output:
                 else:
                     self._ask(response, response.work, question)
                     break
-        except texts.Unclear:
-            self._stop(response, self._judging.unreadable())
         except TooMuch:
             self._too_much(response)
         except Stop as stop:
@@ -268,7 +275,7 @@ class Output:
 
     def _too_much(self, response: Response) -> None:
         if self._judging.enforces:
-            self._stop(response, self._judging.unreadable(TOO_LARGE))
+            self._stop(response, self._judging.too_much())
         else:
             self._refuse(response)
 

@@ -195,3 +195,21 @@ def test_turns_that_wait_for_limits_too() -> None:
     dialogue = guarded(asking(), admits=True)
     dialogue >> Admitted(1) >> upstream(piece("fine"), whole("fine"))
     dialogue.answer(FINE) << client(piece("fine"), whole("fine"))
+
+
+def test_what_cannot_be_judged_goes_on_where_it_fails_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.judging.MAX_TEXT", 100)
+    twice = '{"to":"Ann","to":"Bob"}'
+    events: list[object] = [
+        "no event",
+        b"no event",
+        {"anything": "of tomorrow"},
+        {"type": "response.of_tomorrow.delta", "response_id": "r1", "delta": {"new": "x"}},
+        whole(twice, "function_call_arguments", "arguments"),
+        whole("x" * 101),
+    ]
+    dialogue = guarded(asking(open=True)) >> upstream(*events) << client(*events)
+    end = over("", kind="audio")
+    dialogue >> upstream(AUDIO, end) << client(AUDIO, end)
+    assert dialogue.relay.ending is None
+    assert not dialogue.asked
