@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.realtime.effects import Admit, Ask, Found, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Progress, Released, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 
@@ -57,4 +57,5 @@ Action = (
     | Released
     | Found
     | Ask
+    | Listen
 )

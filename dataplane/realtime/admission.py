@@ -19,6 +19,7 @@ from dataplane.dialects import openai
 from dataplane.realtime.detection import Detection
 from dataplane.realtime.effects import Admit, Effect, Forward, Released, Tell
 from dataplane.realtime.events import Event
+from dataplane.realtime.inspection.ears import Ears
 from dataplane.realtime.turns import Turns
 
 
@@ -39,13 +40,24 @@ class _Begun:
 
 class Admission:
     """Puts among `effects` who is to be asked, and what follows from the answers. `own_id` makes ids of ours.
-    `silences`: can the server be kept from beginning turns by itself?"""
+    `silences`: can the server be kept from beginning turns by itself? `asks`: is anybody asked, or are turns only kept
+    until `heard` says that all that the user said was judged? `ears`: see `Detection`."""
 
     def __init__(
-        self, turns: Turns, effects: deque[Effect], own_id: Callable[[], str], *, silences: bool = True
+        self,
+        turns: Turns,
+        effects: deque[Effect],
+        own_id: Callable[[], str],
+        *,
+        silences: bool = True,
+        asks: bool = True,
+        heard: Callable[[], bool] = lambda: True,
+        ears: Ears | None = None,
     ) -> None:
-        self.detection = Detection(effects, own_id, silences=silences)
+        self.detection = Detection(effects, own_id, silences=silences, ears=ears)
         """Who answers the user."""
+        self.asks = asks
+        self._heard = heard
         self._turns = turns
         self._effects = effects
         self._own_id = own_id
@@ -58,6 +70,8 @@ class Admission:
         """What became of the turn that is due because of the user's voice, until the server is asked for it."""
         self._committed = False
         """Is what the user said an item of the conversation?"""
+        self._more = False
+        """Is there more of it, which is to become one?"""
         self._again = False
         """The user said more, while a turn kept it from being answered: it is, once that is over."""
         self._closed = False
@@ -82,6 +96,7 @@ class Admission:
         """The server would begin a turn by itself, had the client its way."""
         if not self.detection.silenced:
             return
+        self._more = True
         if self._closed or not self.detection.wished:
             self._turns.excuse()  # nobody asks for it
         elif not self._voice:
@@ -90,7 +105,16 @@ class Admission:
 
     def commit(self) -> None:
         """What the user said is an item of the conversation."""
-        self._committed = True
+        self._committed, self._more = True, False
+        self._answer()
+
+    def heard(self, *, answerable: bool) -> None:
+        """Something that the user said was judged; is there anything to answer, now or later?"""
+        if self._voice and not answerable:
+            self._committed = False
+            if not self._more:
+                self._become("")
+                self._turns.excuse()
         self._answer()
 
     def begun(self, response_id: str) -> None:
@@ -100,6 +124,8 @@ class Admission:
         by_itself = bool(self._voice) and not self._turns.due
         if by_itself:
             self._become("")
+        if not self.asks:
+            return
         asked_about = sum(isinstance(each, _Begun) for each in self._waiting.values())
         if self._needed <= self._admitted + asked_about:
             return
@@ -119,7 +145,10 @@ class Admission:
         self._waiting[self._tickets] = about
         if about is None:
             self._become("asked")
-        self._effects.append(Admit(self._tickets))
+        if self.asks:
+            self._effects.append(Admit(self._tickets))
+        else:
+            self.admit(self._tickets)
 
     # -- answers -----------------------------------------------------------------------------------------------
 
@@ -129,7 +158,7 @@ class Admission:
             self._effects.append(Released(1))
             return
         about = self._waiting.pop(ticket)
-        self._admitted += 1
+        self._admitted += self.asks
         if isinstance(about, _Asked):
             self._turns.ask(about.event_id)
             self._effects.append(Forward(about.payload))
@@ -158,7 +187,7 @@ class Admission:
 
     def _answer(self) -> None:
         """Ask for the turn that the server was kept from beginning, once there is something to answer."""
-        if self._voice == "admitted" and self._committed:
+        if self._voice == "admitted" and self._committed and self._heard():
             self._become("")
             self._committed, own = False, self._own_id()
             self._turns.answer(own)
@@ -173,8 +202,8 @@ class Admission:
         if self._again and not self._turns.count:
             self._again = False
             self._turns.prompt(spoken=True)
-            self._ask(None)
             self._committed = True
+            self._ask(None)
 
     def close(self) -> None:
         """Nothing more is admitted: the session ends. What the user said last is never answered."""

@@ -18,6 +18,7 @@ from dataplane.dialects import openai
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Effect, Tell
 from dataplane.realtime.events import Event
+from dataplane.realtime.inspection.ears import Ears
 from dataplane.realtime.names import check_case
 
 _DETECTION = ("audio", "input", "turn_detection")
@@ -37,18 +38,28 @@ class Update:
     """Does it say how the server detects turns?"""
     wish: bool | None = None
     """Is the server to answer the user by itself, if the client has its way? None: it says nothing of that."""
+    hears: bool | None = None
+    """Is the server to transcribe what the user says, if the client has its way? The same."""
+
+    @property
+    def enables(self) -> bool:
+        """Does it have the server transcribe?"""
+        return bool(self.hears) or (self.own and not self.speaks)
 
     @property
     def silences(self) -> bool:
         """Does it tell the server not to?"""
-        return self.own or self.wish is not None
+        return (self.own and self.speaks) or self.wish is not None
 
 
 class Detection:
-    """Of one session whose turns must be admitted. Puts the gateway's own update among `effects`; `own_id` makes ids
-    of ours."""
+    """Of one session whose turns must be admitted. Puts the gateway's own updates among `effects`; `own_id` makes ids
+    of ours. `ears`: the server must transcribe."""
 
-    def __init__(self, effects: deque[Effect], own_id: Callable[[], str], *, silences: bool = True) -> None:
+    def __init__(
+        self, effects: deque[Effect], own_id: Callable[[], str], *, silences: bool = True, ears: Ears | None = None
+    ) -> None:
+        self._ears = ears
         self.wished = True
         """Would the server answer the user by itself, had the client its way?"""
         self.silenced = False
@@ -70,10 +81,11 @@ class Detection:
         speaks, wish = _wish(event)
         if wish is not None:
             event = _with_answers(event, answers=False)
+        event, hears = self._ears.update(event) if self._ears is not None else (event, None)
         if name := openai.name(event, "event_id"):
-            return event, Update(name, speaks=speaks, wish=wish)
+            return event, Update(name, speaks=speaks, wish=wish, hears=hears)
         own = self._own_id()
-        return {**event, "event_id": own}, Update(own, nameless=True, speaks=speaks, wish=wish)
+        return {**event, "event_id": own}, Update(own, nameless=True, speaks=speaks, wish=wish, hears=hears)
 
     def sent(self, update: Update) -> None:
         """It goes on."""
@@ -86,7 +98,14 @@ class Detection:
         self._heed(session)
         if self._listens:
             self.wished = not self.silenced
-        self._silence()
+        if self._ears is not None:
+            self._ears.created(session)
+        self._insist()
+
+    @property
+    def transcribes(self) -> bool:
+        """Does the server transcribe, or has yet to say that it will not?"""
+        return self._ears is not None and (self._ears.on or any(each.enables for each in self._under_way))
 
     def swallows(self, kind: str, event: Event) -> bool:
         """Is this the answer to an update of the gateway's own?"""
@@ -94,9 +113,13 @@ class Detection:
             update = self._refused(event)
             if update is not None and update.own:
                 self._under_way.remove(update)
+                if self._ears is not None and not update.speaks:
+                    self._ears.refused()
+                    self._insist()
                 return True
         elif kind == "session.updated" and self._under_way and self._under_way[0].own:
             self._heed(event.get("session"), self._under_way.popleft())
+            self._insist()
             return True
         return False
 
@@ -105,7 +128,7 @@ class Detection:
         if event.get("type") != "session.updated":
             return event
         self._heed(event.get("session"), self._under_way.popleft() if self._under_way else None)
-        self._silence()
+        self._insist()
         return _with_answers(event, answers=True) if self.wished else event
 
     def answered(self, event: Event) -> Event:
@@ -115,7 +138,7 @@ class Detection:
         if update is None:
             return event
         self._under_way.remove(update)
-        self._silence()
+        self._insist()
         error = event["error"]
         return {**event, "error": {**error, "event_id": None}} if update.nameless and isinstance(error, dict) else event
 
@@ -133,6 +156,10 @@ class Detection:
         """The server says how the session is; what it does not say is as the update, which it took, has it."""
         if update is not None and update.wish is not None:
             self.wished = update.wish
+        if self._ears is not None:
+            self._ears.heed(session, took=update is not None and (update.enables or update.hears is not None))
+            if update is not None and update.hears is not None:
+                self._ears.wished = update.hears
         detection = openai.turn_detection(session)
         if detection is None:
             self.silenced = self.silenced or (update is not None and update.silences)
@@ -144,6 +171,16 @@ class Detection:
             self._tried = False
         elif self._listens:
             self.wished = True
+
+    def _insist(self) -> None:
+        """Ask the server for what it does not do by itself."""
+        self._silence()
+        if self._ears is None or any(each.hears is not None or each.enables for each in self._under_way):
+            return
+        if (session := self._ears.ask()) is not None:
+            own = self._own_id()
+            self._under_way.append(Update(own, own=True, speaks=False))
+            self._effects.append(Tell("upstream", {"type": "session.update", "event_id": own, "session": session}))
 
     def _silence(self) -> None:
         """Tell the server not to answer by itself, if it would: but once, should it take no notice, and not beside an

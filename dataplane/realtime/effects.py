@@ -159,6 +159,14 @@ class Ask:
     place: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Answer the ticket, as one that came too late, after so many seconds."""
+
+    ticket: int
+    seconds: float
+
+
 Passed = Tell | Forward | Show | Withheld
 """Messages, and how many bytes of them wait."""
-Effect = Metered | Unmetered | Logged | Progress | Passed | Finish | Admit | Released | Found | Ask
+Effect = Metered | Unmetered | Logged | Progress | Passed | Finish | Admit | Released | Found | Ask | Listen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from dataplane.realtime.actions import Ended
-from dataplane.realtime.effects import Admit, Ask, Found, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Progress, Released, Unmetered
 
 if TYPE_CHECKING:
     from dataplane.realtime.live import LiveSession
@@ -29,8 +29,8 @@ class Hooks(Protocol):
 
     def found(self, live: LiveSession, effect: Found) -> None: ...
 
-    def judge(self, live: LiveSession, effect: Ask) -> None:
-        """Somebody else is to judge a text: `live` waits for the answer."""
+    def judge(self, live: LiveSession, effect: Ask | Listen) -> None:
+        """Somebody else is to judge a text, or has so much time to say it: `live` waits for the answer."""
 
     def carried(self, live: LiveSession) -> None:
         """More may have gone over the wires. Comes every `Limits.ping` seconds or oftener."""
@@ -38,7 +38,7 @@ class Hooks(Protocol):
     def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
 
-Told = Metered | Unmetered | Logged | Progress | Admit | Released | Found | Ask
+Told = Metered | Unmetered | Logged | Progress | Admit | Released | Found | Ask | Listen
 
 
 def report(hooks: Hooks, live: LiveSession, effect: Told) -> None:
@@ -56,7 +56,7 @@ def report(hooks: Hooks, live: LiveSession, effect: Told) -> None:
             hooks.released(live, effect)
         case Found():
             hooks.found(live, effect)
-        case Ask():
+        case Ask() | Listen():
             hooks.judge(live, effect)
         case _:
             hooks.progressed(live, effect)

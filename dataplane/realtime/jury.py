@@ -8,7 +8,7 @@ import structlog
 
 from dataplane.guardrails.judge import Answer
 from dataplane.judges.about import About, Judges
-from dataplane.realtime.effects import Ask, Found
+from dataplane.realtime.effects import Ask, Found, Listen
 from dataplane.realtime.live import LiveSession
 from dataplane.snapshot import Snapshot
 
@@ -23,15 +23,28 @@ class Jury:
         self._snapshot = snapshot
         self._about = about
         self._asking: set[asyncio.Task[None]] = set()
+        self._listening: set[asyncio.TimerHandle] = set()
 
     def found(self, effect: Found) -> None:
         self._judges.found(effect.hits, self._about, effect.said, effect.place)
 
-    def ask(self, live: LiveSession, effect: Ask) -> None:
-        """See that `live` learns what is said of the text."""
-        task = asyncio.get_running_loop().create_task(self._ask(live, effect))
+    def ask(self, live: LiveSession, effect: Ask | Listen) -> None:
+        """See that `live` learns what is said of the text, or that nothing was said in time."""
+        loop = asyncio.get_running_loop()
+        if isinstance(effect, Listen):
+            self._listen(loop, live, effect)
+            return
+        task = loop.create_task(self._ask(live, effect))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, live: LiveSession, effect: Listen) -> None:
+        def late() -> None:
+            self._listening.discard(timer)
+            live.judged(effect.ticket, Answer(failed="timeout"))
+
+        timer = loop.call_later(effect.seconds, late)
+        self._listening.add(timer)
 
     async def _ask(self, live: LiveSession, effect: Ask) -> None:
         try:
@@ -47,3 +60,5 @@ class Jury:
         """The session is over."""
         for task in self._asking:
             task.cancel()
+        for timer in self._listening:
+            timer.cancel()

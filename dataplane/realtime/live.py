@@ -206,8 +206,10 @@ class LiveSession:
         if self.relay.put_off_upstream(data):
             self._judge_close()
             return
-        sent = self.upstream.sent
+        sent, waited = self.upstream.sent, self.relay.client_waits
         self._perform(lambda: self.relay.from_upstream(data))
+        if waited:
+            self._balance()  # the client may have waited for this
         if self.upstream.full and self.upstream.sent != sent:
             self._ponging = True
             self._balance()

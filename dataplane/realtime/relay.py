@@ -110,7 +110,8 @@ class Relay:
 
     @property
     def client_waits(self) -> bool:
-        """Is a message of the client's kept, and everything behind it, until a turn is admitted or refused?"""
+        """Is a message of the client's kept, and everything behind it, until a turn is admitted or refused, or until it
+        was judged?"""
         return self._client_gate.halted and not self._client_gone
 
     def put_off_client(self, data: bytes) -> bool:
@@ -145,8 +146,8 @@ class Relay:
                 out.flush(actions)
             if queue:
                 self._apply_effects(actions)
-                if waits := self.session.holds:
-                    self._client_gate.halt(waits)
+            if waits := self.session.holds:
+                self._client_gate.halt(waits)
             if self._goodbye is not None:
                 self._go_on(actions)
         return self._settled(actions)
@@ -248,8 +249,6 @@ class Relay:
         self.decided = actions
         answer()
         self._apply_effects(actions)
-        if not self.session.holds:
-            self._client_gate.go_on()
         return self._settled(actions)
 
     def expired(self) -> list[Action]:
@@ -379,6 +378,8 @@ class Relay:
         """Carry out what follows from what just happened."""
         if self.session.queue:
             self._apply_effects(actions)
+        if self._client_gate.halted and not self.session.holds:
+            self._client_gate.go_on()
         if self.ending is None and self._pending is None:
             return actions
         self._go_on(actions)

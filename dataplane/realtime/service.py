@@ -26,6 +26,7 @@ from dataplane.realtime.effects import (
     Began,
     Found,
     Interrupted,
+    Listen,
     Logged,
     Metered,
     Progress,
@@ -343,7 +344,7 @@ class Realtime:
         with self._services.guard:
             jury.found(effect)
 
-    def judge(self, live: LiveSession, effect: Ask) -> None:
+    def judge(self, live: LiveSession, effect: Ask | Listen) -> None:
         jury = self._of(live).jury
         assert jury is not None, "nothing is judged in sessions without guardrails"
         jury.ask(live, effect)

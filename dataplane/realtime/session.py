@@ -7,7 +7,7 @@ learns it keeps in its turns, in the user's speech, and in the account of what w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -20,9 +20,14 @@ from dataplane.realtime import endings, events
 from dataplane.realtime.account import Account
 from dataplane.realtime.admission import Admission
 from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
-from dataplane.realtime.effects import Direction, Effect, Finish, Logged, Switched, Tell, Unmetered
+from dataplane.realtime.effects import Direction, Effect, Finish, Forward, Logged, Show, Switched, Tell, Unmetered
+from dataplane.realtime.inspection.ears import Ears, transcribers
+from dataplane.realtime.inspection.input import Input
 from dataplane.realtime.inspection.output import READ, Output
 from dataplane.realtime.inspection.questions import Questions
+from dataplane.realtime.inspection.spoken import Spoken
+from dataplane.realtime.inspection.telling import Telling
+from dataplane.realtime.inspection.withholding import Cancelling, Withholding
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
@@ -81,18 +86,72 @@ class Session:
         self._flow(True)
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
-        self._speech = Speech(self._account, self._conversation, self.sent)
-        self._admission = (
-            Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
-        )
         self._output = (
             Output(terms.guards, self.queue, self._turns, self._questions, self._account.own_id, self._flow)
             if terms.guards
             else None
         )
+        self._speech = Speech(self._account, self._conversation, self.sent)
+        self._telling = Telling(self.queue, self._account.own_id)
+        self._input: Input | None = None
+        self._spoken: Spoken | None = None
+        ears = self._inspect() if any(guard.rule.input for guard in terms.guards) else None
+        self._admission = (
+            Admission(
+                self._turns,
+                self.queue,
+                self._account.own_id,
+                silences=terms.mends,
+                asks=terms.admits,
+                heard=self._heard,
+                ears=ears,
+            )
+            if terms.admits or ears
+            else None
+        )
         self._audio = _Audio()
         self._noticed = False
         """Has a binary message that is no event been counted?"""
+
+    def _inspect(self) -> Ears | None:
+        """Judge what the client says, and, if what the user says must be judged before it is answered, with ears."""
+        guards = [guard for guard in self.terms.guards if guard.rule.input]
+        blocks = any(guard.enforces and guard.rule.action == "block" for guard in guards)
+        ears = Ears(transcribers(self.terms), always=not self.terms.mends) if blocks else None
+        judged = self._input = Input(
+            guards,
+            self._questions,
+            self._telling,
+            go_on=self._forward,
+            heard=self._heard,
+            stands=lambda: bool(self._admission and self._admission.holds),
+        )
+        self._spoken = Spoken(
+            guards,
+            self._questions,
+            self._telling,
+            self.queue,
+            ears=ears,
+            withholding=self._withholding(),
+            settled=self._settled,
+            refused=judged.unanswerable,
+            show=self._show,
+        )
+        return ears
+
+    def _withholding(self) -> Withholding:
+        """Who withholds responses that have begun before they may."""
+        return self._output or Cancelling(self._turns)
+
+    def _heard(self) -> bool:
+        """Was everything that the user said judged?"""
+        return self._spoken is None or self._spoken.clear
+
+    def _settled(self, answerable: bool) -> None:
+        """Something that the user said was judged."""
+        if self._admission is not None:
+            self._admission.heard(answerable=answerable)
+        self._release()
 
     # -- what the relay asks -----------------------------------------------------------------------------------
 
@@ -159,23 +218,28 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
-        waits = (self._admission and self._admission.pending) or (self._output and self._output.pending)
-        return not (self.unsettled or self._speech.talking or waits)
+        if (self._input is not None and self._input.pending) or (self._output is not None and self._output.pending):
+            return False
+        return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
 
     @property
     def holds(self) -> int:
-        """How many bytes of the client's wait for a turn to be admitted? Then what comes behind them must wait, too."""
-        return self._admission.holds if self._admission is not None else 0
+        """How many bytes of the client's wait for a turn to be admitted, or to be judged? Then what comes behind them
+        must wait, too."""
+        admission, judged = self._admission, self._input
+        return (admission.holds if admission is not None else 0) + (judged.holds if judged is not None else 0)
 
     def admit(self, ticket: int) -> None:
         """The turn that was asked about may begin."""
         assert self._admission is not None, "nobody asked"
         self._admission.admit(ticket)
+        self._release()
 
     def refuse(self, ticket: int, code: str = "", message: str = "") -> None:
         """The turn that was asked about may not begin: the client is told, if there is a message."""
         assert self._admission is not None, "nobody asked"
         self._admission.refuse(ticket, code, message)
+        self._release()
 
     def judged(self, ticket: int, answer: Answer) -> None:
         """What was said of a text that was asked about."""
@@ -186,6 +250,9 @@ class Session:
         self._questions.close()
         if self._output is not None:
             self._output.close()
+        if self._input is not None and self._spoken is not None:
+            self._input.close()
+            self._spoken.close()
         if self._admission is not None:
             self._admission.close()
 
@@ -279,27 +346,50 @@ class Session:
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message could not be read: {error}. Send one JSON object.")
         self._log("client", event, len(payload))
-        event_id, admission, update = event.get("event_id"), self._admission, None
         try:
             _check_case(event)
             named = self._names.upstream(event)
-            if self.terms.mends:
-                named = openai_beta.mended(named)
-            if admission is not None and named.get("type") == "session.update":
-                named, update = admission.detection.update(named)
+        except Misnamed as error:
+            return self._decline(error.code, error.message, event_id=event.get("event_id"), param=error.param)
+        if self.terms.mends:
+            named = openai_beta.mended(named)
+        if self._input is not None:
+            judged = self._input.read(named, len(payload))
+            if judged is None:
+                return ()
+            named = judged
+        return self._pass_on(named, payload if named is event else None)
+
+    def _forward(self, event: events.Event) -> None:
+        """An event that waited goes on."""
+        verdict = self._pass_on(event, None)
+        self.queue.extend([Forward(each) for each in verdict] if verdict is not KEEP else [])
+
+    def _release(self) -> None:
+        """Have go on what waits for no one any more."""
+        if self._input is not None:
+            self._input.release()
+
+    def _pass_on(self, event: events.Event, payload: bytes | None) -> Verdict:
+        """The event goes on to the upstream, unless it waits for its admission. `payload`: it, if it was not changed
+        so far."""
+        event_id, admission, named, update = event.get("event_id"), self._admission, event, None
+        try:
+            if admission is not None and event.get("type") == "session.update":
+                named, update = admission.detection.update(event)
         except Misnamed as error:
             return self._decline(error.code, error.message, event_id=event_id, param=error.param)
         try:
-            verdict: Verdict = KEEP if named is event else (events.dump(named),)
+            dumped = payload if payload is not None and named is event else events.dump(named)
         except events.BadEvent as error:
             return self._decline("invalid_json", f"The message cannot be passed on: {error}.", event_id=event_id)
-        if admission is not None and named.get("type") == "response.create":
-            admission.hold(openai.name(event, "event_id"), payload if verdict is KEEP else verdict[0])
+        if admission is not None and admission.asks and named.get("type") == "response.create":
+            admission.hold(openai.name(event, "event_id"), dumped)
             return ()
         if admission is not None and update is not None:
             admission.detection.sent(update)
         self._note_client(named)
-        return verdict
+        return KEEP if dumped is payload else (dumped,)
 
     def _note_client(self, event: events.Event) -> None:
         """Learn what the client's event, which goes on, says about the session."""
@@ -310,6 +400,8 @@ class Session:
                 self.sent.audio += len(openai.text(event, "audio"))
             case "input_audio_buffer.commit":
                 self._speech.commit()
+                if self._spoken is not None:
+                    self._spoken.commit()
             case "conversation.item.create":
                 item = event.get("item")
                 self._conversation.read(openai.written(item))
@@ -341,16 +433,45 @@ class Session:
         if self.opened is None:
             self._open(_refused(event) if kind == "error" else True)
         self._log("upstream", event, len(payload))
-        if (admission := self._admission) is None:
-            self._note(kind, event)
-            return self._for_client(event, event)
-        if admission.swallows(kind, event):
-            admission.settle()
+        if self._swallows(kind, event):
             return ()
-        shown = admission.detection.shown(event)
-        self._note(kind, shown)
-        self._note_admission(admission, kind, shown)
-        return self._for_client(event, admission.detection.answered(shown))
+        admission, shown = self._admission, event
+        if admission is None:
+            self._note(kind, event)
+        else:
+            shown = admission.detection.shown(event)
+            self._note(kind, shown)
+            self._note_admission(admission, kind, shown)
+            shown = admission.detection.answered(shown)
+        if self._spoken is None:
+            return self._for_client(event, shown)
+        return self._each_for_client(event, payload, self._spoken.read(kind, shown))
+
+    def _swallows(self, kind: str, event: events.Event) -> bool:
+        """Is this the answer to something of the gateway's own?"""
+        if self._spoken is not None and self._spoken.swallows(kind, event):
+            return True
+        if self._admission is None or not self._admission.swallows(kind, event):
+            return False
+        if self._spoken is not None and kind == "session.updated":
+            self._speech.transcribe(openai.transcription_model(event.get("session")))
+        self._admission.settle()
+        return True
+
+    def _each_for_client(self, event: events.Event, payload: bytes, shown: Sequence[events.Event]) -> Verdict:
+        """These events as the client knows them, in the place of one."""
+        if len(shown) == 1 and shown[0] is event:
+            return self._for_client(event, event)
+        messages: list[bytes] = []
+        for each in shown:
+            verdict = self._for_client(event, each)
+            messages += verdict if verdict is not KEEP else [payload] if each is event else []
+        return tuple(messages)
+
+    def _show(self, event: events.Event) -> None:
+        """An event that was withheld."""
+        verdict = self._for_client({}, event)
+        self.queue.extend([Show(each) for each in verdict] if verdict is not KEEP else [])
 
     def _unless_judged(self, payload: bytes, *, binary: bool) -> Verdict:
         """What is no event goes on, unless somebody must have read it."""
@@ -387,10 +508,21 @@ class Session:
             case "session.created":
                 admission.detection.created(event.get("session"))
             case "response.created":
-                admission.begun(openai.name(event, "response", "id"))
+                name = openai.name(event, "response", "id")
+                admission.begun(name)
+                if self._spoken is not None:
+                    self._spoken.begun(name)
             case "input_audio_buffer.committed":
-                admission.commit()
+                self._commit(admission, openai.name(event, "item_id"))
         admission.settle()
+
+    def _commit(self, admission: Admission, item: str) -> None:
+        """What the user said is an item of the conversation, which may be answered, once it was judged."""
+        if self._spoken is not None:
+            self._spoken.committed(item)
+        admission.commit()
+        if self._spoken is not None and not admission.detection.transcribes:
+            self._spoken.unheard(item)
 
     def _configure(self, session: object) -> None:
         self._names.told(session)
@@ -439,6 +571,8 @@ class Session:
         code, about = openai.text(event, "error", "code"), openai.name(event, "error", "event_id")
         if code == "input_audio_buffer_commit_empty":
             self._speech.refuse_commit()
+            if self._spoken is not None:
+                self._spoken.uncommitted()
         elif about:
             self._turns.refuse_named(about)
         else:

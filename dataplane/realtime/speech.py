@@ -87,6 +87,10 @@ class Speech:
         if openai.text(session, "type") == "transcription":
             self._answers = False
 
+    def transcribe(self, model: str) -> None:
+        """What the user says is transcribed by this model from now on (empty: by none)."""
+        self._model = model
+
     # -- talking -----------------------------------------------------------------------------------------------
 
     def commit(self) -> None:

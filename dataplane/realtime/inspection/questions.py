@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataplane.guardrails.judge import Answer, Direction, Hit, Verdict, answered
-from dataplane.realtime.effects import Ask, Effect, Found
+from dataplane.realtime.effects import Ask, Effect, Found, Listen
 from dataplane.table.guardrails import Guardrail
 
 
@@ -33,6 +33,7 @@ class Questions:
     def __init__(self, effects: deque[Effect]) -> None:
         self._effects = effects
         self._open: dict[int, tuple[Guardrail, _Question]] = {}
+        self._late: dict[int, Callable[[], None]] = {}
         self._tickets = 0
 
     @property
@@ -52,6 +53,9 @@ class Questions:
 
     def answer(self, ticket: int, answer: Answer) -> None:
         """What was said; of a question that nobody waits for any more, nothing follows."""
+        if (late := self._late.pop(ticket, None)) is not None:
+            late()
+            return
         if ticket not in self._open:
             return
         guardrail, question = self._open.pop(ticket)
@@ -69,6 +73,18 @@ class Questions:
     def close(self) -> None:
         """Nobody waits for an answer any more."""
         self._open.clear()
+        self._late.clear()
+
+    def listen(self, seconds: float, late: Callable[[], None]) -> int:
+        """Call `late` after so much time, unless the ticket is forgotten before."""
+        self._tickets += 1
+        self._late[self._tickets] = late
+        self._effects.append(Listen(self._tickets, seconds))
+        return self._tickets
+
+    def forget(self, ticket: int) -> None:
+        """What was listened for has come."""
+        self._late.pop(ticket, None)
 
     def _next(self, question: _Question) -> None:
         if not question.rest:

@@ -15,7 +15,8 @@ from dataplane.realtime import endings, frames
 from dataplane.realtime.endings import ENDINGS, Ending
 from dataplane.revocation import NOT_ADMITTED
 from dataplane.server import Limits
-from dataplane.table import CallerLimits, Limit, ModelAllow, OnRevoke, PolicySet, SessionLimits
+from dataplane.table import CallerLimits, Guardrail, Limit, ModelAllow, OnRevoke, PolicySet, SessionLimits
+from dataplane.table.guardrails import Keywords
 from tests.dataplane.realtime.wires import MASK, PATH, PATIENCE, Pair, Peer, Tls, calm, pair
 from tests.dataplane.rig import CALLERS, REQUIRED, SECRETS
 
@@ -79,6 +80,9 @@ def revoked(it: Pair, client: Peer, far: Peer) -> None:
 
 def limited(**changes: object) -> PolicySet:
     return REQUIRED.model_copy(update=changes)
+
+
+NO_SWEETS = Guardrail(policy="ai/few", name="no-sweets", keywords=Keywords(words=("candy",)), action="block")
 
 
 def fails(it: Pair, client: Peer, far: Peer) -> None:
@@ -157,6 +161,13 @@ ROWS = [
         DONE,
         policies=limited(models=(ModelAllow(policy="ai/few", patterns=("whisper-1",)),)),
         path="/v1/realtime?intent=transcription",
+    ),
+    Row(
+        endings.GUARDRAIL,
+        lambda it, client, far: client.send(b'{"type":"conversation.item.create","item":{"output":"c\\u0061ndy"}}'),
+        (1011, "Guardrail blocked this request: no-sweets: words[0]"),
+        DONE,
+        policies=limited(guardrails=(NO_SWEETS,)),
     ),
     Row(endings.INTERNAL, fails, (1011, None), DONE),
 ]

@@ -1,0 +1,36 @@
+"""Responses that have begun before it is known whether they may: what the session does with them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dataplane.realtime.turns import Turns
+
+
+class Withholding(Protocol):
+    """Of one session; whoever judges what the model says."""
+
+    def hold(self, response_id: str) -> None:
+        """Show nothing of this response, from now on."""
+
+    def release(self, response_id: str) -> None:
+        """Show it, and what was held of it."""
+
+    def refuse(self, response_id: str) -> None:
+        """Cancel it, and show nothing of it."""
+
+
+class Cancelling:
+    """Withholds nothing: what is refused is cancelled."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def hold(self, response_id: str) -> None:
+        pass
+
+    def release(self, response_id: str) -> None:
+        pass
+
+    def refuse(self, response_id: str) -> None:
+        self._turns.cancel(response_id)

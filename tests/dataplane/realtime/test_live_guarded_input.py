@@ -1,0 +1,127 @@
+"""Input that somebody else judges, on the wire: what waits goes on, and audio does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from dataplane.guardrails.judge import Answer
+from dataplane.judges.panel import Panel
+from dataplane.table import Guardrail
+from dataplane.table.guardrails import Keywords, Moderation
+from tests.dataplane.realtime.wires import Peer, calm, pair, until
+from tests.dataplane.rig import REQUIRED
+
+ASKED = Guardrail(
+    policy="ai/few",
+    name="asked",
+    moderation=Moderation(url="http://127.0.0.1:1/v1", secret="", model="m"),
+    action="block",
+    output=False,
+    refuse_turn=True,
+)
+WORDS = ASKED.model_copy(update={"moderation": None, "keywords": Keywords(words=("candy",))})
+AUDIO = b'{"type":"input_audio_buffer.append","audio":"AAAA"}'
+COMMIT = b'{"type":"input_audio_buffer.commit"}'
+CREATE = b'{"type":"response.create"}'
+COMMITTED = {"type": "input_audio_buffer.committed", "item_id": "i1"}
+HEARD = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i1", "transcript": "hello"}
+
+
+def item(text: str) -> bytes:
+    return json.dumps({"type": "conversation.item.create", "item": {"role": "user", "content": text}}).encode()
+
+
+async def kinds(peer: Peer, count: int) -> list[object]:
+    return [(await peer.event())["type"] for _ in range(count)]
+
+
+class Slow:
+    """Whoever is asked answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may = asyncio.Event()
+        self.answer = Answer()
+
+    async def ask(self, _panel: Panel, _guardrail: Guardrail, text: str, *_: object) -> Answer:
+        self.asked.append(text)
+        await self.may.wait()
+        return self.answer
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    slow = Slow()
+    monkeypatch.setattr(Panel, "ask", lambda *args: slow.ask(*args))
+    return slow
+
+
+GUARDED = REQUIRED.model_copy(update={"guardrails": (ASKED,)})
+
+
+async def test_what_waits_goes_on_once_it_is_judged_and_audio_before(slow: Slow) -> None:
+    async with pair(policies=GUARDED) as it, calm(it.rig):
+        client, far = await it.session()
+        assert await kinds(far, 1) == ["session.update"], "to have it transcribe"
+        for message in (item("hello"), CREATE, AUDIO):
+            client.send(message)
+        assert await kinds(far, 1) == ["input_audio_buffer.append"]
+        await until(lambda: slow.asked == ["hello"], "the other is asked")
+        slow.may.set()
+        assert await kinds(far, 2) == ["conversation.item.create", "response.create"]
+        client.close(1000)
+
+
+async def test_what_must_wait_behind_it_is_read_again_then(slow: Slow) -> None:
+    async with pair(policies=GUARDED) as it, calm(it.rig):
+        client, far = await it.session()
+        await kinds(far, 1)
+        client.send(item("hello"))
+        client.send(COMMIT)
+        await until(lambda: it.live().relay.client_waits, "all waits")
+        client.send(AUDIO)
+        slow.may.set()
+        assert await kinds(far, 3) == [
+            "conversation.item.create",
+            "input_audio_buffer.commit",
+            "input_audio_buffer.append",
+        ]
+        client.close(1000)
+
+
+async def test_a_session_that_ends_while_somebody_is_asked_leaves_nothing(slow: Slow) -> None:
+    async with pair(policies=GUARDED) as it, calm(it.rig):
+        client, _ = await it.session()
+        client.send(item("hello"))
+        await until(lambda: slow.asked, "the other is asked")
+        client.close(1000)
+
+
+async def test_all_that_waits_for_a_transcript_goes_on_with_it() -> None:
+    policies = REQUIRED.model_copy(update={"guardrails": (WORDS,)})
+    async with pair(policies=policies) as it, calm(it.rig):
+        client, far = await it.session()
+        await kinds(far, 1)
+        for message in (COMMIT, CREATE, COMMIT, AUDIO):
+            client.send(message)
+        assert await kinds(far, 1) == ["input_audio_buffer.commit"]
+        await until(lambda: it.live().relay.client_waits, "all waits for the transcript")
+        far.send(json.dumps(COMMITTED).encode())
+        far.send(json.dumps(HEARD).encode())
+        assert await kinds(far, 3) == ["response.create", "input_audio_buffer.commit", "input_audio_buffer.append"]
+        client.close(1000)
+
+
+async def test_a_transcript_that_never_comes_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.hearing.PATIENCE", 0.05)
+    policies = REQUIRED.model_copy(update={"guardrails": (WORDS,)})
+    async with pair(policies=policies) as it, calm(it.rig):
+        client, far = await it.session()
+        await kinds(far, 1)
+        far.send(json.dumps(COMMITTED).encode())
+        assert await kinds(client, 2) == ["input_audio_buffer.committed", "error"]
+        assert await kinds(far, 1) == ["conversation.item.delete"]
+        client.close(1000)
