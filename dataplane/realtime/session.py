@@ -81,14 +81,14 @@ class Session:
         self._flow(True)
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
-        self._speech = Speech(self._account, self._conversation, self.sent)
-        self._admission = (
-            Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
-        )
         self._output = (
             Output(terms.guards, self.queue, self._turns, self._questions, self._account.own_id, self._flow)
             if terms.guards
             else None
+        )
+        self._speech = Speech(self._account, self._conversation, self.sent)
+        self._admission = (
+            Admission(self._turns, self.queue, self._account.own_id, silences=terms.mends) if terms.admits else None
         )
         self._audio = _Audio()
         self._noticed = False
