@@ -73,9 +73,10 @@ def asking(action: str = "block", **fields: object) -> Guard:
 
 
 def guarded(*guards: Guard, **terms: object) -> Guarded:
-    """A session in which a response has begun."""
-    held = replace(TERMS, guards=guards, **terms)  # type: ignore[arg-type]
-    made = relay.Relay(Session(held), mask=lambda: KEY, max_message=MAX, max_fragments=FRAGMENTS)
+    """A session in which a response has begun. Guardrails on output are on nothing else."""
+    held = tuple([rule(guard, input=not guard.rule.output) for guard in guards])
+    held_to = replace(TERMS, guards=held, **terms)  # type: ignore[arg-type]
+    made = relay.Relay(Session(held_to), mask=lambda: KEY, max_message=MAX, max_fragments=FRAGMENTS)
     return Guarded(made) >> upstream(CREATED, BEGUN, ITEM) << client(CREATED, BEGUN, ITEM)
 
 
