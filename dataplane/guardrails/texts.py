@@ -140,7 +140,7 @@ def server_event(event: Json) -> Iterator[Place]:
     kind = event.get("type")
     if not isinstance(kind, str) or kind == "error" or kind.startswith(("session.", "transcription_session.")):
         return
-    said: Direction = "input" if kind.startswith(_HEARD) or _is_told(event.get("item")) else "output"
+    said = said_by(event)
     for field, value in list(event.items()):
         if field == "response" and isinstance(value, dict):
             for place in responses_reply(value):
@@ -149,6 +149,11 @@ def server_event(event: Json) -> Iterator[Place]:
             yield from _at(event, field, _named(field), said)
         elif kind not in _AUDIO and isinstance(value, str):
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
+
+
+def said_by(event: Json) -> Direction:
+    """Who has said what is in a server's event."""
+    return "input" if str(event.get("type")).startswith(_HEARD) or _is_told(event.get("item")) else "output"
 
 
 def stream_of(event: Json) -> str:

@@ -119,6 +119,13 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """So many bytes more of the upstream's wait, or fewer."""
+
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """Ask whether a turn may begin. The answer names the ticket."""
 
@@ -160,6 +167,6 @@ class Listen:
     seconds: float
 
 
-Effect = (
-    Metered | Unmetered | Logged | Progress | Tell | Finish | Forward | Show | Admit | Released | Found | Ask | Listen
-)
+Passed = Tell | Forward | Show | Withheld
+"""Messages, and how many bytes of them wait."""
+Effect = Metered | Unmetered | Logged | Progress | Passed | Finish | Admit | Released | Found | Ask | Listen

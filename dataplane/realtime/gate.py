@@ -42,8 +42,8 @@ class Gate:
     `read` gets the messages that are taken apart; without it none is, but control frames and limits hold.
     `flows` tells of a whole message, a slice of what was read, whether it goes on unread and leads to nothing else: a
     quick answer for most. Of the others `wants` tells by their first bytes, and the size of their first frame, whether
-    they are read; `passes` is told how much more comes of one that is not. A binary one that is no JSON object is none
-    to ask for: it goes on unread, and `opaque` is told. Without `wants` all messages are read but those that `audio`
+    they are read; `passes` is told how much more comes of one that is not. Of a binary one that is no JSON object
+    `opaque` is told, and says whether it is read. Without `wants` all messages are read but those that `audio`
     proves to be audio.
     `hold` is told how much more, or less, is held of what was read, if that is over GRAIN."""
 
@@ -80,7 +80,7 @@ class Gate:
         flows: Callable[[bytes, int, int], bool] | None = None,
         wants: Callable[[bytes, int], bool] | None = None,
         passes: Callable[[bytes, int], None] | None = None,
-        opaque: Callable[[int], None] | None = None,
+        opaque: Callable[[int], bool] | None = None,
         audio: CanonicalAudio | None = None,
         sent: Sent | None = None,
         hold: Callable[[int], None] | None = None,
@@ -384,10 +384,9 @@ class Gate:
         start = pos + head.size
         sniffed = data[start : start + min(SNIFF, head.length)]
         if head.opcode == frames.BINARY and _OBJECT.match(sniffed) is None:
-            self._fragments.began = b"" if head.fin else OPAQUE
-            if self._opaque is not None:
-                self._opaque(head.length)
-            return False
+            read = self._opaque is not None and self._opaque(head.length)
+            self._fragments.began = b"" if head.fin or read else OPAQUE
+            return read
         if not head.fin and head.length < SNIFF:
             return True
         wanted = self._wants(sniffed, head.length)

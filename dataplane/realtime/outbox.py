@@ -28,11 +28,11 @@ class _Outbox:
         self.waiting: list[tuple[int, bytes]] = []
         """Opcodes and payloads. Ask this before `flush`, which costs more than most messages."""
 
-    def _keep(self, opcode: int, payload: bytes) -> bool:
+    def _keep(self, opcode: int, payload: bytes, *, owed: bool = False) -> bool:
         """Have it wait; whether there is room."""
         if opcode == frames.PONG:  # of several Pings the newest is answered (RFC 6455, section 5.5.3)
             self.waiting = [each for each in self.waiting if each[0] != frames.PONG]
-        elif opcode == frames.TEXT and len(self.waiting) >= MAX_LATE:
+        elif opcode == frames.TEXT and len(self.waiting) >= MAX_LATE and not owed:
             return False
         self.waiting.append((opcode, payload))
         return True
@@ -48,12 +48,13 @@ class ClientOutbox(_Outbox):
         self.closing = False
         """Was Close put in? Nothing comes behind it."""
 
-    def put(self, opcode: int, payload: bytes, actions: list[Action]) -> bool:
-        """Send this, now or later; whether our Close is on its way now. A Ping is of no use later."""
+    def put(self, opcode: int, payload: bytes, actions: list[Action], *, owed: bool = False) -> bool:
+        """Send this, now or later; whether our Close is on its way now. A Ping is of no use later. `owed`: it is the
+        upstream's, was withheld, and must not be lost."""
         if not self.hears or self.closing or (opcode == frames.PING and self._others.mid_frame):
             return False
         self.closing = opcode == frames.CLOSE
-        return self._keep(opcode, payload) and self.flush(actions)
+        return self._keep(opcode, payload, owed=owed) and self.flush(actions)
 
     def flush(self, actions: list[Action]) -> bool:
         """Send what may go now; whether our Close was the last of it. An event does not fit into a message; where
@@ -62,7 +63,7 @@ class ClientOutbox(_Outbox):
             return False
         waiting, self.waiting = self.waiting, []
         for opcode, payload in waiting:
-            if opcode == frames.TEXT and self._others.mid_message:
+            if opcode in (frames.TEXT, frames.BINARY) and self._others.mid_message:
                 self.waiting.append((opcode, payload))
                 continue
             actions.append(ToClient(frames.frame(opcode, payload)))

@@ -15,7 +15,7 @@ from dataplane.dialects import openai
 from dataplane.guardrails.judge import Answer
 from dataplane.realtime import endings, events, frames
 from dataplane.realtime.actions import Action, DropClient, DropUpstream, Ended, ToClient, ToUpstream, Wait
-from dataplane.realtime.effects import Finish, Forward, Show, Tell
+from dataplane.realtime.effects import Finish, Forward, Show, Tell, Withheld
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 from dataplane.realtime.gate import Gate
@@ -44,6 +44,7 @@ class Relay:
         hold: Callable[[int], None] | None = None,
     ) -> None:
         self.session = session
+        self._hold = hold
         self.ending: Ending | None = None
         self.decided: Sequence[Action] = ()
         """The actions of the newest call; where that raises, those that it came to before."""
@@ -413,7 +414,10 @@ class Relay:
                 case Forward(payload=payload):
                     self._for_upstream.put(frames.TEXT, payload, actions)
                 case Show(payload=payload, binary=binary):
-                    self._for_client.put(frames.BINARY if binary else frames.TEXT, payload, actions)
+                    self._for_client.put(frames.BINARY if binary else frames.TEXT, payload, actions, owed=True)
+                case Withheld(more=more):
+                    if self._hold is not None:
+                        self._hold(more)
                 case _:
                     actions.append(effect)
 

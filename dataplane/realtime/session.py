@@ -7,7 +7,7 @@ learns it keeps in its turns, in the user's speech, and in the account of what w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -23,10 +23,10 @@ from dataplane.realtime.audio import MAX_EVENT_ID, CanonicalAudio
 from dataplane.realtime.effects import Direction, Effect, Finish, Forward, Logged, Show, Switched, Tell, Unmetered
 from dataplane.realtime.inspection.ears import Ears, transcribers
 from dataplane.realtime.inspection.input import Input
+from dataplane.realtime.inspection.output import READ, Output
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.spoken import Spoken
 from dataplane.realtime.inspection.telling import Telling
-from dataplane.realtime.inspection.transcripts import ITEMS
 from dataplane.realtime.inspection.withholding import Cancelling, Withholding
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
@@ -80,11 +80,18 @@ class Session:
         self._account = Account(terms, self.queue, self._names)
         self._conversation = Conversation()
         self._turns = Turns(self._account, self._conversation, self.queue)
-        self._turns.unread(self._heads(openai.AUDIO_DELTAS), self._heads(openai.TEXT_DELTAS))
+        self._questions = Questions(self.queue)
+        self._metered: Container[str] = READ if terms.guards else openai.METERED
+        """Types of the upstream's events that are read, whoever asks for what."""
+        self._flow(True)
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
+        self._output = (
+            Output(terms.guards, self.queue, self._turns, self._questions, self._account.own_id, self._flow)
+            if terms.guards
+            else None
+        )
         self._speech = Speech(self._account, self._conversation, self.sent)
-        self._questions = Questions(self.queue)
         self._telling = Telling(self.queue, self._account.own_id)
         self._input: Input | None = None
         self._spoken: Spoken | None = None
@@ -134,7 +141,7 @@ class Session:
 
     def _withholding(self) -> Withholding:
         """Who withholds responses that have begun before they may."""
-        return Cancelling(self._turns)
+        return self._output or Cancelling(self._turns)
 
     def _heard(self) -> bool:
         """Was everything that the user said judged?"""
@@ -211,7 +218,7 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
-        if self._input is not None and self._input.pending:
+        if (self._input is not None and self._input.pending) or (self._output is not None and self._output.pending):
             return False
         return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
 
@@ -241,6 +248,8 @@ class Session:
     def close(self) -> None:
         """The session ends: no turn is admitted any more."""
         self._questions.close()
+        if self._output is not None:
+            self._output.close()
         if self._input is not None and self._spoken is not None:
             self._input.close()
             self._spoken.close()
@@ -271,6 +280,8 @@ class Session:
         if self.opened is None or kind is None or self._reads(kind):
             return True
         if kind in openai.AUDIO_DELTAS:
+            if self._output is not None and self._output.hears(head):
+                return True
             self._turns.sounds(head, size)
         elif kind in openai.TEXT_DELTAS:
             self._turns.writes(head)
@@ -281,13 +292,16 @@ class Session:
     def _reads(self, kind: str) -> bool:
         if self.terms.bills_time and kind in openai.AUDIO_DELTAS:
             return True  # to the byte: its length is billed
-        if self.terms.guards and kind.startswith(ITEMS):
-            return True
-        return kind in openai.METERED or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
+        return kind in self._metered or self.terms.logs(kind) or (self.terms.beta and kind in openai_beta.RENAMED)
 
     def _heads(self, kinds: frozenset[str]) -> tuple[bytes, ...]:
         """How the events of these types begin, if they need not be read, in compact JSON, as vendors write it."""
         return _begun(frozenset(kind for kind in kinds if not self._reads(kind)))
+
+    def _flow(self, flows: bool) -> None:
+        """Audio may go on unread, or not."""
+        audio = self._heads(openai.AUDIO_DELTAS) if flows else ()
+        self._turns.unread(audio, self._heads(openai.TEXT_DELTAS))
 
     def passes(self, head: bytes, size: int) -> None:
         """So many bytes more, in another frame, of the unread message that begins so."""
@@ -296,9 +310,16 @@ class Session:
         elif openai.head_type(head) in openai.AUDIO_DELTAS:
             self._turns.sounds_on(head, size)
 
-    def opaque(self, size: int) -> None:
-        """The upstream has sent a binary message that is no event, or so many bytes of one. It may be audio, of which
-        there is much: where that is not usual, that it does so is counted, not how often."""
+    def opaque(self, size: int) -> bool:
+        """The upstream has sent a binary message that is no event, or so many bytes of one: must it be read? If not, it
+        is noted."""
+        if self._output is not None and self._output.reads_binary(audio=self.terms.binary_audio):
+            return True
+        self._note_opaque(size)
+        return False
+
+    def _note_opaque(self, size: int) -> None:
+        """It may be audio, of which there is much: where that is not usual, that it comes is counted, not how often."""
         if self.opened is None:
             self._open(True)
         if self.terms.binary_audio:
@@ -402,12 +423,12 @@ class Session:
         event = events.read(payload)
         if not isinstance(event, dict):
             if binary:
-                self.opaque(len(payload))
-                return KEEP
-            if self.opened is None:
-                self._open(True)
-            self.queue.append(Unmetered("undecodable"))
-            return KEEP
+                self._note_opaque(len(payload))
+            else:
+                if self.opened is None:
+                    self._open(True)
+                self.queue.append(Unmetered("undecodable"))
+            return self._unless_judged(payload, binary=binary)
         kind = openai.text(event, "type")
         if self.opened is None:
             self._open(_refused(event) if kind == "error" else True)
@@ -451,6 +472,13 @@ class Session:
         """An event that was withheld."""
         verdict = self._for_client({}, event)
         self.queue.extend([Show(each) for each in verdict] if verdict is not KEEP else [])
+
+    def _unless_judged(self, payload: bytes, *, binary: bool) -> Verdict:
+        """What is no event goes on, unless somebody must have read it."""
+        if self._output is None:
+            return KEEP
+        judged = self._output.opaque(payload, binary=binary, audio=self.terms.binary_audio)
+        return KEEP if judged is None else judged
 
     def _open(self, opened: Literal[True] | Refused) -> None:
         self.opened = opened
@@ -565,6 +593,8 @@ class Session:
             if old is None:
                 return ()
             shown = old
+        if self._output is not None and (judged := self._output.read(shown)) is not None:
+            return judged
         try:
             return KEEP if shown is event else (events.dump(shown),)
         except events.BadEvent:

@@ -291,10 +291,10 @@ class Turns:
         for turn in self._open.values():
             self._cancel(turn)
 
-    def cancel(self, name: str) -> None:
-        """End this turn, if it is still under way."""
-        if (turn := self._open.get(name)) is not None:
-            self._cancel(turn)
+    def cancel(self, name: str) -> str:
+        """End this turn, if it is still under way; the id of the event that says so."""
+        turn = self._open.get(name)
+        return "" if turn is None else self._cancel(turn)
 
     def abandon(self) -> None:
         """The upstream is gone: what never ended is lost. Of what was asked for and never began nobody knows whether
@@ -308,9 +308,10 @@ class Turns:
         self._spoken.clear()
         self._due = False
 
-    def _cancel(self, turn: Turn) -> None:
-        turn.given_up = True
-        self._effects.append(Tell("upstream", openai.cancel(self._account.own_id(), turn.id)))
+    def _cancel(self, turn: Turn) -> str:
+        turn.given_up, own = True, self._account.own_id()
+        self._effects.append(Tell("upstream", openai.cancel(own, turn.id)))
+        return own
 
     def _finish(
         self, name: str, status: Status, response: object, usage: object = None, *, by: Trigger | None = None

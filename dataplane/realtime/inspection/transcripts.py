@@ -20,7 +20,6 @@ from dataplane.realtime.inspection.telling import Telling
 
 T = TypeVar("T")
 HEARD = "conversation.item.input_audio_transcription."
-ITEMS = "conversation.item."
 _PLACE = "transcript"
 
 

@@ -1,0 +1,311 @@
+"""How one event of a response is judged: what is shown of each text in it, and when the response may not go on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+
+from dataplane.dialects import openai
+from dataplane.guardrails import texts
+from dataplane.guardrails.folding import joined
+from dataplane.guardrails.judge import Guard, Hit, Judge, Verdict
+from dataplane.guardrails.window import Window
+from dataplane.realtime import events
+from dataplane.realtime.effects import Effect, Found
+from dataplane.realtime.events import Event
+from dataplane.realtime.inspection.questions import Questions
+from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
+from dataplane.table.guardrails import Guardrail
+
+UNREADABLE = "unreadable"
+"""The rule of a hit that says that a text could not be read."""
+TOO_LARGE = "too_large"
+MAX_TEXT = 1024 * 1024
+"""Characters of one text that are judged."""
+SENTENCE, OFTEN = 24, 200
+"""Characters of a growing transcript, after which somebody else is asked about it: at the end of a sentence, and
+anyway."""
+BESIDE = 64
+"""Questions under way for whose answers nothing waits; more are not asked."""
+_TOLD = 512
+"""Texts of a response that are remembered."""
+_ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\n")
+
+
+class Stop(Exception):
+    """A response may not go on. `turn`: it is refused alone, whatever becomes of a session otherwise."""
+
+    def __init__(self, hit: Hit, *, turn: bool = False) -> None:
+        super().__init__(hit.rule)
+        self.hit, self.turn = hit, turn
+
+
+class Judging:
+    """By the guardrails on output. `stop` is called where a response that goes on already may not."""
+
+    def __init__(
+        self,
+        guards: Sequence[Guard],
+        effects: deque[Effect],
+        questions: Questions,
+        outlet: Outlet,
+        own_id: Callable[[], str],
+        stop: Callable[[Response, Stop], None],
+    ) -> None:
+        self._effects, self._questions, self._outlet, self._own_id, self._stop = (
+            effects,
+            questions,
+            outlet,
+            own_id,
+            stop,
+        )
+        judge = Judge(guards, "output")
+        enforcing = [guard.rule for guard in guards if guard.rule.output and guard.enforces]
+        self._local = Judge(judge.local, "output")
+        self.asked = [rule for rule in judge.remote if rule in enforcing]
+        """Who must have answered before a text is shown."""
+        self._beside = [rule for rule in judge.remote if rule not in enforcing]
+        self._early = [rule for rule in self.asked if rule.audio == "cancel"]
+        """Who is asked about speech while it is spoken."""
+        closed = [rule for rule in enforcing if not rule.open]
+        self._enforcing, self._strict = _strictest(enforcing), _strictest(closed)
+        """Who enforces; and whose rule it is that what cannot be read does not go on."""
+        self._listening = _strictest([rule for rule in closed if rule.audio != "pass"])
+        """The same of speech."""
+        self._aside = 0
+        """Questions under way for whose answers nothing waits."""
+
+    @property
+    def enforces(self) -> bool:
+        """Does what is found change what is shown?"""
+        return self._enforcing is not None
+
+    def unreadable(self, rule: str = UNREADABLE) -> Stop | None:
+        """What follows where nobody can judge a text; None: it goes on."""
+        return None if self._strict is None else Stop(Hit(self._strict, rule, "block", shadow=False))
+
+    def too_much(self) -> Stop:
+        """What follows where more would have to wait than may."""
+        assert self._enforcing is not None, "nothing is stopped where nobody enforces"
+        return Stop(Hit(self._enforcing, TOO_LARGE, "block", shadow=False))
+
+    def judged(self, response: Response, event: Event) -> Work:
+        """Judge one event, and show what may be shown of it. Raises Stop, TooMuch."""
+        kind = openai.text(event, "type")
+        if not self.enforces:
+            self.watch(response, event)
+            self._outlet.emit(response, events.dump(event))
+            return
+        try:
+            yield from self._closed(response, kind, event)
+            yield from self._masked(response, event)
+        except texts.Unclear:
+            if (stop := self.unreadable()) is not None:
+                raise stop from None
+        if kind == "response.done":
+            self._check_heard(response, event)
+        if event.get("delta") != "":
+            self._outlet.emit(response, events.dump(event))
+        if kind == "response.done":
+            self._outlet.ended(response)
+        elif "audio_transcript" in kind and kind.endswith(".done"):
+            self._outlet.heard(response, part_of(event))
+
+    def _masked(self, response: Response, event: Event) -> Work:
+        """Put into an event what is shown of its texts. Raises Unclear, too."""
+        if not isinstance(event.get("delta", ""), str):
+            raise texts.Unclear("a piece of text is none")
+        changed = False
+        for place in texts.server_event(event):
+            if place.stream:
+                shown = self._piece(response, event, place)
+            else:
+                shown = yield from self._whole(response, place.text, place.name)
+            if shown != place.text:
+                place.put(shown)
+                changed = True
+        if changed:
+            texts.without_copies(event)
+
+    def _closed(self, response: Response, kind: str, event: Event) -> Work:
+        """Show the rest of what is whole with this event."""
+        if kind == "response.done":
+            keys = list(response.streams)
+        else:
+            keys = [texts.stream_of(event)] if kind.endswith((".done", ".completed")) else []
+        for key in keys:
+            stream = response.streams.pop(key, None)
+            if stream is not None:
+                rest = yield from self._rest(response, stream)
+                if rest:
+                    late = {**stream.last, "event_id": self._own_id(), "delta": rest}
+                    texts.without_copies(late)
+                    self._outlet.emit(response, events.dump(late))
+
+    def _rest(self, response: Response, stream: Stream) -> Generator[Question, Verdict, str]:
+        """What was not shown yet of a text that is whole."""
+        raw = joined("".join(stream.raw))
+        self._outlet.grow(response, -sum(map(len, stream.raw)))
+        if stream.json:
+            whole = [raw]
+            for place in texts.within(raw, stream.place, lambda text: whole.__setitem__(0, text), "output"):
+                shown = yield from self._whole(response, place.text, place.name)
+                if shown != place.text:
+                    place.put(shown)
+            return whole[0]
+        if stream.window.blocked:  # by who lets speech pass; others may not
+            self._took(response, self._local.whole(raw), stream.place, "", spoken=True)
+        out = stream.window.end()
+        rest = self._took(response, out.verdict, stream.place, out.shown, spoken=stream.spoken)
+        stream.clear.append(rest)
+        clear = "".join(stream.clear)
+        if self.asked and clear.strip():
+            verdict = yield Question(clear, stream.place)
+            shown = verdict.text if verdict.text is not None else clear
+            rest = clear = self._took(
+                response, verdict, stream.place, shown, spoken=stream.spoken, whole=True, told=True
+            )
+        self._remember(response, raw, clear, stream.place, spoken=stream.spoken)
+        return rest
+
+    def _piece(self, response: Response, event: Event, place: texts.Place) -> str:
+        """What of a piece of text may be shown at once, with what was withheld before it."""
+        stream = response.streams.get(place.stream)
+        if stream is None:
+            spoken = "audio_transcript" in openai.text(event, "type")
+            window = Window(self._local)
+            stream = response.streams[place.stream] = Stream(window, place.name, spoken, place.json, event)
+            if spoken:
+                self._outlet.sounds(response, part_of(event))
+        stream.last = dict(event)
+        stream.raw.append(place.text)
+        self._outlet.grow(response, len(place.text))
+        if stream.json:
+            return ""
+        out = stream.window.add(place.text)
+        shown = self._took(response, out.verdict, place.name, out.shown, spoken=stream.spoken)
+        stream.clear.append(shown)
+        if not self.asked:
+            return shown
+        self._ask_early(response, stream, place.text)
+        return ""
+
+    def _whole(self, response: Response, text: str, place: str) -> Generator[Question, Verdict, str]:
+        """What is shown of a text that comes whole."""
+        if not text.strip():
+            return text
+        if (known := response.told.get(text)) is not None:
+            return known
+        if len(text) > MAX_TEXT:
+            if (stop := self.unreadable(TOO_LARGE)) is not None:
+                raise stop
+            return text
+        spoken = place.endswith("transcript")
+        verdict = self._local.whole(text)
+        shown = self._took(
+            response, verdict, place, text if verdict.text is None else verdict.text, spoken=spoken, whole=True
+        )
+        if self.asked and shown:
+            verdict = yield Question(shown, place)
+            shown = shown if verdict.text is None else verdict.text
+            shown = self._took(response, verdict, place, shown, spoken=spoken, whole=True, told=True)
+        self._remember(response, text, shown, place, spoken=spoken)
+        return shown
+
+    def _remember(self, response: Response, text: str, shown: str, place: str, *, spoken: bool) -> None:
+        if len(response.told) >= _TOLD:
+            response.told.clear()
+        response.told[text] = shown
+        response.transcribed = response.transcribed or (spoken and bool(text.strip()))
+        self._ask_beside(shown, place)
+
+    def _took(
+        self,
+        response: Response,
+        verdict: Verdict,
+        place: str,
+        shown: str,
+        *,
+        spoken: bool,
+        whole: bool = False,
+        told: bool = False,
+    ) -> str:
+        """What is shown under a verdict. Raises Stop. `told`: what was found is known already."""
+        if verdict.hits and not told:
+            self._effects.append(Found(verdict.hits, "output", place))
+        enforced = [hit for hit in verdict.hits if not hit.shadow]
+        blocked = [verdict.blocked] if verdict.blocked is not None else []
+        blocked += [hit for hit in enforced if hit.action == "block"]
+        if spoken:
+            for hit in blocked:
+                if hit.guardrail.audio != "pass":
+                    raise Stop(hit)
+            masks = [hit for hit in enforced if hit.action == "mask"]
+            for hit in masks:
+                if hit.guardrail.audio == "cancel":  # what is heard cannot be masked
+                    raise Stop(hit, turn=True)
+            response.mute = response.mute or any(hit.guardrail.audio == "hold" for hit in masks)
+            return "" if blocked and whole else shown
+        if blocked:
+            raise Stop(blocked[0])
+        return shown
+
+    def _ask_early(self, response: Response, stream: Stream, piece: str) -> None:
+        """Ask about speech while it is spoken, so that it is cut off early."""
+        stream.fresh += len(piece)
+        due = stream.fresh >= OFTEN or (stream.fresh >= SENTENCE and piece.rstrip(" ").endswith(_ENDS))
+        if not (stream.spoken and self._early and due) or stream.asking:
+            return
+        stream.asking, stream.fresh = True, 0
+
+        def then(verdict: Verdict) -> None:
+            stream.asking = False
+            if response.refused:
+                return
+            try:
+                self._took(response, verdict, stream.place, "", spoken=True, told=True)
+            except Stop as stop:
+                self._stop(response, stop)
+
+        self._questions.ask(self._early, "".join(stream.clear), "output", stream.place, then)
+
+    def _ask_beside(self, text: str, place: str) -> None:
+        """Ask those whose answers change nothing."""
+        if not self._beside or self._aside >= BESIDE or not text.strip():
+            return
+
+        def then(_verdict: Verdict) -> None:
+            self._aside -= 1
+
+        self._aside += 1
+        self._questions.ask(self._beside, text, "output", place, then)
+
+    def watch(self, response: Response, event: Event) -> None:
+        """Note what is found, where nothing is changed."""
+        try:
+            for place in texts.server_event(event):
+                if not place.stream and place.text.strip() and place.text not in response.told:
+                    verdict = self._local.whole(place.text)
+                    self._took(response, verdict, place.name, "", spoken=False)
+                    self._remember(response, place.text, place.text, place.name, spoken=False)
+        except texts.Unclear:
+            pass
+        if openai.text(event, "type") == "response.done":
+            self._outlet.ended(response)
+
+    def _check_heard(self, response: Response, event: Event) -> None:
+        """Was what was spoken written down? Raises Stop."""
+        if response.spoken and not response.transcribed and self._listening is not None:
+            if openai.text(event, "response", "status") == "completed":
+                raise Stop(Hit(self._listening, UNREADABLE, "block", shadow=False))
+            response.mute = True
+
+
+def part_of(event: Event) -> str:
+    """Which part of an item an event is about."""
+    return f"{openai.name(event, 'item_id')}/{event.get('content_index', '')}"
+
+
+def _strictest(rules: Sequence[Guardrail]) -> Guardrail | None:
+    """One that ends the session, before one that refuses the turn."""
+    return min(rules, key=lambda rule: rule.refuse_turn, default=None)
