@@ -104,8 +104,8 @@ class Place:
 
 
 def chat_request(body: Json) -> Iterator[Place]:
-    """Raises Unclear, as all here."""
-    for field in ("messages", "prompt", "prediction"):
+    """And of what else is served like it: older completions, embeddings. Raises Unclear, as all here."""
+    for field in ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents"):
         yield from _at(body, field, field, "input")
 
 
