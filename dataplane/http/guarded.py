@@ -106,6 +106,8 @@ async def _held(response: Response, limit: int, jury: Jury, dialect: Dialect) ->
 
 async def _judged(payload: bytes, jury: Jury, dialect: Dialect) -> bytes:
     """What is shown of a whole answer. Raises Blocked."""
+    if not payload.strip():
+        return payload
     value = parsed(payload)
     if value is None:
         dialect.broken("reply_not_json")
