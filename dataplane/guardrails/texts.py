@@ -39,6 +39,7 @@ _NO_TEXT = frozenset(
             "event_id",
             "response_id",
             "item_id",
+            "stream_id",
             "call_id",
             "tool_call_id",
         ],

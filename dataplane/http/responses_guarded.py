@@ -12,7 +12,8 @@ from dataplane.guardrails.texts import Place, responses_reply, server_event, str
 from dataplane.http.responses import Outcome
 from dataplane.http.spoken import Texts
 
-_OVER = frozenset(["response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"])
+OVER = frozenset(["response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"])
+"""Types of events that end a response."""
 _COPIES = ("logprobs", "obfuscation")
 """Fields of a piece that say something of its text."""
 
@@ -85,7 +86,7 @@ class Responses:
 
     async def _ended(self, texts: Texts, value: Json) -> list[Json]:
         kind = str(value.get("type"))
-        if kind in _OVER:
+        if kind in OVER:
             rests = await texts.end()
         elif kind.endswith((".done", ".completed")):
             rests = await texts.end(stream_of(value), whole=True)
