@@ -74,7 +74,7 @@ async def answer(
 ) -> Answer:
     """Relay an answer that guardrails hold for, up to so many bytes of a `reply` or an `event`.
 
-    Raises Blocked, ClientGone, UpstreamLost."""
+    Raises Blocked, Refusal upstream_protocol_error, ClientGone, UpstreamLost."""
     fields = [*response_headers(exchange, destination, response.fields), (REQUEST_ID, exchange.id)]
     reason, limits = response.reason, services.limits
     try:
@@ -89,6 +89,10 @@ async def answer(
         blocked.worked = True
         raise
     except Lost:
+        if not request.begun:
+            name = destination.provider.name
+            why = f"Provider {name} broke off in the middle of its answer, of which nothing was shown yet."
+            raise Refusal("upstream_protocol_error", why) from None
         request.connection.cut()
         raise UpstreamLost(response.status) from None
 

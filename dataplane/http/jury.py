@@ -17,7 +17,9 @@ from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.guardrails.judge import Direction, Guard, Hit, Judge, Verdict, answered, why
 from dataplane.guardrails.texts import Place, Unclear
+from dataplane.http import paths
 from dataplane.judges.about import About
+from dataplane.routing import leads_around
 from dataplane.services import Services
 from dataplane.table import Guardrail
 
@@ -198,3 +200,14 @@ def jury(services: Services, exchange: Exchange, model: str) -> Jury | None:
     """That of a request; None: everything may be said."""
     guards = exchange.guards()
     return Jury(services, exchange, guards, model) if guards else None
+
+
+def check_unread(services: Services, exchange: Exchange) -> None:
+    """Raises Refusal guardrail_blocked for a path that leads around guardrails which enforce, whatever the Backend says
+    of it."""
+    if not leads_around(exchange.backend, paths.normalised(exchange.path), exchange.type):
+        return
+    judges = Jury(services, exchange, exchange.guards(), "")
+    for said in judges.judges:
+        if judges.enforces(said):
+            raise judges.unreadable(said, "by this path it could not judge what is said", "path")

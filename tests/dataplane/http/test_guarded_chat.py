@@ -336,3 +336,31 @@ async def test_what_only_a_lenient_reader_takes_for_data_is_left_out() -> None:
     assert "swordfish" not in shown
     assert ": ping\n\n" in shown
     assert shown.endswith("data: [DONE]\n\n")
+
+
+WHOLE = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{"choices": "sword'
+
+
+@pytest.mark.parametrize(("answer", "status"), [(sse(piece("a sword")), 0), (WHOLE, 502)])
+async def test_what_is_withheld_when_the_provider_breaks_off_is_never_shown(answer: bytes, status: int) -> None:
+    """Of a stream something was shown."""
+    cut = answer.replace(b"content-length: ", b"content-length: 9")
+    async with (
+        upstream_of(says(cut)) as url,
+        standing(url, guardrail(**OUT)) as (rig, _, _),
+        aiohttp.ClientSession() as client,
+    ):
+        shown = b""
+        try:
+            ask = {"model": "m", "messages": said("x"), "stream": True}
+            async with client.post(rig.url + CHAT, json=ask, headers=BEARER) as response:
+                assert response.status == (status or 200)
+                async for part in response.content.iter_any():
+                    shown += part
+        except aiohttp.ClientPayloadError:
+            assert not status
+        else:
+            assert status
+        await rig.settled()
+    assert b"sword" not in shown
+    assert [turn.status for turn in rig.meter.turns] == ["failed"]
