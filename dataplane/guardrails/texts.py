@@ -58,7 +58,9 @@ _NO_TEXT = frozenset(
     ]
 )
 """Fields whose strings are no text."""
-_ASIDE = frozenset(["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url"])
+_ASIDE = frozenset(
+    ["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url", "content_filter_results"]
+)
 """Fields in which nothing is."""
 _NAMES = frozenset(
     [

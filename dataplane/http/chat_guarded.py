@@ -11,6 +11,11 @@ from dataplane.guardrails.texts import Place, chat_chunk, chat_reply, without_co
 from dataplane.http.chat import Json, Outcome
 from dataplane.http.spoken import Texts
 
+_PIECE = re.compile(
+    r"choices\[\d+\]\.(?:text|delta\.[^.\[\]]+|delta\.(?:content|reasoning_details)\[.+|delta\..+\.(?:arguments|input|transcript))"
+)
+"""Texts that come in pieces. All others, such as names of tools and titles of sources, come whole, and clients take
+them so. Sources: the types of openai-python 3.52; Mistral (parts of `content`), OpenRouter (`reasoning_details`)."""
 _SEGMENT = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)")
 
 
@@ -35,7 +40,8 @@ class Chat:
             return
         self._head = {name: each for name, each in value.items() if name not in ("choices", "usage", "error")}
         enforces, here = texts.jury.enforces("output"), dict[str, tuple[Place, str]]()
-        for place in list(chat_chunk(value)):
+        await texts.jury.read(lambda: (each for each in chat_chunk(value) if not _is_piece(each)), "output")
+        for place in filter(_is_piece, list(chat_chunk(value))):
             here[place.stream] = place, (shown := await texts.add(place))
             if enforces:
                 place.put(shown)
@@ -75,6 +81,10 @@ class Chat:
             if field == "delta":  # what a choice has beside its index
                 value["finish_reason"] = None
         return {**self._head, **value} if isinstance(value, dict) else self._head
+
+
+def _is_piece(place: Place) -> bool:
+    return _PIECE.fullmatch(place.stream) is not None
 
 
 def _finished(chunk: Json) -> Iterator[int]:

@@ -289,6 +289,19 @@ async def test_arguments_of_tools_are_judged_whole_and_as_what_they_mean(action:
     assert "tool_calls" in finish
 
 
+async def test_what_comes_whole_is_judged_whole_and_keeps_its_place() -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look_up", "arguments": ""}}
+    site = {"type": "url_citation", "url_citation": {"title": "a swordfish", "url": "http://a/"}}
+    chunk = {"index": 0, "delta": {"role": "assistant", "tool_calls": [call], "annotations": [site]}}
+    filtered = {"content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}
+    answer = sse({"choices": [{**chunk, **filtered}]}, piece("", finish="stop"), b"[DONE]")
+    _, shown = await shown_of(answer, guardrail("mask", **OUT))
+    first, *rest = [orjson.loads(line[5:]) for line in shown.splitlines() if line.startswith("data: {")]
+    site["url_citation"] = {"title": "a [no-secrets]", "url": "http://a/"}
+    assert first == {"choices": [{**chunk, **filtered}]}
+    assert len(rest) == 1
+
+
 async def test_token_by_token_copies_do_not_show_what_is_withheld() -> None:
     token: Any = {"logprobs": {"content": [{"token": "swordfish", "logprob": 0.0}]}}
     _, shown = await shown_of(sse(piece("a sword"), piece("fish", **token), b"[DONE]"), guardrail("mask", **OUT))
