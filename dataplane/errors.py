@@ -40,6 +40,12 @@ CATALOGUE: dict[str, Kind] = {
         "The query parameter `guardrails` names one that there is not, or not for this caller; or the path is relayed "
         "unread. The message says what may be asked for.",
     ),
+    "guardrail_blocked": Kind(
+        400,
+        "guardrail_error",
+        "A guardrail of a Policy does not let the request pass, or its answer. The message gives the Policy's reason, "
+        "or the names of guardrail and rule. In a stream that has begun, it is an event, and the stream ends.",
+    ),
     "missing_model": Kind(400, INVALID, "No model was named and the Backend has no defaultModel. Name one."),
     "upgrade_required": Kind(
         426, INVALID, "A Realtime path takes WebSocket connections only. Connect with a WebSocket client."
@@ -263,6 +269,8 @@ class Refusal(Exception):
         self.fault = fault or OF_CODE.get(code)
         self.unsent = False
         """Is it sure that the provider got nothing of the request?"""
+        self.worked = False
+        """Did the provider do its work, which counts as used?"""
         self._relayed = relayed
 
     def _wait(self) -> dict[str, str]:

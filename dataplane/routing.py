@@ -167,6 +167,18 @@ class Router:
                     yield from group
 
 
+_ELSEWHERE = (
+    "/realtime/client_secrets",
+    "/realtime/sessions",
+    "/realtimeapi/sessions",
+    "/realtime/transcription_sessions",
+    "/realtime/translations/client_secrets",
+    "/realtime/calls/*",
+    "/auth_tokens",
+)
+"""Paths by which a conversation is begun that does not pass here."""
+
+
 class Asked(NamedTuple):
     """What a request asks of a Backend, its prefix stripped: how it is handled, and by which path and query."""
 
@@ -262,12 +274,28 @@ def model_of(path: str) -> str | None:
     return None
 
 
+def leads_around(backend: Backend, path: str, kind: RouteType) -> bool:
+    """Would a normalised path, which is handled so, lead around what is read: by credentials that are made for others,
+    by calls that go on elsewhere, or unread by another spelling of a path that is read?"""
+    if any(_is_inside(path, pattern) for pattern in _ELSEWHERE):
+        return True
+    if kind is not RouteType.PASSTHROUGH:
+        return False
+    read = [each for each in backend.paths if each.type is not RouteType.PASSTHROUGH and each.suffix != "*"]
+    spellings = [each.suffix.removeprefix("/v1") for each in read]
+    below = [f"{each.suffix.removeprefix('/v1')}/*" for each in read if each.type is RouteType.RESPONSES]
+    return any(_is_inside(path, pattern) for pattern in (*spellings, *below))
+
+
+def _is_inside(path: str, pattern: str) -> bool:
+    """Might a provider take the path for one of the pattern, a suffix or one with `/*`?"""
+    folded, pattern = "/".join(map(_folded, _decoded(path).casefold().split("/"))), pattern.casefold()
+    return folded.endswith(pattern) or (pattern.endswith("/*") and pattern.removesuffix("*") in folded + "/")
+
+
 def _refuse_account_paths(backend: Backend, path: str) -> None:
-    folded = "/".join(map(_folded, _decoded(path).casefold().split("/")))
     for refused in backend.refused:
-        pattern = refused.casefold()
-        inside = pattern.endswith("/*") and pattern.removesuffix("*") in folded + "/"
-        if inside or folded.endswith(pattern):
+        if _is_inside(path, refused):
             raise Refusal(
                 "path_not_allowed",
                 f"{path} mints credentials or touches the provider's account, and Backend {backend.name} injects "

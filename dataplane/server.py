@@ -30,6 +30,7 @@ from dataplane.http import completions, models, passthrough, responding
 from dataplane.http.accept import accept
 from dataplane.http.certificates import Certificates, choosing
 from dataplane.http.head import wants_websocket
+from dataplane.http.jury import check_unread
 from dataplane.http.message import Request
 from dataplane.http.port import Port
 from dataplane.http.ports import Ports
@@ -321,6 +322,8 @@ class Gateway:
                 await running.keys.refreshed(unknown.url)
             exchange = self._exchange(request, visit)
         http.check_expectation(request)
+        if exchange.policies.guardrails:
+            check_unread(running.services, exchange)
         if exchange.type is RouteType.REALTIME:
             return await running.sessions.serve(request, exchange, lambda: self._admit(request, running, exchange))
         if exchange.type is RouteType.PASSTHROUGH and wants_websocket(request.head):

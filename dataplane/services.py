@@ -15,6 +15,7 @@ from dataplane.judges.about import Judges
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Caller, Usage
+from dataplane.process.beside import Beside
 from dataplane.process.files import Files
 from dataplane.process.pace import Pace
 from dataplane.process.revocations import Revocations
@@ -147,5 +148,7 @@ class Services:
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)
     """Of beginnings and ends of sessions."""
+    beside: Beside = field(default_factory=Beside)
+    """Questions of guardrails that change nothing."""
     guard: Guard = field(default_factory=Guard)
     """Around tracer and meter, where they only tell."""

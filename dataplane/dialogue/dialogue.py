@@ -13,13 +13,15 @@ from dataplane import faults
 from dataplane.affinity import placing
 from dataplane.affinity.bodies import Json
 from dataplane.affinity.hints import Signer
-from dataplane.dialogue import messages, opening
+from dataplane.dialogue import lanes, messages, opening
 from dataplane.dialogue.account import Account
+from dataplane.dialogue.guarding import Guarding, ends
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Closed, Message, WebSocket
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import responses
+from dataplane.http.jury import Blocked
 from dataplane.http.responding import keys_of, placed
 from dataplane.limits.spending import Model
 from dataplane.metering.records import SessionSummary
@@ -79,6 +81,7 @@ class Dialogue:
         self._limits = exchange.session_limits()
         self._account = Account(services, exchange, client)
         self._lanes = self._account.lanes
+        self._guarding = Guarding(services, exchange)
         self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.client = WebSocket(
             SERVER,
@@ -223,6 +226,8 @@ class Dialogue:
         budget = self._exchange.budget
         if budget is not None and budget.ends and refusal.code.startswith("limit"):
             self.end(endings.LIMIT, refusal.message)
+        elif isinstance(refusal, Blocked) and ends(refusal):
+            self.end(endings.GUARDRAIL, refusal.message)
         else:
             lane = "" if message.binary else messages.lane_of(message.data)
             await self.client.send(messages.error(refusal, lane))
@@ -239,17 +244,28 @@ class Dialogue:
             return
         lease = placed(self._services, self._exchange, asked.body, link.provider).first()
         lease.leave()  # it is the connection that counts there
-        written = asked.written(lease.destination.upstream_model)
+        asked.written(lease.destination.upstream_model)  # or it is refused before it counts
         self._account.destination = lease.destination
-        await self._lanes.admit(asked.lane, lease.destination)
+        await self._admit(asked, lease.destination)
+        written = asked.written(lease.destination.upstream_model)
         self._heard = asyncio.get_running_loop().time()
         await link.socket.send(written)
+
+    async def _admit(self, asked: Asked, to: Destination) -> lanes.Response:
+        """It may be asked for. Raises Refusal."""
+        response = await self._lanes.admit(asked.lane, to)
+        try:
+            await self._guarding.ask(asked, to.public_model)
+        except BaseException:
+            self._lanes.forget(asked.lane)
+            raise
+        return response
 
     async def _connect(self, tries: Tries, asked: Asked) -> None:
         """Find who takes the first message. Raises Refusal; then another may be tried."""
         lease = tries.first()
         try:
-            response = await self._lanes.admit(asked.lane, lease.destination)
+            response = await self._admit(asked, lease.destination)
         except BaseException:
             lease.leave()
             raise
@@ -269,6 +285,8 @@ class Dialogue:
     async def _steer(self, asked: Asked) -> None:
         """Raises Refusal."""
         services, exchange, link = self._services, self._exchange, self._link
+        if link is not None:
+            await self._guarding.ask(asked, self._asked_of.public_model)
         written, signed = messages.steered(asked, keys_of(services, exchange))
         within = placing.within(exchange.backend, signed, exchange.caller)
         if link is None or link.provider.name not in {each.name for each in within.providers}:
@@ -295,6 +313,9 @@ class Dialogue:
 
     async def _pass_on(self, link: Link, event: Message, *, judged: bool = False) -> None:
         """`judged`: was it seen already what it says of the provider?"""
+        if self._guarding.watches:
+            await self._pass_judged(link, event, judged=judged)
+            return
         data = event.data
         said = None if event.binary else responses.event_of(data)
         if said is not None:
@@ -302,6 +323,30 @@ class Dialogue:
             instead = b"" if judged else self._blamed(link, said)
             data = instead or responses.signed_event(said, link.signer) or data
         await self.client.send(data)
+        self._check_closing()
+
+    async def _pass_judged(self, link: Link, message: Message, *, judged: bool) -> None:
+        """The same under guardrails."""
+        if self._ended.done():
+            return
+        event: Json = {}
+        try:
+            event = self._guarding.read(message)
+            self._lanes.follow(event, self._asked_of)
+            instead = b"" if judged else self._blamed(link, event)
+            signed = responses.signed_event(event, link.signer)
+            if not self._guarding.enforces:
+                await self.client.send(instead or signed or message.data)
+            shown = await self._guarding.say(event, self._asked_of.public_model)
+            if self._guarding.enforces:
+                for data in [instead] if instead else shown:
+                    await self.client.send(data)
+        except Blocked as blocked:
+            if ends(blocked):
+                self.end(endings.GUARDRAIL, blocked.message)
+                return
+            self._guarding.refuse(event)
+            await self.client.send(messages.error(blocked, messages.lane_said(event)))
         self._check_closing()
 
     def _blamed(self, link: Link, event: Json) -> bytes:

@@ -39,6 +39,7 @@ _NO_TEXT = frozenset(
             "event_id",
             "response_id",
             "item_id",
+            "stream_id",
             "call_id",
             "tool_call_id",
         ],
@@ -57,7 +58,9 @@ _NO_TEXT = frozenset(
     ]
 )
 """Fields whose strings are no text."""
-_ASIDE = frozenset(["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url"])
+_ASIDE = frozenset(
+    ["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url", "content_filter_results"]
+)
 """Fields in which nothing is."""
 _NAMES = frozenset(
     [
@@ -104,8 +107,8 @@ class Place:
 
 
 def chat_request(body: Json) -> Iterator[Place]:
-    """Raises Unclear, as all here."""
-    for field in ("messages", "prompt", "prediction"):
+    """And of what else is served like it: older completions, embeddings. Raises Unclear, as all here."""
+    for field in ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents"):
         yield from _at(body, field, field, "input")
 
 

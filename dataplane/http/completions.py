@@ -7,9 +7,12 @@ from http import HTTPStatus
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.http import chat, reading
+from dataplane.guardrails.texts import chat_request
+from dataplane.http import chat, guarded, reading
 from dataplane.http import client as http
+from dataplane.http.chat_guarded import Chat
 from dataplane.http.failover import Asking
+from dataplane.http.jury import Jury, jury
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.http.turn import Turn
@@ -31,14 +34,16 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
         budget = exchange.budget
         if budget is not None:
             await budget.admit_turn(Model.of(asking.destination, speaks=False))
-        outcome = chat.Outcome()
+        outcome, judges = chat.Outcome(), jury(services, exchange, asking.destination.public_model)
         turn = Turn(services, exchange, asking.destination, outcome)
         try:
             with http.while_connected(request):
+                if judges is not None:
+                    await judges.read(lambda: chat_request(asked), "input")
                 response = await asking.answer(lambda to: _send(services, exchange, turn, asked, to), repeatable=True)
                 try:
                     hide = not chat.asks_usage(asked)
-                    answer = await _relay(services, request, exchange, turn, response, outcome, hide=hide)
+                    answer = await _relay(services, request, exchange, turn, response, outcome, judges, hide=hide)
                     if response.status < _ERRORS:
                         turn.end(outcome.status)
                     return answer
@@ -67,18 +72,24 @@ async def _relay(
     turn: Turn,
     response: Response,
     outcome: chat.Outcome,
+    judges: Jury | None,
     *,
     hide: bool,
 ) -> http.Answer:
     destination = turn.destination
     if response.status >= _ERRORS:
         return await relay(services, request, exchange, destination, response, PassAll())
+    limits = services.limits
+    if judges is not None and judges.enforces("output"):
+        dialect, sizes = Chat(outcome, hide=hide), {"reply": limits.reply, "event": limits.event}
+        return await guarded.answer(services, request, exchange, destination, response, judges, dialect, **sizes)
     streamed = response.content_type == "text/event-stream"
-    tap: Tap = (
-        chat.StreamTap(outcome, services.limits.event, hide=hide)
-        if streamed
-        else chat.JsonTap(outcome, services.limits.reply)
-    )
+    tap: Tap = chat.StreamTap(outcome, limits.event, hide=hide) if streamed else chat.JsonTap(outcome, limits.reply)
+    if judges is not None and judges.watches("output"):
+        dialect = Chat(chat.Outcome(), hide=False)
+        return await guarded.looked_at(
+            services, request, exchange, destination, response, judges, dialect, tap, resized=streamed
+        )
     return await relay(services, request, exchange, destination, response, tap, resized=streamed)
 
 

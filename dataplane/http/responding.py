@@ -9,14 +9,17 @@ from urllib.parse import quote
 
 from dataplane.affinity import bodies, placing
 from dataplane.affinity.bodies import Foreign, Json
-from dataplane.affinity.hints import Keys, Unsigned
+from dataplane.affinity.hints import Keys, Signer, Unsigned
 from dataplane.exchange import Exchange
-from dataplane.http import chat, paths, reading, responses
+from dataplane.guardrails.texts import responses_request
+from dataplane.http import chat, guarded, paths, reading, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
+from dataplane.http.jury import Jury, jury
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.http.responses import Call, Outcome
+from dataplane.http.responses_guarded import Responses
 from dataplane.http.turn import Turn
 from dataplane.limits.spending import Model
 from dataplane.routing import responses_below
@@ -48,7 +51,10 @@ async def _made(services: Services, request: Request, exchange: Exchange, call: 
             return await _worked_on(services, request, exchange, asking, asked)
         if exchange.budget is not None:
             await exchange.budget.admit_request()
-        return await _sent(services, request, exchange, asking, Outcome(), _made_of(services, exchange, asked))
+        judges = jury(services, exchange, asking.destination.public_model)
+        await _judged(request, judges, asked)
+        ask = _made_of(services, exchange, asked)
+        return await _sent(services, request, exchange, asking, Outcome(), ask, judges)
 
 
 async def _worked_on(
@@ -59,8 +65,11 @@ async def _worked_on(
     if budget is not None:
         await budget.admit_turn(Model.of(asking.destination, speaks=False))
     turn = Turn(services, exchange, asking.destination, outcome)
+    judges = jury(services, exchange, asking.destination.public_model)
     try:
-        answer = await _sent(services, request, exchange, asking, outcome, _made_of(services, exchange, asked, turn))
+        await _judged(request, judges, asked)
+        ask = _made_of(services, exchange, asked, turn)
+        answer = await _sent(services, request, exchange, asking, outcome, ask, judges)
     except BaseException as error:
         if outcome.background or outcome.ended:  # a client may leave once it has heard the end
             _settle(services, turn, outcome)
@@ -74,6 +83,13 @@ async def _worked_on(
     finally:
         if budget is not None:
             budget.release_turn()
+
+
+async def _judged(request: Request, judges: Jury | None, asked: Json) -> None:
+    """Raises Refusal guardrail_blocked, ClientGone."""
+    if judges is not None:
+        with http.while_connected(request):
+            await judges.read(lambda: responses_request(asked), "input")
 
 
 def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | None = None) -> Ask:
@@ -111,13 +127,13 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
         outcome = Outcome()
         turn = Turn(services, exchange, asking.destination, outcome)
         there = _path_to(path, call, signed.original)
-        repeatable = exchange.method == "GET"
+        repeatable, judges = exchange.method == "GET", jury(services, exchange, "")
 
         async def ask(to: Destination) -> Response:
             return await reading.ask(services, exchange, to, there, exchange.query)
 
         try:
-            return await _sent(services, request, exchange, asking, outcome, ask, repeatable=repeatable)
+            return await _sent(services, request, exchange, asking, outcome, ask, judges, repeatable=repeatable)
         finally:
             if outcome.background and outcome.ended:
                 otherwise = Destination(asking.destination.provider, outcome.model, outcome.model)
@@ -133,6 +149,7 @@ async def _sent(
     asking: Asking,
     outcome: Outcome,
     ask: Ask,
+    judges: Jury | None,
     *,
     repeatable: bool = True,
 ) -> http.Answer:
@@ -140,16 +157,36 @@ async def _sent(
     with http.while_connected(request):
         response = await asking.answer(ask, repeatable=repeatable)
         try:
-            tap = _tap(services, exchange, asking.destination, response, outcome)
-            return await relay(services, request, exchange, asking.destination, response, tap, resized=True)
+            return await _relay(services, request, exchange, asking.destination, response, outcome, judges)
         finally:
             response.close()
 
 
-def _tap(services: Services, exchange: Exchange, destination: Destination, response: Response, outcome: Outcome) -> Tap:
+async def _relay(
+    services: Services,
+    request: Request,
+    exchange: Exchange,
+    destination: Destination,
+    response: Response,
+    outcome: Outcome,
+    judges: Jury | None,
+) -> http.Answer:
     if response.status >= _ERRORS:
-        return PassAll()
+        return await relay(services, request, exchange, destination, response, PassAll(), resized=True)
     signer = placing.signer(keys_of(services, exchange), exchange.backend, destination.provider, exchange.caller)
+    if judges is not None and judges.enforces("output"):
+        dialect, sizes = Responses(outcome, signer), {"reply": services.limits.reply, "event": services.limits.reply}
+        return await guarded.answer(services, request, exchange, destination, response, judges, dialect, **sizes)
+    tap = _tap(services, signer, response, outcome)
+    if judges is not None and judges.watches("output"):
+        dialect = Responses(Outcome(), None)
+        return await guarded.looked_at(
+            services, request, exchange, destination, response, judges, dialect, tap, resized=True
+        )
+    return await relay(services, request, exchange, destination, response, tap, resized=True)
+
+
+def _tap(services: Services, signer: Signer, response: Response, outcome: Outcome) -> Tap:
     if response.content_type == "text/event-stream":
         return responses.StreamTap(outcome, signer, services.limits.reply)
     return responses.JsonTap(outcome, signer, services.limits.reply)

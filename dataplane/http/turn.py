@@ -40,6 +40,8 @@ class Turn:
         """End it as what it ended with says; a request that the provider never took is no turn."""
         if isinstance(error, ClientGone | asyncio.CancelledError):
             self.end("cancelled")
+        elif isinstance(error, Refusal) and error.worked:
+            self.end(self._outcome.status)
         elif not (isinstance(error, Refusal) and _not_taken(error)):
             self.end("failed")
 

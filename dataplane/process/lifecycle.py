@@ -96,6 +96,7 @@ class Running:
         await self.sessions.cut()
         await self.dialogues.cut()
         self.tunnels.cut()
+        await self.services.beside.stop()
         await self.services.revocations.stop()
         for timer in self._timers:
             timer.stop()

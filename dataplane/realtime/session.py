@@ -27,7 +27,6 @@ from dataplane.realtime.inspection.output import READ, Output
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.spoken import Spoken
 from dataplane.realtime.inspection.telling import Telling
-from dataplane.realtime.inspection.withholding import Cancelling, Withholding
 from dataplane.realtime.names import HOLDERS, Misnamed, Names, check_case
 from dataplane.realtime.speech import Speech
 from dataplane.realtime.steps import KEEP, OPAQUE, Sent, Verdict
@@ -86,16 +85,16 @@ class Session:
         self._flow(True)
         self.flows = self._turns.flows
         """Does an upstream's message, a slice of what was read, go on unread, with nothing that follows from it?"""
+        self._speech = Speech(self._account, self._conversation, self.sent)
+        self._telling = Telling(self.queue, self._account.own_id)
         self._output = (
             Output(terms.guards, self.queue, self._turns, self._questions, self._account.own_id, self._flow)
             if terms.guards
             else None
         )
-        self._speech = Speech(self._account, self._conversation, self.sent)
-        self._telling = Telling(self.queue, self._account.own_id)
         self._input: Input | None = None
         self._spoken: Spoken | None = None
-        ears = self._inspect() if any(guard.rule.input for guard in terms.guards) else None
+        ears = self._inspect(self._output) if self._output is not None else None
         self._admission = (
             Admission(
                 self._turns,
@@ -113,9 +112,11 @@ class Session:
         self._noticed = False
         """Has a binary message that is no event been counted?"""
 
-    def _inspect(self) -> Ears | None:
+    def _inspect(self, output: Output) -> Ears | None:
         """Judge what the client says, and, if what the user says must be judged before it is answered, with ears."""
         guards = [guard for guard in self.terms.guards if guard.rule.input]
+        if not guards:
+            return None
         blocks = any(guard.enforces and guard.rule.action == "block" for guard in guards)
         ears = Ears(transcribers(self.terms), always=not self.terms.mends) if blocks else None
         judged = self._input = Input(
@@ -132,16 +133,12 @@ class Session:
             self._telling,
             self.queue,
             ears=ears,
-            withholding=self._withholding(),
+            withholding=output,
             settled=self._settled,
             refused=judged.unanswerable,
             show=self._show,
         )
         return ears
-
-    def _withholding(self) -> Withholding:
-        """Who withholds responses that have begun before they may."""
-        return self._output or Cancelling(self._turns)
 
     def _heard(self) -> bool:
         """Was everything that the user said judged?"""
@@ -218,9 +215,12 @@ class Session:
     @property
     def between_turns(self) -> bool:
         """Is nobody in the middle of anything: no turn under way or to come, no transcription, no user talking?"""
-        if (self._input is not None and self._input.pending) or (self._output is not None and self._output.pending):
-            return False
-        return not (self.unsettled or self._speech.talking or (self._admission and self._admission.pending))
+        waits = (
+            (self._input and self._input.pending)
+            or (self._admission and self._admission.pending)
+            or (self._output and self._output.pending)
+        )
+        return not (self.unsettled or self._speech.talking or waits)
 
     @property
     def holds(self) -> int:
@@ -248,11 +248,11 @@ class Session:
     def close(self) -> None:
         """The session ends: no turn is admitted any more."""
         self._questions.close()
-        if self._output is not None:
-            self._output.close()
         if self._input is not None and self._spoken is not None:
             self._input.close()
             self._spoken.close()
+        if self._output is not None:
+            self._output.close()
         if self._admission is not None:
             self._admission.close()
 

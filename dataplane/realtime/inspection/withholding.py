@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dataplane.realtime.turns import Turns
-
 
 class Withholding(Protocol):
     """Of one session; whoever judges what the model says."""
@@ -18,19 +16,3 @@ class Withholding(Protocol):
 
     def refuse(self, response_id: str) -> None:
         """Cancel it, and show nothing of it."""
-
-
-class Cancelling:
-    """Withholds nothing: what is refused is cancelled."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-
-    def hold(self, response_id: str) -> None:
-        pass
-
-    def release(self, response_id: str) -> None:
-        pass
-
-    def refuse(self, response_id: str) -> None:
-        self._turns.cancel(response_id)
