@@ -32,8 +32,6 @@ async def said(action: Action, wire: Wire, event: Event, **changes: object) -> t
     async with guarded(guardrail(action, **changes)) as it, begun(it) as session:
         session.say(wire(event, MASK))
         upstream = await heard(session.upstream, LAST)
-        if action == "block" or upstream.close:
-            return upstream, await heard(session.client, {"event_id": None})
         session.client.close()
         return upstream, await heard(session.client, {"event_id": None})
 
