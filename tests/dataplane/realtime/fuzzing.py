@@ -426,11 +426,12 @@ class Run:
     def feed(self, side: str, data: bytes) -> None:
         self.said[side] += data
         self._take(side, data)
-        self._judge_on(side)
+        self._judge_on()
 
-    def _judge_on(self, side: str) -> None:
+    def _judge_on(self) -> None:
+        """What one side says may let the other go on."""
         while not self.late and (self.relay.client_behind or self.relay.upstream_behind):
-            self._take(side, b"")
+            self._take("client" if self.relay.client_behind else "upstream", b"")
 
     def _take(self, side: str, data: bytes) -> None:
         relay = self.relay
@@ -450,7 +451,7 @@ class Run:
                 return
             self.armed = False
         self.take(act(self.relay))
-        self._judge_on("client")
+        self._judge_on()
 
     def take(self, actions: list[Action]) -> None:
         for action in actions:

@@ -14,6 +14,8 @@ from dataplane.realtime.effects import Admit, Released
 from dataplane.table import ModelAllow
 from tests.dataplane.realtime.heeded import (
     ASK,
+    ASK_FLAG,
+    ASK_MASK,
     ASK_REFUSE,
     BLOCK,
     BLOCKED,
@@ -341,3 +343,50 @@ def test_nothing_is_asked_for_once_the_client_is_gone() -> None:
     dialogue = voiced(BLOCK) >> upstream(*said("i1")) << client(*said("i1")) >> client(Close(1000))
     dialogue = dialogue >> upstream(HELLO)
     assert not [each for each in dialogue.heard["upstream"] if isinstance(each, dict)]
+
+
+def retrieved(text: str | None, item_id: str = "i1", role: str = "user") -> dict[str, object]:
+    shown = {"id": item_id, "role": role, "content": [{"type": "input_audio", "transcript": text}]}
+    return {"type": "conversation.item.retrieved", "item": shown}
+
+
+def test_a_turn_that_began_too_early_goes_on_once_it_may() -> None:
+    dialogue = voiced(BLOCK) >> upstream(*said("i1"), begun("r1"), HELLO, done("r1"))
+    assert [each for each in dialogue.heard["client"] if each == HELLO]
+    assert not dialogue.heard["upstream"], "it is not asked for once more"
+
+
+def test_masks_of_others_are_shown_wherever_the_transcript_is() -> None:
+    dialogue = opened(ASK_MASK) >> upstream(piece("i1", "I am"), transcript("i1", "I am Ann"), retrieved("I am Ann"))
+    dialogue = dialogue << client(retrieved(None)) << Asked(1, "I am Ann")
+    dialogue = dialogue >> Judged(1, Answer("name", "I am [NAME]")) << client(transcript("i1", "I am [NAME]"))
+    dialogue = dialogue >> upstream(retrieved("I am Ann"), retrieved("Ann", "i2"), retrieved("Ann", role="assistant"))
+    (dialogue << client(retrieved("I am [NAME]"), retrieved(None, "i2"), retrieved("Ann", role="assistant"))).over()
+    dialogue = dialogue >> upstream(transcript("i3", "hello")) << Asked(2, "hello") >> Judged(2)
+    (dialogue << client(transcript("i3", "hello")) >> upstream(retrieved("hello", "i3"))).heard["client"].clear()
+
+
+def test_those_who_only_look_on_are_asked_about_transcripts_too() -> None:
+    dialogue = opened(ASK_FLAG) >> upstream(piece("i1", "hello"), HELLO, retrieved("hello"))
+    dialogue = dialogue << client(piece("i1", "hello"), HELLO, retrieved("hello")) << Asked(1, "hello")
+    (dialogue >> Judged(1, Answer("hate"))).over()
+    assert dialogue.found == [("moderated", "hate", "transcript")]
+
+
+def test_a_transcript_that_is_blocked_is_in_no_item_that_is_shown() -> None:
+    dialogue = opened(REFUSE) >> upstream(committed("i1"), piece("i1", "buy candy now"), piece("i1", "!"), CANDY)
+    dialogue = dialogue << client(committed("i1"), piece("i1", "buy "), error()) << upstream(deleted("i1"))
+    (dialogue >> upstream(retrieved("buy candy")) << client(retrieved(None))).over()
+    (dialogue >> upstream(retrieved("candy", "i9")) << client(retrieved(None, "i9"))).over()
+
+
+def test_a_commit_that_is_never_answered_is_not_waited_for_for_ever() -> None:
+    (opened(BLOCK) >> client(COMMIT, CREATE) << upstream(COMMIT) >> Late() << upstream(CREATE)).over()
+
+
+def test_a_server_that_drops_what_it_took_is_asked_again() -> None:
+    off = listening(None, kind="updated")
+    dialogue = opened(BLOCK) >> upstream(off) << client(off)
+    asked = dialogue.heard["upstream"].popleft()
+    assert isinstance(asked, dict)
+    assert asked["session"]["audio"]["input"]["transcription"] == {"model": "whisper-1"}
