@@ -46,6 +46,12 @@ def told(event: Event) -> Event:
     return {**ga, "event_id": None, "session": session}
 
 
+def without_own(events: list[Event]) -> list[Event]:
+    """Without the gateway's own update, by which what users say is transcribed."""
+    own: Event = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}, "type": "realtime"}
+    return [event for event in events if event.get("session") != own]
+
+
 @pytest.mark.parametrize("disguise", DISGUISES)
 @pytest.mark.parametrize("shape", CLIENT)
 async def test_block(shape: str, disguise: str) -> None:
@@ -61,7 +67,7 @@ async def test_block(shape: str, disguise: str) -> None:
 @pytest.mark.parametrize("shape", CLIENT)
 async def test_refused_turn(shape: str, disguise: str) -> None:
     upstream, client = await said("block", DISGUISES[disguise], CLIENT[shape](BAD), refuse_turn=True)
-    assert upstream.events == []
+    assert without_own(upstream.events) == []
     assert upstream.close is None
     (error,) = client.of("error")
     assert error["error"]["type"] == "guardrail_error"  # type: ignore[index]
@@ -93,8 +99,7 @@ async def test_nothing_else_is_stopped(shape: str, disguise: str, action: Action
     async with guarded(guardrail(action)) as it, begun(it) as session:
         session.say(DISGUISES[disguise](CLIENT[shape](GOOD), MASK))
         upstream = await heard(session.upstream, LAST)
-    (event,) = upstream.events
-    assert told(event) == told(CLIENT[shape](GOOD))
+    assert [told(event) for event in without_own(upstream.events)] == [told(CLIENT[shape](GOOD))]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
