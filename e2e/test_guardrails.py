@@ -75,7 +75,7 @@ def test_a_session_in_node(stack: Stack, node: Node, how: str) -> None:
 
 async def test_whoever_is_not_guarded_is_answered(stack: Stack, node: Node) -> None:
     events, code = await talk(stack, FREE, "")
-    assert events[-1]["type"] == "response.done"
+    assert "response.done" in [event["type"] for event in events]
     assert code == 1000
     done, close = map(json.loads, node.run("guardrails.mjs", URL=address(stack, ""), KEY=FREE, SAID=SAID))
     assert (done, close) == ({"status": "completed"}, {"code": 1000})
