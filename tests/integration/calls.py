@@ -139,6 +139,8 @@ class Call:
     path: str = ""
     """Empty: the usual one of the way."""
     query: str = ""
+    said: str = "Hello"
+    """What a chat completion asks."""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Authorization": f"Bearer {CLIENT_KEY}"})
     method: str = "POST"
     stream: bool = False
@@ -276,7 +278,7 @@ class Stand:
 
     async def _http(self, way: str, call: Call) -> tuple[int, list[tuple[str, str]], Json, str]:
         url = f"http://{self.gateway.address}{call.path or PATHS[way]}{call.query and '?'}{call.query}"
-        asked: Json = {"messages": [{"role": "user", "content": "Hello"}]}
+        asked: Json = {"messages": [{"role": "user", "content": call.said}]}
         if call.model:
             asked["model"] = call.model
         if call.stream:
