@@ -8,6 +8,9 @@ from tests.integration.lives.line import Event
 FAULT = "fault-injected-here"
 """An event id on which the gateway fails, in tests that arrange it."""
 
+UNSPEAKABLE = "unspeakable"
+"""A word that a guardrail blocks, on the guarded road."""
+
 
 async def _told(life: Life, kind: str, code: str) -> None:
     if not life.attentive:
@@ -47,6 +50,14 @@ async def model_not_allowed(life: Life) -> None:
     await life.talker.append(life.rng.randint(1, 4))
     await life.say("input_audio_buffer.commit")
     await _told(life, "permission_error", "model_not_allowed")
+
+
+async def blocked(life: Life) -> None:
+    """On the guarded road, for a word."""
+    life.story.ends("guardrail", 1011)
+    content = [{"type": "input_text", "text": f"It is {UNSPEAKABLE}."}]
+    await life.say("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+    await _told(life, "guardrail_error", "guardrail_blocked")
 
 
 async def _ask_for_too_much(life: Life) -> None:

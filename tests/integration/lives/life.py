@@ -14,10 +14,11 @@ from tests.integration.lives.line import Event, Gone, Line, upgrade
 from tests.integration.lives.oracle import Place
 from tests.integration.talker import Talker
 
-Road = Literal["calm", "rough", "idle", "brief", "unnamed"]
+Road = Literal["calm", "rough", "idle", "brief", "unnamed", "guarded"]
 """A route with its backend, its model and its limits. On the calm one every byte is accounted for; on the unnamed one
-sessions only transcribe, and callers may not use what the provider does that with."""
-ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed")
+sessions only transcribe, and callers may not use what the provider does that with; on the guarded one not
+everything may be said."""
+ROADS: tuple[Road, ...] = ("calm", "rough", "idle", "brief", "unnamed", "guarded")
 LIMITED_KEY = "limited-key-7a6b5c4d3e2f"
 """Of a caller with a budget: each turn must be admitted."""
 

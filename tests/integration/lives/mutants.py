@@ -30,7 +30,6 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "ejections",
     "rate_limited",
     "failovers",
-    "guardrail_findings",
     "guardrail_failures",
     "guardrail_duration",
 }

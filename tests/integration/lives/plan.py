@@ -58,7 +58,7 @@ class End:
     @property
     def plain(self) -> bool:
         """Nothing else is to happen on these."""
-        return bool(self.url or self.window or self.road in ("idle", "brief", "unnamed"))
+        return bool(self.url or self.window or self.road in ("idle", "brief", "unnamed", "guarded"))
 
 
 ENDS = {
@@ -86,6 +86,7 @@ ENDS = {
     "idle": End(gateway_ends.idle, 3, (*SILENT_ONES, "unread"), "idle", manners=("sips",)),
     "duration": End(gateway_ends.too_long, 4, MOST, "brief", manners=("sips",)),
     "model not allowed": End(gateway_ends.model_not_allowed, 3, ("quiet",), "unnamed"),
+    "guardrail": End(gateway_ends.blocked, 3, ("quiet",), "guarded"),
     "limit": End(gateway_ends.over_its_limit, 6, ("quiet", "late", "asked", "transcribed late"), limited=True),
     "limit, in a turn": End(gateway_ends.over_its_limit_in_a_turn, 4, ("held", "begun", "beside"), limited=True),
     "limit, for ever": End(gateway_ends.over_its_limit_for_ever, 3, NEVER, limited=True),

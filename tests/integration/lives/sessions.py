@@ -42,6 +42,9 @@ def _add_session(book: Book, story: Story, place: dict[str, str]) -> None:
     book[key(f"{REALTIME}_closes_total", {**place, **why})] += 1
     book[key(f"{REALTIME}_sessions_total", PLACES[story.road].who)] += 1
     book[key(f"{REALTIME}_session_duration_seconds_count", place)] += 1
+    if story.reason == "guardrail":
+        found = {"policy": "ai/guards", "guardrail": "words", "direction": "input"}
+        book[key("tidegate_guardrail_findings_total", {**found, "action": "block", "mode": "enforce"})] += 1
 
 
 def _add_progress(book: Book, story: Story, place: dict[str, str], sent: Sent) -> None:

@@ -38,7 +38,7 @@ from dataplane.telemetry.facade import Telemetry
 from simulator import realtime
 from simulator.server import Simulator
 from tests.dataplane import rig
-from tests.integration.lives import client_ends, oracle
+from tests.integration.lives import client_ends, gateway_ends, oracle
 from tests.integration.lives.gateway_ends import FAULT
 from tests.integration.lives.life import LIMITED_KEY, MODELS, PLACES, Road, Side
 from tests.integration.lives.line import Line
@@ -58,6 +58,7 @@ SESSION = {
     "idle": {"idle": 2.0},
     "brief": {"duration": 4.0},
     "unnamed": {},
+    "guarded": {},
 }
 _LIMITED = table.CallerKey(name="limited", sha256=hashlib.sha256(LIMITED_KEY.encode()).hexdigest())
 CALLERS = rig.CALLERS.model_copy(update={"keys": (*rig.CALLERS.keys, _LIMITED)})
@@ -67,6 +68,9 @@ PLENTY = table.CallerLimits(
     limits=(table.Limit(kind="tokens", max=10**12, per="Month"),),
     reserve=RESERVE,
     end_session=True,
+)
+GUARDED = table.Guardrail(
+    policy="ai/guards", name="words", keywords=table.Keywords(words=(gateway_ends.UNSPEAKABLE,)), action="block"
 )
 ALLOWED = table.ModelAllow(policy="ai/few", patterns=("none-of-these",))
 PRICE = table.Price(
@@ -192,7 +196,9 @@ def served(url: str) -> table.Table:
         backend = rig.backend(rig.provider(url, kind="custom"), name=place.backend, models=_models(road))
         limits = (table.SessionLimits.model_validate(SESSION[road]),)
         allowed = (ALLOWED,) if road == "unnamed" else ()
-        policies = rig.REQUIRED.model_copy(update={"session": limits, "models": allowed, "limits": (PLENTY,)})
+        guardrails = (GUARDED,) if road == "guarded" else ()
+        blocks = {"session": limits, "models": allowed, "limits": (PLENTY,), "guardrails": guardrails}
+        policies = rig.REQUIRED.model_copy(update=blocks)
         forward = table.Forward(backend=place.backend, policies=policies)
         routes.append(table.sealed(table.Route(name=place.route, hostnames=(f"{road}.test",), forwards=(forward,))))
         backends.append(backend)
