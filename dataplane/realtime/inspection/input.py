@@ -18,7 +18,7 @@ from dataplane.guardrails.texts import Place, Unclear
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, Telling, unjudged
+from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, Telling, unread
 
 LARGEST = 128 * 1024
 """Characters in one event that are judged, JSON within it once more. All other sessions wait for it: some 3 ms, or 100
@@ -106,12 +106,12 @@ class Input:
         """The event with masks, and what blocks it, by those that judge here; `told`: its texts, for the others."""
         changed, left, inside = False, LARGEST, list[str]()
         try:
-            if _speaks(event) and (hit := unjudged(self._blocking, UNREADABLE)) is not None:
+            if _speaks(event) and (hit := unread(self._blocking, UNREADABLE)) is not None:
                 return event, self._found(hit, _EVENT)
             for place in texts.client_event(event):
                 left -= len(place.text)
                 if left < 0:
-                    return event, self._found(unjudged(self._enforcing, TOO_LARGE), place.name)
+                    return event, self._found(unread(self._enforcing, TOO_LARGE), place.name)
                 verdict = self._judge.whole(place.text)
                 self._telling.found(verdict.hits, "input", place.name)
                 if verdict.blocked is not None:
@@ -127,7 +127,7 @@ class Input:
                     told.append(_Told(place, text, hidden))
                     inside.clear()
         except Unclear:
-            return event, self._found(unjudged(self._enforcing, UNREADABLE), _EVENT)
+            return event, self._found(unread(self._enforcing, UNREADABLE), _EVENT)
         return {**event} if changed else event, None
 
     def _found(self, hit: Hit | None, place: str) -> Hit | None:

@@ -147,6 +147,7 @@ def test_what_is_ambiguous_or_too_long_is_refused() -> None:
     (opened(REFUSE) >> client(item("a" * (LARGEST + 1))) << client(error(message=message + "too_large"))).over()
     (opened(FLAG) >> client(output) << upstream(output)).over()
     ended(opened(REFUSE, BLOCK) >> client(output), message + "unreadable")
+    ended(opened(changed(BLOCK, open=True)) >> client(output), message + "unreadable")
 
 
 def test_audio_in_items_is_refused_since_nobody_transcribes_it() -> None:
