@@ -26,8 +26,7 @@ class Guard(NamedTuple):
 
     @property
     def enforces(self) -> bool:
-        """Does what it finds change what is seen?"""
-        return not self.rule.shadow and self.rule.action != "flag"
+        return self.rule.enforces
 
 
 class Hit(NamedTuple):
@@ -72,16 +71,15 @@ class Mark(NamedTuple):
 
 def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
     """The verdict that an answer amounts to. Where nobody judged, what is enforced and fails closed blocks."""
-    enforces = not guardrail.shadow and guardrail.action != "flag"
     if answer.failed:
         failed = Hit(guardrail, FAILED, "block", shadow=False)
-        return Verdict(None, failed, ()) if enforces and not guardrail.open else Verdict()
+        return Verdict(None, failed, ()) if guardrail.enforces and not guardrail.open else Verdict()
     if not answer.rule:
         return Verdict()
     hit = Hit(guardrail, answer.rule, guardrail.action, guardrail.shadow)
-    if enforces and guardrail.action == "mask" and answer.text is not None:
+    if guardrail.enforces and guardrail.action == "mask" and answer.text is not None:
         return Verdict(answer.text, None, (hit,))
-    return Verdict(None, hit if enforces else None, (hit,))
+    return Verdict(None, hit if guardrail.enforces else None, (hit,))
 
 
 def why(hit: Hit) -> str:

@@ -159,8 +159,7 @@ class Jury:
             for place in places()
             if place.said == said and place.text.strip() and (said, id(rule), place.text) not in self._answers
         }
-        enforces = not rule.shadow and rule.action != "flag"
-        if not enforces:
+        if not rule.enforces:
             for text, name in list(asked.items())[:_TEXTS]:
                 self._answers[said, id(rule), text] = Verdict()
                 self._services.beside.do(self._ask(rule, said, text, name))

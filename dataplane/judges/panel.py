@@ -156,8 +156,7 @@ class Panel:
         return Reach((), snapshot.endpoints[question.endpoints] if known is None else known)
 
     def _failed(self, guardrail: Guardrail, failure: NotJudged) -> Answer:
-        enforces = not guardrail.shadow and guardrail.action != "flag"
-        outcome = "closed" if enforces and not guardrail.open else "open"
+        outcome = "closed" if guardrail.enforces and not guardrail.open else "open"
         policy, name = guardrail.policy, guardrail.name
         with self._guard:
             self._meter.guardrail_failed(policy, name, failure.reason, outcome)
