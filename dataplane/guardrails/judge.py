@@ -52,6 +52,8 @@ class Answer(NamedTuple):
 
 FAILED = "not_judged"
 """The rule of a hit that says that nobody judged the text."""
+TOO_LARGE = "too_large"
+"""Why nobody did who could have, or the rule of a hit that says so: the text is larger than what is judged."""
 
 
 class Verdict(NamedTuple):
@@ -69,11 +71,17 @@ class Mark(NamedTuple):
     guard: Guard
 
 
+def passes(guardrail: Guardrail, failed: str) -> bool:
+    """Does a text go on that was not judged, for this reason? Of one that enforces and fails open all may that was not
+    the doing of who wrote it."""
+    return not guardrail.enforces or (guardrail.open and failed != TOO_LARGE)
+
+
 def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
-    """The verdict that an answer amounts to. Where nobody judged, what is enforced and fails closed blocks."""
+    """The verdict that an answer amounts to."""
     if answer.failed:
         failed = Hit(guardrail, FAILED, "block", shadow=False)
-        return Verdict(None, failed, ()) if guardrail.enforces and not guardrail.open else Verdict()
+        return Verdict() if passes(guardrail, answer.failed) else Verdict(None, failed, ())
     if not answer.rule:
         return Verdict()
     hit = Hit(guardrail, answer.rule, guardrail.action, guardrail.shadow)

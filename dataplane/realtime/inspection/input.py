@@ -14,12 +14,12 @@ from functools import partial
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
-from dataplane.guardrails.judge import Guard, Hit, Judge, Verdict
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.texts import Place, Unclear
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, Telling, unread
+from dataplane.realtime.inspection.telling import UNREADABLE, Telling, unread
 
 LARGEST = 128 * 1024
 """Characters in one event that are judged, JSON within it once more. All other sessions wait for it: some 3 ms, or 100

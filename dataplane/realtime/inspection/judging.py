@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
 from dataplane.guardrails.folding import joined
-from dataplane.guardrails.judge import Guard, Hit, Judge, Verdict
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.window import Window
 from dataplane.realtime import events
 from dataplane.realtime.effects import Effect, Found
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, strictest
+from dataplane.realtime.inspection.telling import UNREADABLE, strictest
 from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
 
 MAX_TEXT = 1024 * 1024

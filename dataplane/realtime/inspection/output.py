@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Sequence
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
-from dataplane.guardrails.judge import Guard, Verdict, why
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Verdict, why
 from dataplane.realtime import endings, events
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Direction, Effect, Finish, Found, Show, Tell
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.judging import Judging, Stop, part_of
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE
+from dataplane.realtime.inspection.telling import UNREADABLE
 from dataplane.realtime.inspection.withheld import Late, Outlet, Question, Response, TooMuch, Work
 from dataplane.realtime.steps import Verdict as Step
 from dataplane.realtime.turns import Turns

@@ -14,7 +14,6 @@ from dataplane.table.guardrails import Guardrail
 
 UNREADABLE = "unreadable"
 """The rule of a hit that says that a text, or audio, is there that nobody can judge."""
-TOO_LARGE = "too_large"
 _CODE = "guardrail_blocked"
 
 
