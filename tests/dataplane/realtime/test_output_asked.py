@@ -220,3 +220,11 @@ def test_speech_that_nobody_writes_down_goes_on_where_it_fails_open() -> None:
     dialogue = guarded(asking(open=True)) >> upstream(AUDIO, end) << client(AUDIO, end)
     assert dialogue.relay.ending is None
     assert not dialogue.asked
+
+
+def test_all_that_waited_is_shown_though_it_is_much_and_a_frame_is_under_way() -> None:
+    parts = [{"type": "response.content_part.added", "response_id": "r1", "event_id": f"e{n}"} for n in range(200)]
+    dialogue = guarded(asking()) >> upstream(whole("fine"), *parts)
+    audio = wire({**AUDIO, "delta": "A" * 100_000}, masked=False)
+    dialogue.feed("upstream", audio[:50_000]).answer(FINE).feed("upstream", audio[50_000:])
+    assert [each["type"] for each in dialogue.shown] == [AUDIO["type"], whole("")["type"], *[parts[0]["type"]] * 200]
