@@ -229,8 +229,8 @@ class Guardrail(ApiModel):
         default="Closed",
         description=(
             "What becomes of a text that could not be judged in time, since whoever is asked is away, slow, or answers "
-            "something else. Closed: as if it were blocked. Open: it goes on. With action Flag, or mode Shadow, it "
-            "goes on whatever is written here."
+            "something else, and of speech that nobody transcribes in time. Closed: as if it were blocked. Open: it "
+            "goes on. With action Flag, or mode Shadow, it goes on whatever is written here."
         ),
     )
     optional: bool = Field(

@@ -26,8 +26,7 @@ class Guard(NamedTuple):
 
     @property
     def enforces(self) -> bool:
-        """Does what it finds change what is seen?"""
-        return not self.rule.shadow and self.rule.action != "flag"
+        return self.rule.enforces
 
 
 class Hit(NamedTuple):
@@ -53,6 +52,8 @@ class Answer(NamedTuple):
 
 FAILED = "not_judged"
 """The rule of a hit that says that nobody judged the text."""
+TOO_LARGE = "too_large"
+"""Why nobody did who could have, or the rule of a hit that says so: the text is larger than what is judged."""
 
 
 class Verdict(NamedTuple):
@@ -70,18 +71,23 @@ class Mark(NamedTuple):
     guard: Guard
 
 
+def passes(guardrail: Guardrail, failed: str) -> bool:
+    """Does a text go on that was not judged, for this reason? Of one that enforces and fails open all may that was not
+    the doing of who wrote it."""
+    return not guardrail.enforces or (guardrail.open and failed != TOO_LARGE)
+
+
 def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
-    """The verdict that an answer amounts to. Where nobody judged, what is enforced and fails closed blocks."""
-    enforces = not guardrail.shadow and guardrail.action != "flag"
+    """The verdict that an answer amounts to."""
     if answer.failed:
         failed = Hit(guardrail, FAILED, "block", shadow=False)
-        return Verdict(None, failed, ()) if enforces and not guardrail.open else Verdict()
+        return Verdict() if passes(guardrail, answer.failed) else Verdict(None, failed, ())
     if not answer.rule:
         return Verdict()
     hit = Hit(guardrail, answer.rule, guardrail.action, guardrail.shadow)
-    if enforces and guardrail.action == "mask" and answer.text is not None:
+    if guardrail.enforces and guardrail.action == "mask" and answer.text is not None:
         return Verdict(answer.text, None, (hit,))
-    return Verdict(None, hit if enforces else None, (hit,))
+    return Verdict(None, hit if guardrail.enforces else None, (hit,))
 
 
 def why(hit: Hit) -> str:

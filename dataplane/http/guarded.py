@@ -10,6 +10,7 @@ import orjson
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
+from dataplane.guardrails.judge import TOO_LARGE
 from dataplane.guardrails.texts import Place, without_copies
 from dataplane.http import sse
 from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
@@ -104,7 +105,7 @@ async def _held(response: Response, limit: int, jury: Jury, dialect: Dialect) ->
         held += piece
         if len(held) > limit:
             dialect.broken("reply_too_long")
-            raise jury.unreadable("output", f"the answer is over {limit} bytes", "", "too_large")
+            raise jury.unreadable("output", f"the answer is over {limit} bytes", "", TOO_LARGE)
     return bytes(held)
 
 

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.guardrails.judge import Direction, Guard, Hit, Judge, Verdict, answered, why
+from dataplane.guardrails.judge import TOO_LARGE, Direction, Guard, Hit, Judge, Verdict, answered, why
 from dataplane.guardrails.texts import Place, Unclear
 from dataplane.http import paths
 from dataplane.judges.about import About
@@ -106,7 +106,7 @@ class Jury:
         if self._judged[said] <= MOST:
             return True
         if self.enforces(said):
-            raise self.unreadable(said, f"it is over {MOST} characters, the most that is judged", place, "too_large")
+            raise self.unreadable(said, f"it is over {MOST} characters, the most that is judged", place, TOO_LARGE)
         return False
 
     async def read(self, places: Places, said: Direction) -> bool:
@@ -159,14 +159,13 @@ class Jury:
             for place in places()
             if place.said == said and place.text.strip() and (said, id(rule), place.text) not in self._answers
         }
-        enforces = not rule.shadow and rule.action != "flag"
-        if not enforces:
+        if not rule.enforces:
             for text, name in list(asked.items())[:_TEXTS]:
                 self._answers[said, id(rule), text] = Verdict()
                 self._services.beside.do(self._ask(rule, said, text, name))
             return False
         if len(asked) > _TEXTS:
-            raise self.unreadable(said, f"it has over {_TEXTS} texts, the most that are asked about", "", "too_large")
+            raise self.unreadable(said, f"it has over {_TEXTS} texts, the most that are asked about", "", TOO_LARGE)
         waiting = iter(asked.items())
         while some := list(islice(waiting, _AT_A_TIME)):
             async with asyncio.TaskGroup() as group:

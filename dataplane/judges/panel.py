@@ -15,7 +15,7 @@ import structlog
 
 from dataplane.errors import Refusal
 from dataplane.guard import Guard
-from dataplane.guardrails.judge import Answer, Direction, Hit
+from dataplane.guardrails.judge import TOO_LARGE, Answer, Direction, Hit, passes
 from dataplane.judges.about import About
 from dataplane.judges.asking import ModerationQuestion, Nonsense, Question, TooLarge, WebhookQuestion, longest_answer
 from dataplane.judges.post import TooLong, Unanswered, post
@@ -156,8 +156,7 @@ class Panel:
         return Reach((), snapshot.endpoints[question.endpoints] if known is None else known)
 
     def _failed(self, guardrail: Guardrail, failure: NotJudged) -> Answer:
-        enforces = not guardrail.shadow and guardrail.action != "flag"
-        outcome = "closed" if enforces and not guardrail.open else "open"
+        outcome = "open" if passes(guardrail, failure.reason) else "closed"
         policy, name = guardrail.policy, guardrail.name
         with self._guard:
             self._meter.guardrail_failed(policy, name, failure.reason, outcome)
@@ -183,7 +182,7 @@ def _question(
         if guardrail.moderation is not None:
             return ModerationQuestion(guardrail.moderation, text), "moderation", guardrail.moderation.timeout
     except TooLarge as error:
-        raise NotJudged("too_large", str(error)) from None
+        raise NotJudged(TOO_LARGE, str(error)) from None
     raise ValueError("a guardrail that is judged here is asked of somebody else")
 
 

@@ -85,3 +85,8 @@ class Guardrail(Block):
     """Does it hold only for connections that ask for it?"""
     reason: str = ""
     """What a client is told; empty: the names of the guardrail and of the rule."""
+
+    @property
+    def enforces(self) -> bool:
+        """Does what it finds change what is seen?"""
+        return not self.shadow and self.action != "flag"

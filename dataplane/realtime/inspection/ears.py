@@ -17,7 +17,7 @@ from dataplane.realtime.terms import Terms
 _PATHS = (("audio", "input", "transcription"), ("input_audio_transcription",))
 """Where a session says what transcribes, in GA and in beta."""
 _KNOWN = {"azure": ("whisper-1", "gpt-4o-mini-transcribe"), "xai": ("grok-transcribe",)}
-_USUAL = ("gpt-4o-mini-transcribe", "whisper-1")
+_USUAL = ("gpt-4o-mini-transcribe", "whisper-1", "gpt-4o-transcribe", "gpt-transcribe", "gpt-realtime-whisper")
 _TRIES = 8
 """Updates of ours in one session."""
 

@@ -7,22 +7,27 @@ too. A turn whose question was refused is not begun: the model would answer some
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
-from dataplane.guardrails.judge import Guard, Hit, Judge, Verdict
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.texts import Place, Unclear
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import TOO_LARGE, UNREADABLE, Telling, unjudged
+from dataplane.realtime.inspection.telling import UNREADABLE, Telling, unread
 
 LARGEST = 128 * 1024
 """Characters in one event that are judged, JSON within it once more. All other sessions wait for it: some 3 ms, or 100
 where somebody writes it for that."""
+MOST_TEXTS = 1000
+"""Of one event that somebody else is asked about."""
+AT_ONCE = 16
+"""Questions under way, be they waited for or not, that one client can cause: those of all sessions are bounded, too."""
 _NESTED = "{}"
 _EVENT = "event"
 
@@ -68,6 +73,10 @@ class Input:
         self._heard = heard
         self._stands = stands
         self._line = Line()
+        self._unasked: deque[tuple[Waiting, _Told]] = deque()
+        """Who waits to be asked about; of what is in line, so it is bounded as that is."""
+        self._asking = self._beside = 0
+        """Questions under way that are waited for, and those that are not."""
         self._void: Hit | None = None
         """Why the question was refused to which the next turn would be the answer."""
 
@@ -84,6 +93,7 @@ class Input:
     def close(self) -> None:
         """The session ends: what waits never goes on."""
         self._line.clear()
+        self._unasked.clear()
 
     # -- one event ---------------------------------------------------------------------------------------------
 
@@ -106,12 +116,12 @@ class Input:
         """The event with masks, and what blocks it, by those that judge here; `told`: its texts, for the others."""
         changed, left, inside = False, LARGEST, list[str]()
         try:
-            if _speaks(event) and (hit := unjudged(self._blocking, UNREADABLE)) is not None:
+            if _speaks(event) and (hit := unread(self._blocking, UNREADABLE)) is not None:
                 return event, self._found(hit, _EVENT)
             for place in texts.client_event(event):
                 left -= len(place.text)
-                if left < 0:
-                    return event, self._found(unjudged(self._enforcing, TOO_LARGE), place.name)
+                if left < 0 or (self._waited and len(told) == MOST_TEXTS):
+                    return event, self._found(unread(self._enforcing, TOO_LARGE), place.name)
                 verdict = self._judge.whole(place.text)
                 self._telling.found(verdict.hits, "input", place.name)
                 if verdict.blocked is not None:
@@ -122,12 +132,12 @@ class Input:
                     place.put(text)
                 if place.name.endswith(_NESTED):
                     inside.append(text)
-                else:
+                elif text.strip():  # within none that is blank there was anything
                     hidden = tuple([each for each in dict.fromkeys(inside) if each not in text])
                     told.append(_Told(place, text, hidden))
                     inside.clear()
         except Unclear:
-            return event, self._found(unjudged(self._enforcing, UNREADABLE), _EVENT)
+            return event, self._found(unread(self._enforcing, UNREADABLE), _EVENT)
         return {**event} if changed else event, None
 
     def _found(self, hit: Hit | None, place: str) -> Hit | None:
@@ -138,18 +148,29 @@ class Input:
     def _ask(self, waiting: Waiting, told: Sequence[_Told]) -> None:
         """Have the others judge its texts, too."""
         for each in told:
-            if not each.text.strip():
-                continue
-            if self._aside:
-                self._questions.ask(self._aside, each.asked, "input", each.place.name, _ignore)
-            if self._waited:
-                waiting.asked += 1
-                self._questions.ask(
-                    self._waited, each.asked, "input", each.place.name, partial(self._said, waiting, each)
-                )
+            if self._aside and self._beside < AT_ONCE:
+                self._beside += 1
+                self._questions.ask(self._aside, each.asked, "input", each.place.name, self._noted)
+        if self._waited:
+            waiting.asked = len(told)
+            self._unasked.extend((waiting, each) for each in told)
+            self._ask_on()
+
+    def _ask_on(self) -> None:
+        while self._unasked and self._asking < AT_ONCE:
+            waiting, told = self._unasked.popleft()
+            if waiting.blocked is None:
+                self._asking += 1
+                then = partial(self._said, waiting, told)
+                self._questions.ask(self._waited, told.asked, "input", told.place.name, then)
+
+    def _noted(self, _verdict: Verdict) -> None:
+        """Nobody waited for it."""
+        self._beside -= 1
 
     def _said(self, waiting: Waiting, told: _Told, verdict: Verdict) -> None:
         """The others have judged one of its texts."""
+        self._asking -= 1
         waiting.asked -= 1
         if verdict.blocked is not None:
             waiting.blocked = waiting.blocked or verdict.blocked
@@ -157,6 +178,7 @@ class Input:
             waiting.blocked = waiting.blocked or verdict.hits[0]
         elif verdict.text is not None:
             told.place.put(verdict.text)
+        self._ask_on()
         self.release()
 
     # -- what becomes of it ------------------------------------------------------------------------------------
@@ -193,10 +215,6 @@ class Input:
         """What the user said aloud was refused, so the next turn would answer nothing; or (None) something new was
         said."""
         self._void = hit
-
-
-def _ignore(_verdict: Verdict) -> None:
-    """Nobody waits for it."""
 
 
 def _speaks(event: Event) -> bool:

@@ -8,18 +8,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
 from dataplane.guardrails.folding import joined
-from dataplane.guardrails.judge import Guard, Hit, Judge, Verdict
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.window import Window
 from dataplane.realtime import events
 from dataplane.realtime.effects import Effect, Found
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.questions import Questions
+from dataplane.realtime.inspection.telling import UNREADABLE, strictest
 from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
-from dataplane.table.guardrails import Guardrail
 
-UNREADABLE = "unreadable"
-"""The rule of a hit that says that a text could not be read."""
-TOO_LARGE = "too_large"
 MAX_TEXT = 1024 * 1024
 """Characters of one text that are judged."""
 SENTENCE, OFTEN = 24, 200
@@ -67,27 +64,22 @@ class Judging:
         self._beside = [rule for rule in judge.remote if rule not in enforcing]
         self._early = [rule for rule in self.asked if rule.audio == "cancel"]
         """Who is asked about speech while it is spoken."""
-        closed = [rule for rule in enforcing if not rule.open]
-        self._enforcing, self._strict = _strictest(enforcing), _strictest(closed)
-        """Who enforces; and whose rule it is that what cannot be read does not go on."""
-        self._listening = _strictest([rule for rule in closed if rule.audio != "pass"])
-        """The same of speech."""
+        self._strict = strictest(enforcing)
+        """Whose rule it is that what cannot be read does not go on."""
+        self._listening = strictest([rule for rule in enforcing if rule.audio != "pass" and not rule.open])
+        """The same of speech that nobody writes down."""
         self._aside = 0
         """Questions under way for whose answers nothing waits."""
 
     @property
     def enforces(self) -> bool:
-        """Does what is found change what is shown?"""
-        return self._enforcing is not None
+        """Does what is found change what is shown? Then what nobody can read is not."""
+        return self._strict is not None
 
-    def unreadable(self, rule: str = UNREADABLE) -> Stop | None:
-        """What follows where nobody can judge a text; None: it goes on."""
-        return None if self._strict is None else Stop(Hit(self._strict, rule, "block", shadow=False))
-
-    def too_much(self) -> Stop:
-        """What follows where more would have to wait than may."""
-        assert self._enforcing is not None, "nothing is stopped where nobody enforces"
-        return Stop(Hit(self._enforcing, TOO_LARGE, "block", shadow=False))
+    def unreadable(self, rule: str = UNREADABLE) -> Stop:
+        """Nobody can judge this, be it for its size."""
+        assert self._strict is not None, "nothing is stopped where nobody enforces"
+        return Stop(Hit(self._strict, rule, "block", shadow=False))
 
     def judged(self, response: Response, event: Event) -> Work:
         """Judge one event, and show what may be shown of it. Raises Stop, TooMuch."""
@@ -100,8 +92,7 @@ class Judging:
             yield from self._closed(response, kind, event)
             yield from self._masked(response, event)
         except texts.Unclear:
-            if (stop := self.unreadable()) is not None:
-                raise stop from None
+            raise self.unreadable() from None
         if kind == "response.done":
             self._check_heard(response, event)
         if event.get("delta") != "":
@@ -197,9 +188,7 @@ class Judging:
         if (known := response.told.get(text)) is not None:
             return known
         if len(text) > MAX_TEXT:
-            if (stop := self.unreadable(TOO_LARGE)) is not None:
-                raise stop
-            return text
+            raise self.unreadable(TOO_LARGE)
         spoken = place.endswith("transcript")
         verdict = self._local.whole(text)
         shown = self._took(
@@ -304,8 +293,3 @@ class Judging:
 def part_of(event: Event) -> str:
     """Which part of an item an event is about."""
     return f"{openai.name(event, 'item_id')}/{event.get('content_index', '')}"
-
-
-def _strictest(rules: Sequence[Guardrail]) -> Guardrail | None:
-    """One that ends the session, before one that refuses the turn."""
-    return min(rules, key=lambda rule: rule.refuse_turn, default=None)

@@ -34,7 +34,7 @@ class Waiting:
     event: Event
     size: int
     asked: int = 0
-    """Questions about it that are open."""
+    """Questions about it that have no answer yet."""
     blocked: Hit | None = None
 
     @property

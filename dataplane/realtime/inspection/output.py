@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Sequence
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
-from dataplane.guardrails.judge import Guard, Verdict, why
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Verdict, why
 from dataplane.realtime import endings, events
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Direction, Effect, Finish, Found, Show, Tell
 from dataplane.realtime.events import Event
-from dataplane.realtime.inspection.judging import TOO_LARGE, UNREADABLE, Judging, Stop, part_of
+from dataplane.realtime.inspection.judging import Judging, Stop, part_of
 from dataplane.realtime.inspection.questions import Questions
+from dataplane.realtime.inspection.telling import UNREADABLE
 from dataplane.realtime.inspection.withheld import Late, Outlet, Question, Response, TooMuch, Work
 from dataplane.realtime.steps import Verdict as Step
 from dataplane.realtime.turns import Turns
@@ -116,7 +117,7 @@ class Output:
         if self._over:
             return False
         if not audio:
-            return self._judging.unreadable() is not None
+            return self._judging.enforces
         if self._newest is not None:
             self._newest.spoken = True
         return self._outlet.holds or (self._newest is not None and self._newest.shut)
@@ -131,10 +132,9 @@ class Output:
 
     def _unread(self) -> Step | None:
         """The verdict on what nobody can judge, and belongs to nothing."""
-        stop = self._judging.unreadable()
-        if stop is None:
+        if not self._judging.enforces:
             return None
-        self._end(stop)
+        self._end(self._judging.unreadable())
         return ()
 
     def read(self, event: Event) -> Step | None:
@@ -235,7 +235,7 @@ class Output:
             del self._responses[name]
         if len(self._responses) > SEEN:
             if self._judging.enforces:
-                self._end(self._judging.too_much())
+                self._end(self._judging.unreadable(TOO_LARGE))
             else:
                 del self._responses[next(iter(self._responses))]
 
@@ -275,7 +275,7 @@ class Output:
 
     def _too_much(self, response: Response) -> None:
         if self._judging.enforces:
-            self._stop(response, self._judging.too_much())
+            self._stop(response, self._judging.unreadable(TOO_LARGE))
         else:
             self._refuse(response)
 

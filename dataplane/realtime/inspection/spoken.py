@@ -15,7 +15,7 @@ from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.ears import Ears
 from dataplane.realtime.inspection.hearing import Hearing
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import UNREADABLE, Telling, unjudged
+from dataplane.realtime.inspection.telling import Telling, unheard
 from dataplane.realtime.inspection.transcripts import HEARD, Transcripts
 from dataplane.realtime.inspection.withholding import Withholding
 
@@ -114,7 +114,7 @@ class Spoken:
         """It is not transcribed."""
         if self._hearing is None or not self._hearing.waits(item):
             return
-        hit = unjudged(self._blocking, UNREADABLE)
+        hit = unheard(self._blocking)
         if hit is not None:
             self._telling.found((hit,), "input", "audio")
         self._judged(item, hit)

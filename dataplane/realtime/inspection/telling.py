@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from dataplane.dialects import openai
 from dataplane.guardrails.judge import Direction, Guard, Hit, why
 from dataplane.realtime import endings
 from dataplane.realtime.audio import MAX_EVENT_ID
 from dataplane.realtime.effects import Effect, Finish, Found, Tell
+from dataplane.table.guardrails import Guardrail
 
 UNREADABLE = "unreadable"
 """The rule of a hit that says that a text, or audio, is there that nobody can judge."""
-TOO_LARGE = "too_large"
 _CODE = "guardrail_blocked"
 
 
@@ -44,9 +44,19 @@ class Telling:
         return False
 
 
-def unjudged(guards: Sequence[Guard], rule: str) -> Hit | None:
-    """What it amounts to that a text cannot be judged: a block of whichever of these guardrails enforces and does not
-    fail open, before all one that ends the session."""
-    closed = [guard.rule for guard in guards if guard.enforces and not guard.rule.open]
-    strictest = min(closed, key=lambda rule: rule.refuse_turn, default=None)
-    return Hit(strictest, rule, "block", shadow=False) if strictest is not None else None
+def unread(guards: Iterable[Guard], rule: str) -> Hit | None:
+    """What it amounts to that something is there that nobody can read: a block of one of those that enforce. How they
+    fail (`onFailure`) is not asked: that is said of judges that are away, and whoever writes the text chooses this."""
+    guilty = strictest(guard.rule for guard in guards if guard.enforces)
+    return Hit(guilty, rule, "block", shadow=False) if guilty is not None else None
+
+
+def unheard(guards: Iterable[Guard]) -> Hit | None:
+    """The same of speech that is not transcribed, or not in time, which is not the user's doing: a block, but of one
+    that does not fail open."""
+    return unread((guard for guard in guards if not guard.rule.open), UNREADABLE)
+
+
+def strictest(rules: Iterable[Guardrail]) -> Guardrail | None:
+    """One that ends the session, before one that refuses the turn."""
+    return min(rules, key=lambda rule: rule.refuse_turn, default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.guardrails.judge import Judge, Verdict, ready
+from dataplane.guardrails.judge import TOO_LARGE, Answer, Judge, Verdict, answered, ready
 from dataplane.table.guardrails import Guardrail, Keywords
 from tests.dataplane.guardrails.guards import judge, patterns, pii, remote, words
 
@@ -147,3 +147,16 @@ def test_patterns_that_cannot_be_used(pattern: str, message: str) -> None:
 
 def test_what_matches_the_empty_text_unforeseen_is_no_finding() -> None:
     assert judge(patterns(r"\Qb\E?", name="p")).whole("abab").text == "a[p]a[p]"
+
+
+def test_who_does_not_judge_lets_pass_what_is_declared_and_nothing_for_its_size() -> None:
+    closed = remote().rule.model_copy(update={"action": "block"})
+    opened = closed.model_copy(update={"open": True})
+    shadow = closed.model_copy(update={"shadow": True})
+    for guardrail, failed, passes in (
+        (closed, "timeout", False),
+        (opened, "timeout", True),
+        (opened, TOO_LARGE, False),
+        (shadow, TOO_LARGE, True),
+    ):
+        assert (answered(guardrail, Answer(failed=failed)).blocked is None) is passes

@@ -201,6 +201,8 @@ async def test_a_secret_that_is_no_key() -> None:
 async def test_a_text_that_is_too_long() -> None:
     async with Asked() as server, asking() as rig:
         assert await rig.ask(asks_webhook(server.url), "x" * 2**21) == Answer(failed="too_large")
+        await rig.ask(asks_webhook(server.url, open=True), "x" * 2**21)
+        assert rig.meter.unjudged == 2 * [("ours", "too_large", "closed")]
         assert server.requests == []
 
 

@@ -10,7 +10,8 @@ from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
 from dataplane.realtime.actions import ToUpstream
 from dataplane.realtime.effects import Admit
-from dataplane.realtime.inspection.input import LARGEST
+from dataplane.realtime.events import Event
+from dataplane.realtime.inspection.input import AT_ONCE, LARGEST, MOST_TEXTS
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
 from tests.dataplane.realtime.heeded import (
     ASK,
@@ -147,6 +148,7 @@ def test_what_is_ambiguous_or_too_long_is_refused() -> None:
     (opened(REFUSE) >> client(item("a" * (LARGEST + 1))) << client(error(message=message + "too_large"))).over()
     (opened(FLAG) >> client(output) << upstream(output)).over()
     ended(opened(REFUSE, BLOCK) >> client(output), message + "unreadable")
+    ended(opened(changed(BLOCK, open=True)) >> client(output), message + "unreadable")
 
 
 def test_audio_in_items_is_refused_since_nobody_transcribes_it() -> None:
@@ -229,6 +231,46 @@ def test_what_waits_is_bounded() -> None:
     dialogue = opened(ASK) >> client(*[long] * (MOST_BYTES // LARGEST + 2))
     assert len(dialogue.asked) == MOST_BYTES // LARGEST
     assert dialogue.relay.client_waits
+
+
+def of_parts(*parts: str) -> Event:
+    content = [{"type": "input_text", "text": part} for part in parts]
+    return {"type": "conversation.item.create", "item": {"role": "user", "content": content}}
+
+
+def test_one_client_has_so_many_questions_under_way_and_no_more() -> None:
+    event = of_parts(*[f"part {number}" for number in range(AT_ONCE + 2)])
+    dialogue = opened(ASK) >> client(event, item("one"))
+    assert len(dialogue.asked) == AT_ONCE
+    for ticket in range(1, AT_ONCE + 4):
+        dialogue = dialogue << Asked(ticket, f"part {ticket - 1}" if ticket <= AT_ONCE + 2 else "one") >> Judged(ticket)
+    (dialogue << upstream(event, item("one"))).over()
+
+
+def test_what_was_blocked_is_not_asked_about_any_further() -> None:
+    dialogue = opened(ASK_REFUSE) >> client(of_parts(*"abcdefghijklmnopqrstuvwxyz"), item("one"))
+    for ticket in range(1, AT_ONCE + 1):
+        dialogue = dialogue << Asked(ticket, "abcdefghijklmnopqrstuvwxyz"[ticket - 1])
+    dialogue = dialogue >> Judged(1, FOUND) << Asked(AT_ONCE + 1, "one") << client(error(message=MODERATED))
+    (dialogue >> Judged(AT_ONCE + 1) << upstream(item("one"))).over()
+
+
+def test_of_those_that_nobody_waits_for_the_rest_is_not_asked() -> None:
+    event = of_parts(*"abcdefghijklmnopqrstuvwxyz")
+    dialogue = opened(ASK_FLAG) >> client(event) << upstream(event)
+    assert len(dialogue.asked) == AT_ONCE
+    for ticket in range(1, AT_ONCE + 1):
+        dialogue = dialogue << Asked(ticket, "abcdefghijklmnopqrstuvwxyz"[ticket - 1]) >> Judged(ticket)
+    (dialogue >> client(item("one")) << Asked(AT_ONCE + 1, "one") << upstream(item("one"))).over()
+
+
+def test_more_texts_than_anybody_is_asked_about_are_too_many() -> None:
+    ended(
+        opened(ASK) >> client(of_parts(*["a"] * (MOST_TEXTS + 1))),
+        "Guardrail blocked this request: moderated: too_large",
+    )
+    event = of_parts(*["a"] * (MOST_TEXTS + 1))
+    (opened(BLOCK) >> client(event) << upstream(event)).over()
 
 
 def test_a_turn_is_admitted_after_it_was_judged_and_what_waits_behind_it_does_so_for_both() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from dataplane.guardrails.judge import Answer
 from dataplane.judges.panel import Panel
@@ -125,3 +126,38 @@ async def test_a_transcript_that_never_comes_is_waited_for_so_long(monkeypatch: 
         assert await kinds(client, 2) == ["input_audio_buffer.committed", "error"]
         assert await kinds(far, 1) == ["conversation.item.delete"]
         client.close(1000)
+
+
+async def test_what_is_found_in_a_session_is_counted_and_logged_without_its_text() -> None:
+    policies = REQUIRED.model_copy(update={"guardrails": (WORDS.model_copy(update={"output": True}),)})
+    with capture_logs() as logs:
+        async with pair(policies=policies) as it, calm(it.rig):
+            client, far = await it.session()
+            client.send(item("no candy"))
+            far.send(json.dumps({"type": "response.created", "response": {"id": "r1"}}).encode())
+            said = {"type": "response.output_text.done", "response_id": "r1", "item_id": "i1", "text": "candy"}
+            far.send(json.dumps(said).encode())
+            heard = [await client.event() for _ in range(3)]
+            assert sorted(str(each["type"]) for each in heard) == ["error", "error", "response.created"]
+            client.close(1000)
+    assert it.rig.meter.findings == {
+        ("asked", "input", "block", "enforce"): 1,
+        ("asked", "output", "block", "enforce"): 1,
+    }
+    lines = [line for line in logs if line["event"] == "guardrail"]
+    assert {(line["guardrail"], line["rule"], line["place"], line["direction"]) for line in lines} == {
+        ("asked", "words[0]", "item.content", "input"),
+        ("asked", "words[0]", "text", "output"),
+    }
+    assert all(line["session"] and line["policy"] == "ai/few" for line in lines)
+    assert "candy" not in str(lines)
+
+
+async def test_questions_of_a_session_that_nobody_answers_are_counted() -> None:
+    async with pair(policies=GUARDED) as it, calm(it.rig):
+        client, _ = await it.session()
+        client.send(item("hello"))
+        assert await kinds(client, 1) == ["error"]
+        client.close(1000)
+    assert it.rig.meter.unjudged == [("asked", "unreachable", "closed")]
+    assert it.rig.meter.asked == [("asked", "moderation")]

@@ -197,19 +197,34 @@ def test_turns_that_wait_for_limits_too() -> None:
     dialogue.answer(FINE) << client(piece("fine"), whole("fine"))
 
 
-def test_what_cannot_be_judged_goes_on_where_it_fails_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataplane.realtime.inspection.judging.MAX_TEXT", 100)
-    twice = '{"to":"Ann","to":"Bob"}'
-    events: list[object] = [
+@pytest.mark.parametrize(
+    "event",
+    [
         "no event",
         b"no event",
         {"anything": "of tomorrow"},
         {"type": "response.of_tomorrow.delta", "response_id": "r1", "delta": {"new": "x"}},
-        whole(twice, "function_call_arguments", "arguments"),
+        whole('{"to":"Ann","to":"Bob"}', "function_call_arguments", "arguments"),
         whole("x" * 101),
-    ]
-    dialogue = guarded(asking(open=True)) >> upstream(*events) << client(*events)
+    ],
+)
+def test_what_nobody_can_read_does_not_go_on_however_it_fails(event: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.judging.MAX_TEXT", 100)
+    dialogue = guarded(asking(open=True)) >> upstream(event)
+    assert [each["type"] for each in dialogue.shown] == ["error"]
+    assert dialogue.relay.ending is endings.GUARDRAIL
+
+
+def test_speech_that_nobody_writes_down_goes_on_where_it_fails_open() -> None:
     end = over("", kind="audio")
-    dialogue >> upstream(AUDIO, end) << client(AUDIO, end)
+    dialogue = guarded(asking(open=True)) >> upstream(AUDIO, end) << client(AUDIO, end)
     assert dialogue.relay.ending is None
     assert not dialogue.asked
+
+
+def test_all_that_waited_is_shown_though_it_is_much_and_a_frame_is_under_way() -> None:
+    parts = [{"type": "response.content_part.added", "response_id": "r1", "event_id": f"e{n}"} for n in range(200)]
+    dialogue = guarded(asking()) >> upstream(whole("fine"), *parts)
+    audio = wire({**AUDIO, "delta": "A" * 100_000}, masked=False)
+    dialogue.feed("upstream", audio[:50_000]).answer(FINE).feed("upstream", audio[50_000:])
+    assert [each["type"] for each in dialogue.shown] == [AUDIO["type"], whole("")["type"], *[parts[0]["type"]] * 200]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
 from dataplane.realtime.effects import Admit, Released
+from dataplane.realtime.inspection.ears import transcribers
 from dataplane.table import ModelAllow
 from tests.dataplane.realtime.heeded import (
     ASK,
@@ -208,7 +209,7 @@ def test_a_transcription_that_fails_is_like_none() -> None:
 def test_a_server_that_takes_no_transcription_is_asked_once_for_each_model() -> None:
     off = listening(None, vad(answers=False))
     dialogue = under(REFUSE) >> upstream(off) << client(off)
-    for model in ("gpt-4o-mini-transcribe", "whisper-1"):
+    for model in transcribers(TERMS):
         asked = dialogue.heard["upstream"].popleft()
         assert isinstance(asked, dict)
         assert asked["session"] == {"type": "realtime", "audio": {"input": {"transcription": {"model": model}}}}
@@ -218,13 +219,17 @@ def test_a_server_that_takes_no_transcription_is_asked_once_for_each_model() -> 
     (dialogue << upstream(deleted("i1"))).over()
 
 
-def test_only_models_that_the_caller_may_use_transcribe() -> None:
+@pytest.mark.parametrize(
+    ("pattern", "model"),
+    [("whisper-*", "whisper-1"), ("gpt-4o-transcribe", "gpt-4o-transcribe"), ("gpt-realtime*", "gpt-realtime-whisper")],
+)
+def test_only_models_that_the_caller_may_use_transcribe(pattern: str, model: str) -> None:
     guards = (changed(REFUSE, output=False),)
-    allow = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", "whisper-*")),)
+    allow = (ModelAllow(policy="ai/few", patterns=("gpt-realtime", pattern)),)
     dialogue = heeding(replace(TERMS, guards=guards, allow=allow)) >> upstream(listening(None))
     sent = dialogue.heard["upstream"].popleft()
     assert isinstance(sent, dict)
-    assert sent["session"] == {"type": "realtime", "audio": {"input": {"transcription": {"model": "whisper-1"}}}}
+    assert sent["session"] == {"type": "realtime", "audio": {"input": {"transcription": {"model": model}}}}
 
 
 # -- the client sees the session as it set it up -------------------------------------------------------------------
