@@ -1,0 +1,58 @@
+"""Texts that somebody writes to keep the gateway busy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from dataplane.guardrails import pii
+from dataplane.guardrails.detection import Compiled, Detector, Found
+from dataplane.table.guardrails import Pii
+
+
+class Counting:
+    """A pattern that counts how many bytes it has matched."""
+
+    def __init__(self, pattern: Compiled) -> None:
+        self.matched = 0
+        self._pattern = pattern
+
+    def search(self, text: bytes, pos: int | None = None) -> Found | None:
+        found = self._pattern.search(text, pos)
+        if found is not None:
+            begin, end = found.span()
+            self.matched += end - begin
+        return found
+
+    def fullmatch(self, text: bytes) -> Found | None:
+        return self._pattern.fullmatch(text)
+
+
+@pytest.mark.parametrize("word", ["xsk-", "sk-", "xeyJ", "-eyJaaaaa.", "_eyJ", "xoxb-", "xxoxb-", "_ghp_", "aAIza"])
+def test_tokens_that_begin_everywhere_are_read_a_few_times(word: str) -> None:
+    """Each reached to the end of the text: 128 KiB of them stopped all sessions for seconds."""
+    text = word * (16 * 1024 // len(word))
+    patterns = []
+    scans = []
+    for scan in pii.detector(Pii(kinds=("key",))).scans:
+        patterns.append(Counting(scan.pattern))
+        scans.append(replace(scan, pattern=cast("Compiled", patterns[-1])))
+    Detector(tuple(scans), str).find(text)
+    assert all(pattern.matched <= 16 * len(text) for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_" + "a" * 36 + "1",
+        "xsk-aask-" + "a" * 20 + "-sk-" + "b" * 20 + "-7",
+        "eyJaaaaa.eyJbbbbb.eyJccccc.111",
+        "github_pat_" + "a" * 22 + "_1",
+        "-ghp_AIza" + "a" * 36 + "-1",
+    ],
+)
+def test_tokens_are_found_whole(text: str) -> None:
+    found = pii.detector(Pii(kinds=("key",))).find(text)
+    assert found[-1].end == len(text)
