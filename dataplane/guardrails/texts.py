@@ -211,8 +211,13 @@ def _below(name: str, place: Place) -> Place:
 def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]:
     """What is in one field."""
     value = holder.get(field)
-    if field not in _ASIDE and not (field in _NO_TEXT and isinstance(value, str)):
+    if not _is_aside(field, value):
         yield from _one(holder, field, value, name, said)
+
+
+def _is_aside(field: str, value: object) -> bool:
+    """Is in the field nothing that is judged?"""
+    return field in _ASIDE or (field in _NO_TEXT and isinstance(value, str))
 
 
 def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, depth: int = 0) -> Iterator[Place]:
@@ -222,9 +227,10 @@ def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, de
         for position, each in enumerate(value):
             here = f"{name}[{_index(each, position) if pieces else position}]"
             yield from _one(value, position, each, here, said, pieces=pieces, depth=depth)
-    elif isinstance(value, dict) and value.get("type") != "image_generation_call":
+    elif isinstance(value, dict):
+        drawn = value.get("type") == "image_generation_call"
         for field, each in list(value.items()):
-            if field not in _ASIDE and not (field in _NO_TEXT and isinstance(each, str)):
+            if not _is_aside(field, each) and not (drawn and field == "result"):
                 here = f"{name}.{field if pieces else _named(field)}"
                 yield from _one(value, field, each, here, said, pieces=pieces, depth=depth)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -9,7 +10,11 @@ import pytest
 
 from dataplane.guardrails import pii
 from dataplane.guardrails.detection import Compiled, Detector, Found
+from dataplane.guardrails.texts import Json, Place, chat_request, client_event, responses_request
 from dataplane.table.guardrails import Pii
+
+Find = Callable[[Json], Iterator[Place]]
+DRAWN = "image_generation_call"
 
 
 class Counting:
@@ -56,3 +61,16 @@ def test_tokens_that_begin_everywhere_are_read_a_few_times(word: str) -> None:
 def test_tokens_are_found_whole(text: str) -> None:
     found = pii.detector(Pii(kinds=("key",))).find(text)
     assert found[-1].end == len(text)
+
+
+@pytest.mark.parametrize(
+    ("find", "said"),
+    [
+        (chat_request, {"messages": [{"type": DRAWN, "role": "user", "content": "T"}]}),
+        (responses_request, {"input": [{"type": DRAWN, "role": "user", "content": "T", "result": "iVBOR"}]}),
+        (client_event, {"type": "response.create", "response": {"type": DRAWN, "instructions": "T"}}),
+        (client_event, {"type": "session.update", "session": {"type": DRAWN, "instructions": "T"}}),
+    ],
+)
+def test_the_type_of_a_picture_hides_nothing_but_the_picture(find: Find, said: Json) -> None:
+    assert [place.text for place in find(said)] == ["T"]
