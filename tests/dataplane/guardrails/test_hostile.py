@@ -10,7 +10,15 @@ import pytest
 
 from dataplane.guardrails import pii
 from dataplane.guardrails.detection import Compiled, Detector, Found
-from dataplane.guardrails.texts import Json, Place, chat_request, client_event, responses_request
+from dataplane.guardrails.texts import (
+    Json,
+    Place,
+    Unclear,
+    chat_request,
+    client_event,
+    responses_request,
+    server_event,
+)
 from dataplane.table.guardrails import Pii
 
 Find = Callable[[Json], Iterator[Place]]
@@ -74,3 +82,33 @@ def test_tokens_are_found_whole(text: str) -> None:
 )
 def test_the_type_of_a_picture_hides_nothing_but_the_picture(find: Find, said: Json) -> None:
     assert [place.text for place in find(said)] == ["T"]
+
+
+@pytest.mark.parametrize(
+    ("find", "said"),
+    [
+        (chat_request, {"prompt": [15496, 11]}),
+        (chat_request, {"prompt": ["T", [15496]]}),
+        (chat_request, {"input": [[15496], [11]]}),
+        (chat_request, {"messages": [], "Messages": [{"role": "user", "content": "T"}]}),
+        (responses_request, {"input": "x", "INPUT": "T"}),
+    ],
+)
+def test_what_is_no_text_to_us_and_text_to_others_is_unclear(find: Find, said: Json) -> None:
+    with pytest.raises(Unclear):
+        list(find(said))
+
+
+@pytest.mark.parametrize("name", ["data", "format", "metadata", "usage", "id"])
+def test_variables_are_text_whatever_they_are_called(name: str) -> None:
+    prompt: Json = {"id": "pmpt_1", "variables": {name: "T"}}
+    assert [place.text for place in responses_request({"prompt": prompt})] == ["T"]
+    part: Json = {"id": "pmpt_1", "variables": {name: {"type": "input_text", "text": "T"}}}
+    session = client_event({"type": "session.update", "session": {"prompt": part}})
+    assert [place.text for place in session] == ["T"]
+    assert next(responses_request({"prompt": part})).name == "prompt.variables.*.text"
+
+
+def test_a_piece_that_is_an_object_is_read() -> None:
+    event: Json = {"type": "response.mcp_call_arguments.delta", "item_id": "i", "delta": {"path": "T"}}
+    assert [place.text for place in server_event(event)] == ["T"]
