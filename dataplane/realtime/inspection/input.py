@@ -140,7 +140,7 @@ class Input:
         for each in told:
             if not each.text.strip():
                 continue
-            if self._aside:
+            if self._aside and not self._questions.crowded:
                 self._questions.ask(self._aside, each.asked, "input", each.place.name, _ignore)
             if self._waited:
                 waiting.asked += 1

@@ -12,6 +12,7 @@ from dataplane.realtime.actions import ToUpstream
 from dataplane.realtime.effects import Admit
 from dataplane.realtime.inspection.input import LARGEST
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
+from dataplane.realtime.inspection.questions import AT_A_TIME, CROWD
 from tests.dataplane.realtime.heeded import (
     ASK,
     ASK_FLAG,
@@ -174,6 +175,38 @@ def test_events_are_asked_about_at_once_and_go_on_in_order() -> None:
     dialogue = opened(ASK) >> client(item("one"), item("two")) << Asked(1, "one") << Asked(2, "two") >> Judged(2)
     dialogue.over()
     (dialogue >> Judged(1) << upstream(item("one"), item("two"))).over()
+
+
+def test_one_session_asks_about_so_much_at_a_time() -> None:
+    """A client that says a thousand things at once would have all others fail: whoever judges is asked about so much
+    at once, and what is not asked about passes, or is blocked, as `onFailure` has it."""
+    many = {
+        "type": "conversation.item.create",
+        "item": {"role": "user", "content": [{"text": f"no {n}"} for n in range(40)]},
+    }
+    dialogue = opened(ASK) >> client(many)
+    for asked in range(1, AT_A_TIME + 1):
+        dialogue = dialogue << Asked(asked, f"no {asked - 1}")
+    dialogue.over()
+    for answered in range(1, 41):
+        dialogue = dialogue >> Judged(answered)
+        if answered + AT_A_TIME <= 40:
+            dialogue = dialogue << Asked(answered + AT_A_TIME, f"no {answered + AT_A_TIME - 1}")
+    (dialogue << upstream(many)).over()
+
+
+def test_who_looks_on_is_not_asked_for_ever() -> None:
+    count = AT_A_TIME + CROWD + 1
+    dialogue = opened(ASK_FLAG)
+    for number in range(count):
+        dialogue = dialogue >> client(item(f"no {number}")) << upstream(item(f"no {number}"))
+        if number < AT_A_TIME:
+            dialogue = dialogue << Asked(number + 1, f"no {number}")
+    for answered in range(1, count):
+        dialogue = dialogue >> Judged(answered)
+        if answered + AT_A_TIME < count:
+            dialogue = dialogue << Asked(answered + AT_A_TIME, f"no {answered + AT_A_TIME - 1}")
+    dialogue.over()
 
 
 def test_what_others_find_blocks_or_refuses() -> None:
