@@ -161,8 +161,11 @@ def server_event(event: Json) -> Iterator[Place]:
 
 
 def said_by(event: Json) -> Direction:
-    """Who has said what is in a server's event."""
-    return "input" if str(event.get("type")).startswith(_HEARD) or _is_told(event.get("item")) else "output"
+    """Who has said what is in a server's event. What belongs to a response is the model's, or of tools that the
+    provider runs, whatever it says of itself."""
+    kind = str(event.get("type"))
+    told = kind.startswith(_HEARD) or (not kind.startswith("response.") and _is_told(event.get("item")))
+    return "input" if told else "output"
 
 
 def stream_of(event: Json) -> str:

@@ -112,3 +112,10 @@ def test_variables_are_text_whatever_they_are_called(name: str) -> None:
 def test_a_piece_that_is_an_object_is_read() -> None:
     event: Json = {"type": "response.mcp_call_arguments.delta", "item_id": "i", "delta": {"path": "T"}}
     assert [place.text for place in server_event(event)] == ["T"]
+
+
+@pytest.mark.parametrize("item", [{"type": "shell_call_output", "output": "T"}, {"role": "user", "content": "T"}])
+def test_what_belongs_to_a_response_is_judged_as_what_the_model_says(item: Json) -> None:
+    """As it is where the same answer comes whole."""
+    event: Json = {"type": "response.output_item.done", "item": item}
+    assert [(place.text, place.said) for place in server_event(event)] == [("T", "output")]
