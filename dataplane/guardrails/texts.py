@@ -285,7 +285,7 @@ def _one(
 def _index(value: object, position: int) -> int:
     """Of a choice or a call in a chunk: what it says, for chunks hold but some of them."""
     index = value.get("index") if isinstance(value, dict) else None
-    return index if isinstance(index, int) else position
+    return index if type(index) is int and index >= 0 else position
 
 
 def _named(field: str) -> str:

@@ -14,6 +14,7 @@ from dataplane.guardrails.texts import (
     Json,
     Place,
     Unclear,
+    chat_chunk,
     chat_request,
     client_event,
     responses_request,
@@ -119,3 +120,10 @@ def test_what_belongs_to_a_response_is_judged_as_what_the_model_says(item: Json)
     """As it is where the same answer comes whole."""
     event: Json = {"type": "response.output_item.done", "item": item}
     assert [(place.text, place.said) for place in server_event(event)] == [("T", "output")]
+
+
+@pytest.mark.parametrize("index", [-1, True, None])
+def test_pieces_of_a_choice_without_a_number_are_pieces_of_one_text(index: object) -> None:
+    """A text whose name is no stream's would be judged piece by piece."""
+    chunk: Json = {"choices": [{"index": index, "delta": {"content": "T"}}]}
+    assert [place.stream for place in chat_chunk(chunk)] == ["choices[0].delta.content"]
