@@ -131,15 +131,27 @@ def _phone(rule: PiiKind) -> Accept:
     return accept
 
 
-def _token(rule: PiiKind) -> Accept:
-    """Made by a machine, so there is a digit in it; and not the end of a word, as in `task-`."""
+def _token(rest: bytes, past: bytes) -> Callable[[PiiKind], Accept]:
+    """Made by a machine, so there is a digit in it; and not the end of a word, as in `task-`.
 
-    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = found.span()
-        within = view.data[begin - 1 : begin] in _each(_ALPHANUMERIC)
-        return begin + 1 if within or _digit(view.data, begin, end) is None else (begin, end, rule)
+    A match is how one begins: `rest` is what it goes on with, and where it is none, no other is before `past` ends. So
+    each character is read but a few times, however often one begins."""
+    goes_on, to = re.compile(rest).match, re.compile(past).match
 
-    return accept
+    def of(rule: PiiKind) -> Accept:
+        def accept(view: View, found: Found) -> tuple[int, int, str] | int:
+            begin, known = found.span()
+            if view.data[begin - 1 : begin] in _each(_ALPHANUMERIC):
+                return begin + 1
+            whole = goes_on(view.data, known)
+            if whole and _digit(view.data, begin, whole.end()):
+                return begin, whole.end(), rule
+            passed = to(view.data, known)
+            return passed.end() if passed else begin + 1
+
+        return accept
+
+    return of
 
 
 def _alone(inside: bytes) -> Callable[[PiiKind], Accept]:
@@ -163,6 +175,7 @@ _NUMBER = (
 _GAP = r"[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,2}"
 _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,]*"
 _WORD = r"[A-Za-z0-9_.-]+\z"
+_IN_WORD = rb"[A-Za-z0-9_-]*+"
 _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
     "card": (
         _Kind(
@@ -213,16 +226,25 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
     "key": (
         _Kind(r"(?:AKIA|ASIA)[A-Z0-9]{16}", _WORD, _alone(_ALPHANUMERIC)),
         _Kind(
-            r"sk-[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic and many others
-            r"|xai-[A-Za-z0-9_-]{20,}"
-            r"|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}"
-            r"|xox[abeprs]-[A-Za-z0-9-]{10,}"  # Slack
-            r"|AIza[A-Za-z0-9_-]{35,}"  # Google
-            r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"  # Stripe
-            r"|hf_[A-Za-z0-9]{30,}"
-            r"|eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*",  # JWT
+            r"sk-[A-Za-z0-9_-]{20}"  # OpenAI, Anthropic and many others
+            r"|xai-[A-Za-z0-9_-]{20}|glpat-[A-Za-z0-9_-]{20}"
+            r"|AIza[A-Za-z0-9_-]{35}",  # Google
             _WORD,
-            _token,
+            _token(_IN_WORD, _IN_WORD),
+        ),
+        _Kind(r"xox[abeprs]-[A-Za-z0-9-]{10}", _WORD, _token(rb"[A-Za-z0-9-]*+", rb"[A-Za-z0-9-]*+")),  # Slack
+        _Kind(
+            r"gh[opsur]_[A-Za-z0-9]{36}"
+            r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16}"  # Stripe
+            r"|hf_[A-Za-z0-9]{30}",
+            _WORD,
+            _token(rb"[A-Za-z0-9]*+", rb"[A-Za-z0-9]*+"),
+        ),
+        _Kind(r"github_pat_[A-Za-z0-9_]{22}", _WORD, _token(rb"[A-Za-z0-9_]*+", rb"[A-Za-z0-9_]*+")),
+        _Kind(  # JWT
+            r"eyJ[A-Za-z0-9_-]{5}",
+            _WORD,
+            _token(_IN_WORD + rb"\.eyJ[A-Za-z0-9_-]{5,}+\." + _IN_WORD, _IN_WORD),
         ),
         _Kind(
             rf"{_PEM}(?:-----END [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----)?",

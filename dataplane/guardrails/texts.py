@@ -14,7 +14,7 @@ Sources: the types of openai-python 3.52; `reasoning_content` as vLLM and DeepSe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 
 from dataplane.guardrails.judge import Direction
@@ -81,6 +81,9 @@ _NAMES = frozenset(
     ]
 )
 """Fields that a place is named by."""
+_CHAT = ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents")
+_RESPONSES = ("instructions", "input", "prompt")
+"""Fields of requests in which there is text."""
 _AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
 
@@ -108,7 +111,10 @@ class Place:
 
 def chat_request(body: Json) -> Iterator[Place]:
     """And of what else is served like it: older completions, embeddings. Raises Unclear, as all here."""
-    for field in ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents"):
+    _check_spelling(body, _CHAT)
+    for field in _CHAT:
+        if _is_tokens(body.get(field)):
+            raise Unclear("it is tokens, not text")
         yield from _at(body, field, field, "input")
 
 
@@ -122,9 +128,9 @@ def chat_chunk(chunk: Json) -> Iterator[Place]:
 
 
 def responses_request(body: Json) -> Iterator[Place]:
-    yield from _at(body, "instructions", "instructions", "input")
-    yield from _at(body, "input", "input", "input")
-    yield from _at(body, "prompt", "prompt", "input")
+    _check_spelling(body, _RESPONSES)
+    for field in _RESPONSES:
+        yield from _at(body, field, field, "input")
 
 
 def responses_reply(body: Json) -> Iterator[Place]:
@@ -148,15 +154,18 @@ def server_event(event: Json) -> Iterator[Place]:
         if field == "response" and isinstance(value, dict):
             for place in responses_reply(value):
                 yield _below("response", place)
-        elif field != "delta":
+        elif field != "delta" or not isinstance(value, str):
             yield from _at(event, field, _named(field), said)
-        elif kind not in _AUDIO and isinstance(value, str):
+        elif kind not in _AUDIO:
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
 
 
 def said_by(event: Json) -> Direction:
-    """Who has said what is in a server's event."""
-    return "input" if str(event.get("type")).startswith(_HEARD) or _is_told(event.get("item")) else "output"
+    """Who has said what is in a server's event. What belongs to a response is the model's, or of tools that the
+    provider runs, whatever it says of itself."""
+    kind = str(event.get("type"))
+    told = kind.startswith(_HEARD) or (not kind.startswith("response.") and _is_told(event.get("item")))
+    return "input" if told else "output"
 
 
 def stream_of(event: Json) -> str:
@@ -211,8 +220,28 @@ def _below(name: str, place: Place) -> Place:
 def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]:
     """What is in one field."""
     value = holder.get(field)
-    if field not in _ASIDE and not (field in _NO_TEXT and isinstance(value, str)):
+    if not _is_aside(field, value):
         yield from _one(holder, field, value, name, said)
+
+
+def _check_spelling(body: Json, fields: Collection[str]) -> None:
+    """Raises Unclear for a field that some servers take for one of these: their JSON knows no case."""
+    if any(field not in fields and field.casefold() in fields for field in body):
+        raise Unclear("a field is spelled in upper case")
+
+
+def _is_tokens(value: object) -> bool:
+    """Is it, or is in it, what a tokenizer made of text?"""
+    prompts = value if isinstance(value, list) else []
+    return any(
+        isinstance(prompt, int) or (isinstance(prompt, list) and any(isinstance(token, int) for token in prompt))
+        for prompt in prompts
+    )
+
+
+def _is_aside(field: str, value: object) -> bool:
+    """Is in the field nothing that is judged?"""
+    return field in _ASIDE or (field in _NO_TEXT and isinstance(value, str))
 
 
 def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, depth: int = 0) -> Iterator[Place]:
@@ -222,9 +251,15 @@ def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, de
         for position, each in enumerate(value):
             here = f"{name}[{_index(each, position) if pieces else position}]"
             yield from _one(value, position, each, here, said, pieces=pieces, depth=depth)
-    elif isinstance(value, dict) and value.get("type") != "image_generation_call":
+    elif isinstance(value, dict):
+        drawn = value.get("type") == "image_generation_call"
         for field, each in list(value.items()):
-            if field not in _ASIDE and not (field in _NO_TEXT and isinstance(each, str)):
+            if field == "variables" and isinstance(each, dict):  # whoever wrote the prompt has named them
+                for variable, filled in list(each.items()):
+                    yield from _one(
+                        each, variable, filled, f"{name}.variables.{_named(variable)}", said, depth=depth + 1
+                    )
+            elif not _is_aside(field, each) and not (drawn and field == "result"):
                 here = f"{name}.{field if pieces else _named(field)}"
                 yield from _one(value, field, each, here, said, pieces=pieces, depth=depth)
 
@@ -250,7 +285,7 @@ def _one(
 def _index(value: object, position: int) -> int:
     """Of a choice or a call in a chunk: what it says, for chunks hold but some of them."""
     index = value.get("index") if isinstance(value, dict) else None
-    return index if isinstance(index, int) else position
+    return index if type(index) is int and index >= 0 else position
 
 
 def _named(field: str) -> str:

@@ -27,7 +27,7 @@ where somebody writes it for that."""
 MOST_TEXTS = 1000
 """Of one event that somebody else is asked about."""
 AT_ONCE = 16
-"""Questions under way, be they waited for or not, that one client can cause: those of all sessions are bounded, too."""
+"""Questions that are waited for and under way: of an event that is blocked, the others need not be asked."""
 _NESTED = "{}"
 _EVENT = "event"
 
@@ -75,8 +75,8 @@ class Input:
         self._line = Line()
         self._unasked: deque[tuple[Waiting, _Told]] = deque()
         """Who waits to be asked about; of what is in line, so it is bounded as that is."""
-        self._asking = self._beside = 0
-        """Questions under way that are waited for, and those that are not."""
+        self._asking = 0
+        """Questions under way that are waited for."""
         self._void: Hit | None = None
         """Why the question was refused to which the next turn would be the answer."""
 
@@ -148,9 +148,8 @@ class Input:
     def _ask(self, waiting: Waiting, told: Sequence[_Told]) -> None:
         """Have the others judge its texts, too."""
         for each in told:
-            if self._aside and self._beside < AT_ONCE:
-                self._beside += 1
-                self._questions.ask(self._aside, each.asked, "input", each.place.name, self._noted)
+            if self._aside and not self._questions.crowded:
+                self._questions.ask(self._aside, each.asked, "input", each.place.name, _ignore)
         if self._waited:
             waiting.asked = len(told)
             self._unasked.extend((waiting, each) for each in told)
@@ -163,10 +162,6 @@ class Input:
                 self._asking += 1
                 then = partial(self._said, waiting, told)
                 self._questions.ask(self._waited, told.asked, "input", told.place.name, then)
-
-    def _noted(self, _verdict: Verdict) -> None:
-        """Nobody waited for it."""
-        self._beside -= 1
 
     def _said(self, waiting: Waiting, told: _Told, verdict: Verdict) -> None:
         """The others have judged one of its texts."""
@@ -228,3 +223,7 @@ def _speaks(event: Event) -> bool:
 def _brings_own(event: Event) -> bool:
     """Does the turn answer what it brings itself, and not the conversation?"""
     return isinstance(openai.part(event, "response", "input"), list)
+
+
+def _ignore(_verdict: Verdict) -> None:
+    """Nobody waited for it."""

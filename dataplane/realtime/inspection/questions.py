@@ -10,6 +10,12 @@ from dataplane.guardrails.judge import Answer, Direction, Hit, Verdict, answered
 from dataplane.realtime.effects import Ask, Effect, Found, Listen
 from dataplane.table.guardrails import Guardrail
 
+AT_A_TIME = 16
+"""Questions of one session that are under way; others wait. All sessions share whoever judges, who is asked about so
+much at once and no more (`judges.panel.AT_ONCE`)."""
+CROWD = 256
+"""Questions that wait."""
+
 
 @dataclass(slots=True)
 class _Question:
@@ -33,12 +39,18 @@ class Questions:
     def __init__(self, effects: deque[Effect]) -> None:
         self._effects = effects
         self._open: dict[int, tuple[Guardrail, _Question]] = {}
+        self._waiting: deque[_Question] = deque()
         self._late: dict[int, Callable[[], None]] = {}
         self._tickets = 0
 
     @property
     def pending(self) -> bool:
         return bool(self._open)
+
+    @property
+    def crowded(self) -> bool:
+        """Do so many wait that none should be asked for whose answer nothing waits?"""
+        return len(self._waiting) >= CROWD
 
     def ask(
         self,
@@ -65,14 +77,17 @@ class Questions:
             question.hits += verdict.hits
         if verdict.blocked is not None:
             question.then(Verdict(None, verdict.blocked, tuple(question.hits)))
-            return
-        if verdict.text is not None:
-            question.shown = verdict.text
-        self._next(question)
+        else:
+            if verdict.text is not None:
+                question.shown = verdict.text
+            self._next(question)
+        while self._waiting and len(self._open) < AT_A_TIME:
+            self._next(self._waiting.popleft())
 
     def close(self) -> None:
         """Nobody waits for an answer any more."""
         self._open.clear()
+        self._waiting.clear()
         self._late.clear()
 
     def listen(self, seconds: float, late: Callable[[], None]) -> int:
@@ -90,6 +105,9 @@ class Questions:
         if not question.rest:
             changed = question.shown if question.shown != question.text else None
             question.then(Verdict(changed, None, tuple(question.hits)))
+            return
+        if len(self._open) >= AT_A_TIME:
+            self._waiting.append(question)
             return
         guardrail = question.rest.pop(0)
         self._tickets += 1

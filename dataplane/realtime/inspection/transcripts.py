@@ -91,7 +91,7 @@ class Transcripts:
             return []
         if verdict.text is not None:
             event, text = self._masked(event, verdict.text), verdict.text
-        if self._aside:
+        if self._aside and not self._questions.crowded:
             self._questions.ask(self._aside, text, "input", _PLACE, lambda _: None)
         if self._waited and text.strip():
             _keep(self._known, item, "")

@@ -13,6 +13,7 @@ from dataplane.realtime.effects import Admit
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.input import AT_ONCE, LARGEST, MOST_TEXTS
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
+from dataplane.realtime.inspection.questions import AT_A_TIME, CROWD
 from tests.dataplane.realtime.heeded import (
     ASK,
     ASK_FLAG,
@@ -178,6 +179,38 @@ def test_events_are_asked_about_at_once_and_go_on_in_order() -> None:
     (dialogue >> Judged(1) << upstream(item("one"), item("two"))).over()
 
 
+def test_one_session_asks_about_so_much_at_a_time() -> None:
+    """A client that says a thousand things at once would have all others fail: whoever judges is asked about so much
+    at once, and what is not asked about passes, or is blocked, as `onFailure` has it."""
+    many = {
+        "type": "conversation.item.create",
+        "item": {"role": "user", "content": [{"text": f"no {n}"} for n in range(40)]},
+    }
+    dialogue = opened(ASK) >> client(many)
+    for asked in range(1, AT_A_TIME + 1):
+        dialogue = dialogue << Asked(asked, f"no {asked - 1}")
+    dialogue.over()
+    for answered in range(1, 41):
+        dialogue = dialogue >> Judged(answered)
+        if answered + AT_A_TIME <= 40:
+            dialogue = dialogue << Asked(answered + AT_A_TIME, f"no {answered + AT_A_TIME - 1}")
+    (dialogue << upstream(many)).over()
+
+
+def test_who_looks_on_is_not_asked_for_ever() -> None:
+    count = AT_A_TIME + CROWD + 1
+    dialogue = opened(ASK_FLAG)
+    for number in range(count):
+        dialogue = dialogue >> client(item(f"no {number}")) << upstream(item(f"no {number}"))
+        if number < AT_A_TIME:
+            dialogue = dialogue << Asked(number + 1, f"no {number}")
+    for answered in range(1, count):
+        dialogue = dialogue >> Judged(answered)
+        if answered + AT_A_TIME < count:
+            dialogue = dialogue << Asked(answered + AT_A_TIME, f"no {answered + AT_A_TIME - 1}")
+    dialogue.over()
+
+
 def test_what_others_find_blocks_or_refuses() -> None:
     ended(
         opened(ASK) >> client(item("one"), item("two")) << Asked(1, "one") << Asked(2, "two") >> Judged(1, FOUND),
@@ -253,15 +286,6 @@ def test_what_was_blocked_is_not_asked_about_any_further() -> None:
         dialogue = dialogue << Asked(ticket, "abcdefghijklmnopqrstuvwxyz"[ticket - 1])
     dialogue = dialogue >> Judged(1, FOUND) << Asked(AT_ONCE + 1, "one") << client(error(message=MODERATED))
     (dialogue >> Judged(AT_ONCE + 1) << upstream(item("one"))).over()
-
-
-def test_of_those_that_nobody_waits_for_the_rest_is_not_asked() -> None:
-    event = of_parts(*"abcdefghijklmnopqrstuvwxyz")
-    dialogue = opened(ASK_FLAG) >> client(event) << upstream(event)
-    assert len(dialogue.asked) == AT_ONCE
-    for ticket in range(1, AT_ONCE + 1):
-        dialogue = dialogue << Asked(ticket, "abcdefghijklmnopqrstuvwxyz"[ticket - 1]) >> Judged(ticket)
-    (dialogue >> client(item("one")) << Asked(AT_ONCE + 1, "one") << upstream(item("one"))).over()
 
 
 def test_more_texts_than_anybody_is_asked_about_are_too_many() -> None:

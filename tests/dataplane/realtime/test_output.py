@@ -277,3 +277,9 @@ def test_events_that_say_least() -> None:
     odd: Event = {"type": "of_tomorrow", "text": "bomb"}
     dialogue = guarded(blocking(refuse_turn=True)) >> upstream(odd, odd | {"text": "fine"})
     dialogue << client(REFUSED, odd | {"text": "fine"})
+
+
+@pytest.mark.parametrize("item", [{"id": "i1", "role": "user"}, {"id": "i1", "type": "function_call_output"}])
+def test_a_response_does_not_say_that_it_is_the_user(item: Event) -> None:
+    hidden = {"type": "response.output_item.done", "response_id": "r1", "item": {**item, "content": [{"text": "bomb"}]}}
+    assert "bomb" not in json.dumps((guarded(blocking()) >> upstream(hidden)).shown)
