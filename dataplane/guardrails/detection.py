@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import re2
 
-from dataplane.guardrails.folding import Folded, continues, plain
+from dataplane.guardrails.folding import Folded, continues, is_usual, plain
 
 _character = re.compile(rb"[^\x80-\xbf]").finditer
 
@@ -100,7 +100,7 @@ class View:
     def back(self, count: int) -> int:
         """The text's character behind which `count` are seen that nothing to come can change; 0 if there are fewer."""
         stable = len(self.folded.starts)
-        if not isinstance(self.folded.starts, range) or not self.source.isascii():
+        if not isinstance(self.folded.starts, range) or not is_usual(self.source):
             stable = bisect_left(self.folded.starts, self.last_segment)
         elif stable:
             stable -= 1  # a mark may follow the last one

@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _INVISIBLE = (
+    r"\x00-\x08\x0e-\x1f\x7f-\x9f"
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), and those of interlinear annotation."""
+"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), those of interlinear annotation, and control
+characters that are no space."""
 _invisible = re.compile(f"[{_INVISIBLE}]").match
 _suspect = re.compile(rf"[{_INVISIBLE}]|(?![0-9])\d").search
-_stretches = re.compile(r"[\x00-\x7f]?[^\x00-\x7f]+").finditer
+_USUAL = r"\t-\r\x20-\x7e"
+_usual = re.compile(f"[{_USUAL}]*+").fullmatch
+_stretches = re.compile(f"[{_USUAL}]?[^{_USUAL}]+").finditer
 _JAMO = range(0x1160, 0x1200)
 """Vowels and final consonants, which join the Hangul syllable before them."""
 
@@ -44,7 +48,7 @@ def plain(text: str) -> Folded:
 @lru_cache(maxsize=4)
 def folded(text: str) -> Folded:
     """The text as a reader takes it."""
-    if text.isascii() or _is_folded(text):
+    if is_usual(text) or _is_folded(text):
         return plain(text)
     return _folded(text, str)
 
@@ -54,7 +58,7 @@ def caseless(text: str) -> Folded:
     """`folded`, and with letters spelled out whose other case is longer (`ß`): what else differs by case alone is left
     to RE2."""
     as_read = folded(text)
-    if text.isascii() or len(as_read.text.casefold()) == len(as_read.text):
+    if is_usual(text) or len(as_read.text.casefold()) == len(as_read.text):
         return as_read
     return _folded(text, str.casefold)
 
@@ -68,9 +72,14 @@ def joined(text: str) -> str:
     return text
 
 
+def is_usual(text: str) -> bool:
+    """Is it of ASCII that can be seen, and of spaces? Then nothing in it is folded."""
+    return text.isascii() and _usual(text) is not None
+
+
 def continues(text: str, at: int) -> bool:
     """May the character be part of a segment that began before it?"""
-    return at > 0 and not text[at].isascii() and (_joins(text[at]) or bool(_invisible(text[at])))
+    return at > 0 and not " " <= text[at] <= "~" and (_joins(text[at]) or bool(_invisible(text[at])))
 
 
 def _is_folded(text: str) -> bool:

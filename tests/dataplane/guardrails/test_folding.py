@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dataplane.guardrails.folding import caseless, continues, folded, joined, plain
 
 texts = st.text(
-    st.sampled_from("aé \u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"), max_size=20
+    st.sampled_from("aé \x00\x1b\x7f\x85\n\u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"), max_size=20
 )
 
 
@@ -21,6 +21,7 @@ texts = st.text(
         ("plain", "plain"),
         ("\uff43\uff41\uff52\uff44", "card"),
         ("c\u00ada\u200br\u2060d\ufeff", "card"),
+        ("c\x00a\x08r\x7fd\x85", "card"),
         ("\u202ecard\u202c", "card"),
         ("cafe\u0301", "café"),
         ("e\u200b\u0301", "é"),

@@ -31,7 +31,7 @@ GUARDS = {
 }
 UNBOUNDED = {"unbounded": patterns(r"secret:.*"), "unbounded, blocked": patterns("a+b", action="block")}
 TOKENS = [
-    *"ab01 -.@+:x(日金\u0301\u200b\u00ad\u0338\uff41ß１\ud835\udc1c\U0001d41a\u1100\u1161\u11a8_\n",
+    *"ab01 -.@+:x(\x00\x7f\x85日金\u0301\u200b\u00ad\u0338\uff41ß１\ud835\udc1c\U0001d41a\u1100\u1161\u11a8_\n",
     *[
         "card",
         "bad",
