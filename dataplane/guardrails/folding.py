@@ -20,8 +20,8 @@ _INVISIBLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), those of interlinear annotation, and control
-characters that are no space."""
+"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), those of interlinear annotation, and
+control characters that are no space."""
 _invisible = re.compile(f"[{_INVISIBLE}]").match
 _suspect = re.compile(rf"[{_INVISIBLE}]|(?![0-9])\d").search
 _USUAL = r"\t-\r\x20-\x7e"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from dataplane.guardrails.judge import Answer
 from dataplane.judges.about import About, Judges
 from dataplane.realtime.effects import Ask, Found, Listen
 from dataplane.realtime.live import LiveSession
 from dataplane.snapshot import Snapshot
-
-log = structlog.get_logger("tidegate.session")
 
 
 class Jury:
@@ -47,13 +43,9 @@ class Jury:
         self._listening.add(timer)
 
     async def _ask(self, live: LiveSession, effect: Ask) -> None:
-        try:
-            answer = await self._judges.ask(
-                effect.guardrail, effect.text, self._about, effect.said, effect.place, self._snapshot
-            )
-        except Exception:
-            log.exception("a guardrail failed", session=self._about.id, guardrail=effect.guardrail.name)
-            answer = Answer(failed="internal")
+        answer = await self._judges.ask(
+            effect.guardrail, effect.text, self._about, effect.said, effect.place, self._snapshot
+        )
         live.judged(effect.ticket, answer)
 
     def close(self) -> None:

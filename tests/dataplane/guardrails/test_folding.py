@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from dataplane.guardrails.folding import caseless, continues, folded, joined, plain
 
 texts = st.text(
-    st.sampled_from("aé \x00\x1b\x7f\x85\n\u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"), max_size=20
+    st.sampled_from(
+        "aé \x00\x1b\x7f\x85\n\u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"
+    ),
+    max_size=20,
 )
 
 
