@@ -67,7 +67,7 @@ bench: .venv/.dev  ## what relaying costs, against other relays, for docs/benchm
 bench-quick: .venv/.dev  ## the main ratios of that, in under two minutes
 	@$(BIN)/python -m bench.quick $(OPTIONS)
 
-bench-%: .venv/.dev  ## one of accounting, apply, changes, choice, guesses, peers, pressure, storm, table: see docs/benchmarks.md
+bench-%: .venv/.dev  ## one of accounting, apply, changes, choice, guesses, peers, pressure, storm, table, voice: see docs/benchmarks.md
 	@$(BIN)/python -m bench.$* $(OPTIONS)
 
 clean:  ## delete the virtual environment, the caches and what was built

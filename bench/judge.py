@@ -20,6 +20,8 @@ KEPT_UP = 0.97
 """A share of the load that was to be relayed, below which the relay did not keep up."""
 HARMLESS = frozenset({"errors.late"})
 """A request waited for a free connection: that is in its latency."""
+MADE = frozenset({"errors.untimed", "all.up", "all.down"})
+"""What differs where a relay judges text: it says what it withheld in messages of its own, and sets sessions up."""
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([^ ]+)$", re.MULTILINE)
 
 
@@ -67,15 +69,19 @@ def flat(report: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def problem(load: Load, report: Mapping[str, float], billed: Books, used: Metered | None) -> str:
-    """What is wrong with a run, or nothing. `billed` and `used` are of this run alone."""
+def problem(
+    load: Load, report: Mapping[str, float], billed: Books, used: Metered | None, *, judges: bool = False
+) -> str:
+    """What is wrong with a run, or nothing. `billed` and `used` are of this run alone. `judges`: does the relay judge
+    text?"""
+    ignored = HARMLESS | MADE if judges else HARMLESS
     found = [
         f"{name.removeprefix('errors.')}: {count:.0f}"
         for name, count in report.items()
-        if name.startswith("errors.") and count and name not in HARMLESS
+        if name.startswith("errors.") and count and name not in ignored
     ]
     found += _sessions(report) if "sessions" in report else []
-    found += _differences(report, billed)
+    found += _differences({key: count for key, count in report.items() if key not in ignored}, billed)
     if load.expected and report.get(load.expected[0], 0.0) < load.expected[1] * KEPT_UP:
         found.append(f"{report.get(load.expected[0], 0.0):.0f} of {load.expected[1]:.0f} a second were relayed")
     if used is not None:
@@ -92,6 +98,7 @@ def _differences(report: Mapping[str, float], billed: Books) -> list[str]:
     pairs = {
         "all.up": ("messages up", billed.up),
         "all.down": ("messages down", billed.down),
+        "all.audio": ("pieces of audio", billed.audio),
         "all.done": ("ends of turns", billed.done),
         "all.ok": ("replies", billed.replies + billed.streams),
     }

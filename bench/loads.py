@@ -52,6 +52,8 @@ CPU_REQUEST = Figure("cpu_us_req", "CPU per request", "µs")
 CPU_EVENT = Figure("cpu_us_event", "CPU per event", "µs")
 ADDED_P50 = Figure("down_lat_us.p50", "added latency, p50", "µs", 0, added=True)
 ADDED_P99 = Figure("down_lat_us.p99", "added latency, p99", "µs", 0, added=True)
+AUDIO_P50 = Figure("audio_lat_us.p50", "added latency of audio, p50", "µs", 0, added=True)
+AUDIO_P99 = Figure("audio_lat_us.p99", "added latency of audio, p99", "µs", 0, added=True)
 CHAT_P50 = Figure("lat_us.p50", "added latency, p50", "µs", 0, added=True)
 CHAT_P99 = Figure("lat_us.p99", "added latency, p99", "µs", 0, added=True)
 MEMORY = Figure("rss_kb_session", "memory per idle session", "KB")
@@ -205,9 +207,9 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "webhook",
             "Audio beside a webhook of 50 ms",
             "20 sessions, each 50 messages a second up and down, every second of those down a piece of transcript that "
-            "a webhook judges, which takes 50 ms to answer. Text waits for it, so this is the latency of audio.",
+            "a webhook judges, which takes 50 ms to answer. Text waits for it; audio does not.",
             (DIRECT, TIDEGATE, TIDEGATE_WEBHOOK),
-            (ADDED_P99, ADDED_P50),
+            (AUDIO_P99, AUDIO_P50),
             {"mode": "paced", "down_rate": "50", "text_every": "2", "done_every": "1000"},
             _ws(20, size, "--up-rate", "50"),
         ),

@@ -19,6 +19,7 @@ from bench.upstream import Upstream
 
 KEY = "sk-bench-caller-0123456789"
 """What every client shows. It is Tidegate's caller key and LiteLLM's master key; the others do not ask for one."""
+PROVIDER_KEY = "sk-bench-provider"
 DIRECT, C_RELAY, NGINX, TIDEGATE, NAIVE = "direct", "C relay", "nginx", "Tidegate", "naive aiohttp"
 TIDEGATE_TEXT, TIDEGATE_POOL = "Tidegate reading text", "Tidegate with ten providers"
 TIDEGATE_GUARDED, TIDEGATE_WEBHOOK = "Tidegate with guardrails", "Tidegate with a webhook"
@@ -49,6 +50,8 @@ class Relay:
     seconds: float = 10.0
     metered: bool = False
     """Does it say at its admin port what was used?"""
+    judges: bool = False
+    """Does it judge text, so that messages differ at its ends?"""
     asks: bool = False
     """Does it ask a webhook?"""
 
@@ -64,6 +67,7 @@ class Running:
     headers: list[str] = field(default_factory=list)
     metrics: str = ""
     """The URL of its metrics, if what it metered is to be compared."""
+    judges: bool = False
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def started(relay: Relay, upstream: Upstream, folder: Path, generator: str) -> I
     ):
         metrics = f"http://127.0.0.1:{place.admin}/metrics" if relay.metered else ""
         headers = [f"Authorization: Bearer {KEY}", *relay.headers(upstream)]
-        yield Running(relay.name, place.port, upstream, family(pid), headers, metrics)
+        yield Running(relay.name, place.port, upstream, family(pid), headers, metrics, relay.judges)
 
 
 def direct(upstream: Upstream) -> Running:
@@ -173,7 +177,7 @@ stringData: {{generator: {key}}}
 apiVersion: v1
 kind: Secret
 metadata: {{name: bench}}
-stringData: {{Authorization: sk-bench-provider}}
+stringData: {{Authorization: {provider_key}}}
 """
 PROVIDER = '{{name: upstream-{number}, custom: {{}}, url: "{url}/v1", auth: {{secretRef: {{name: bench}}}}}}'
 TEXT_READ = "telemetry: {logEvents: [response.output_audio_transcript.delta]}"
@@ -189,7 +193,7 @@ WEBHOOK = 'guardrails: [{{name: judge, webhook: {{url: "http://127.0.0.1:{port}/
 def tidegate(place: Place, more: str = "", providers: int = 1) -> list[str]:
     config = place.folder / "tidegate.yaml"
     pool = ", ".join(PROVIDER.format(number=number, url=place.upstream.url) for number in range(providers))
-    config.write_text(TIDEGATE_CONFIG.format(providers=pool, key=KEY, more=more))
+    config.write_text(TIDEGATE_CONFIG.format(providers=pool, key=KEY, provider_key=PROVIDER_KEY, more=more))
     command = [sys.executable, "-m", "tidegate", "serve", "-f", str(config), "--listen", f"127.0.0.1:{place.port}"]
     return [*command, "--admin", f"127.0.0.1:{place.admin}", "--log-format", "json"]
 
@@ -206,9 +210,13 @@ RELAYS = {
         Relay(TIDEGATE, tidegate, metered=True),
         Relay(TIDEGATE_TEXT, lambda place: tidegate(place, TEXT_READ), metered=True),
         Relay(TIDEGATE_POOL, lambda place: tidegate(place, providers=10), metered=True),
-        Relay(TIDEGATE_GUARDED, lambda place: tidegate(place, GUARDED), metered=True),
+        Relay(TIDEGATE_GUARDED, lambda place: tidegate(place, GUARDED), metered=True, judges=True),
         Relay(
-            TIDEGATE_WEBHOOK, lambda place: tidegate(place, WEBHOOK.format(port=place.webhook)), metered=True, asks=True
+            TIDEGATE_WEBHOOK,
+            lambda place: tidegate(place, WEBHOOK.format(port=place.webhook)),
+            metered=True,
+            judges=True,
+            asks=True,
         ),
         Relay(NAIVE, naive),
     )

@@ -151,7 +151,7 @@ def _rounds(load: Load, series: Series) -> str:
 def _direct(load: Load, series: Series) -> list[str]:
     """What the direct way takes, where others' latency is given beyond it, and what it does, where that is measured."""
     taken = [each for each in load.figures if each.added]
-    found = [(each.title.removeprefix("added latency, "), _raw(series, each)) for each in taken]
+    found = [(each.title.rpartition(", ")[2], _raw(series, each)) for each in taken]
     times = [f"{title} {each.median:.0f} µs" for title, each in found if each]
     lines = [f"The direct way takes {' and '.join(times)}."] if times else []
     done = [(each.title, absolute(series, DIRECT, each)) for each in load.figures if each.more_is_better]

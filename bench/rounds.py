@@ -113,7 +113,8 @@ def measure(generator: str, load: Load, relay: Running) -> Run:
     except (subprocess.SubprocessError, ValueError) as error:
         return Run(problem=f"the generator failed: {error}"[:300])
     books = relay.upstream.books() - billed
-    wrong = problem(load, report, books, _settled(relay, used, books) if used else None)
+    settled = _settled(relay, used, books) if used else None
+    wrong = problem(load, report, books, settled, judges=relay.judges)
     foreign, stolen = shares(report)
     kept = {figure.key: report[figure.key] for figure in load.figures}
     return Run(figures={} if wrong else kept, problem=wrong, foreign=round(foreign, 1), stolen=round(stolen, 1))

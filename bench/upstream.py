@@ -20,10 +20,12 @@ PER_REPLY = {"input": 120, "output": 300}
 
 @dataclass(frozen=True)
 class Books:
-    """Messages that it received and sent, and what it billed: turns, replies, streams. Since its start."""
+    """Messages that it received and sent, audio among these, and what it billed: turns, replies, streams. Since its
+    start."""
 
     up: int
     down: int
+    audio: int
     done: int
     replies: int
     streams: int

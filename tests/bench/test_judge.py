@@ -11,13 +11,14 @@ from bench.loads import loads
 from bench.upstream import Books
 
 PACED, CHAT, RATE = (loads()[key] for key in ("paced", "chat", "chat-rate"))
-BILLED = Books(up=500, down=600, done=12, replies=0, streams=0)
+BILLED = Books(up=500, down=600, done=12, audio=480, replies=0, streams=0)
 USED = Metered(turns=12, input=1200, output=2400, other=0)
 REPORT = {
     "sessions": 200, "opened": 200, "open_end": 200, "msgs_s": 4001,
-    "all.up": 500, "all.down": 600, "all.done": 12, "errors.closed": 0,
+    "all.up": 500, "all.down": 600, "all.done": 12, "all.audio": 480,
+    "errors.closed": 0, "errors.untimed": 0,
 }  # fmt: skip
-REPLIES = Books(up=0, down=0, done=0, replies=30, streams=4)
+REPLIES = Books(up=0, down=0, done=0, audio=0, replies=30, streams=4)
 
 
 def test_a_run_in_which_all_is_right() -> None:
@@ -33,12 +34,23 @@ def test_a_run_in_which_all_is_right() -> None:
         ({"opened": 199}, "of 200 sessions 199 opened and 200 stayed"),
         ({"open_end": 198}, "of 200 sessions 200 opened and 198 stayed"),
         ({"all.down": 599}, "messages down: 599 at the client, 600 at the upstream"),
+        ({"all.audio": 479}, "pieces of audio: 479 at the client, 480 at the upstream"),
+        ({"errors.untimed": 1}, "untimed: 1"),
         ({"all.up": 501}, "messages up: 501 at the client, 500 at the upstream"),
         ({"msgs_s": 3000}, "3000 of 4000 a second were relayed"),
     ],
 )
 def test_what_is_wrong_is_told(wrong: dict[str, float], told: str) -> None:
     assert problem(PACED, REPORT | wrong, BILLED, USED) == told
+
+
+def test_who_judges_text_puts_it_into_messages_of_its_own_but_loses_no_audio() -> None:
+    made = REPORT | {"all.down": 580, "all.up": 512, "errors.untimed": 7}
+    assert problem(PACED, made, BILLED, USED, judges=True) == ""
+    lost = made | {"all.audio": 479, "errors.bad": 1}
+    assert problem(PACED, lost, BILLED, USED, judges=True) == (
+        "bad: 1; pieces of audio: 479 at the client, 480 at the upstream"
+    )
 
 
 def test_waiting_for_a_connection_is_in_the_latency() -> None:
