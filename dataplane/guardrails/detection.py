@@ -17,6 +17,8 @@ import re2
 
 from dataplane.guardrails.folding import Folded, continues, is_usual, plain
 
+_SIEVE = 8 * 1024 * 1024
+"""Bytes for RE2, of many patterns at once."""
 _character = re.compile(rb"[^\x80-\xbf]").finditer
 
 
@@ -39,9 +41,19 @@ class Found(Protocol):
     def span(self, group: int = 0) -> tuple[int, int]: ...
 
 
+class Options(Protocol):
+    """Of RE2."""
+
+    case_sensitive: bool
+
+
 class Compiled(Protocol):
     """RE2's compiled pattern."""
 
+    @property
+    def pattern(self) -> bytes: ...
+    @property
+    def options(self) -> Options: ...
     def search(self, text: bytes, pos: int | None = None) -> Found | None: ...
     def fullmatch(self, text: bytes) -> Found | None: ...
 
@@ -160,17 +172,72 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
+class Sieve:
+    """Tells by one search whether any of many scans has anything to find: most texts have not."""
+
+    pattern: Compiled
+    """Any of theirs."""
+    opening: Compiled | None
+    longest: int
+
+    def settled(self, view: View, at: int, until: int, *, last: bool) -> int | None:
+        """Up to where, from a character on, nothing begins and nothing that is still to come decides; None: something
+        may be found."""
+        begin = view.byte(at)
+        if self.pattern.search(view.data, begin) is not None:
+            return None
+        if last:
+            return until
+        settled = view.last_segment
+        if self.opening is not None and (found := self.opening.search(view.data, begin)) is not None:
+            settled = min(settled, view.source_of(found.span()[0]))
+        if self.longest:
+            settled = min(settled, view.back(self.longest))
+        return max(at, settled)
+
+
+def sieve(scans: Sequence[Scan]) -> Sieve | None:
+    """For these, if something bounds them, and RE2 takes their patterns as one."""
+    if any(scan.unbounded for scan in scans):
+        return None
+    openings = [scan.opening for scan in scans if scan.opening is not None]
+    try:
+        pattern = _any([scan.pattern for scan in scans])
+        return Sieve(pattern, _any(openings) if openings else None, max(scan.longest or 0 for scan in scans))
+    except (re2.error, ValueError):
+        return None
+
+
+def _any(patterns: Sequence[Compiled]) -> Compiled:
+    """Raises re2.error, or ValueError for what may not end where it seems to."""
+    if len({id(each) for each in patterns}) == 1:
+        return patterns[0]
+    each = {(b"(?:%b)" if one.options.case_sensitive else b"(?i:%b)") % one.pattern for one in patterns}
+    if any(b"\\Q" in one for one in each):
+        raise ValueError("a quotation ends with the pattern")
+    return compiled(b"|".join(sorted(each)).decode(), _SIEVE, never_capture=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Detector:
     """What one guardrail looks for."""
 
     scans: tuple[Scan, ...]
     label: Callable[[str], str]
     """What is shown in place of what was found, by its rule."""
+    sieve: Sieve | None = None
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """How it looks at a text."""
+        return tuple(dict.fromkeys(scan.kind for scan in self.scans))
 
     def find(self, text: str) -> list[Finding]:
         """All findings of a whole text, in order of where they begin. The same may be found in several views."""
-        views = Views(text)
-        found = [each for scan in self.scans for each in views.searched(scan, 0, len(text), last=True)[0]]
+        views, end = Views(text), len(text)
+        if views.settled(self, 0, end, last=True) is not None:
+            return []
+        found = [each for scan in self.scans for each in views.searched(scan, 0, end, last=True)[0]]
         return sorted(dict.fromkeys(found), key=place)
 
 
@@ -181,6 +248,18 @@ class Views:
         self._text = text
         self._views: dict[Kind, View] = {plain: View(text, plain(text))}
         self._done: dict[tuple[Compiled, Accept, View, int], tuple[list[Finding], int]] = {}
+
+    def settled(self, detector: Detector, at: int, until: int, *, last: bool) -> int | None:
+        """Up to where, from a character on, the detector finds nothing; None: it has to be searched."""
+        if detector.sieve is None:
+            return None
+        found = until
+        for view in {self._views.get(kind) or self._seen(kind) for kind in detector.kinds}:
+            settled = detector.sieve.settled(view, at, until, last=last)
+            if settled is None:
+                return None
+            found = min(found, settled)
+        return found
 
     def searched(self, scan: Scan, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
         """What begins from `at` on and before `until`, so far as it is certain, and up to where that is."""

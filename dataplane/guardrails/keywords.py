@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import re2
 
-from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, compiled
+from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, compiled, sieve
 from dataplane.guardrails.folding import caseless, folded, plain
 from dataplane.table.guardrails import Keywords
 
@@ -22,15 +22,17 @@ _outside = compiled(_OUTSIDE)
 def detector(keywords: Keywords, name: str) -> Detector:
     """Its rules are the places of the words in the Policy: `words[3]`. Words are found whole where they end and begin
     with letters or digits. Raises ValueError where RE2 does not take so many."""
+
+    def label(_rule: str) -> str:
+        return f"[{name}]"
+
     as_is = _rules(keywords, plain)
     view = caseless if keywords.ignore_case else folded
     as_read = _rules(keywords, view)
     first = _scan(keywords, plain, as_is)
     if as_read == as_is:
-        scans = [first, replace(first, kind=view)]
-    else:
-        scans = [first, _scan(keywords, view, as_read)] if as_read else [first]
-    return Detector(tuple(scans), lambda _rule: f"[{name}]")
+        return Detector((first, replace(first, kind=view)), label, sieve([first]))
+    return Detector((first, _scan(keywords, view, as_read)) if as_read else (first,), label)
 
 
 def _rules(keywords: Keywords, view: Kind) -> dict[str, str]:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dataplane.guardrails import numbers
-from dataplane.guardrails.detection import Accept, Compiled, Detector, Found, Scan, View, as_matched, compiled
+from dataplane.guardrails.detection import Accept, Compiled, Detector, Found, Scan, View, as_matched, compiled, sieve
 from dataplane.guardrails.folding import folded, plain
 from dataplane.table.guardrails import Pii, PiiKind
 
@@ -39,13 +39,18 @@ class _Kind(NamedTuple):
 
 def detector(pii: Pii) -> Detector:
     """Its rules are the kinds."""
+    return _detector(pii.kinds)
+
+
+@lru_cache(maxsize=16)
+def _detector(kinds: tuple[PiiKind, ...]) -> Detector:
     scans: list[Scan] = []
-    for name in pii.kinds:
+    for name in kinds:
         for kind, pattern, opening in _COMPILED[name]:
             hint = re.compile(b"[" + re.escape(kind.hint) + b"]").search if kind.hint else None
             scan = Scan(plain, pattern, kind.accept(name), opening=opening, hint=hint)
             scans += [scan, replace(scan, kind=folded)]
-    return Detector(tuple(scans), lambda rule: f"[{rule.upper()}]")
+    return Detector(tuple(scans), lambda rule: f"[{rule.upper()}]", sieve(scans))
 
 
 def _apart(data: bytes, begin: int, end: int, inside: bytes = _DIGIT) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import re2
 
-from dataplane.guardrails.detection import Detector, Scan, as_matched, compiled
+from dataplane.guardrails.detection import Detector, Scan, as_matched, compiled, sieve
 from dataplane.guardrails.folding import folded, plain
 from dataplane.guardrails.widths import width
 from dataplane.regular import LONGEST
@@ -21,7 +21,7 @@ def detector(regex: Regex, name: str) -> Detector:
             scans += _scans(each.pattern, each.name)
         except ValueError as error:
             raise ValueError(f"pattern {each.name}: {error}") from None
-    return Detector(tuple(scans), lambda _rule: f"[{name}]")
+    return Detector(tuple(scans), lambda _rule: f"[{name}]", sieve(scans))
 
 
 def _scans(pattern: str, rule: str) -> list[Scan]:

@@ -9,11 +9,10 @@ together the same is shown of it, the same is found, and the same finding blocks
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from dataplane.guardrails.detection import Finding, Scan, Views, segment_at
+from dataplane.guardrails.detection import Detector, Finding, Scan, Views, segment_at
 from dataplane.guardrails.folding import continues, joined
 from dataplane.guardrails.judge import (
     Guard,
@@ -38,24 +37,38 @@ class Out(NamedTuple):
     """Only of what was decided now."""
 
 
-@dataclass(eq=False)
 class _Track:
-    """How far one scan has come."""
+    """How far one guardrail's scans have come."""
 
-    guard: Guard
-    scan: Scan
-    at: int = 0
-    """Nothing begins before this but what was found."""
-    found: list[Finding] = field(default_factory=list)
-    """In what is not shown yet."""
+    def __init__(self, guard: Guard, detector: Detector) -> None:
+        self.guard, self._detector = guard, detector
+        self.at = 0
+        """Nothing begins before this but what was found."""
+        self._ahead: list[int] = []
+        """The same for each scan, where some have come further."""
+        self.found: list[Finding] = []
+        """In what is not shown yet."""
 
     def go_on(self, views: Views, end: int, *, last: bool) -> None:
-        found, self.at = views.searched(self.scan, self.at, end, last=last)
-        self.found += found
+        settled = views.settled(self._detector, self.at, end, last=last)
+        if settled is not None:
+            self._stand([max(at, settled) for at in self._ahead] or [settled])
+            return
+        come = self._ahead or [self.at] * len(self._detector.scans)
+        for place, scan in enumerate(self._detector.scans):
+            found, come[place] = views.searched(scan, come[place], end, last=last)
+            self.found += found
+        self._stand(come)
 
-    def forget(self, cut: int) -> None:
+    def _stand(self, come: list[int]) -> None:
+        self.at = min(come)
+        self._ahead = come if max(come) > self.at else []
+
+    def forget(self, cut: int, until: int) -> None:
+        """What lies before `cut`, and what begins before `until` of what was found."""
         self.at -= cut
-        self.found = [Finding(start - cut, end - cut, rule) for start, end, rule in self.found]
+        self._ahead = [at - cut for at in self._ahead]
+        self.found = [Finding(start - cut, end - cut, rule) for start, end, rule in self.found if start >= until]
 
 
 class Window:
@@ -65,13 +78,15 @@ class Window:
         self._tracks: list[_Track] = []
         self._watching: list[Guard] = []
         """Those that only look on: they see the whole text at its end."""
+        scans: list[Scan] = []
         for guard in judge.local:
             if guard.detector is not None and guard.enforces:
-                self._tracks += [_Track(guard, scan) for scan in guard.detector.scans]
+                self._tracks.append(_Track(guard, guard.detector))
+                scans += guard.detector.scans
             else:
                 self._watching.append(guard)
-        self._waits = judge.waits or any(track.scan.unbounded for track in self._tracks)
-        self._often = max([_OFTEN, *[2 * (track.scan.longest or 0) for track in self._tracks]])
+        self._waits = judge.waits or any(scan.unbounded for scan in scans)
+        self._often = max([_OFTEN, *[2 * (scan.longest or 0) for scan in scans]])
         self._watched: list[str] = []
         self._text = ""
         """Context, and what is held."""
@@ -145,12 +160,10 @@ class Window:
     def _forget(self, until: int) -> None:
         """All before `until` but what a finding behind it depends on: the last character that can be seen, and the one
         before it."""
-        for track in self._tracks:
-            track.found = [finding for finding in track.found if finding.start >= until]
         seen = until - 1
         while seen > 0 and continues(self._text, seen):
             seen -= 1
         seen = max(seen, 0)
         self._text, self._shown = self._text[seen:], until - seen
         for track in self._tracks:
-            track.forget(seen)
+            track.forget(seen, until)
