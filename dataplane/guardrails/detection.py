@@ -203,19 +203,21 @@ def sieve(scans: Sequence[Scan]) -> Sieve | None:
     openings = [scan.opening for scan in scans if scan.opening is not None]
     try:
         pattern = _any([scan.pattern for scan in scans])
-        return Sieve(pattern, _any(openings) if openings else None, max(scan.longest or 0 for scan in scans))
+        opening = _any(openings, end=r"\z") if openings else None
+        return Sieve(pattern, opening, max(scan.longest or 0 for scan in scans))
     except (re2.error, ValueError):
         return None
 
 
-def _any(patterns: Sequence[Compiled]) -> Compiled:
-    """Raises re2.error, or ValueError for what may not end where it seems to."""
+def _any(patterns: Sequence[Compiled], end: str = "") -> Compiled:
+    """`end`: what all end with; so RE2 knows it, and begins there. Raises re2.error, or ValueError for what may not end
+    where it seems to."""
     if len({id(each) for each in patterns}) == 1:
         return patterns[0]
     each = {(b"(?:%b)" if one.options.case_sensitive else b"(?i:%b)") % one.pattern for one in patterns}
     if any(b"\\Q" in one for one in each):
         raise ValueError("a quotation ends with the pattern")
-    return compiled(b"|".join(sorted(each)).decode(), _SIEVE, never_capture=True)
+    return compiled(f"(?:{b'|'.join(sorted(each)).decode()}){end}", _SIEVE, never_capture=True)
 
 
 @dataclass(frozen=True, eq=False)
