@@ -65,6 +65,8 @@ def caseless(text: str) -> Folded:
 
 def joined(text: str) -> str:
     """With one character where there are the two halves of one: servers cut text within a character."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -30,6 +30,9 @@ _OFTEN = 512
 """Characters held up to which every piece is looked at; beyond, when a quarter is new, so that work stays linear."""
 
 
+_NOTHING = Verdict()
+
+
 class Out(NamedTuple):
     shown: str
     """What may be shown now, behind what was shown before; with masks."""
@@ -101,22 +104,22 @@ class Window:
     def add(self, piece: str) -> Out:
         """More of the text."""
         if self.blocked:
-            return Out("", Verdict())
+            return Out("", _NOTHING)
         if self._watching:
             self._watched.append(piece)
         if not self._tracks and not self._waits:
-            return Out(piece, Verdict())
+            return Out(piece, _NOTHING)
         self._new.append(piece)
         self._fresh += len(piece)
         held = len(self._text) - self._shown
         if self._waits or self._fresh < (held // 4 if held > self._often else 1):
-            return Out("", Verdict())
+            return Out("", _NOTHING)
         return self._look(last=False)
 
     def end(self) -> Out:
         """There is no more."""
         if self.blocked:
-            return Out("", Verdict())
+            return Out("", _NOTHING)
         shown, verdict = self._look(last=True)
         watched = joined("".join(self._watched))
         marks = [
@@ -143,6 +146,9 @@ class Window:
     def _shows(self, certain: int) -> Out:
         """Show and forget what lies before `certain`, but for a mask that may become longer."""
         text, begun = self._text, self._shown
+        if not any([track.found for track in self._tracks]):
+            self._forget(certain)
+            return Out(text[begun:certain], _NOTHING)
         marks = [Mark(finding, track.guard) for track in self._tracks for finding in track.found]
         decided = [mark for mark in marks if mark.finding.start < certain]
         blocked = first_block(decided)
