@@ -184,7 +184,7 @@ def test_what_is_held_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_others_hold() -> None:
     """Whoever judges what was asked holds the answer meanwhile."""
     dialogue = guarded(blocking())
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, said("a boat"), said_all("a boat"), over("a boat", kind="audio"))
@@ -199,7 +199,7 @@ def test_what_others_hold() -> None:
 def test_what_others_refuse() -> None:
     for early in (True, False):
         dialogue = guarded(blocking())
-        output = dialogue.relay.session._output
+        output = dialogue.relay.session.listening.output
         assert output is not None
         output.hold("r1")
         dialogue >> upstream(AUDIO, said("a boat"))
@@ -234,7 +234,7 @@ def test_the_session_ends() -> None:
 
 def test_who_only_looks_on_has_nothing_held_but_what_others_hold() -> None:
     dialogue = guarded(words("bomb", action="flag"))
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, said("a bomb"), said_all("a bomb"), over("a bomb", kind="audio"))
@@ -249,7 +249,7 @@ def test_who_only_looks_on_has_nothing_held_but_what_others_hold() -> None:
 def test_too_much_is_not_held_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataplane.realtime.inspection.withheld.MAX_HELD", 1000)
     dialogue = guarded(words("bomb", action="flag"))
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, AUDIO, AUDIO) << upstream(CANCEL)
