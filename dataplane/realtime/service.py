@@ -29,6 +29,7 @@ from dataplane.realtime.effects import (
     Listen,
     Logged,
     Metered,
+    Missed,
     Progress,
     Prompted,
     Released,
@@ -339,7 +340,7 @@ class Realtime:
         assert turnstile is not None, "nothing was set aside for sessions without limits"
         turnstile.release(effect.count)
 
-    def found(self, live: LiveSession, effect: Found) -> None:
+    def found(self, live: LiveSession, effect: Found | Missed) -> None:
         jury = self._of(live).jury
         assert jury is not None, "nothing is judged in sessions without guardrails"
         with self._services.guard:

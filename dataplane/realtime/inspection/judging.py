@@ -57,8 +57,8 @@ class Judging:
         """Who is asked about speech while it is spoken."""
         self._strict = strictest(enforcing)
         """Whose rule it is that what cannot be read does not go on."""
-        self._listening = strictest([rule for rule in enforcing if rule.audio != "pass" and not rule.open])
-        """The same of speech that nobody writes down."""
+        self._listening = [rule for rule in enforcing if rule.audio != "pass"]
+        """Who judges what is heard."""
         self._aside = 0
         """Questions under way for whose answers nothing waits."""
 
@@ -275,10 +275,14 @@ class Judging:
 
     def _check_heard(self, response: Response, event: Event) -> None:
         """Was what was spoken written down? Raises Stop."""
-        if response.spoken and not response.transcribed and self._listening is not None:
-            if openai.text(event, "response", "status") == "completed":
-                raise Stop(Hit(self._listening, UNREADABLE, "block", shadow=False))
-            response.mute = True
+        if not response.spoken or response.transcribed:
+            return
+        strict = strictest([rule for rule in self._listening if not rule.open])
+        if openai.text(event, "response", "status") == "completed":
+            self._telling.unheard(self._listening)
+            if strict is not None:
+                raise Stop(Hit(strict, UNREADABLE, "block", shadow=False))
+        response.mute = response.mute or strict is not None
 
 
 def part_of(event: Event) -> str:

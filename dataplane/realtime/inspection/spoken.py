@@ -101,6 +101,7 @@ class Spoken:
         """It is not transcribed."""
         if self._hearing is None or not self._hearing.waits(item):
             return
+        self._telling.unheard([guard.rule for guard in self._blocking])
         hit = unheard(self._blocking)
         if hit is not None:
             self._telling.found((hit,), "input", "audio")

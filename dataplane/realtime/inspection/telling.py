@@ -10,7 +10,7 @@ from dataplane.guardrails.judge import Direction, Guard, Hit, why
 from dataplane.realtime import endings
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.audio import MAX_EVENT_ID
-from dataplane.realtime.effects import Effect, Finish, Found, Tell
+from dataplane.realtime.effects import Effect, Finish, Found, Missed, Tell
 from dataplane.table.guardrails import Guardrail
 
 UNREADABLE = "unreadable"
@@ -33,6 +33,10 @@ class Telling:
     def found(self, hits: tuple[Hit, ...], said: Direction, place: str) -> None:
         if hits:
             self._effects.append(Found(hits, said, place))
+
+    def unheard(self, guardrails: Iterable[Guardrail]) -> None:
+        """These did not judge what was said aloud, since nobody has written it down."""
+        self._effects.extend([Missed(each, "not_transcribed") for each in guardrails])
 
     def block(self, hit: Hit, event_id: object = None) -> bool:
         """What was said does not go on: the client is told, or the session ends; does it go on?"""

@@ -134,6 +134,16 @@ def test_speech_that_nobody_writes_down_is_not_heard(fields: dict[str, object]) 
     assert dialogue.relay.ending is endings.GUARDRAIL
 
 
+def test_speech_that_nobody_writes_down_is_counted_where_it_was_to_be_judged() -> None:
+    open_ = guarded(blocking(open=True)) >> upstream(AUDIO, over("", kind="audio"))
+    assert [(each.guardrail.name, each.reason) for each in open_.missed] == [("no-words", "not_transcribed")]
+    assert open_.relay.ending is None
+    closed = guarded(blocking()) >> upstream(AUDIO, over("", kind="audio"))
+    assert [each.reason for each in closed.missed] == ["not_transcribed"]
+    for fields in (PASSED, {"action": "flag"}):
+        assert not (guarded(blocking(**fields)) >> upstream(AUDIO, over("", kind="audio"))).missed
+
+
 def test_speech_that_was_cut_off_is_not_heard_unless_it_was_judged() -> None:
     end = over("", "cancelled", "audio")
     held = guarded(blocking(**HELD)) >> upstream(AUDIO, end) << client(end)
