@@ -6,9 +6,14 @@ import asyncio
 
 from dataplane.guardrails.judge import Answer
 from dataplane.judges.about import About, Judges
-from dataplane.realtime.effects import Ask, Found, Listen
+from dataplane.realtime.effects import Ask, Found, Listen, Missed
 from dataplane.realtime.live import LiveSession
 from dataplane.snapshot import Snapshot
+
+_WHY = {
+    "not_transcribed": "what was said aloud was not transcribed, or not in time",
+    "busy": "one session has more texts to be judged than are asked about at a time",
+}
 
 
 class Jury:
@@ -21,8 +26,12 @@ class Jury:
         self._asking: set[asyncio.Task[None]] = set()
         self._listening: set[asyncio.TimerHandle] = set()
 
-    def found(self, effect: Found) -> None:
-        self._judges.found(effect.hits, self._about, effect.said, effect.place)
+    def found(self, effect: Found | Missed) -> None:
+        """Have it counted."""
+        if isinstance(effect, Found):
+            self._judges.found(effect.hits, self._about, effect.said, effect.place)
+        else:
+            self._judges.failed(effect.guardrail, effect.reason, _WHY[effect.reason])
 
     def ask(self, live: LiveSession, effect: Ask | Listen) -> None:
         """See that `live` learns what is said of the text, or that nothing was said in time."""

@@ -64,10 +64,10 @@ class Relay:
             masked=False,
             max_message=max_message,
             max_fragments=max_fragments,
-            flows=session.flows,
-            wants=session.wants,
-            passes=session.passes,
-            opaque=session.opaque,
+            flows=session.listening.flows,
+            wants=session.listening.wants,
+            passes=session.listening.passes,
+            opaque=session.listening.opaque,
             hold=hold,
         )
         if session.may_end:

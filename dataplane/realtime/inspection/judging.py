@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 
 from dataplane.dialects import openai
@@ -11,10 +10,9 @@ from dataplane.guardrails.folding import joined
 from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.window import Window
 from dataplane.realtime import events
-from dataplane.realtime.effects import Effect, Found
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import UNREADABLE, strictest
+from dataplane.realtime.inspection.telling import UNREADABLE, Telling, strictest
 from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
 
 MAX_TEXT = 1024 * 1024
@@ -43,19 +41,12 @@ class Judging:
     def __init__(
         self,
         guards: Sequence[Guard],
-        effects: deque[Effect],
+        telling: Telling,
         questions: Questions,
         outlet: Outlet,
-        own_id: Callable[[], str],
         stop: Callable[[Response, Stop], None],
     ) -> None:
-        self._effects, self._questions, self._outlet, self._own_id, self._stop = (
-            effects,
-            questions,
-            outlet,
-            own_id,
-            stop,
-        )
+        self._telling, self._questions, self._outlet, self._stop = telling, questions, outlet, stop
         judge = Judge(guards, "output")
         enforcing = [guard.rule for guard in guards if guard.rule.output and guard.enforces]
         self._local = Judge(judge.local, "output")
@@ -66,8 +57,8 @@ class Judging:
         """Who is asked about speech while it is spoken."""
         self._strict = strictest(enforcing)
         """Whose rule it is that what cannot be read does not go on."""
-        self._listening = strictest([rule for rule in enforcing if rule.audio != "pass" and not rule.open])
-        """The same of speech that nobody writes down."""
+        self._listening = [rule for rule in enforcing if rule.audio != "pass"]
+        """Who judges what is heard."""
         self._aside = 0
         """Questions under way for whose answers nothing waits."""
 
@@ -129,7 +120,7 @@ class Judging:
             if stream is not None:
                 rest = yield from self._rest(response, stream)
                 if rest:
-                    late = {**stream.last, "event_id": self._own_id(), "delta": rest}
+                    late = {**stream.last, "event_id": self._telling.own_id(), "delta": rest}
                     texts.without_copies(late)
                     self._outlet.emit(response, events.dump(late))
 
@@ -220,8 +211,8 @@ class Judging:
         told: bool = False,
     ) -> str:
         """What is shown under a verdict. Raises Stop. `told`: what was found is known already."""
-        if verdict.hits and not told:
-            self._effects.append(Found(verdict.hits, "output", place))
+        if not told:
+            self._telling.found(verdict.hits, "output", place)
         enforced = [hit for hit in verdict.hits if not hit.shadow]
         blocked = [verdict.blocked] if verdict.blocked is not None else []
         blocked += [hit for hit in enforced if hit.action == "block"]
@@ -284,10 +275,14 @@ class Judging:
 
     def _check_heard(self, response: Response, event: Event) -> None:
         """Was what was spoken written down? Raises Stop."""
-        if response.spoken and not response.transcribed and self._listening is not None:
-            if openai.text(event, "response", "status") == "completed":
-                raise Stop(Hit(self._listening, UNREADABLE, "block", shadow=False))
-            response.mute = True
+        if not response.spoken or response.transcribed:
+            return
+        strict = strictest([rule for rule in self._listening if not rule.open])
+        if openai.text(event, "response", "status") == "completed":
+            self._telling.unheard(self._listening)
+            if strict is not None:
+                raise Stop(Hit(strict, UNREADABLE, "block", shadow=False))
+        response.mute = response.mute or strict is not None
 
 
 def part_of(event: Event) -> str:

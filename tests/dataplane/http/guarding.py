@@ -56,6 +56,8 @@ class Bench:
         self.places.append(place)
         self.abouts.append(about)
 
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None: ...
+
     async def ask(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
     ) -> Answer:

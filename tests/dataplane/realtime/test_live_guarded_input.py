@@ -128,6 +128,19 @@ async def test_a_transcript_that_never_comes_is_waited_for_so_long(monkeypatch: 
         client.close(1000)
 
 
+@pytest.mark.parametrize(("open_", "outcome"), [(True, "open"), (False, "closed")])
+async def test_speech_that_nobody_transcribes_is_counted(open_: bool, outcome: str) -> None:
+    failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "i1"}
+    policies = REQUIRED.model_copy(update={"guardrails": (WORDS.model_copy(update={"open": open_}),)})
+    async with pair(policies=policies) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(json.dumps(COMMITTED).encode())
+        far.send(json.dumps(failed).encode())
+        await until(lambda: it.rig.meter.unjudged, "it is counted")
+        client.close(1000)
+    assert it.rig.meter.unjudged == [("asked", "not_transcribed", outcome)]
+
+
 async def test_what_is_found_in_a_session_is_counted_and_logged_without_its_text() -> None:
     policies = REQUIRED.model_copy(update={"guardrails": (WORDS.model_copy(update={"output": True}),)})
     with capture_logs() as logs:

@@ -244,7 +244,7 @@ def test_what_is_remembered_is_bounded() -> None:
             {"type": "response.of_tomorrow", "response_id": "r1", "text": f"fine {number}"},
         )
     assert len(dialogue.shown) == 5500
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     assert len(output._responses) < 200
     assert len(output._of_item) < 1100

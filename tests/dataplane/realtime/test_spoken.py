@@ -200,6 +200,20 @@ def test_what_nobody_transcribes_in_time_is_refused_unless_it_may_pass() -> None
     ended(voiced(BLOCK) >> upstream(*said("i1")) << client(*said("i1")) >> Late(), UNREADABLE)
 
 
+def test_what_nobody_transcribes_is_counted_for_each_that_would_have_judged_it() -> None:
+    open_, closed = changed(BLOCK, open=True), changed(REFUSE, name="other")
+    for guards in ((open_,), (closed,), (open_, closed)):
+        dialogue = voiced(*guards, MASK, FLAG) >> upstream(*said("i1")) >> Late()
+        assert dialogue.missed == [(guard.rule.name, "not_transcribed") for guard in guards]
+        assert [rule for _, rule, _ in dialogue.found] == ["unreadable"] * (closed in guards)
+
+
+def test_what_is_transcribed_is_not_counted() -> None:
+    dialogue = voiced(BLOCK) >> upstream(*said("i1"), HELLO) << client(*said("i1"), HELLO) << upstream(OWN_CREATE)
+    dialogue.over()
+    assert dialogue.missed == []
+
+
 def test_a_transcription_that_fails_is_like_none() -> None:
     failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "i1"}
     dialogue = voiced(REFUSE) >> upstream(*said("i1"), failed) << client(*said("i1"))
