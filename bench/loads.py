@@ -180,6 +180,14 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             size,
             contenders=(DIRECT, TIDEGATE, TIDEGATE_POOL),
         ),
+        _paced(
+            "guarded",
+            "Realtime messages, with guardrails",
+            "The load of 200 sessions, where guardrails judge both directions: one looks for personal data of all "
+            "kinds, one for words and one for a pattern. Text is what the ends of turns say; audio goes on unread.",
+            size,
+            contenders=(DIRECT, TIDEGATE, TIDEGATE_GUARDED),
+        ),
         Load(
             "saturated",
             "Realtime messages, saturated",
@@ -195,8 +203,7 @@ def loads(size: Size = FULL) -> dict[str, Load]:
             "Realtime messages, with text that is read",
             f"200 sessions, each {voice}; every second of the messages down is a piece of a transcript. Where "
             "Tidegate reads text, a Policy logs these events, so each is collected, parsed and written to the log. "
-            "With guardrails, one looks for personal data of all kinds, one for words and one for a pattern, in both "
-            "directions.",
+            "With guardrails, all of it is judged, a piece at a time.",
             (C_RELAY, TIDEGATE, TIDEGATE_TEXT, TIDEGATE_GUARDED),
             (CPU_MESSAGE,),
             text,
