@@ -84,6 +84,14 @@ _NAMES = frozenset(
 _CHAT = ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents")
 _RESPONSES = ("instructions", "input", "prompt")
 """Fields of requests in which there is text."""
+_PIECE = frozenset(
+    [
+        *["type", "event_id", "response_id", "item_id", "output_index", "content_index", "summary_index"],
+        *["delta", "call_id", "obfuscation"],
+    ]
+)
+"""Fields of an event that is a piece of a text."""
+_SCALAR = frozenset({str, int})
 _AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
 
@@ -158,6 +166,16 @@ def server_event(event: Json) -> Iterator[Place]:
             yield from _at(event, field, _named(field), said)
         elif kind not in _AUDIO:
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
+
+
+def piece(event: Json) -> Place | None:
+    """The only text of an event that is nothing but a piece of one, as most are: what `server_event` says, sooner."""
+    kind, text = event.get("type"), event.get("delta")
+    if not (isinstance(kind, str) and kind.startswith("response.") and isinstance(text, str)) or kind in _AUDIO:
+        return None
+    if not event.keys() <= _PIECE or not {type(value) for value in event.values()} <= _SCALAR:
+        return None
+    return Place("delta", text, _putter(event, "delta"), "output", stream_of(event), json="arguments" in kind)
 
 
 def said_by(event: Json) -> Direction:

@@ -97,6 +97,9 @@ class Judging:
         """Put into an event what is shown of its texts. Raises Unclear, too."""
         if not isinstance(event.get("delta", ""), str):
             raise texts.Unclear("a piece of text is none")
+        if (piece := texts.piece(event)) is not None:
+            event["delta"] = self._piece(response, event, piece)
+            return
         changed = False
         for place in texts.server_event(event):
             if place.stream:
