@@ -12,6 +12,7 @@ from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
 from dataplane.realtime.effects import Admit, Released
 from dataplane.realtime.inspection.ears import transcribers
+from dataplane.realtime.inspection.questions import AT_A_TIME
 from dataplane.table import ModelAllow
 from tests.dataplane.realtime.heeded import (
     ASK,
@@ -164,6 +165,24 @@ def test_others_are_asked_before_it_is_answered() -> None:
     dialogue = voiced(ASK_REFUSE) >> upstream(*said("i1"), HELLO) << client(*said("i1")) << Asked(2, "hello")
     dialogue = dialogue >> Judged(2, Answer("hate")) << upstream(deleted("i1"))
     (dialogue << client(error(message="Guardrail blocked this request: moderated: hate"))).over()
+
+
+def test_more_transcripts_than_can_wait_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.questions.ROOM", 1)
+    for guard in (ASK_REFUSE, changed(ASK_REFUSE, open=True)):
+        dialogue = voiced(guard)
+        for number in range(AT_A_TIME + 2):
+            dialogue = dialogue >> upstream(*said(f"i{number}"), transcript(f"i{number}", "hello"))
+        assert dialogue.missed == [("moderated", "busy")]
+        assert bool(dialogue.heard["upstream"]) is not guard.rule.open, "one is deleted"
+        shown = [each for each in dialogue.heard["client"] if isinstance(each, dict)]
+        assert [each["type"] for each in shown].count("error") == (not guard.rule.open)
+
+
+def test_a_transcript_that_was_refused_by_another_telling_is_not_shown() -> None:
+    dialogue = voiced(ASK_REFUSE, REFUSE) >> upstream(*said("i1"), HELLO, CANDY) << client(*said("i1"), error())
+    dialogue = dialogue << Asked(2, "hello") << upstream(deleted("i1")) >> Judged(2)
+    dialogue.over()
 
 
 # -- turns that the client asks for --------------------------------------------------------------------------------
