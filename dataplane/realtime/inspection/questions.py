@@ -13,7 +13,7 @@ from dataplane.table.guardrails import Guardrail
 
 AT_A_TIME = 16
 """Questions of one lane that are under way; others wait. All sessions share whoever judges, who is asked about so much
-at once and no more (`judges.panel.AT_ONCE`)."""
+at once and no more (`judges.room.AT_ONCE`)."""
 ROOM = 8 * 1024 * 1024
 """Characters of what the client says that wait to be asked about. Of its events no more can wait (see `line`): so this
 is for transcripts. What the model says waits with its responses, which have a bound of their own (`withheld`)."""
@@ -123,7 +123,8 @@ class Questions:
 
     def forget(self, ticket: int) -> None:
         """What was listened for has come."""
-        self._late.pop(ticket, None)
+        if self._late.pop(ticket, None) is not None:
+            self._effects.append(Listen(ticket, None))
 
     # -- lanes -------------------------------------------------------------------------------------------------
 

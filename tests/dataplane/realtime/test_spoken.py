@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
+from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Admit, Released
 from dataplane.realtime.inspection.ears import transcribers
 from dataplane.realtime.inspection.questions import AT_A_TIME
@@ -206,6 +207,26 @@ def test_where_nothing_was_committed_there_is_nothing_to_judge() -> None:
     refusal = {"type": "error", "error": {"code": "input_audio_buffer_commit_empty", "message": "Empty."}}
     dialogue = opened(BLOCK) >> client(COMMIT, CREATE) << upstream(COMMIT) >> upstream(refusal)
     (dialogue << client(refusal) << upstream(CREATE)).over()
+
+
+def test_a_client_that_commits_again_and_again_is_listened_for_so_often() -> None:
+    dialogue = opened(BLOCK)
+    for _ in range(SEEN + 10):
+        dialogue = dialogue >> client(COMMIT)
+    assert len(dialogue.listens) == SEEN
+    dialogue = dialogue >> upstream(committed("i1")) << client(committed("i1"))
+    assert len(dialogue.listens) == SEEN, "one that was answered less, and one item more"
+    dialogue = dialogue >> upstream(HELLO) << client(HELLO)
+    assert len(dialogue.listens) == SEEN - 1
+
+
+def test_of_more_items_than_can_be_waited_for_the_oldest_is_not_transcribed() -> None:
+    dialogue = opened(REFUSE)
+    for number in range(SEEN + 1):
+        dialogue = dialogue >> upstream(committed(f"i{number}")) << client(committed(f"i{number}"))
+    dialogue = dialogue << client(error(message=UNREADABLE)) << upstream(deleted("i0"))
+    dialogue.over()
+    assert len(dialogue.listens) == SEEN
 
 
 # -- nobody transcribes --------------------------------------------------------------------------------------------
