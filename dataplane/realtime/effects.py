@@ -170,10 +170,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Answer the ticket, as one that came too late, after so many seconds."""
+    """Answer the ticket, as one that came too late, after so many seconds; None: not any more, since it has come."""
 
     ticket: int
-    seconds: float
+    seconds: float | None
 
 
 Passed = Tell | Forward | Show | Withheld

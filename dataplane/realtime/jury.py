@@ -24,7 +24,8 @@ class Jury:
         self._snapshot = snapshot
         self._about = about
         self._asking: set[asyncio.Task[None]] = set()
-        self._listening: set[asyncio.TimerHandle] = set()
+        self._listening: dict[int, asyncio.TimerHandle] = {}
+        """By their tickets."""
 
     def found(self, effect: Found | Missed) -> None:
         """Have it counted."""
@@ -45,11 +46,13 @@ class Jury:
 
     def _listen(self, loop: asyncio.AbstractEventLoop, live: LiveSession, effect: Listen) -> None:
         def late() -> None:
-            self._listening.discard(timer)
+            del self._listening[effect.ticket]
             live.judged(effect.ticket, Answer(failed="timeout"))
 
-        timer = loop.call_later(effect.seconds, late)
-        self._listening.add(timer)
+        if effect.seconds is not None:
+            self._listening[effect.ticket] = loop.call_later(effect.seconds, late)
+        elif (timer := self._listening.pop(effect.ticket, None)) is not None:
+            timer.cancel()
 
     async def _ask(self, live: LiveSession, effect: Ask) -> None:
         answer = await self._judges.ask(
@@ -61,5 +64,5 @@ class Jury:
         """The session is over."""
         for task in self._asking:
             task.cancel()
-        for timer in self._listening:
+        for timer in self._listening.values():
             timer.cancel()

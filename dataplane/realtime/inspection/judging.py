@@ -20,8 +20,6 @@ MAX_TEXT = 1024 * 1024
 SENTENCE, OFTEN = 24, 200
 """Characters of a growing transcript, after which somebody else is asked about it: at the end of a sentence, and
 anyway."""
-BESIDE = 64
-"""Questions under way for whose answers nothing waits; more are not asked."""
 _TOLD = 512
 """Texts of a response that are remembered."""
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\n")
@@ -59,8 +57,6 @@ class Judging:
         """Whose rule it is that what cannot be read does not go on."""
         self._listening = [rule for rule in enforcing if rule.audio != "pass"]
         """Who judges what is heard."""
-        self._aside = 0
-        """Questions under way for whose answers nothing waits."""
 
     @property
     def enforces(self) -> bool:
@@ -200,7 +196,8 @@ class Judging:
             response.told.clear()
         response.told[text] = shown
         response.transcribed = response.transcribed or (spoken and bool(text.strip()))
-        self._ask_beside(shown, place)
+        if shown.strip():
+            self._questions.ask_aside(self._beside, shown, "output", place)
 
     def _took(
         self,
@@ -243,25 +240,13 @@ class Judging:
 
         def then(verdict: Verdict) -> None:
             stream.asking = False
-            if response.refused:
-                return
             try:
                 self._took(response, verdict, stream.place, "", spoken=True, told=True)
             except Stop as stop:
                 self._stop(response, stop)
 
-        self._questions.ask(self._early, "".join(stream.clear), "output", stream.place, then)
-
-    def _ask_beside(self, text: str, place: str) -> None:
-        """Ask those whose answers change nothing."""
-        if not self._beside or self._aside >= BESIDE or not text.strip():
-            return
-
-        def then(_verdict: Verdict) -> None:
-            self._aside -= 1
-
-        self._aside += 1
-        self._questions.ask(self._beside, text, "output", place, then)
+        said = "".join(stream.clear)
+        self._questions.ask(self._early, said, "output", stream.place, then, wanted=lambda: not response.refused)
 
     def watch(self, response: Response, event: Event) -> None:
         """Note what is found, where nothing is changed."""

@@ -259,11 +259,14 @@ class Output:
         self._outlet.account()
 
     def _ask(self, response: Response, work: Work, question: Question) -> None:
-        def then(verdict: Verdict) -> None:
-            if response.work is work:
-                self._go_on(response, verdict)
-
-        self._questions.ask(self._judging.asked, question.text, "output", question.place, then)
+        self._questions.ask(
+            self._judging.asked,
+            question.text,
+            "output",
+            question.place,
+            lambda verdict: self._go_on(response, verdict),
+            wanted=lambda: response.work is work,
+        )
 
     # -- stopping ----------------------------------------------------------------------------------------------
 

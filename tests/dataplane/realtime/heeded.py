@@ -83,6 +83,8 @@ class Dialogue(play.Dialogue):
                     self.missed.append((action.guardrail.name, action.reason))
                 case Ask():
                     self.asked.append(Asked(action.ticket, action.text, action.guardrail.name))
+                case Listen(seconds=None):
+                    self.listens.remove(action.ticket)
                 case Listen():
                     self.listens.append(action.ticket)
         return super().take(acts)
