@@ -1,8 +1,9 @@
 """Where text is, in what clients and providers say: chat completions, the Responses API, realtime sessions.
 
-Whatever is a string is text, unless it is known to be none: ids, enumerations, encoded media. So text in fields that
-nobody knew of is judged too. Messages, items and instructions count; what tools are (names, descriptions, schemas) does
-not, nor do metadata and what an answer repeats of its request.
+Whatever is a string is text, unless it is known to be none: ids, enumerations, encoded media (`fields` names them). So
+text in fields that nobody knew of is judged too; in those of a whole request or answer by every string in them, and
+what their parts are called. What tools are (names, descriptions, schemas) does not count, nor do metadata and what an
+answer repeats of its request.
 
 Strings that hold JSON (arguments and results of tools) are judged as they are and, before that, by every string and
 key in them, since an escape may spell anything. Places must be taken one after the other: each says what is there
@@ -17,6 +18,7 @@ import json
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 
+from dataplane.guardrails import fields
 from dataplane.guardrails.judge import Direction
 
 Json = dict[str, object]
@@ -26,64 +28,11 @@ DEEPEST = 8
 _NESTED = 64
 """Objects and lists in each other."""
 
-_NO_TEXT = frozenset(
-    [
-        *[
-            "type",
-            "id",
-            "role",
-            "status",
-            "object",
-            "phase",
-            "model",
-            "event_id",
-            "response_id",
-            "item_id",
-            "stream_id",
-            "call_id",
-            "tool_call_id",
-        ],
-        *["previous_item_id", "previous_response_id", "conversation_id", "approval_request_id", "container_id"],
-        *[
-            "finish_reason",
-            "detail",
-            "format",
-            "voice",
-            "conversation",
-            "obfuscation",
-            "encrypted_content",
-            "signature",
-        ],
-        *["audio", "data", "file_id", "file_data", "b64_json", "partial_image_b64", "server_label"],
-    ]
-)
-"""Fields whose strings are no text."""
-_ASIDE = frozenset(
-    ["tools", "tool_choice", "functions", "metadata", "logprobs", "usage", "image_url", "content_filter_results"]
-)
-"""Fields in which nothing is."""
-_NAMES = frozenset(
-    [
-        *[
-            "messages",
-            "message",
-            "content",
-            "text",
-            "refusal",
-            "reasoning_content",
-            "tool_calls",
-            "function",
-            "arguments",
-            "name",
-        ],
-        *["transcript", "audio", "input", "output", "summary", "instructions", "item", "part", "prompt", "variables"],
-        *["session", "response", "transcription", "input_audio_transcription", "prediction", "code", "action", "query"],
-    ]
-)
-"""Fields that a place is named by."""
-_CHAT = ("messages", "prompt", "suffix", "prediction", "input", "instructions", "documents")
+_CHAT = ("messages", "prompt", "suffix", "prediction", "input", "instructions")
 _RESPONSES = ("instructions", "input", "prompt")
-"""Fields of requests in which there is text."""
+"""Fields of requests whose shape is known."""
+_SAID = ("output", "output_text")
+"""Those of a response."""
 _PIECE = frozenset(
     [
         *["type", "event_id", "response_id", "item_id", "output_index", "content_index", "summary_index"],
@@ -119,31 +68,26 @@ class Place:
 
 def chat_request(body: Json) -> Iterator[Place]:
     """And of what else is served like it: older completions, embeddings. Raises Unclear, as all here."""
-    _check_spelling(body, _CHAT)
-    for field in _CHAT:
-        if _is_tokens(body.get(field)):
-            raise Unclear("it is tokens, not text")
-        yield from _at(body, field, field, "input")
+    return _request(body, _CHAT)
 
 
 def chat_reply(body: Json) -> Iterator[Place]:
-    yield from _at(body, "choices", "choices", "output")
+    return _all(body, ("choices", "data"), fields.NOT_ANSWERED, "output")
 
 
 def chat_chunk(chunk: Json) -> Iterator[Place]:
-    """Every text of a chunk is a piece of a text."""
+    """Every text of a choice is a piece of a text."""
     yield from _walk(chunk.get("choices"), "choices", "output", pieces=True)
+    yield from _all(chunk, (), fields.NOT_ANSWERED | {"choices"}, "output")
 
 
 def responses_request(body: Json) -> Iterator[Place]:
-    _check_spelling(body, _RESPONSES)
-    for field in _RESPONSES:
-        yield from _at(body, field, field, "input")
+    return _request(body, _RESPONSES)
 
 
 def responses_reply(body: Json) -> Iterator[Place]:
-    yield from _at(body, "output", "output", "output")
-    yield from _at(body, "output_text", "output_text", "output")
+    """A response, a compaction, or a list of items."""
+    return _all(body, (*_SAID, "data"), fields.NOT_ANSWERED_BY_RESPONSES, "output")
 
 
 def client_event(event: Json) -> Iterator[Place]:
@@ -153,14 +97,22 @@ def client_event(event: Json) -> Iterator[Place]:
 
 
 def server_event(event: Json) -> Iterator[Place]:
-    """Of a realtime session, or of a stream of the Responses API."""
+    """Of a realtime session."""
     kind = event.get("type")
-    if not isinstance(kind, str) or kind == "error" or kind.startswith(("session.", "transcription_session.")):
-        return
-    said = said_by(event)
+    if isinstance(kind, str) and kind != "error" and not kind.startswith(("session.", "transcription_session.")):
+        yield from _event(event, _outputs)
+
+
+def responses_event(event: Json) -> Iterator[Place]:
+    """Of a stream of the Responses API, or of its WebSocket."""
+    return _event(event, responses_reply)
+
+
+def _event(event: Json, within_response: Callable[[Json], Iterator[Place]]) -> Iterator[Place]:
+    kind, said = str(event.get("type")), said_by(event)
     for field, value in list(event.items()):
         if field == "response" and isinstance(value, dict):
-            for place in responses_reply(value):
+            for place in within_response(value):
                 yield _below("response", place)
         elif field != "delta" or not isinstance(value, str):
             yield from _at(event, field, _named(field), said)
@@ -176,6 +128,12 @@ def piece(event: Json) -> Place | None:
     if not event.keys() <= _PIECE or not {type(value) for value in event.values()} <= _SCALAR:
         return None
     return Place("delta", text, _putter(event, "delta"), "output", stream_of(event), json="arguments" in kind)
+
+
+def _outputs(response: Json) -> Iterator[Place]:
+    """What a response says, where the rest of it is as it was asked for."""
+    for field in _SAID:
+        yield from _at(response, field, field, "output")
 
 
 def said_by(event: Json) -> Direction:
@@ -242,10 +200,34 @@ def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]
         yield from _one(holder, field, value, name, said)
 
 
-def _check_spelling(body: Json, fields: Collection[str]) -> None:
-    """Raises Unclear for a field that some servers take for one of these: their JSON knows no case."""
-    if any(field not in fields and field.casefold() in fields for field in body):
-        raise Unclear("a field is spelled in upper case")
+def _request(body: Json, known: Collection[str]) -> Iterator[Place]:
+    for field, value in body.items():
+        if field not in fields.NOT_ASKED and _is_tokens(value):
+            raise Unclear("it is tokens, not text")
+    yield from _all(body, known, fields.NOT_ASKED, "input")
+
+
+def _all(body: Json, known: Collection[str], none: Collection[str], said: Direction) -> Iterator[Place]:
+    """What is in the fields of a request or an answer: in the `known` ones as far as it is text there, in all others
+    but `none` whatever is a string, and what it is called."""
+    for field, value in list(body.items()):
+        _check_readable(field, value)
+        if field in known:
+            yield from _at(body, field, field, said)
+        elif field not in none and isinstance(value, (str, list, dict)):
+            yield from _every(body, field, said)
+
+
+def _every(holder: Json, field: str, said: Direction) -> Iterator[Place]:
+    root: list[object] = [holder[field]]
+    for each in list(_holders(root)):
+        if (yield from _held(each, _named(field), said, 0, fields.WORDS)):
+            holder[field] = root[0]
+
+
+def _check_readable(field: str, value: object) -> None:
+    if value and field.casefold() in fields.EMBEDDED:
+        raise Unclear("it is embeddings, not text")
 
 
 def _is_tokens(value: object) -> bool:
@@ -259,7 +241,7 @@ def _is_tokens(value: object) -> bool:
 
 def _is_aside(field: str, value: object) -> bool:
     """Is in the field nothing that is judged?"""
-    return field in _ASIDE or (field in _NO_TEXT and isinstance(value, str))
+    return field in fields.ASIDE or (field in fields.NO_TEXT and isinstance(value, str))
 
 
 def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, depth: int = 0) -> Iterator[Place]:
@@ -272,6 +254,7 @@ def _walk(value: object, name: str, said: Direction, *, pieces: bool = False, de
     elif isinstance(value, dict):
         drawn = value.get("type") == "image_generation_call"
         for field, each in list(value.items()):
+            _check_readable(field, each)
             if field == "variables" and isinstance(each, dict):  # whoever wrote the prompt has named them
                 for variable, filled in list(each.items()):
                     yield from _one(
@@ -307,7 +290,7 @@ def _index(value: object, position: int) -> int:
 
 
 def _named(field: str) -> str:
-    return field if field in _NAMES else "*"
+    return field if field in fields.NAMES else "*"
 
 
 def _putter(holder: Holder, at: str | int) -> Callable[[str], None]:
@@ -332,8 +315,11 @@ def _inside(text: str, name: str, put: Callable[[str], None], said: Direction, d
         put(json.dumps(root[0], ensure_ascii=False, separators=(",", ":")))
 
 
-def _held(holder: Holder, name: str, said: Direction, depth: int) -> Generator[Place, None, bool]:
-    """The strings in one list, or in one object, whose keys are strings too; whether any was replaced."""
+def _held(
+    holder: Holder, name: str, said: Direction, depth: int, words: Collection[str] = ()
+) -> Generator[Place, None, bool]:
+    """The strings in one list, or in one object, whose keys are strings too, but for these `words`; whether any was
+    replaced."""
     slots: list[list[object]]
     slots = (
         [[each, field] for field, each in holder.items()] if isinstance(holder, dict) else [[each] for each in holder]
@@ -343,7 +329,7 @@ def _held(holder: Holder, name: str, said: Direction, depth: int) -> Generator[P
         if isinstance(slot[0], str):
             yield from _inside(slot[0], name, _putter(slot, 0), said, depth + 1)
         for at, text in enumerate(slot):
-            if isinstance(text, str):
+            if isinstance(text, str) and text not in words:
                 yield Place(name, text, _putter(slot, at), said)
     if slots == before:
         return False

@@ -38,9 +38,9 @@ class Chat:
         self._outcome.take(value, chat_usage)
         if self._hide and value.get("choices") == [] and isinstance(value.get("usage"), dict):
             return
-        self._head = {name: each for name, each in value.items() if name not in ("choices", "usage", "error")}
         enforces, here = texts.jury.enforces("output"), dict[str, tuple[Place, str]]()
         await texts.jury.read(lambda: (each for each in chat_chunk(value) if not _is_piece(each)), "output")
+        self._head = {name: each for name, each in value.items() if name not in ("choices", "usage", "error")}
         for place in filter(_is_piece, list(chat_chunk(value))):
             here[place.stream] = place, (shown := await texts.add(place))
             if enforces:

@@ -8,7 +8,7 @@ from dataplane.affinity import bodies
 from dataplane.affinity.bodies import Json
 from dataplane.affinity.hints import Signer
 from dataplane.errors import Refusal
-from dataplane.guardrails.texts import Place, responses_reply, server_event, stream_of, without_copies
+from dataplane.guardrails.texts import Place, responses_event, responses_reply, stream_of, without_copies
 from dataplane.http.responses import Outcome
 from dataplane.http.spoken import Texts
 
@@ -33,9 +33,7 @@ class Responses:
 
     def places(self, value: Json) -> Iterator[Place]:
         """Of a response, of a compaction, or of a list of items."""
-        yield from responses_reply(value)
-        if isinstance(items := value.get("data"), list):
-            yield from responses_reply({"output": items})
+        return responses_reply(value)
 
     async def event(self, texts: Texts, value: Json) -> AsyncIterator[Json]:
         """An event, unless it is a piece of which nothing may be shown yet; before it, what else is left of texts that
@@ -49,11 +47,11 @@ class Responses:
     async def judged(self, texts: Texts, value: Json) -> AsyncIterator[Json]:
         """The same, for who has read and signed it."""
         enforces = texts.jury.enforces("output")
-        piece = next((place for place in server_event(value) if place.stream), None)
+        piece = next((place for place in responses_event(value) if place.stream), None)
         if piece is None:
             for rest in await self._ended(texts, value):
                 yield rest
-        changed = await texts.jury.read(lambda: (each for each in server_event(value) if not each.stream), "output")
+        changed = await texts.jury.read(lambda: (each for each in responses_event(value) if not each.stream), "output")
         if piece is not None:
             self._pieces[piece.stream] = value
             shown = await texts.add(piece)

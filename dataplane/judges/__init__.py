@@ -3,5 +3,6 @@
 about   what a text is part of (pure)
 asking  what they are asked, and what they say (pure)
 post    one question by HTTP
+room    how much of that is under way
 panel   all of them: their time, their number, what is counted and logged
 """

@@ -1,14 +1,15 @@
 """All who judge, for all requests and sessions of the process.
 
-Whoever judges may be slow or away: each guardrail has a bounded number of questions under way, each question a bounded
-time, and a failure is an answer like another, which says what is to become of the text by what its Policy declared.
+Whoever judges may be slow or away: each guardrail has room for a bounded number of questions, each question a bounded
+time, that for which it waits for room with it, and a failure is an answer like another, which says what is to become of
+the text by what its Policy declared.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
@@ -19,6 +20,8 @@ from dataplane.guardrails.judge import TOO_LARGE, Answer, Direction, Hit, passes
 from dataplane.judges.about import About
 from dataplane.judges.asking import ModerationQuestion, Nonsense, Question, TooLarge, WebhookQuestion, longest_answer
 from dataplane.judges.post import TooLong, Unanswered, post
+from dataplane.judges.room import Full, Room
+from dataplane.metering.usage import Caller
 from dataplane.process.complaints import Seldom
 from dataplane.snapshot import Snapshot
 from dataplane.table import Guardrail
@@ -26,8 +29,6 @@ from dataplane.upstreams.pool import Pool
 from dataplane.upstreams.request import bare_key
 from dataplane.upstreams.target import Reach
 
-AT_ONCE = 256
-"""Questions of one guardrail that may be under way."""
 PAUSE = 0.05
 """Seconds before one is asked once more."""
 
@@ -61,7 +62,8 @@ class Panel:
         self._pool, self._meter, self._current = pool, meter, current
         self._seldom = Seldom(now)
         self._guard = Guard()
-        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._rooms: dict[tuple[str, str], Room] = {}
+        """Of guardrails that are asked now."""
 
     def found(self, hits: tuple[Hit, ...], about: About, said: Direction, place: str) -> None:
         """Count and log what was found at a place."""
@@ -90,10 +92,6 @@ class Panel:
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
     ) -> Answer:
         """What is said of the text. Raises nothing."""
-        whose = guardrail.policy, guardrail.name
-        if self._under_way[whose] >= AT_ONCE:
-            return self._failed(guardrail, NotJudged("busy", f"{AT_ONCE} questions are under way"))
-        self._under_way[whose] += 1
         try:
             return await self._timed(guardrail, text, about, said, place, snapshot)
         except NotJudged as failure:
@@ -101,10 +99,10 @@ class Panel:
         except Exception:
             log.exception("a guardrail failed", guardrail=guardrail.name, policy=guardrail.policy)
             return self._failed(guardrail, NotJudged("internal", "the gateway is at fault; see the error before"))
-        finally:
-            self._under_way[whose] -= 1
-            if not self._under_way[whose]:
-                del self._under_way[whose]
+
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
+        """Count a text, or speech, that the guardrail was to judge and never saw, and log why, now and then."""
+        self._failed(guardrail, NotJudged(reason, message))
 
     async def _timed(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
@@ -112,15 +110,35 @@ class Panel:
         """Raises NotJudged."""
         question, kind, seconds = _question(guardrail, text, about, said, place)
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun: float | None = None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._room(guardrail, about.caller):
+                begun = loop.time()
                 return await self._asked(question, seconds, snapshot)
+        except Full:
+            raise NotJudged("busy", "too many questions of one caller wait") from None
         except TimeoutError:
+            if begun is None:
+                raise NotJudged(
+                    "busy", f"too many questions are under way: there was no room within {seconds:g} s"
+                ) from None
             raise NotJudged("timeout", f"no answer within {seconds:g} s") from None
         finally:
-            with self._guard:
-                self._meter.guardrail_asked(guardrail.policy, guardrail.name, kind, loop.time() - begun)
+            if begun is not None:
+                with self._guard:
+                    self._meter.guardrail_asked(guardrail.policy, guardrail.name, kind, loop.time() - begun)
+
+    @asynccontextmanager
+    async def _room(self, guardrail: Guardrail, caller: Caller) -> AsyncIterator[None]:
+        """Raises Full."""
+        whose = guardrail.policy, guardrail.name
+        room = self._rooms.setdefault(whose, Room())
+        try:
+            async with room.taken(caller):
+                yield
+        finally:
+            if room.empty:
+                self._rooms.pop(whose, None)
 
     async def _asked(self, question: Question, seconds: float, snapshot: Snapshot) -> Answer:
         """Raises NotJudged, TimeoutError."""

@@ -91,13 +91,24 @@ def test_the_type_of_a_picture_hides_nothing_but_the_picture(find: Find, said: J
         (chat_request, {"prompt": [15496, 11]}),
         (chat_request, {"prompt": ["T", [15496]]}),
         (chat_request, {"input": [[15496], [11]]}),
-        (chat_request, {"messages": [], "Messages": [{"role": "user", "content": "T"}]}),
-        (responses_request, {"input": "x", "INPUT": "T"}),
+        (chat_request, {"Prompt": [15496, 11]}),
+        (responses_request, {"input": "T", "prompt_embeds": "iVBOR"}),
     ],
 )
 def test_what_is_no_text_to_us_and_text_to_others_is_unclear(find: Find, said: Json) -> None:
     with pytest.raises(Unclear):
         list(find(said))
+
+
+@pytest.mark.parametrize(
+    ("find", "said"),
+    [
+        (chat_request, {"messages": [], "Messages": [{"role": "user", "content": "T"}]}),
+        (responses_request, {"input": "", "INPUT": "T"}),
+    ],
+)
+def test_spelling_hides_nothing(find: Find, said: Json) -> None:
+    assert "T" in [place.text for place in find(said)]
 
 
 @pytest.mark.parametrize("name", ["data", "format", "metadata", "usage", "id"])

@@ -15,7 +15,9 @@ from structlog.testing import capture_logs
 
 from dataplane.guardrails.judge import Answer, Hit
 from dataplane.judges import panel as panels
+from dataplane.judges import room as rooms
 from dataplane.judges.panel import Panel
+from dataplane.metering.usage import Caller
 from dataplane.process.files import Files
 from dataplane.snapshot import EMPTY, Snapshot
 from dataplane.table import Guardrail
@@ -38,8 +40,9 @@ class Rig:
     meter: Remembering
     current: Snapshot = SNAPSHOT
 
-    async def ask(self, guardrail: Guardrail, text: str = TEXT) -> Answer:
-        return await self.panel.ask(guardrail, text, ABOUT, "input", "messages[0].content", SNAPSHOT)
+    async def ask(self, guardrail: Guardrail, text: str = TEXT, caller: Caller = ABOUT.caller) -> Answer:
+        about = ABOUT._replace(caller=caller)
+        return await self.panel.ask(guardrail, text, about, "input", "messages[0].content", SNAPSHOT)
 
 
 @asynccontextmanager
@@ -206,24 +209,50 @@ async def test_a_text_that_is_too_long() -> None:
         assert server.requests == []
 
 
-async def test_questions_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panels, "AT_ONCE", 2)
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for four questions, for two of one caller, of whom one more may wait."""
+    monkeypatch.setattr(rooms, "AT_ONCE", 4)
+    monkeypatch.setattr(rooms, "SHARE", 2)
+    monkeypatch.setattr(rooms, "WAITING", 3)
+
+
+@pytest.mark.usefixtures("small")
+async def test_one_caller_leaves_room_to_others() -> None:
+    """However slow it is, and however much one asks."""
     async with Asked() as server, asking() as rig:
         server.free.clear()
         guardrail = asks_webhook(server.url, timeout=30)
-        waiting = [asyncio.create_task(rig.ask(guardrail)) for _ in range(2)]
+        greedy = [asyncio.create_task(rig.ask(guardrail)) for _ in range(3)]
         await server.heard(2)
         assert await rig.ask(guardrail) == Answer(failed="busy")
-        other = asyncio.create_task(rig.ask(asks_webhook(server.url, name="other")))
-        await server.heard(3)
-        gone = waiting.pop()
+        others = [asyncio.create_task(rig.ask(guardrail, caller=Caller("ai", "other"))) for _ in range(2)]
+        await server.heard(4)
+        server.free.set()
+        assert [await each for each in (*greedy, *others)] == [PASS] * 5
+        assert rig.meter.unjudged == [("ours", "busy", "closed")]
+
+
+@pytest.mark.usefixtures("small")
+async def test_nobody_waits_for_room_longer_than_for_an_answer() -> None:
+    async with Asked() as server, asking() as rig:
+        server.free.clear()
+        guardrail = asks_webhook(server.url, timeout=30)
+        held = [asyncio.create_task(rig.ask(guardrail, caller=Caller("ai", key))) for key in "aabb"]
+        await server.heard(4)
+        with capture_logs() as logs:
+            assert await rig.ask(asks_webhook(server.url, timeout=0.05)) == Answer(failed="busy")
+        assert "no room within 0.05 s" in logs[0]["error"]
+        other = asyncio.create_task(rig.ask(asks_webhook(server.url, name="other", timeout=30)))
+        await server.heard(5)
+        gone = held.pop()
         gone.cancel()
         await asyncio.wait([gone])
         again = asyncio.create_task(rig.ask(guardrail))
-        await server.heard(4)
+        await server.heard(6)
         server.free.set()
-        assert [await each for each in (*waiting, other, again)] == [PASS] * 3
-        assert rig.meter.unjudged == [("ours", "busy", "closed")]
+        assert [await each for each in (*held, other, again)] == [PASS] * 5
+        assert rig.meter.asked.count(("ours", "webhook")) == 5
 
 
 async def test_a_fault_of_ours_is_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:
