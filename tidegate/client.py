@@ -86,9 +86,10 @@ class Client:
         """What a function returned."""
         await self.send(_item({"type": "function_call_output", "call_id": call_id, "output": output}))
 
-    async def respond(self, **response: object) -> None:
-        """Ask for an answer; `response` overrides what the session says."""
-        await self.send({"type": "response.create", **({"response": response} if response else {})})
+    async def respond(self, event_id: str = "", **response: object) -> None:
+        """Ask for an answer; `response` overrides what the session says, and an error names `event_id`."""
+        named = {"event_id": event_id} if event_id else {}
+        await self.send({"type": "response.create", **named, **({"response": response} if response else {})})
 
 
 def _item(item: Event) -> Event:
@@ -228,6 +229,8 @@ def _hint(message: str, *, shown: bool) -> str:
     return "" if shown else " Set TIDEGATE_KEY to a key."
 
 
+BLOCKED = "Guardrail blocked this request"
+"""How the reason of a Close begins that a guardrail sent."""
 MEANINGS = {
     1000: "normally",
     1001: "since the server is going away, or the session's time is over",
@@ -245,7 +248,8 @@ MEANINGS = {
 def _why(closed: ConnectionClosed) -> str:
     code = closed.rcvd.code if closed.rcvd else 1006
     reason = closed.rcvd.reason.rstrip(".") if closed.rcvd else ""
-    if code == 1001 and reason:  # a shutdown, an operator, an expiry: the reason knows which, the code does not
+    if reason and (code == 1001 or reason.startswith(BLOCKED)):
+        # a shutdown, an operator, an expiry, a guardrail: the reason knows which, the code does not
         return f"the session was ended: {reason} (close code {code})"
     meaning = MEANINGS.get(code, "")
     return f"the session was ended {meaning + ' ' if meaning else ''}(close code {code}{reason and ': ' + reason})"

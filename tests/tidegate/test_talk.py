@@ -133,6 +133,62 @@ async def test_a_reason_for_going_away_is_not_guessed() -> None:
     assert done.err == "tidegate: the session was ended: An operator ended the session (close code 1001).\n"
 
 
+BLOCKED = "Guardrail blocked this request: no-project: words[0]"
+
+
+async def guarded(socket: ServerConnection) -> None:
+    """As a gateway whose guardrail refuses turns: what is said (no), what is answered (hm), and the session (end)."""
+    said = ""
+    async for message in socket:
+        event = orjson.loads(message)
+        if event["type"] == "conversation.item.create":
+            said = event["item"]["content"][0]["text"]
+            if said in ("no", "end"):
+                await socket.send(blocked())
+            if said == "end":
+                await socket.close(1011, BLOCKED)
+        if event["type"] == "response.create" and said == "no":
+            await socket.send(blocked(event["event_id"]))
+        elif event["type"] == "response.create":
+            await answer(socket, said)
+
+
+async def answer(socket: ServerConnection, said: str) -> None:
+    done: dict[str, object] = {"status": "completed"}
+    if said == "hm":
+        done = {"status": "incomplete", "status_details": {"reason": "content_filter"}}
+        await socket.send(blocked())
+    else:
+        await socket.send(orjson.dumps({"type": "response.output_text.delta", "delta": f"{said}!"}).decode())
+    await socket.send(orjson.dumps({"type": "response.done", "response": done}).decode())
+
+
+def blocked(event_id: str | None = None) -> str:
+    error = {"type": "guardrail_error", "code": "guardrail_blocked", "message": BLOCKED, "event_id": event_id}
+    return orjson.dumps({"type": "error", "error": error}).decode()
+
+
+async def test_each_line_has_its_own_answer_where_a_guardrail_refuses_some() -> None:
+    async with serve(guarded, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        done = await run("talk", f"ws://127.0.0.1:{port}", stdin="one\nno\ntwo\nhm\nthree\n")
+    assert done.code == 1
+    assert done.out.splitlines() == ["one!", "two!", "three!"]
+    assert done.err.count(f"error: {BLOCKED}") == 3  # of the item, of its question, and of an answer
+    assert done.err.count("the answer ended as incomplete: content_filter") == 1
+
+
+async def test_an_end_by_a_guardrail_is_no_failure_of_the_server() -> None:
+    async with serve(guarded, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        done = await run("talk", f"ws://127.0.0.1:{port}", "--text", "end")
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        f"error: {BLOCKED}",
+        f"tidegate: the session was ended: {BLOCKED} (close code 1011).",
+    ]
+
+
 async def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -70,8 +70,14 @@ class Talk:
         self._heard = asyncio.Event()
         self._used: Counter[str] = Counter()
         self._midline = False
+        self._asked = 0
         self.turns = 0
         self.failed = False
+
+    @property
+    def _question(self) -> str:
+        """The id of the event that asks for the answer that is waited for."""
+        return f"turn_{self._asked}"
 
     async def hold(self, texts: Sequence[str], spoken: bytes) -> None:
         """Say all of it, or without any what stdin says, line by line. Raises Closed, Stop."""
@@ -108,7 +114,8 @@ class Talk:
     async def _answer(self, reader: asyncio.Task[None]) -> None:
         """Ask for an answer and wait until it is whole."""
         self._answered.clear()
-        await self._client.respond()
+        self._asked += 1
+        await self._client.respond(event_id=self._question)
         while not self._answered.is_set():
             self._heard.clear()
             try:
@@ -131,13 +138,21 @@ class Talk:
             typer.echo(event.get("delta", ""), nl=False)
             self._midline = True
         elif kind == "error":
-            self._complain(f"error: {text_at(event, 'error', 'message') or orjson.dumps(event).decode()}")
-            self._answered.set()
+            self._fail(event)
         elif kind == "response.done":
             self._finish(event)
         elif kind == "conversation.item.input_audio_transcription.completed":
             self._note(f"heard: {text_at(event, 'transcript')}")
             self._add(field(event, "usage"))
+
+    def _fail(self, event: Event) -> None:
+        """Behind a guardrail's error comes what else there is of the turn: the refusal of the question, the end of the
+        answer, or of the session."""
+        guardrail = text_at(event, "error", "type") == "guardrail_error"
+        if not guardrail or text_at(event, "error", "event_id") == self._question:
+            self._answered.set()
+        message = text_at(event, "error", "message") or orjson.dumps(event).decode()
+        self._complain(f"error: {message}")
 
     def _finish(self, event: Event) -> None:
         self._end_line()
