@@ -118,7 +118,9 @@ class Session:
         if not guards:
             return None
         blocks = any(guard.enforces and guard.rule.action == "block" for guard in guards)
-        ears = Ears(transcribers(self.terms), always=not self.terms.mends) if blocks else None
+        old = not self.terms.mends
+        before_ga = old and self.terms.provider_kind == "azure"
+        ears = Ears(transcribers(self.terms), always=old, beta=before_ga) if blocks else None
         judged = self._input = Input(
             guards,
             self._questions,
