@@ -146,7 +146,7 @@ class Window:
     def _shows(self, certain: int) -> Out:
         """Show and forget what lies before `certain`, but for a mask that may become longer."""
         text, begun = self._text, self._shown
-        if not any([track.found for track in self._tracks]):
+        if not any(track.found for track in self._tracks):
             self._forget(certain)
             return Out(text[begun:certain], _NOTHING)
         marks = [Mark(finding, track.guard) for track in self._tracks for finding in track.found]

@@ -244,7 +244,8 @@ class Session:
         shown = self._note(kind, event)
         if self._inspection is None:
             return self._for_client(event, shown)
-        return self._each_for_client(event, payload, self._inspection.read_upstream(kind, shown))
+        verdict = self._each_for_client(event, payload, self._inspection.read_upstream(kind, shown))
+        return (payload,) if verdict is KEEP and self.queue else verdict  # what it releases comes before what follows
 
     def _swallows(self, kind: str, event: events.Event) -> bool:
         """Is this the answer to something of the gateway's own?"""

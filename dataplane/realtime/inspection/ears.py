@@ -30,9 +30,11 @@ def transcribers(terms: Terms) -> list[str]:
 
 
 class Ears:
-    """Of one session. `always`: the server transcribes, and does not say so; it is asked to all the same, once."""
+    """Of one session. `always`: the server transcribes, and does not say so; it is asked to all the same, once. `beta`:
+    it knows the beta's names alone."""
 
-    def __init__(self, candidates: Sequence[str], *, always: bool = False) -> None:
+    def __init__(self, candidates: Sequence[str], *, always: bool = False, beta: bool = False) -> None:
+        self._beta = beta
         self.on = always
         """Does the server transcribe, by its own word?"""
         self.wished = always
@@ -95,6 +97,8 @@ class Ears:
         if (self.on and not self._always) or self._tries == 0 or not (setting := self._wanted()):
             return None
         self._tries -= 1
+        if self._beta:
+            return {"input_audio_transcription": setting}
         return {**self._kind, "audio": {"input": {"transcription": setting}}}
 
     def refused(self) -> None:

@@ -59,7 +59,9 @@ class Inspection:
     ) -> None:
         """Judge what the client says."""
         if any(guard.enforces and guard.rule.action == "block" for guard in guards):
-            self.ears = Ears(transcribers(self._terms), always=not self._terms.mends)
+            old = not self._terms.mends
+            before_ga = old and self._terms.provider_kind == "azure"
+            self.ears = Ears(transcribers(self._terms), always=old, beta=before_ga)
         self._input = Input(guards, self._questions, self._telling, go_on=go_on, heard=self.heard, stands=stands)
         self._spoken = Spoken(
             guards,

@@ -174,6 +174,16 @@ async def test_a_server_that_answers_all_the_same(text: str) -> None:
             assert len(client.of("response.done")) == 1
 
 
+@pytest.mark.parametrize("at", range(1, 12))
+async def test_nothing_overtakes_what_was_withheld(at: int) -> None:
+    """The transcript comes in the middle of an answer that should not have begun, all in one read."""
+    answer = spoken("Lovely.", whole)
+    async with guarded(guardrail("block", output=False)) as it, begun(it) as session:
+        await happens(session, listens())  # and it does not do as it is told
+        client, _ = await happens(session, *utterance(), *answer[:at], transcript(GOOD)[-1], *answer[at:])
+    assert [event for event in client.events if event in answer] == answer
+
+
 @pytest.mark.parametrize("text", [BAD, GOOD])
 async def test_a_client_that_says_itself_when_its_turn_ends(text: str) -> None:
     async with guarded(guardrail("block")) as it, begun(it) as session:
