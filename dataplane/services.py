@@ -20,6 +20,7 @@ from dataplane.process.files import Files
 from dataplane.process.pace import Pace
 from dataplane.process.revocations import Revocations
 from dataplane.process.room import Room
+from dataplane.process.threads import Threads
 from dataplane.table import Price
 from dataplane.tracing import Tracer
 from dataplane.upstreams.addresses import AddressPolicy
@@ -149,6 +150,8 @@ class Services:
     pace: Pace = field(default_factory=Pace)
     """Of beginnings and ends of sessions."""
     beside: Beside = field(default_factory=Beside)
-    """Questions of guardrails that change nothing."""
+    """What is judged and changes nothing."""
+    threads: Threads = field(default_factory=Threads)
+    """Long texts are judged there."""
     guard: Guard = field(default_factory=Guard)
     """Around tracer and meter, where they only tell."""

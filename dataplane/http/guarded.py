@@ -228,7 +228,9 @@ async def looked_at(
         return await relay(services, request, exchange, destination, response, copy, resized=resized)
     finally:
         streamed = response.content_type == STREAM
-        services.beside.do(_looked_back(bytes(copy.kept), jury, dialect, streamed=streamed))
+        judge = jury.judges["output"]
+        rules = [*[guard.rule for guard in judge.local], *judge.remote]
+        jury.beside(rules, _looked_back(bytes(copy.kept), jury, dialect, streamed=streamed))
 
 
 async def _looked_back(answer: bytes, jury: Jury, dialect: Dialect, *, streamed: bool) -> None:

@@ -7,8 +7,7 @@ told again. Long texts are judged in threads, so that the loop goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -32,7 +31,6 @@ _AT_A_TIME: Final = 16
 _SLICE: Final = 8 * 1024
 """Characters that are judged on the loop before others have their turn; a text of more is judged in a thread. It is
 some 20 ms of what is hardest to judge."""
-_THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="judge")
 
 T = TypeVar("T")
 Places = Callable[[], Iterator[Place]]
@@ -45,13 +43,6 @@ class Blocked(Refusal):
     def __init__(self, hit: Hit, message: str = "") -> None:
         super().__init__("guardrail_blocked", message or why(hit))
         self.hit = hit
-
-
-async def aside(size: int, judged: Callable[[], T]) -> T:
-    """What it returns; of a `size` that takes long, from a thread."""
-    if size <= _SLICE:
-        return judged()
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, judged)
 
 
 class Jury:
@@ -95,6 +86,19 @@ class Jury:
         hit = Hit(guardrail, rule, "block", shadow=False)
         self.found((hit,), said, place)
         return Blocked(hit, f"Guardrail blocked this request: {guardrail.reason or f'{guardrail.name}: {what}'}")
+
+    async def aside(self, size: int, judged: Callable[[], T]) -> T:
+        """What it returns; of a `size` that takes long, from a thread."""
+        if size <= _SLICE:
+            return judged()
+        return await self._services.threads.run(judged)
+
+    def beside(self, rules: Iterable[Guardrail], work: Coroutine[None, None, None]) -> None:
+        """Have something done that changes nothing, and that nobody waits for. Where too much of that is under way, it
+        is left undone, and counted as missed by these guardrails."""
+        if not self._services.beside.do(work):
+            for rule in rules:
+                self._services.judges.failed(rule, "busy", "too many texts are judged beside the traffic already")
 
     def know(self, said: Direction, text: str, shown: str) -> None:
         """A text was judged elsewhere, and that is left of it."""
@@ -144,7 +148,7 @@ class Jury:
         judge = self.judges[place.said]
         if not judge.local or not self.weigh(place.said, place.text, place.name):
             return place.text
-        verdict = await aside(len(place.text), partial(judge.whole, place.text))
+        verdict = await self.aside(len(place.text), partial(judge.whole, place.text))
         self.found(verdict.hits, place.said, place.name)
         if verdict.blocked is not None:
             raise Blocked(verdict.blocked)
@@ -160,9 +164,11 @@ class Jury:
             if place.said == said and place.text.strip() and (said, id(rule), place.text) not in self._answers
         }
         if not rule.enforces:
+            if len(asked) > _TEXTS:
+                self._services.judges.failed(rule, TOO_LARGE, f"a message has over {_TEXTS} texts")
             for text, name in list(asked.items())[:_TEXTS]:
                 self._answers[said, id(rule), text] = Verdict()
-                self._services.beside.do(self._ask(rule, said, text, name))
+                self.beside([rule], self._ask(rule, said, text, name))
             return False
         if len(asked) > _TEXTS:
             raise self.unreadable(said, f"it has over {_TEXTS} texts, the most that are asked about", "", TOO_LARGE)

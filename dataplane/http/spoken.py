@@ -10,7 +10,7 @@ from functools import partial
 from dataplane.guardrails.judge import Direction
 from dataplane.guardrails.texts import Place, within
 from dataplane.guardrails.window import Out, Window
-from dataplane.http.jury import Blocked, Jury, aside
+from dataplane.http.jury import Blocked, Jury
 
 
 class Text:
@@ -33,7 +33,7 @@ class Text:
         self._pieces.append(piece)
         if self._json:
             return ""
-        return self._showing(await aside(len(piece), partial(self._window.add, piece)))
+        return self._showing(await self._jury.aside(len(piece), partial(self._window.add, piece)))
 
     async def end(self) -> str:
         """The rest of it. Raises Blocked."""
@@ -42,7 +42,7 @@ class Text:
         self._pieces.clear()
         if self._json:
             return await self._whole(text)
-        rest = self._showing(await aside(len(text), self._window.end))
+        rest = self._showing(await self._jury.aside(len(text), self._window.end))
         shown = "".join(self._shown)
         self._jury.know(self._said, text, shown)
         if not self._judge.remote:

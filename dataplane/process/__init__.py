@@ -8,6 +8,7 @@
     pulse        what happens every so often
     pace         what comes in storms, done a little at a time; `gently` does what is long beside the loop, in slices
     revocations  who is connected and must go when a key is revoked (`dataplane.revocation` is the rule)
+    beside       what nobody waits for; `threads`: what takes long to work out
     garbage      collections, kept away from what is there to stay
     logs         the log; `outlet` carries its lines to streams that may be slow, full, or read by nobody
 

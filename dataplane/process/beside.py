@@ -20,14 +20,15 @@ class Beside:
         self._most = most
         self._doing: set[asyncio.Task[None]] = set()
 
-    def do(self, work: Coroutine[None, None, None]) -> None:
-        """Begin it, unless too much is under way."""
+    def do(self, work: Coroutine[None, None, None]) -> bool:
+        """Begin it; False: it is left undone, since too much is under way."""
         if len(self._doing) >= self._most:
             work.close()
-            return
+            return False
         task = asyncio.get_running_loop().create_task(self._done(work))
         self._doing.add(task)
         task.add_done_callback(self._doing.discard)
+        return True
 
     async def stop(self) -> None:
         """Give up what is under way."""

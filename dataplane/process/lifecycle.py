@@ -97,6 +97,7 @@ class Running:
         await self.dialogues.cut()
         self.tunnels.cut()
         await self.services.beside.stop()
+        self.services.threads.stop()
         await self.services.revocations.stop()
         for timer in self._timers:
             timer.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from dataplane.guardrails.judge import Answer
+from dataplane.process.beside import Beside
 from dataplane.server import Limits
 from dataplane.table import Guardrail
 from simulator.server import Simulator
@@ -118,6 +120,28 @@ async def test_what_only_looks_on_changes_nothing_and_is_told(
         ("no-secrets", "words[0]", "input"),
         ("no-secrets", "words[0]", "output"),
     ]
+
+
+@pytest.mark.parametrize("guardrails", [(asked("flag", **IN),), (asked("flag", **OUT), guardrail("flag", **OUT))])
+async def test_what_nobody_looked_at_for_want_of_room_is_counted(
+    upstream: Simulator, guardrails: tuple[Guardrail, ...]
+) -> None:
+    async with standing(upstream.url, *guardrails) as (rig, bench, sdk):
+        running = rig.gateway._running
+        assert running is not None
+        running.services = replace(running.services, beside=Beside(0))
+        reply = await sdk.chat.completions.create(model="gpt-5", messages=said("a swordfish"))
+        await rig.settled()
+    assert "swordfish" in str(reply.choices[0].message.content)
+    assert (bench.hits, bench.texts) == ([], [])
+    assert sorted(bench.missed) == sorted((each.name, "busy") for each in guardrails)
+
+
+async def test_more_texts_than_somebody_is_asked_about_are_counted(upstream: Simulator) -> None:
+    many: Any = [{"role": "user", "content": f"number {number}"} for number in range(1001)]
+    async with standing(upstream.url, asked("flag", **IN)) as (_, bench, sdk):
+        await sdk.chat.completions.create(model="gpt-5", messages=many)
+    assert ("elsewhere", "too_large") in bench.missed
 
 
 async def test_others_are_asked_about_each_text_once(upstream: Simulator) -> None:
