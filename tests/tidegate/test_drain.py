@@ -41,7 +41,7 @@ async def serving(folder: Path, simulator: Simulator, *options: str) -> AsyncIte
 
 async def ask(session: Client, scenario: str = "") -> None:
     await session.say("Hello?")
-    await session.respond(**({"metadata": {"scenario": scenario}} if scenario else {}))
+    await session.respond(metadata={"scenario": scenario} if scenario else {})
 
 
 async def until(session: Client, kind: str) -> None:
