@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from dataplane.guardrails import keywords, pii, regex
-from dataplane.guardrails.detection import Detector, Finding, place
+from dataplane.guardrails.detection import Detector, Finding, Views, place
 from dataplane.guardrails.folding import joined
 from dataplane.table.guardrails import Guardrail
 
@@ -119,11 +119,12 @@ class Judge:
         self.waits = any(guard.detector is None and guard.enforces for guard in held)
         """May nothing be shown before they answered?"""
 
-    def whole(self, text: str) -> Verdict:
-        """By those that are judged here."""
+    def whole(self, text: str, most: int | None = None) -> Verdict:
+        """By those that are judged here. Where one finds more than `most`, all that follows is one finding."""
         text = joined(text)
+        views = Views(text, most)
         marks = [
-            Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(text)
+            Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(views)
         ]
         blocked = first_block(marks)
         masks = masks_of(marks)

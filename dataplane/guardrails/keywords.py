@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import re2
 
-from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, compiled
+from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, by_pattern, compiled
 from dataplane.guardrails.folding import caseless, folded, plain
 from dataplane.table.guardrails import Keywords
 
@@ -22,34 +23,29 @@ _outside = compiled(_OUTSIDE)
 def detector(keywords: Keywords, name: str) -> Detector:
     """Its rules are the places of the words in the Policy: `words[3]`. Words are found whole where they end and begin
     with letters or digits. Raises ValueError where RE2 does not take so many."""
-    as_is = _rules(keywords, plain)
     view = caseless if keywords.ignore_case else folded
-    as_read = _rules(keywords, view)
-    first = _scan(keywords, plain, as_is)
-    if as_read == as_is:
-        scans = [first, replace(first, kind=view)]
-    else:
-        scans = [first, _scan(keywords, view, as_read)] if as_read else [first]
-    return Detector(tuple(scans), lambda _rule: f"[{name}]")
+    scan = _scan(keywords, _rules(keywords, view))
+    return Detector((scan, replace(scan, kind=view)), lambda _rule: f"[{name}]")
 
 
 def _rules(keywords: Keywords, view: Kind) -> dict[str, str]:
-    """The words as they are seen, each with its rule."""
+    """The words as they are and as they are seen, each with its rule. One pattern looks for both: few differ."""
     rules: dict[str, str] = {}
-    for index, word in enumerate(keywords.words):
-        if seen := view(word).text:
-            rules.setdefault(seen, f"words[{index}]")
+    for kind in (plain, view):
+        for index, word in enumerate(keywords.words):
+            if seen := kind(word).text:
+                rules.setdefault(seen, f"words[{index}]")
     return rules
 
 
-def _scan(keywords: Keywords, view: Kind, rules: dict[str, str]) -> Scan:
+def _scan(keywords: Keywords, rules: dict[str, str]) -> Scan:
     pattern = _pattern(list(rules), whole=keywords.whole_words)
     try:
         searched = compiled(pattern, _MEMORY, longest_match=True, case_sensitive=not keywords.ignore_case)
     except re2.error:
         raise ValueError("the keywords are too many, or too long") from None
     known = {_key(seen, keywords): rule for seen, rule in reversed(rules.items())}
-    return Scan(view, searched, _accept(known, keywords), longest=max(map(len, rules)))
+    return Scan(plain, by_pattern(searched, _accept(known, keywords)), longest=max(map(len, rules)))
 
 
 def _pattern(words: list[str], *, whole: bool) -> str:
@@ -63,13 +59,16 @@ def _any(words: list[str]) -> str:
     return "|".join([re2.escape(word) for word in words]) or _NOTHING
 
 
+@lru_cache(maxsize=4096)
 def _is_outside(character: str) -> bool:
     return _outside.fullmatch(character.encode("utf-8", "replace")) is not None
 
 
 def _accept(rules: dict[str, str], keywords: Keywords) -> Accept:
     def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = max(found.span(1), found.span(2))  # the other one is (-1, -1)
+        begin, end = found.span(1)
+        if begin < 0:  # it is the other
+            begin, end = found.span()
         word = view.data[begin:end].decode()
         if keywords.whole_words and not _is_outside(word[0]) and not _begins(view, begin):
             return begin + 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import re2
 
-from dataplane.guardrails.detection import Detector, Scan, as_matched, compiled
+from dataplane.guardrails.detection import Detector, Scan, as_matched, by_pattern, compiled
 from dataplane.guardrails.folding import folded, plain
 from dataplane.guardrails.widths import width
 from dataplane.regular import LONGEST
@@ -37,5 +37,5 @@ def _scans(pattern: str, rule: str) -> list[Scan]:
     size = width(pattern)
     if size.least == 0:
         raise ValueError("it matches the empty text, and so everything")
-    scan = Scan(plain, searched, as_matched(rule), longest=size.most)
+    scan = Scan(plain, by_pattern(searched, as_matched(rule)), longest=size.most)
     return [scan, replace(scan, kind=folded)]

@@ -99,6 +99,14 @@ def test_a_keyword_that_is_one_only_when_read_has_its_own_rule() -> None:
     assert {hit.rule for hit in judge(guard).whole("\uff41 a").hits} == {"words[0]", "words[2]"}
 
 
+def test_what_follows_more_than_is_looked_for_is_one_finding() -> None:
+    verdict = judge(words("card", name="k"), pii("email")).whole("card " * 5 + "end, a@b.cd", most=3)
+    assert verdict.text == "[k] [k] [k] [k]"
+    assert {hit.rule: hit.findings for hit in verdict.hits} == {"words[0]": 4, "email": 1}
+    exactly = "card " * 3 + "end"
+    assert judge(words("card", name="k")).whole(exactly, most=3).text == "[k] [k] [k] end"
+
+
 def test_many_keywords() -> None:
     many = [f"{index:04}" + "é" * 252 for index in range(1000)]
     assert judge(words(*many, action="flag")).whole(f"x {many[999]} y").hits[0].rule == "words[999]"
