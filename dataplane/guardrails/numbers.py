@@ -19,6 +19,7 @@ _near_ones = re.compile(_NEAR)
 _groups = re.compile("[0-9]++").finditer
 _runs = re.compile(r"(?<![0-9])[0-9](?:[ \t\r\n.\-\u2010-\u2015\u2212]{0,3}[0-9]){12,}+").finditer
 """Digits enough for a card, and what may be between them."""
+_DIGITS = frozenset("0123456789")
 _LAYOUTS = frozenset([(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)])
 """Groups as they are printed on cards."""
 
@@ -113,9 +114,11 @@ def _issued(beginning: str) -> list[int]:
 
 
 def _belong(text: str, groups: Sequence[tuple[int, int]]) -> bool:
-    """Are the groups of one number? Any may be with a space or a dash between them; else they are as on a card."""
-    if _plainly(text, groups[0][0], groups[-1][1]):
-        return True
+    """Are the groups of one number? Any may be with a space or a dash between them; else they are as on a card. What is
+    behind a decimal point is none."""
+    begin, end = groups[0][0], groups[-1][1]
+    if _plainly(text, begin, end):
+        return len(groups) > 1 or text[begin - 1 : begin] != "." or text[begin - 2 : begin - 1] not in _DIGITS
     between = {text[end:begin] for (_, end), (begin, _) in pairwise(groups)}
     return len(between) == 1 and tuple([end - begin for begin, end in groups]) in _LAYOUTS
 

@@ -141,7 +141,7 @@ _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:
 _WORD = r"[A-Za-z0-9_.-]+\z"
 _IN_WORD = rb"[A-Za-z0-9_-]*+"
 _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
-    "card": (_listed(cards, rf"[2-689](?:{_WIDE}[0-9]){{0,18}}{_WIDE}\z", _DIGIT),),
+    "card": (_listed(cards, rf"[0-9](?:{_WIDE}[0-9]){{0,19}}{_WIDE}\z", _DIGIT),),
     "email": (
         _pattern(
             rf"{_LOCAL}@(?:{_LABEL})+(?:xn--[A-Za-z0-9-]+|[{_LETTER}]{{2,24}})",
@@ -149,16 +149,21 @@ _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
         ),
     ),
     "phone": (
-        _expression(rf"{_APART}(?:\+|00)[1-9](?:{_GAP}[0-9]){{7,14}}+(?![0-9])", rf"(?:\+|00?)\z|{_NUMBER}", _DIAL),
+        _expression(
+            rf"(?:(?<![A-Za-z0-9])\+|(?<![A-Za-z0-9./:\-])00)[1-9](?:{_GAP}[0-9]){{7,14}}+(?![0-9])",
+            rf"(?:\+|00?)\z|{_NUMBER}",
+            _DIAL,
+        ),
         _expression(
             rf"{_APART}(?:1[ .-])?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}(?:{_SEP}|\.))"
             rf"[2-9][0-9]{{2}}(?:{_SEP}|\.)[0-9]{{4}}(?![0-9])",
             rf"\(\z|{_NUMBER}",
             _DIAL,
         ),
-        _expression(
-            rf"{_APART}(?:\(?0[1-9][0-9]{{1,4}}\)?[ /-][0-9]{{3,8}}+(?:{_SEP}[0-9]{{2,5}}+){{0,2}}+"
-            r"|0[1-9](?:[ .-][0-9]{2}){4})(?![0-9])",
+        _expression(  # but a ZIP code is none, nor are bytes in a row
+            rf"{_APART}(?:(?!0[0-9]{{4}}-[0-9]{{4}}(?![0-9]))"
+            rf"\(?0[1-9][0-9]{{1,4}}\)?[ /-][0-9]{{3,8}}+(?:{_SEP}[0-9]{{2,5}}+){{0,2}}+"
+            r"|(?<![0-9][ .-])0[1-9](?:[ .-][0-9]{2}){4}(?![ .-][0-9]{2}))(?![0-9])",
             rf"\(\z|{_NUMBER}",
             _DIAL,
         ),
