@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from dataplane.guardrails import keywords, pii, regex
 from dataplane.guardrails.detection import Detector, Finding, Views, place
 from dataplane.guardrails.folding import joined
+from dataplane.slices import Slices, at_once
 from dataplane.table.guardrails import Guardrail
 
 Direction = Literal["input", "output"]
@@ -98,11 +99,16 @@ def why(hit: Hit) -> str:
 
 def ready(guardrail: Guardrail) -> Guard:
     """To be made once for each table. Raises ValueError, which says what is wrong, for what cannot be searched."""
+    return at_once(making(guardrail))
+
+
+def making(guardrail: Guardrail) -> Slices[Guard]:
+    """`ready` in slices."""
     detector = None
     if guardrail.keywords is not None:
-        detector = keywords.detector(guardrail.keywords, guardrail.name)
+        detector = yield from keywords.detector(guardrail.keywords, guardrail.name)
     elif guardrail.regex is not None:
-        detector = regex.detector(guardrail.regex, guardrail.name)
+        detector = yield from regex.detector(guardrail.regex, guardrail.name)
     elif guardrail.pii is not None:
         detector = pii.detector(guardrail.pii)
     return Guard(guardrail, detector)

@@ -10,13 +10,15 @@ from dataplane.guardrails.detection import Detector, Scan, as_matched, by_patter
 from dataplane.guardrails.folding import folded, plain
 from dataplane.guardrails.widths import width
 from dataplane.regular import LONGEST
+from dataplane.slices import Slices
 from dataplane.table.guardrails import Regex
 
 
-def detector(regex: Regex, name: str) -> Detector:
+def detector(regex: Regex, name: str) -> Slices[Detector]:
     """Its rules are the patterns' names. Raises ValueError for a pattern that cannot be used: the text says which."""
     scans: list[Scan] = []
     for each in regex.patterns:
+        yield
         try:
             scans += _scans(each.pattern, each.name)
         except ValueError as error:
