@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from dataplane.affinity.hints import Keys
 from dataplane.callers import CallerIndex
-from dataplane.guardrails.judge import Guard, ready
+from dataplane.guardrails.judge import Guard, making
 from dataplane.routing import Router
 from dataplane.slices import SLICE, Slices, at_once
 from dataplane.table import SCHEMA, Backend, CallerSet, Listener, Route, Secrets, Table
@@ -107,7 +107,7 @@ def _guards(table: Table, router: Router, previous: Snapshot | None) -> Slices[M
         for rule in (each for forward in route.forwards for each in forward.policies.guardrails):
             if rule not in known:
                 try:
-                    known[rule] = ready(rule)
+                    known[rule] = yield from making(rule)
                 except ValueError as error:
                     raise TableRefused([f"route {route.name}: guardrail {rule.name}: {error}"]) from None
                 yield

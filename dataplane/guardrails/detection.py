@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import NamedTuple, Protocol
 
 import re2
 
 from dataplane.guardrails.folding import Folded, continues, is_usual, plain
 
-_SIEVE = 8 * 1024 * 1024
-"""Bytes for RE2, of many patterns at once."""
-_character = re.compile(rb"[^\x80-\xbf]").finditer
+_MEMORY, _LARGEST = 8 * 1024 * 1024, 16 * 1024
+"""Bytes for RE2, of many patterns at once; and of these patterns, which takes some 10 ms to make."""
+_BEGINS = bytes(not 0x80 <= byte < 0xC0 for byte in range(256))
+"""Of UTF-8: whether a character begins with the byte."""
 
 
 class Finding(NamedTuple):
@@ -76,17 +78,21 @@ class View:
     source: str
     folded: Folded
     data: bytes = field(init=False)
+    _same: bool = field(init=False)
+    """Is each byte a character of the text?"""
+    _listed: dict[Every, list[Finding]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         # A lone surrogate is no text, and becomes one `?`.
         self.data = self.folded.text.encode("utf-8", "replace")
+        self._same = len(self.data) == len(self.source) and isinstance(self.folded.starts, range)
 
     @cached_property
     def _bytes(self) -> Sequence[int]:
         """Where each character of the folded text begins."""
         if len(self.data) == len(self.folded.text):
             return range(len(self.data))
-        return [found.start() for found in _character(self.data)]
+        return list(compress(range(len(self.data)), self.data.translate(_BEGINS)))
 
     @cached_property
     def last_segment(self) -> int:
@@ -95,8 +101,14 @@ class View:
 
     def byte(self, at: int) -> int:
         """Where in `data` the text's character `at` begins, or what follows it where it cannot be seen."""
-        index = bisect_left(self.folded.starts, at)
+        if self._same:
+            return min(at, len(self.data))
+        index = self.index(at)
         return self._bytes[index] if index < len(self._bytes) else len(self.data)
+
+    def index(self, at: int) -> int:
+        """Where in the folded text the text's character `at` is, or what follows it where it cannot be seen."""
+        return min(at, len(self.source)) if self._same else bisect_left(self.folded.starts, at)
 
     def source_of(self, byte: int) -> int:
         """The text's character that is seen at `byte`; its length at the end."""
@@ -105,9 +117,21 @@ class View:
 
     def finding(self, begin: int, end: int, rule: str) -> Finding:
         """Of bytes that are not none."""
+        if self._same:
+            return Finding(begin, end, rule)
         first = bisect_left(self._bytes, begin)
         last = bisect_left(self._bytes, end) - 1
         return Finding(self.folded.starts[first], self.folded.ends[last], rule)
+
+    def seen(self, begin: int, end: int, rule: str) -> Finding:
+        """Of characters of the folded text that are not none."""
+        return Finding(self.folded.starts[begin], self.folded.ends[end - 1], rule)
+
+    def listed(self, every: Every, rule: str) -> list[Finding]:
+        """All that is to be found, made once."""
+        if every not in self._listed:
+            self._listed[every] = [self.seen(begin, end, rule) for begin, end in every(self.folded.text)]
+        return self._listed[every]
 
     def back(self, count: int) -> int:
         """The text's character behind which `count` are seen that nothing to come can change; 0 if there are fewer."""
@@ -130,37 +154,68 @@ Kind = Callable[[str], Folded]
 """How a text is looked at."""
 Accept = Callable[[View, Found], tuple[int, int, str] | int]
 """Bytes and rule of the finding that a match is; where it is none, the byte where the next may begin."""
+Seek = Callable[[View, int], Finding | None]
+"""The first finding that begins at or behind a character of the text."""
+Every = Callable[[str], Iterable[tuple[int, int]]]
+"""Where in a text all findings begin and end that there may be, in order of where they begin. They may overlap."""
+
+
+def by_pattern(pattern: Compiled, accept: Accept) -> Seek:
+    """By RE2."""
+
+    def seek(view: View, at: int) -> Finding | None:
+        here = view.byte(at)
+        while here <= len(view.data) and (found := pattern.search(view.data, here)) is not None:
+            begin, end = found.span()
+            accepted = accept(view, found) if begin < end else begin + 1
+            if not isinstance(accepted, int):
+                return view.finding(*accepted)
+            here = accepted
+        return None
+
+    return seek
+
+
+def by_expression(pattern: re.Pattern[str], rule: str) -> Seek:
+    """By an expression of Python's, whose work must grow with the text no faster than it does."""
+
+    def seek(view: View, at: int) -> Finding | None:
+        found = pattern.search(view.folded.text, view.index(at))
+        return view.seen(*found.span(), rule) if found else None
+
+    return seek
+
+
+def by_list(every: Every, rule: str) -> Seek:
+    """One of those that are found all at once."""
+
+    def seek(view: View, at: int) -> Finding | None:
+        listed = view.listed(every, rule)
+        index = bisect_left(listed, (at,))
+        return listed[index] if index < len(listed) else None
+
+    return seek
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One pattern, in one view of the text."""
+    """One thing to look for, in one view of the text."""
 
     kind: Kind
-    pattern: Compiled
-    accept: Accept
+    seek: Seek
     longest: int | None = None
     """Characters, as seen, that a finding can have; None: any number, unless `opening` tells."""
     opening: Compiled | None = None
     """Matches, to the end of the text, whatever could be or become a finding."""
     hint: Callable[[bytes], object] | None = None
     """Cheap: a text of which this is nothing has no finding, and no beginning of one."""
+    sign: Compiled | None = None
+    """Matches in every finding."""
 
     @property
     def unbounded(self) -> bool:
         """Is nothing certain before the text is whole?"""
         return self.longest is None and self.opening is None
-
-    def first(self, view: View, at: int) -> Finding | None:
-        """The first finding that begins at or behind a character of the text."""
-        here = view.byte(at)
-        while here <= len(view.data) and (found := self.pattern.search(view.data, here)) is not None:
-            begin, end = found.span()
-            accepted = self.accept(view, found) if begin < end else begin + 1
-            if not isinstance(accepted, int):
-                return view.finding(*accepted)
-            here = accepted
-        return None
 
     def settled(self, view: View, at: int) -> int:
         """Up to where, from a character on, nothing begins that what is still to come decides."""
@@ -175,7 +230,7 @@ class Scan:
 class Sieve:
     """Tells by one search whether any of many scans has anything to find: most texts have not."""
 
-    pattern: Compiled
+    sign: Compiled
     """Any of theirs."""
     opening: Compiled | None
     longest: int
@@ -184,7 +239,7 @@ class Sieve:
         """Up to where, from a character on, nothing begins and nothing that is still to come decides; None: something
         may be found."""
         begin = view.byte(at)
-        if self.pattern.search(view.data, begin) is not None:
+        if self.sign.search(view.data, begin) is not None:
             return None
         if last:
             return until
@@ -197,27 +252,28 @@ class Sieve:
 
 
 def sieve(scans: Sequence[Scan]) -> Sieve | None:
-    """For these, if something bounds them, and RE2 takes their patterns as one."""
-    if any(scan.unbounded for scan in scans):
-        return None
+    """For these, if all have signs and something bounds them, and RE2 takes their patterns as one."""
+    signs = [scan.sign for scan in scans if scan.sign is not None]
     openings = [scan.opening for scan in scans if scan.opening is not None]
+    if len(signs) < len(scans) or any(scan.unbounded for scan in scans):
+        return None
     try:
-        pattern = _any([scan.pattern for scan in scans])
         opening = _any(openings, end=r"\z") if openings else None
-        return Sieve(pattern, opening, max(scan.longest or 0 for scan in scans))
+        return Sieve(_any(signs), opening, max(scan.longest or 0 for scan in scans))
     except (re2.error, ValueError):
         return None
 
 
 def _any(patterns: Sequence[Compiled], end: str = "") -> Compiled:
-    """`end`: what all end with; so RE2 knows it, and begins there. Raises re2.error, or ValueError for what may not end
-    where it seems to."""
+    """`end`: what all end with; so RE2 knows it, and begins there. Raises re2.error, or ValueError for what takes long
+    to make, or may not end where it seems to."""
     if len({id(each) for each in patterns}) == 1:
         return patterns[0]
-    each = {(b"(?:%b)" if one.options.case_sensitive else b"(?i:%b)") % one.pattern for one in patterns}
-    if any(b"\\Q" in one for one in each):
-        raise ValueError("a quotation ends with the pattern")
-    return compiled(f"(?:{b'|'.join(sorted(each)).decode()}){end}", _SIEVE, never_capture=True)
+    alternatives = {(b"(?:%b)" if each.options.case_sensitive else b"(?i:%b)") % each.pattern for each in patterns}
+    pattern = b"|".join(sorted(alternatives))
+    if len(pattern) > _LARGEST or b"\\Q" in pattern:
+        raise ValueError("too large, or with a quotation that ends with its pattern")
+    return compiled(f"(?:{pattern.decode()}){end}", _MEMORY, never_capture=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,22 +290,29 @@ class Detector:
         """How it looks at a text."""
         return tuple(dict.fromkeys(scan.kind for scan in self.scans))
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str | Views) -> list[Finding]:
         """All findings of a whole text, in order of where they begin. The same may be found in several views."""
-        views, end = Views(text), len(text)
-        if views.settled(self, 0, end, last=True) is not None:
+        views = Views(text) if isinstance(text, str) else text
+        if views.settled(self, 0, views.size, last=True) is not None:
             return []
-        found = [each for scan in self.scans for each in views.searched(scan, 0, end, last=True)[0]]
+        found = [each for scan in self.scans for each in views.whole(scan)]
         return sorted(dict.fromkeys(found), key=place)
 
 
 class Views:
     """One text, as all scans see it. Where two see the same, it is searched once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int | None = None) -> None:
         self._text = text
+        self.size = len(text)
+        self._most = most
+        """Findings of one scan; what is behind them is then one more."""
         self._views: dict[Kind, View] = {plain: View(text, plain(text))}
-        self._done: dict[tuple[Compiled, Accept, View, int], tuple[list[Finding], int]] = {}
+        self._done: dict[tuple[Seek, View, int], tuple[list[Finding], int]] = {}
+
+    def whole(self, scan: Scan) -> list[Finding]:
+        """All of a text that is whole."""
+        return self.searched(scan, 0, self.size, last=True)[0]
 
     def settled(self, detector: Detector, at: int, until: int, *, last: bool) -> int | None:
         """Up to where, from a character on, the detector finds nothing; None: it has to be searched."""
@@ -266,24 +329,28 @@ class Views:
     def searched(self, scan: Scan, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
         """What begins from `at` on and before `until`, so far as it is certain, and up to where that is."""
         view = self._views.get(scan.kind) or self._seen(scan.kind)
-        key = scan.pattern, scan.accept, view, at
+        key = scan.seek, view, at
         if key not in self._done:
-            self._done[key] = _searched(scan, view, at, until, last=last)
+            self._done[key] = _searched(scan, view, at, until, last=last, most=self._most)
         return self._done[key]
 
     def _seen(self, kind: Kind) -> View:
         seen = kind(self._text)
-        view = self._views[plain] if isinstance(seen.starts, range) else View(self._text, seen)
+        view = self._views[plain] if seen.text == self._text else View(self._text, seen)
         self._views[kind] = view
         return view
 
 
-def _searched(scan: Scan, view: View, at: int, until: int, *, last: bool) -> tuple[list[Finding], int]:
+def _searched(
+    scan: Scan, view: View, at: int, until: int, *, last: bool, most: int | None = None
+) -> tuple[list[Finding], int]:
     findings: list[Finding] = []
     if scan.hint is not None and not scan.hint(view.data):
         return findings, until if last else max(at, view.last_segment)
     settled = until if last else scan.settled(view, at)
-    while at < settled and (finding := scan.first(view, at)) and finding.start < settled:
+    while at < settled and (finding := scan.seek(view, at)) and finding.start < settled:
+        if len(findings) == most:
+            return [*findings, finding._replace(end=until)], until
         findings.append(finding)
         at = finding.end
         if at > settled:

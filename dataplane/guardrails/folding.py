@@ -11,24 +11,46 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 _INVISIBLE = (
-    r"\x00-\x08\x0e-\x1f\x7f-\x9f"
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    *["\x00-\x08", "\x0e-\x1f", "\x7f-\x9f", "\u00ad", "\u034f", "\u061c", "\u115f-\u1160", "\u17b4-\u17b5"],
+    *["\u180b-\u180f", "\u200b-\u200f", "\u202a-\u202e", "\u2060-\u206f", "\u3164", "\ufe00-\ufe0f", "\ufeff"],
+    *[
+        "\u20dd-\u20e0",
+        "\u20e2-\u20e4",
+        "\uffa0",
+        "\ufff9-\ufffb",
+        "\U0001bca0-\U0001bca3",
+        "\U0001d173-\U0001d17a",
+        "\U000e0000-\U000e0fff",
+    ],
 )
-"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), those of interlinear annotation, and
-control characters that are no space."""
-_invisible = re.compile(f"[{_INVISIBLE}]").match
-_suspect = re.compile(rf"[{_INVISIBLE}]|(?![0-9])\d").search
-_USUAL = r"\t-\r\x20-\x7e"
-_usual = re.compile(f"[{_USUAL}]*+").fullmatch
-_stretches = re.compile(f"[{_USUAL}]?[^{_USUAL}]+").finditer
+"""Characters that Unicode lets readers ignore (Default_Ignorable_Code_Point), those of interlinear annotation, marks
+that enclose the character before them (keycaps), and control characters that are no space."""
+_HIDDEN = "".join(_INVISIBLE)
+_invisible = re.compile(f"[{_HIDDEN}]").search
+_suspect = re.compile(rf"[{_HIDDEN}\u2800]|[^\D0-9]").search
+_foreign = re.compile("[^\\D0-9]|\u2800")
+"""Digits of other scripts, and Braille's blank."""
+_usual = re.compile(r"[\t-\r\x20-\x7e]*+").fullmatch
 _JAMO = range(0x1160, 0x1200)
 """Vowels and final consonants, which join the Hangul syllable before them."""
+_WIDEST = 4
+"""Characters that one is spelled out in at most: nobody hides anything in `ﷺ`, whose 18 would be read by everyone."""
+
+
+def _joins(character: str) -> bool:
+    return unicodedata.combining(character) != 0 or ord(character) in _JAMO
+
+
+_HIDING = dict.fromkeys([point for span in _INVISIBLE for point in range(ord(span[0]), ord(span[-1]) + 1)])
+_JOINING = dict.fromkeys([point for point in range(0x300, 0x20000) if _joins(chr(point))], "\0")
+_joining = re.compile("\0+").finditer
+
+
+Places = range | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +58,8 @@ class Folded:
     """A folded text, and where in its source each of its characters comes from."""
 
     text: str
-    starts: range | list[int]
-    ends: range | list[int]
+    starts: Places
+    ends: Places
 
 
 def plain(text: str) -> Folded:
@@ -50,17 +72,22 @@ def folded(text: str) -> Folded:
     """The text as a reader takes it."""
     if is_usual(text) or _is_folded(text):
         return plain(text)
-    return _folded(text, str)
+    return _folded(text)
 
 
 @lru_cache(maxsize=4)
 def caseless(text: str) -> Folded:
     """`folded`, and with letters spelled out whose other case is longer (`ß`): what else differs by case alone is left
     to RE2."""
-    as_read = folded(text)
-    if is_usual(text) or len(as_read.text.casefold()) == len(as_read.text):
-        return as_read
-    return _folded(text, str.casefold)
+    seen = folded(text)
+    longer = {ord(each): each.casefold() for each in set(seen.text) if len(each.casefold()) > 1}
+    if not longer:
+        return seen
+    return Folded(
+        seen.text.translate(longer),
+        [at for at, each in zip(seen.starts, seen.text, strict=True) for _ in longer.get(ord(each), each)],
+        [at for at, each in zip(seen.ends, seen.text, strict=True) for _ in longer.get(ord(each), each)],
+    )
 
 
 def joined(text: str) -> str:
@@ -88,53 +115,57 @@ def _is_folded(text: str) -> bool:
     return unicodedata.is_normalized("NFKC", text) and not _suspect(text)
 
 
-def _joins(character: str) -> bool:
-    return unicodedata.combining(character) != 0 or ord(character) in _JAMO
+def _folded(text: str) -> Folded:
+    if not _invisible(text):
+        return _spelled(text)
+    seen = _spelled(text.translate(_HIDING))
+    at = [place for place, each in enumerate(text) if ord(each) not in _HIDING]
+    return Folded(seen.text, [at[start] for start in seen.starts], [at[end - 1] + 1 for end in seen.ends])
 
 
-def _folded(text: str, then: Callable[[str], str]) -> Folded:
+def _spelled(text: str) -> Folded:
+    """Of a text in which all can be seen."""
+    kinds = text.translate(_JOINING)
+    if "\0" not in kinds:
+        return Folded(*_each(text, 0, len(text)))
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     done = 0
-    for stretch in _stretches(text):
-        begin, end = stretch.span()
-        if then is str and _is_folded(stretch[0]):
-            continue
-        parts.append(text[done:begin])
-        starts.extend(range(done, begin))
-        ends.extend(range(done + 1, begin + 1))
-        for first, last, segment in _segments(text, begin, end):
-            shown = then(_reading(segment))
+    for found in _joining(kinds):
+        begin, end = found.span()
+        base = max(done, begin - 1)
+        if done < base:
+            shown, starting, ending = _each(text, done, base)
             parts.append(shown)
-            alike = shown == text[first:last]
-            starts.extend(range(first, last) if alike else [first] * len(shown))
-            ends.extend(range(first + 1, last + 1) if alike else [last] * len(shown))
+            starts += starting
+            ends += ending
+        segment = text[base:end]
+        parts.append(shown := _reading(segment))
+        alike = shown == segment
+        starts += range(base, end) if alike else [base] * len(shown)
+        ends += range(base + 1, end + 1) if alike else [end] * len(shown)
         done = end
-    parts.append(text[done:])
-    starts.extend(range(done, len(text)))
-    ends.extend(range(done + 1, len(text) + 1))
-    return Folded("".join(parts), starts, ends)
+    shown, starting, ending = _each(text, done, len(text))
+    return Folded("".join([*parts, shown]), [*starts, *starting], [*ends, *ending])
 
 
-def _segments(text: str, begin: int, end: int) -> Iterator[tuple[int, int, str]]:
-    """Where each begins and ends, and what can be seen of it."""
-    first, last, segment = begin, begin, ""
-    for at in range(begin, end):
-        character = text[at]
-        if _invisible(character):
-            continue
-        if segment and not _joins(character):
-            yield first, last, segment
-            segment = ""
-        if not segment:
-            first = at
-        segment += character
-        last = at + 1
-    if segment:
-        yield first, last, segment
+def _each(text: str, begin: int, end: int) -> tuple[str, Places, Places]:
+    """Characters that are a segment each, folded, and where each of what is shown begins and ends."""
+    here = shown = text[begin:end]
+    if not here.isascii() and not _is_folded(here):
+        read = {ord(each): _reading(each) for each in set(here) if not each.isascii()}
+        shown = here.translate(read)
+        if len(shown) != len(here):
+            places = [at for at, each in enumerate(here, begin) for _ in read.get(ord(each), each)]
+            return shown, places, [at + 1 for at in places]
+    return shown, range(begin, end), range(begin + 1, end + 1)
 
 
+@lru_cache(maxsize=1024)
 def _reading(segment: str) -> str:
+    """How a segment is spelled, without what cannot be seen."""
     normal = unicodedata.normalize("NFKC", segment)
-    return "".join([str(unicodedata.decimal(each, each)) for each in normal])
+    if len(normal) > _WIDEST * len(segment):
+        return segment
+    return _foreign.sub(lambda found: str(unicodedata.decimal(found[0], " ")), normal)

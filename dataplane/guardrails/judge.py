@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from dataplane.guardrails import keywords, pii, regex
-from dataplane.guardrails.detection import Detector, Finding, place
+from dataplane.guardrails.detection import Detector, Finding, Views, place
 from dataplane.guardrails.folding import joined
+from dataplane.slices import Slices, at_once
 from dataplane.table.guardrails import Guardrail
 
 Direction = Literal["input", "output"]
@@ -98,11 +99,16 @@ def why(hit: Hit) -> str:
 
 def ready(guardrail: Guardrail) -> Guard:
     """To be made once for each table. Raises ValueError, which says what is wrong, for what cannot be searched."""
+    return at_once(making(guardrail))
+
+
+def making(guardrail: Guardrail) -> Slices[Guard]:
+    """`ready` in slices."""
     detector = None
     if guardrail.keywords is not None:
-        detector = keywords.detector(guardrail.keywords, guardrail.name)
+        detector = yield from keywords.detector(guardrail.keywords, guardrail.name)
     elif guardrail.regex is not None:
-        detector = regex.detector(guardrail.regex, guardrail.name)
+        detector = yield from regex.detector(guardrail.regex, guardrail.name)
     elif guardrail.pii is not None:
         detector = pii.detector(guardrail.pii)
     return Guard(guardrail, detector)
@@ -119,11 +125,12 @@ class Judge:
         self.waits = any(guard.detector is None and guard.enforces for guard in held)
         """May nothing be shown before they answered?"""
 
-    def whole(self, text: str) -> Verdict:
-        """By those that are judged here."""
+    def whole(self, text: str, most: int | None = None) -> Verdict:
+        """By those that are judged here. Where one finds more than `most`, all that follows is one finding."""
         text = joined(text)
+        views = Views(text, most)
         marks = [
-            Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(text)
+            Mark(finding, guard) for guard in self.local if guard.detector for finding in guard.detector.find(views)
         ]
         blocked = first_block(marks)
         masks = masks_of(marks)

@@ -1,17 +1,22 @@
-"""Words that may not be said: one RE2 pattern for all of them."""
+"""Words that may not be said: RE2 looks for all of them at once, or for as many as it takes in without a long pause."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import re2
 
-from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, compiled, sieve
+from dataplane.guardrails.detection import Accept, Detector, Found, Kind, Scan, View, by_pattern, compiled, sieve
 from dataplane.guardrails.folding import caseless, folded, plain
+from dataplane.slices import SLICE, Slices
 from dataplane.table.guardrails import Keywords
 
-_MEMORY = 64 * 1024 * 1024
-"""Bytes for RE2: a thousand words of 256 characters take some 30 MB."""
+_TOGETHER = 16 * 1024
+"""Characters of words in one pattern, which takes some 10 ms to make."""
+_MEMORY = 8 * 1024 * 1024
+"""Bytes for RE2: so many take some 2 MB, if they are no ASCII."""
 # Letters of scripts that put no space between words are never within a word, and marks do not lengthen one.
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _OUTSIDE = rf"(?:[^\pL\pN_]|{_SPACELESS})"
@@ -19,39 +24,53 @@ _NOTHING = r"[^\x00-\x{10FFFF}]"
 _outside = compiled(_OUTSIDE)
 
 
-def detector(keywords: Keywords, name: str) -> Detector:
+def detector(keywords: Keywords, name: str) -> Slices[Detector]:
     """Its rules are the places of the words in the Policy: `words[3]`. Words are found whole where they end and begin
-    with letters or digits. Raises ValueError where RE2 does not take so many."""
-
-    def label(_rule: str) -> str:
-        return f"[{name}]"
-
-    as_is = _rules(keywords, plain)
+    with letters or digits. Raises ValueError where RE2 does not take one."""
     view = caseless if keywords.ignore_case else folded
-    as_read = _rules(keywords, view)
-    first = _scan(keywords, plain, as_is)
-    if as_read == as_is:
-        return Detector((first, replace(first, kind=view)), label, sieve([first]))
-    return Detector((first, _scan(keywords, view, as_read)) if as_read else (first,), label)
+    scans: list[Scan] = []
+    rules = yield from _rules(keywords, view)
+    for part in _parts(rules):
+        yield
+        scan = _scan(keywords, part)
+        scans += [scan, replace(scan, kind=view)]
+    yield
+    return Detector(tuple(scans), lambda _rule: f"[{name}]", sieve(scans))
 
 
-def _rules(keywords: Keywords, view: Kind) -> dict[str, str]:
-    """The words as they are seen, each with its rule."""
+def _parts(rules: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Those that are searched together: the longest that begins at a place is found, of each part."""
+    part: dict[str, str] = {}
+    size = 0
+    for word, rule in rules.items():
+        if part and size + len(word) > _TOGETHER:
+            yield part
+            part, size = {}, 0
+        part[word] = rule
+        size += len(word)
+    yield part
+
+
+def _rules(keywords: Keywords, view: Kind) -> Slices[dict[str, str]]:
+    """The words as they are and as they are seen, each with its rule. One pattern looks for both: few differ."""
     rules: dict[str, str] = {}
-    for index, word in enumerate(keywords.words):
-        if seen := view(word).text:
-            rules.setdefault(seen, f"words[{index}]")
+    for kind in (plain, view):
+        for index, word in enumerate(keywords.words):
+            if index % SLICE == 0:
+                yield
+            if seen := kind(word).text:
+                rules.setdefault(seen, f"words[{index}]")
     return rules
 
 
-def _scan(keywords: Keywords, view: Kind, rules: dict[str, str]) -> Scan:
+def _scan(keywords: Keywords, rules: dict[str, str]) -> Scan:
     pattern = _pattern(list(rules), whole=keywords.whole_words)
     try:
         searched = compiled(pattern, _MEMORY, longest_match=True, case_sensitive=not keywords.ignore_case)
     except re2.error:
-        raise ValueError("the keywords are too many, or too long") from None
+        raise ValueError("a keyword is too long") from None
     known = {_key(seen, keywords): rule for seen, rule in reversed(rules.items())}
-    return Scan(view, searched, _accept(known, keywords), longest=max(map(len, rules)))
+    return Scan(plain, by_pattern(searched, _accept(known, keywords)), longest=max(map(len, rules)), sign=searched)
 
 
 def _pattern(words: list[str], *, whole: bool) -> str:
@@ -65,13 +84,16 @@ def _any(words: list[str]) -> str:
     return "|".join([re2.escape(word) for word in words]) or _NOTHING
 
 
+@lru_cache(maxsize=4096)
 def _is_outside(character: str) -> bool:
     return _outside.fullmatch(character.encode("utf-8", "replace")) is not None
 
 
 def _accept(rules: dict[str, str], keywords: Keywords) -> Accept:
     def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = max(found.span(1), found.span(2))  # the other one is (-1, -1)
+        begin, end = found.span(1)
+        if begin < 0:  # it is the other
+            begin, end = found.span()
         word = view.data[begin:end].decode()
         if keywords.whole_words and not _is_outside(word[0]) and not _begins(view, begin):
             return begin + 1

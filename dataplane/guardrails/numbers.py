@@ -1,13 +1,30 @@
-"""Numbers that prove themselves: cards (ISO/IEC 7812, Luhn), IBAN (ISO 13616, mod 97), US social security numbers."""
+"""Numbers that prove themselves: cards (ISO/IEC 7812, Luhn) and IBAN (ISO 13616, mod 97).
+
+Somebody may write a text in which one could begin everywhere, so it costs little to see that none does."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_VALUES = bytes.maketrans(b"0123456789", bytes(range(10)))
+_DOUBLED = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
+_LETTERS = {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
+
+_NEAR = r"[ \-\u2010-\u2015\u2212]"
+_plainly = re.compile(f"[0-9]++(?:{_NEAR}[0-9]++)*+").fullmatch
+_near_ones = re.compile(_NEAR)
+_groups = re.compile("[0-9]++").finditer
+_runs = re.compile(r"(?<![0-9])[0-9](?:[ \t\r\n.\-\u2010-\u2015\u2212]{0,3}[0-9]){12,}+").finditer
+"""Digits enough for a card, and what may be between them."""
+_DIGITS = frozenset("0123456789")
+_LAYOUTS = frozenset([(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)])
+"""Groups as they are printed on cards."""
 
 # First digits, from and to, with the lengths that are issued. Sources: the networks' published ranges.
-_ISSUED: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+ISSUED: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("4", "4", (13, 16, 19)),  # Visa
     ("51", "55", (16,)),  # Mastercard
     ("2221", "2720", (16,)),
@@ -56,37 +73,65 @@ _LENGTHS = {
 }
 IBAN = {country: length for length, countries in _LENGTHS.items() for country in countries.split()}
 """How many characters an IBAN has, by its country."""
+_countries = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}(?=[0-9]{2})").finditer
+_ibans = {
+    length: re.compile(rf"[A-Za-z0-9](?:{_NEAR}?[A-Za-z0-9]){{{length - 1}}}(?![A-Za-z0-9])").match
+    for length in _LENGTHS
+}
 
 
-def card_lengths(digits: str) -> list[int]:
-    """How many of the digits, from the first, may be a card: of a length that is issued in their range. Longest
-    first."""
-    return [length for length in _issued(digits[:4]) if length <= len(digits)]
+def cards(text: str) -> Iterator[tuple[int, int]]:
+    """Where each begins and ends: as many whole groups of digits as are a card."""
+    for run in _runs(text):
+        groups = [found.span() for found in _groups(text, *run.span())]
+        digits = "".join([text[begin:end] for begin, end in groups])
+        offsets = list(accumulate([end - begin for begin, end in groups], initial=0))
+        behind = {offset: index for index, offset in enumerate(offsets)}
+        sums = _sums(digits.encode())
+        for index, offset in enumerate(offsets[:-1]):
+            for length in _issued(digits[offset : offset + 4]):
+                end = offset + length
+                if end in behind and (sums[end % 2][end] - sums[end % 2][offset]) % 10 == 0:
+                    those = groups[index : behind[end]]
+                    if digits.count(digits[offset], offset, end) < length and _belong(text, those):
+                        yield those[0][0], those[-1][1]
+                        break
+
+
+def _sums(digits: bytes) -> tuple[list[int], list[int]]:
+    """What Luhn adds up, from the first digit to each: every second one doubled, from the first on, or the second."""
+    from_first, from_second = bytearray(digits.translate(_VALUES)), bytearray(digits.translate(_VALUES))
+    from_first[::2] = digits[::2].translate(_DOUBLED)
+    from_second[1::2] = digits[1::2].translate(_DOUBLED)
+    return list(accumulate(from_first, initial=0)), list(accumulate(from_second, initial=0))
 
 
 @lru_cache(maxsize=10_000)
 def _issued(beginning: str) -> list[int]:
-    found = {each for low, high, lengths in _ISSUED if low <= beginning[: len(low)] <= high for each in lengths}
+    """How many digits cards have that begin so; longest first."""
+    found = {each for low, high, lengths in ISSUED if low <= beginning[: len(low)] <= high for each in lengths}
     return sorted(found, reverse=True)
 
 
-def is_card(digits: str) -> bool:
-    """Are they of a range and length that is issued, and does the check digit fit?"""
-    return len(digits) in card_lengths(digits) and luhn(digits) and digits.count(digits[0]) < len(digits)
+def _belong(text: str, groups: Sequence[tuple[int, int]]) -> bool:
+    """Are the groups of one number? Any may be with a space or a dash between them; else they are as on a card. What is
+    behind a decimal point is none."""
+    begin, end = groups[0][0], groups[-1][1]
+    if _plainly(text, begin, end):
+        return len(groups) > 1 or text[begin - 1 : begin] != "." or text[begin - 2 : begin - 1] not in _DIGITS
+    between = {text[end:begin] for (_, end), (begin, _) in pairwise(groups)}
+    return len(between) == 1 and tuple([end - begin for begin, end in groups]) in _LAYOUTS
 
 
-def luhn(digits: str) -> bool:
-    numbers = [int(digit) for digit in digits[::-1]]
-    return (sum(numbers[::2]) + sum([_DOUBLED[each] for each in numbers[1::2]])) % 10 == 0
+def ibans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each begins and ends."""
+    for found in _countries(text):
+        length = IBAN.get(found[0].upper(), 0)
+        whole = _ibans[length](text, found.start()) if length else None
+        if whole and _fits(_near_ones.sub("", whole[0]).upper()):
+            yield whole.span()
 
 
-def is_iban(characters: str) -> bool:
-    """In upper case and without spaces."""
-    if IBAN.get(characters[:2]) != len(characters):
-        return False
-    return int("".join([str(int(each, 36)) for each in characters[4:] + characters[:4]])) % 97 == 1
-
-
-def is_ssn(area: str, group: str, serial: str) -> bool:
-    """Is it one that is given out? Source: https://www.ssa.gov/employer/randomization.html"""
-    return area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000"
+def _fits(iban: str) -> bool:
+    """Do its check digits?"""
+    return int((iban[4:] + iban[:4]).translate(_LETTERS)) % 97 == 1

@@ -11,28 +11,44 @@ separators, or one word without spaces. `opening` matches that, at the end of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataplane.guardrails import numbers
-from dataplane.guardrails.detection import Accept, Compiled, Detector, Found, Scan, View, as_matched, compiled, sieve
+from dataplane.guardrails.detection import (
+    Accept,
+    Compiled,
+    Detector,
+    Every,
+    Found,
+    Scan,
+    Seek,
+    View,
+    as_matched,
+    by_expression,
+    by_list,
+    by_pattern,
+    compiled,
+    sieve,
+)
 from dataplane.guardrails.folding import folded, plain
+from dataplane.guardrails.numbers import cards, ibans
 from dataplane.table.guardrails import Pii, PiiKind
 
 _SEP = r"[ \-\x{2010}-\x{2015}\x{2212}]"
 """Between the groups of a number: space, dashes."""
+_WIDE = r"[ \t\r\n.\-\x{2010}-\x{2015}\x{2212}]{0,3}"
+"""Between those of a card, at most."""
 _DIGIT = b"0123456789"
-_NO_DIGITS = bytes(byte for byte in range(256) if byte not in _DIGIT)
 _DIAL = _DIGIT + b"+("
-_CARD = (13, 19)
+_ALPHANUMERIC = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class _Kind(NamedTuple):
-    pattern: str
-    opening: str
-    accept: Callable[[PiiKind], Accept] = as_matched
+    seek: Callable[[PiiKind], Seek]
+    sign: Compiled
+    opening: Compiled
     hint: bytes = b""
     """One of these bytes is in whatever is or becomes a finding; empty: nothing is said."""
 
@@ -42,15 +58,30 @@ def detector(pii: Pii) -> Detector:
     return _detector(pii.kinds)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _detector(kinds: tuple[PiiKind, ...]) -> Detector:
     scans: list[Scan] = []
     for name in kinds:
-        for kind, pattern, opening in _COMPILED[name]:
+        for kind in _KINDS[name]:
             hint = re.compile(b"[" + re.escape(kind.hint) + b"]").search if kind.hint else None
-            scan = Scan(plain, pattern, kind.accept(name), opening=opening, hint=hint)
+            scan = Scan(plain, kind.seek(name), opening=kind.opening, hint=hint, sign=kind.sign)
             scans += [scan, replace(scan, kind=folded)]
     return Detector(tuple(scans), lambda rule: f"[{rule.upper()}]", sieve(scans))
+
+
+def _listed(every: Every, sign: str, opening: str, hint: bytes = b"") -> _Kind:
+    return _Kind(lambda rule: by_list(every, rule), compiled(sign), compiled(opening), hint)
+
+
+def _expression(expression: str, sign: str, opening: str, hint: bytes = b"") -> _Kind:
+    """For `re`, with separators as RE2 has them."""
+    made = re.compile(re.sub(r"\\x\{(\w+)\}", r"\\u\1", expression))
+    return _Kind(lambda rule: by_expression(made, rule), compiled(sign), compiled(opening), hint)
+
+
+def _pattern(pattern: str, opening: str, accept: Callable[[PiiKind], Accept] = as_matched, hint: bytes = b"") -> _Kind:
+    made = compiled(pattern)
+    return _Kind(lambda rule: by_pattern(made, accept(rule)), made, compiled(opening), hint)
 
 
 def _apart(data: bytes, begin: int, end: int, inside: bytes = _DIGIT) -> bool:
@@ -63,77 +94,7 @@ def _each(inside: bytes) -> frozenset[bytes]:
     return frozenset([bytes([byte]) for byte in inside])
 
 
-_digit_run = re.compile(rb"[0-9]+").match
 _digit = re.compile(rb"[0-9]").search
-_digits = re.compile(rb"[0-9]").finditer
-_alphanumeric = re.compile(rb"[A-Za-z0-9]").finditer
-_ALPHANUMERIC = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-
-def _card(rule: PiiKind) -> Accept:
-    """The most digits of a match that are a card, of those that end where no digit follows."""
-
-    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = found.span()
-        if _within(view.data, begin):
-            return _run(view.data, begin)
-        digits = view.data[begin:end].translate(None, _NO_DIGITS).decode()
-        for length in numbers.card_lengths(digits):
-            if numbers.is_card(digits[:length]):
-                last = [digit.end() for digit in _digits(view.data, begin, end)][length - 1]
-                if view.data[last : last + 1] not in _each(_DIGIT):
-                    return begin, last, rule
-        return begin + 1
-
-    return accept
-
-
-def _within(data: bytes, begin: int) -> bool:
-    """Does a number go on here that began before?"""
-    return data[begin - 1 : begin] in _each(_DIGIT)
-
-
-def _run(data: bytes, begin: int) -> int:
-    """Where the digits end among which nothing can begin."""
-    run = _digit_run(data, begin)
-    return run.end() if run else begin + 1
-
-
-def _iban(rule: PiiKind) -> Accept:
-    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = found.span()
-        places = [each.start() for each in _alphanumeric(view.data, begin, end)]
-        characters = bytes([view.data[place] for place in places]).decode().upper()
-        length = numbers.IBAN.get(characters[:2], 0)
-        if not 0 < length <= len(places) or not numbers.is_iban(characters[:length]):
-            return begin + 1
-        last = places[length - 1] + 1
-        return (begin, last, rule) if _apart(view.data, begin, last, _ALPHANUMERIC) else begin + 1
-
-    return accept
-
-
-def _ssn(rule: PiiKind) -> Accept:
-    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = found.span()
-        area, group, serial = [view.data[slice(*found.span(each))].decode() for each in (1, 2, 3)]
-        apart = _apart(view.data, begin, end)
-        return (begin, end, rule) if apart and numbers.is_ssn(area, group, serial) else begin + 1
-
-    return accept
-
-
-def _phone(rule: PiiKind) -> Accept:
-    """Not within a longer number, a date or a version."""
-
-    def accept(view: View, found: Found) -> tuple[int, int, str] | int:
-        begin, end = found.span()
-        if _within(view.data, begin):
-            return _run(view.data, begin)
-        within = view.data[begin - 1 : begin] in _each(b"./:-")
-        return begin + 1 if within or view.data[end : end + 1] in _each(_DIGIT) else (begin, end, rule)
-
-    return accept
 
 
 def _token(rest: bytes, past: bytes) -> Callable[[PiiKind], Accept]:
@@ -172,97 +133,94 @@ def _alone(inside: bytes) -> Callable[[PiiKind], Accept]:
     return of
 
 
-_LOCAL = r"[A-Za-z0-9._%+'-]{1,64}"
+_LETTER = r"A-Za-z\x{C0}-\x{24F}\x{370}-\x{52F}"
+"""Latin, Greek, Cyrillic: scripts with spaces between words, which tell where an address ends."""
+_LOCAL = rf"[{_LETTER}0-9._%+'-]{{1,64}}"
+_LABEL = rf"[{_LETTER}0-9](?:[{_LETTER}0-9-]*[{_LETTER}0-9])?\."
 _NUMBER = (
     r"[+(]{0,2}[0-9](?:[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}[0-9]){0,24}[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,3}\z"
 )
 """The beginning of a phone number."""
 _GAP = r"[ .()/\-\x{2010}-\x{2015}\x{2212}]{0,2}"
+_APART = r"(?<![0-9./:\-])"
+"""Not within a longer number, a date or a version."""
 _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,]*"
 _WORD = r"[A-Za-z0-9_.-]+\z"
 _IN_WORD = rb"[A-Za-z0-9_-]*+"
 _KINDS: dict[PiiKind, tuple[_Kind, ...]] = {
-    "card": (
-        _Kind(
-            rf"[2-689](?:{_SEP}?[0-9]){{{_CARD[0] - 1},{_CARD[1] - 1}}}",
-            rf"[2-689](?:{_SEP}?[0-9]){{0,{_CARD[1] - 1}}}{_SEP}?\z",
-            _card,
-            _DIGIT,
-        ),
-    ),
+    "card": (_listed(cards, rf"[0-9](?:{_WIDE}[0-9]){{12}}", rf"[0-9](?:{_WIDE}[0-9]){{0,19}}{_WIDE}\z", _DIGIT),),
     "email": (
-        _Kind(
-            rf"{_LOCAL}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.){{1,8}}[A-Za-z]{{2,24}}",
-            rf"{_LOCAL}(?:@[A-Za-z0-9.-]*)?\z",
+        _pattern(
+            rf"{_LOCAL}@(?:{_LABEL})+(?:xn--[A-Za-z0-9-]+|[{_LETTER}]{{2,24}})",
+            rf"{_LOCAL}(?:@[{_LETTER}0-9.-]*)?\z",
         ),
     ),
     "phone": (
-        _Kind(rf"(?:\+|00)[1-9](?:{_GAP}[0-9]){{7,14}}", rf"(?:\+|00?)\z|{_NUMBER}", _phone, _DIAL),
-        _Kind(
-            rf"(?:1[ .-])?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}{_SEP}|[2-9][0-9]{{2}}\.)"
-            rf"[2-9][0-9]{{2}}(?:{_SEP}|\.)[0-9]{{4}}",
-            rf"\(\z|{_NUMBER}",
-            _phone,
+        _expression(
+            rf"(?:(?<![A-Za-z0-9+])\+|(?<![A-Za-z0-9./:\-])00)[1-9](?:{_GAP}[0-9]){{7,14}}+(?![0-9])",
+            rf"(?:\+|00)[1-9](?:{_GAP}[0-9]){{7}}",
+            rf"(?:\+|00?)\z|{_NUMBER}",
             _DIAL,
         ),
-        _Kind(
-            rf"\(?0[1-9][0-9]{{1,4}}\)?[ /-][0-9]{{3,8}}(?:{_SEP}[0-9]{{2,5}}){{0,2}}|0[1-9](?:[ .-][0-9]{{2}}){{4}}",
+        _expression(
+            rf"{_APART}(?:1[ .-])?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}(?:{_SEP}|\.))"
+            rf"[2-9][0-9]{{2}}(?:{_SEP}|\.)[0-9]{{4}}(?![0-9])",
+            rf"[2-9][0-9]{{2}}(?:{_SEP}|\.)[0-9]{{4}}",
             rf"\(\z|{_NUMBER}",
-            _phone,
+            _DIAL,
+        ),
+        _expression(  # but a ZIP code is none, nor are bytes in a row
+            rf"{_APART}(?:(?!0[0-9]{{4}}-[0-9]{{4}}(?![0-9]))"
+            rf"\(?0[1-9][0-9]{{1,4}}\)?[ /-][0-9]{{3,8}}+(?:{_SEP}[0-9]{{2,5}}+){{0,2}}+"
+            r"|(?<![0-9][ .-])0[1-9](?:[ .-][0-9]{2}){4}(?![ .-][0-9]{2}))(?![0-9])",
+            r"0[1-9][0-9]{1,4}\)?[ /-][0-9]{3}|0[1-9](?:[ .-][0-9]{2}){4}",
+            rf"\(\z|{_NUMBER}",
             _DIAL,
         ),
     ),
     "iban": (
-        _Kind(
-            rf"[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEP}?[A-Za-z0-9]){{11,29}}",
+        _listed(
+            ibans,
+            rf"[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEP}?[A-Za-z0-9]){{11}}",
             rf"[A-Za-z]{{1,2}}\z|[A-Za-z]{{2}}[0-9]{{1,2}}{_SEP}?\z|"
             rf"[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEP}?[A-Za-z0-9]){{0,29}}{_SEP}?\z",
-            _iban,
         ),
     ),
-    "ssn": (
-        _Kind(
-            rf"([0-9]{{3}}){_SEP}([0-9]{{2}}){_SEP}([0-9]{{4}})",
+    "ssn": (  # those that are given out: https://www.ssa.gov/employer/randomization.html
+        _expression(
+            rf"(?<![0-9])(?!000|666|9)[0-9]{{3}}{_SEP}(?!00)[0-9]{{2}}{_SEP}(?!0000)[0-9]{{4}}(?![0-9])",
+            rf"[0-9]{{3}}{_SEP}[0-9]{{2}}{_SEP}[0-9]{{4}}",
             rf"[0-9]{{1,3}}\z|[0-9]{{3}}{_SEP}[0-9]{{0,2}}\z|[0-9]{{3}}{_SEP}[0-9]{{2}}{_SEP}[0-9]{{0,4}}\z",
-            _ssn,
             _DIGIT,
         ),
     ),
     "key": (
-        _Kind(r"(?:AKIA|ASIA)[A-Z0-9]{16}", _WORD, _alone(_ALPHANUMERIC)),
-        _Kind(
+        _pattern(r"(?:AKIA|ASIA)[A-Z0-9]{16}", _WORD, _alone(_ALPHANUMERIC)),
+        _pattern(
             r"sk-[A-Za-z0-9_-]{20}"  # OpenAI, Anthropic and many others
             r"|xai-[A-Za-z0-9_-]{20}|glpat-[A-Za-z0-9_-]{20}"
             r"|AIza[A-Za-z0-9_-]{35}",  # Google
             _WORD,
             _token(_IN_WORD, _IN_WORD),
         ),
-        _Kind(r"xox[abeprs]-[A-Za-z0-9-]{10}", _WORD, _token(rb"[A-Za-z0-9-]*+", rb"[A-Za-z0-9-]*+")),  # Slack
-        _Kind(
+        _pattern(r"xox[abeprs]-[A-Za-z0-9-]{10}", _WORD, _token(rb"[A-Za-z0-9-]*+", rb"[A-Za-z0-9-]*+")),  # Slack
+        _pattern(
             r"gh[opsur]_[A-Za-z0-9]{36}"
             r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16}"  # Stripe
             r"|hf_[A-Za-z0-9]{30}",
             _WORD,
             _token(rb"[A-Za-z0-9]*+", rb"[A-Za-z0-9]*+"),
         ),
-        _Kind(r"github_pat_[A-Za-z0-9_]{22}", _WORD, _token(rb"[A-Za-z0-9_]*+", rb"[A-Za-z0-9_]*+")),
-        _Kind(  # JWT
+        _pattern(r"github_pat_[A-Za-z0-9_]{22}", _WORD, _token(rb"[A-Za-z0-9_]*+", rb"[A-Za-z0-9_]*+")),
+        _pattern(  # JWT
             r"eyJ[A-Za-z0-9_-]{5}",
             _WORD,
             _token(_IN_WORD + rb"\.eyJ[A-Za-z0-9_-]{5,}+\." + _IN_WORD, _IN_WORD),
         ),
-        _Kind(
+        _pattern(
             rf"{_PEM}(?:-----END [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----)?",
             rf"-{{1,5}}(?:B[A-Z0-9 ]{{0,70}}-{{0,5}})?\z|{_PEM}(?:-{{1,5}}(?:E[A-Z0-9 ]{{0,70}}-{{0,5}})?)?\z",
             hint=b"-",
         ),
     ),
 }
-
-
-def _made() -> Iterator[tuple[PiiKind, list[tuple[_Kind, Compiled, Compiled]]]]:
-    for name, kinds in _KINDS.items():
-        yield name, [(kind, compiled(kind.pattern), compiled(kind.opening)) for kind in kinds]
-
-
-_COMPILED = dict(_made())

@@ -6,21 +6,24 @@ from dataclasses import replace
 
 import re2
 
-from dataplane.guardrails.detection import Detector, Scan, as_matched, compiled, sieve
+from dataplane.guardrails.detection import Detector, Scan, as_matched, by_pattern, compiled, sieve
 from dataplane.guardrails.folding import folded, plain
 from dataplane.guardrails.widths import width
 from dataplane.regular import LONGEST
+from dataplane.slices import Slices
 from dataplane.table.guardrails import Regex
 
 
-def detector(regex: Regex, name: str) -> Detector:
+def detector(regex: Regex, name: str) -> Slices[Detector]:
     """Its rules are the patterns' names. Raises ValueError for a pattern that cannot be used: the text says which."""
     scans: list[Scan] = []
     for each in regex.patterns:
+        yield
         try:
             scans += _scans(each.pattern, each.name)
         except ValueError as error:
             raise ValueError(f"pattern {each.name}: {error}") from None
+    yield
     return Detector(tuple(scans), lambda _rule: f"[{name}]", sieve(scans))
 
 
@@ -37,5 +40,5 @@ def _scans(pattern: str, rule: str) -> list[Scan]:
     size = width(pattern)
     if size.least == 0:
         raise ValueError("it matches the empty text, and so everything")
-    scan = Scan(plain, searched, as_matched(rule), longest=size.most)
+    scan = Scan(plain, by_pattern(searched, as_matched(rule)), longest=size.most, sign=searched)
     return [scan, replace(scan, kind=folded)]

@@ -121,7 +121,7 @@ class Window:
         if self.blocked:
             return Out("", _NOTHING)
         shown, verdict = self._look(last=True)
-        watched = joined("".join(self._watched))
+        watched = Views(joined("".join(self._watched)))
         marks = [
             Mark(finding, guard)
             for guard in self._watching

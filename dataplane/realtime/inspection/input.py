@@ -20,9 +20,13 @@ from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.telling import UNREADABLE, Telling, unread
 
-LARGEST = 128 * 1024
-"""Characters in one event that are judged, JSON within it once more. All other sessions wait for it: some 3 ms, or 100
-where somebody writes it for that."""
+LARGEST = 48 * 1024
+"""Bytes of the texts in one event that are judged, JSON within them once more. All other sessions wait for it: some 2
+ms, or 50 where somebody writes it for that."""
+LEAST = 32
+"""Bytes that each text counts beside its own: many short ones take their time, too."""
+MOST_FINDINGS = 1000
+"""Of one thing in one text: what follows is one more."""
 MOST_TEXTS = 1000
 """Of one event that somebody else is asked about."""
 _NESTED = "{}"
@@ -111,10 +115,10 @@ class Input:
             if _speaks(event) and (hit := unread(self._blocking, UNREADABLE)) is not None:
                 return event, self._found(hit, _EVENT)
             for place in texts.client_event(event):
-                left -= len(place.text)
+                left -= len(place.text.encode("utf-8", "replace")) + LEAST
                 if left < 0 or (self._waited and len(told) == MOST_TEXTS):
                     return event, self._found(unread(self._enforcing, TOO_LARGE), place.name)
-                verdict = self._judge.whole(place.text)
+                verdict = self._judge.whole(place.text, MOST_FINDINGS)
                 self._telling.found(verdict.hits, "input", place.name)
                 if verdict.blocked is not None:
                     return event, verdict.blocked

@@ -12,7 +12,7 @@ from dataplane.guardrails.folding import caseless, continues, folded, joined, pl
 
 texts = st.text(
     st.sampled_from(
-        "aé \x00\x1b\x7f\x85\n\u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ…가\u1100\u1161\u11a8\U0001d41aK"
+        "aé \x00\x1b\x7f\x85\n\u0301\u0338\u200b\u00ad\ufe0f\ufb01\uff41١日ßﷺ㌀…가\u1100\u1161\u11a8\U0001d41aK"
     ),
     max_size=20,
 )
@@ -37,6 +37,9 @@ texts = st.text(
         ("\u200b\u200b", ""),
         ("a\U000e0041b", "ab"),
         ("русский", "русский"),
+        ("4\ufe0f\u20e31\ufe0f\u20e3", "41"),
+        ("41\u280011", "41 11"),
+        ("ﷺ", "ﷺ"),
     ],
 )
 def test_read(text: str, read: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.guardrails.judge import TOO_LARGE, Answer, Judge, Verdict, answered, ready
-from dataplane.table.guardrails import Guardrail, Keywords
+from dataplane.guardrails.judge import TOO_LARGE, Answer, Judge, Verdict, answered, making, ready
+from dataplane.table.guardrails import Guardrail, Keywords, Pattern, Regex
 from tests.dataplane.guardrails.guards import judge, patterns, pii, remote, words
 
 
@@ -99,14 +99,38 @@ def test_a_keyword_that_is_one_only_when_read_has_its_own_rule() -> None:
     assert {hit.rule for hit in judge(guard).whole("\uff41 a").hits} == {"words[0]", "words[2]"}
 
 
+def test_what_follows_more_than_is_looked_for_is_one_finding() -> None:
+    verdict = judge(words("card", name="k"), pii("email")).whole("card " * 5 + "end, a@b.cd", most=3)
+    assert verdict.text == "[k] [k] [k] [k]"
+    assert {hit.rule: hit.findings for hit in verdict.hits} == {"words[0]": 4, "email": 1}
+    exactly = "card " * 3 + "end"
+    assert judge(words("card", name="k")).whole(exactly, most=3).text == "[k] [k] [k] end"
+
+
+MANY = tuple([f"{index:04}" + "é" * 252 for index in range(1000)])
+
+
 def test_many_keywords() -> None:
-    many = [f"{index:04}" + "é" * 252 for index in range(1000)]
-    assert judge(words(*many, action="flag")).whole(f"x {many[999]} y").hits[0].rule == "words[999]"
+    for index in (0, 500, 999):
+        assert judge(words(*MANY, action="flag")).whole(f"x {MANY[index]} y").hits[0].rule == f"words[{index}]"
 
 
-def test_more_keywords_than_can_be_searched() -> None:
-    with pytest.raises(ValueError, match="too many, or too long"):
-        words(*[f"{index}" + "é" * 10_000 for index in range(1000)])
+@pytest.mark.parametrize(
+    ("looks", "least"),
+    [
+        ({"keywords": Keywords(words=MANY)}, 10),
+        ({"keywords": Keywords(words=("card",))}, 1),
+        ({"regex": Regex(patterns=tuple([Pattern(name=f"p{index}", pattern="a+b") for index in range(64)]))}, 64),
+    ],
+)
+def test_what_takes_long_to_make_is_made_in_slices(looks: dict[str, object], least: int) -> None:
+    rule = Guardrail(policy="a/p", name="n", input=True, output=True, action="block")
+    assert sum(1 for _ in making(rule.model_copy(update=looks))) >= least
+
+
+def test_a_keyword_that_cannot_be_searched() -> None:
+    with pytest.raises(ValueError, match="a keyword is too long"):
+        words("é" * 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dataplane.guardrails.numbers import IBAN, is_card, is_iban, luhn
 from dataplane.table.guardrails import PiiKind
 from tests.dataplane.guardrails.guards import judge, pii
 
@@ -30,16 +27,28 @@ FOUND: dict[PiiKind, dict[str, str]] = {
         "４１１１ １１１１ １１１１ １１１１": "[CARD]",
         "٤١١١١١١١١١١١١١١١": "[CARD]",
         "4111\u200b1111\u00ad11111111": "[CARD]",
+        "4111  1111  1111  1111": "[CARD]",
+        "4111.1111.1111.1111": "[CARD]",
+        "4111\t1111\t1111\t1111": "[CARD]",
+        "4111\n1111\n1111\n1111": "[CARD]",
+        "3782 - 822463 - 10005.": "[CARD].",
+        "4\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e3 1111 1111 1111": "[CARD]",
+        "4111\u28001111\u28001111\u28001111": "[CARD]",
+        "No.4111111111111111": "No.[CARD]",
     },
     "email": {
         "Write to bob.smith+x@mail.example.com.": "Write to [EMAIL].",
         "<a@b.co>": "<[EMAIL]>",
         "bob＠example.com": "[EMAIL]",
         "mailto:o'neil@example.org?x": "mailto:[EMAIL]?x",
+        "jörg@bücher.example, почта@пример.рф": "[EMAIL], [EMAIL]",
+        "ada@xn--bcher-kva.xn--p1ai.": "[EMAIL].",
+        "邮箱ada@example.com谢谢": "邮箱[EMAIL]谢谢",
     },
     "phone": {
         "Call +49 30 901820 now": "Call [PHONE] now",
         "+14155550123": "[PHONE]",
+        "tel:+14155550123": "tel:[PHONE]",
         "0049 (0)30 901820-12": "[PHONE]",
         "(212) 555-0123": "[PHONE]",
         "212-555-0123 and 212.555.0123": "[PHONE] and [PHONE]",
@@ -82,8 +91,11 @@ NOT: dict[PiiKind, list[str]] = {
         "0000000000000000",
         "2222222222222222",
         "411111111111111",
+        "1.6449340668482264",
+        "4\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1",
+        "4111\t1111\n1111\t1111",
     ],
-    "email": ["user at example.com", "@home", "a@b", "x@-y.com", "v1.2@latest"],
+    "email": ["user at example.com", "ada @ example.com", "@home", "a@b", "x@-y.com", "v1.2@latest"],
     "phone": [
         "2026-11-22",
         "22-11-2026 10:30",
@@ -97,6 +109,12 @@ NOT: dict[PiiKind, list[str]] = {
         "12345678901234567890",
         "+12345",
         "1.212.555.01234",
+        "Boston, MA 02110-1301, USA",
+        "gtk+3.0 (3.24.38-2~deb12u3)",
+        "C++14 20.8.2.2.4",
+        "c48cf7e32ffa02ebdf00265543344c61",
+        "doi:10.1007/s00453-007-9064-z",
+        "<Buffer 01 02 03 04 05 06 07 08>",
     ],
     "iban": ["DE89 3704 0044 0532 0130 01", "XX89370400440532013000", "DE893704004405320130001", "ab12 is a word"],
     "ssn": ["000-12-3456", "666-12-3456", "912-12-3456", "123-00-4567", "123-45-0000", "1123-45-6789", "123-45-67890"],
@@ -131,23 +149,3 @@ def test_not_found(kind: PiiKind, text: str) -> None:
 
 def test_where_two_overlap_one_label_lies_on_both() -> None:
     assert judge(pii("phone", "iban")).whole("IBAN DE89 3704 0044 0532 0130 00.").text == "IBAN [IBAN]."
-
-
-@given(st.text("0123456789", min_size=12, max_size=18))
-def test_one_check_digit_of_ten_fits(digits: str) -> None:
-    assert sum(luhn(digits + check) for check in "0123456789") == 1
-
-
-@given(st.sampled_from(sorted(IBAN)), st.data())
-def test_an_iban_is_of_its_countrys_length(country: str, data: st.DataObject) -> None:
-    account = data.draw(st.text("0123456789ABCXYZ", min_size=IBAN[country] - 4, max_size=IBAN[country] - 4))
-    number = int("".join(str(int(each, 36)) for each in f"{account}{country}00"))
-    iban = f"{country}{98 - number % 97:02}{account}"
-    assert is_iban(iban)
-    assert not is_iban(iban + "0")
-    assert judge(pii("iban")).whole(f"x {iban} y").text == "x [IBAN] y"
-
-
-def test_a_card_is_of_a_range_that_is_issued() -> None:
-    assert is_card("4111111111111111")
-    assert not is_card("9111111111111110")

@@ -11,7 +11,7 @@ from dataplane.realtime import endings
 from dataplane.realtime.actions import ToUpstream
 from dataplane.realtime.effects import Admit
 from dataplane.realtime.events import Event
-from dataplane.realtime.inspection.input import LARGEST, MOST_TEXTS
+from dataplane.realtime.inspection.input import LARGEST, LEAST, MOST_TEXTS
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
 from dataplane.realtime.inspection.questions import AT_A_TIME, EACH, ROOM_ASIDE
 from tests.dataplane.realtime.heeded import (
@@ -269,9 +269,9 @@ def test_what_waits_is_bounded() -> None:
     dialogue = opened(ASK) >> client(item("one"), *[{"type": "response.cancel"}] * MOST) << Asked(1, "one")
     dialogue.over()
     assert dialogue.relay.client_waits
-    long = item("a" * (LARGEST - 10))
-    dialogue = opened(ASK) >> client(*[long] * (MOST_BYTES // LARGEST + 2))
-    assert len(dialogue.asked) == MOST_BYTES // LARGEST
+    long = item("a" * (LARGEST - 100))
+    dialogue = opened(ASK) >> client(*[long] * (MOST_BYTES // LARGEST + 3))
+    assert len(dialogue.asked) == MOST_BYTES // LARGEST + 1
     assert dialogue.relay.client_waits
 
 
@@ -312,6 +312,11 @@ def test_more_texts_than_anybody_is_asked_about_are_too_many() -> None:
     )
     event = of_parts(*["a"] * (MOST_TEXTS + 1))
     (opened(BLOCK) >> client(event) << upstream(event)).over()
+
+
+def test_many_short_texts_are_as_large_as_few_long_ones() -> None:
+    texts = json.dumps([""] * (LARGEST // LEAST))
+    ended(opened(BLOCK) >> client(item(texts)), "Guardrail blocked this request: no-words: too_large")
 
 
 def test_a_turn_is_admitted_after_it_was_judged_and_what_waits_behind_it_does_so_for_both() -> None:
