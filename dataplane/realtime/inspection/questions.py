@@ -67,6 +67,10 @@ class Questions:
         self._late: dict[int, Callable[[], None]] = {}
         self._tickets = 0
 
+    def asks(self, said: Direction) -> bool:
+        """Is anybody asked about what this side said, whose answer is waited for?"""
+        return self._lanes[said].under_way > 0
+
     def ask(
         self,
         guardrails: Sequence[Guardrail],
