@@ -130,10 +130,16 @@ class Session:
         assert self._inspection is not None, "nobody asked"
         self._inspection.judged(ticket, answer)
 
-    def close(self) -> None:
-        """The session ends: nothing that waits goes on, and no turn is admitted any more."""
+    @property
+    def judging(self) -> bool:
+        """Is somebody asked about what the upstream said, so that it may be shown yet?"""
+        return self._inspection is not None and self._inspection.judging
+
+    def close(self, *, last: bool = False) -> None:
+        """The session ends: nothing that waits goes on, and no turn is admitted any more. `last`: what the upstream has
+        said may be shown yet."""
         if self._inspection is not None:
-            self._inspection.close()
+            self._inspection.close(last=last)
         if self._admission is not None:
             self._admission.close()
 

@@ -102,13 +102,19 @@ class Inspection:
         if self._input is not None:
             self._input.release()
 
-    def close(self) -> None:
-        """The session ends: nothing that waits goes on."""
-        self._questions.close()
+    @property
+    def judging(self) -> bool:
+        """Does what the model said wait for those who are asked about it?"""
+        return self.output.pending and self._questions.asks("output")
+
+    def close(self, *, last: bool = False) -> None:
+        """The session ends: nothing that waits goes on; but if `last`, what the model has said may be shown yet."""
         if self._input is not None and self._spoken is not None:
             self._input.close()
             self._spoken.close()
-        self.output.close()
+        if not last:
+            self._questions.close()
+            self.output.close()
 
     # -- what the client says ----------------------------------------------------------------------------------
 

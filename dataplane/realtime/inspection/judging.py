@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
@@ -97,7 +98,7 @@ class Judging:
             event["delta"] = self._piece(response, event, piece)
             return
         changed = False
-        for place in texts.server_event(event):
+        for place in _places(event):
             if place.stream:
                 shown = self._piece(response, event, place)
             else:
@@ -251,7 +252,7 @@ class Judging:
     def watch(self, response: Response, event: Event) -> None:
         """Note what is found, where nothing is changed."""
         try:
-            for place in texts.server_event(event):
+            for place in _places(event):
                 if not place.stream and place.text.strip() and place.text not in response.told:
                     verdict = self._local.whole(place.text)
                     self._took(response, verdict, place.name, "", spoken=False)
@@ -271,6 +272,15 @@ class Judging:
             if strict is not None:
                 raise Stop(Hit(strict, UNREADABLE, "block", shadow=False))
         response.mute = response.mute or strict is not None
+
+
+def _places(event: Event) -> Iterator[texts.Place]:
+    """Where text is in an event. Errors may quote what was said, so their messages are text, too: one that is blocked
+    is not shown, and the session ends or goes on without it, as `onBlock` has it. Raises Unclear."""
+    yield from texts.server_event(event)
+    for error in (event.get("error"), openai.part(event, "response", "status_details", "error")):
+        if isinstance(error, dict) and (message := openai.text(error, "message")):
+            yield texts.Place("error.message", message, partial(error.__setitem__, "message"), "output")
 
 
 def part_of(event: Event) -> str:

@@ -141,7 +141,7 @@ class Output:
         kind = openai.text(event, "type")
         if not kind:
             return self._unread()
-        if kind == "error" or kind.startswith(_TEXTLESS) or texts.said_by(event) == "input":
+        if kind.startswith(_TEXTLESS) or texts.said_by(event) == "input":
             return None  # what the user said is for whoever judges that
         response = self._about(kind, event)
         if kind == "response.done":
@@ -188,7 +188,10 @@ class Output:
     # -- which response ----------------------------------------------------------------------------------------
 
     def _about(self, kind: str, event: Event) -> Response:
-        """Whose event it is. One of an item that belongs to no response that is known stands for itself."""
+        """Whose event it is. One of an item that belongs to no response that is known stands for itself, and so does an
+        error."""
+        if kind == "error":
+            return self._lonely(openai.name(event, "event_id"))
         item = openai.name(event, "item_id") or openai.name(event, "item", "id")
         name = openai.name(event, "response_id") or openai.name(event, "response", "id") or self._of_item.get(item, "")
         if not name and kind.startswith("response.") and self._newest is not None:

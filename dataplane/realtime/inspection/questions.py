@@ -14,9 +14,10 @@ from dataplane.table.guardrails import Guardrail
 AT_A_TIME = 16
 """Questions of one lane that are under way; others wait. All sessions share whoever judges, who is asked about so much
 at once and no more (`judges.room.AT_ONCE`)."""
-ROOM = 8 * 1024 * 1024
-"""Characters of what the client says that wait to be asked about. Of its events no more can wait (see `line`): so this
-is for transcripts. What the model says waits with its responses, which have a bound of their own (`withheld`)."""
+ROOM = 32 * 1024 * 1024
+"""Characters of what the client says that wait to be asked about. Events that wait are fewer, by far (`line`, and
+`MOST_TEXTS` of each): nobody has what is said pass unjudged by saying much. So this bounds transcripts. What the model
+says waits with its responses, which have a bound of their own (`withheld`)."""
 ROOM_ASIDE = 256 * 1024
 """The same of texts for whose verdicts nothing waits."""
 EACH = 256
@@ -66,6 +67,10 @@ class Questions:
         self._open: dict[int, tuple[Guardrail, _Question]] = {}
         self._late: dict[int, Callable[[], None]] = {}
         self._tickets = 0
+
+    def asks(self, said: Direction) -> bool:
+        """Is anybody asked about what this side said, whose answer is waited for?"""
+        return self._lanes[said].under_way > 0
 
     def ask(
         self,

@@ -305,6 +305,15 @@ def test_an_event_of_as_many_texts_as_may_be_is_blocked_and_none_of_them_is_aske
     dialogue.over()
 
 
+def test_as_much_as_may_wait_is_asked_about() -> None:
+    """However a client writes it: what fails open would pass else."""
+    asks, aside = changed(ASK, open=True), changed(ASK_FLAG, name="aside")
+    short: Event = {"type": "conversation.item.create", "item": {"role": "user", "content": ["a"] * MOST_TEXTS}}
+    dialogue = opened(asks, aside) >> client(*[short] * MOST * 3)
+    assert dialogue.relay.client_waits
+    assert set(dialogue.missed) == {("aside", "busy")}
+
+
 def test_more_texts_than_anybody_is_asked_about_are_too_many() -> None:
     ended(
         opened(ASK) >> client(of_parts(*["a"] * (MOST_TEXTS + 1))),

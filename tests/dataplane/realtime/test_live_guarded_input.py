@@ -93,6 +93,20 @@ async def test_what_must_wait_behind_it_is_read_again_then(slow: Slow) -> None:
         client.close(1000)
 
 
+async def test_what_the_provider_says_last_is_shown_once_it_was_judged(slow: Slow) -> None:
+    said = {"type": "response.output_text.done", "response_id": "r1", "item_id": "i1", "text": "hello"}
+    judged = REQUIRED.model_copy(update={"guardrails": (ASKED.model_copy(update={"input": False, "output": True}),)})
+    async with pair(policies=judged) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(json.dumps(said).encode())
+        far.close(1000, "Bye")
+        await until(lambda: slow.asked == ["hello"], "the other is asked")
+        assert await far.closed() == (1000, "Bye")
+        slow.may.set()
+        assert await client.event() == said
+        assert await client.closed() == (1000, "Bye")
+
+
 async def test_a_session_that_ends_while_somebody_is_asked_leaves_nothing(slow: Slow) -> None:
     async with pair(policies=GUARDED) as it, calm(it.rig):
         client, _ = await it.session()
