@@ -120,6 +120,8 @@ class Meter(Protocol):
 
     def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None: ...
 
+    def guardrails_judged(self, route: str, backend: str, direction: str, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

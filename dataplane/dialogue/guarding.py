@@ -37,7 +37,7 @@ class Guarding:
         """Judge what is asked for; was anything masked? Raises Blocked."""
         if not self._guards:
             return False
-        return await self._jury(model).read(lambda: responses_request(asked.body), "input")
+        return await self._jury(model).asked(lambda: responses_request(asked.body))
 
     def read(self, message: Message) -> Json:
         """An event of the provider's; empty where it is none. Raises Blocked where that cannot be judged."""
@@ -67,7 +67,8 @@ class Guarding:
             self._refused.add(messages.lane_said(event))
 
     def _leave(self, lane: str) -> None:
-        self._texts.pop(lane, None)
+        if (texts := self._texts.pop(lane, None)) is not None:
+            texts.jury.done("output")
         self._dialects.pop(lane, None)
         self._refused.discard(lane)
 

@@ -96,6 +96,8 @@ async def answer(
             raise Refusal("upstream_protocol_error", why) from None
         request.connection.cut()
         raise UpstreamLost(response.status) from None
+    finally:
+        jury.done("output")
 
 
 async def _held(response: Response, limit: int, jury: Jury, dialect: Dialect) -> bytes:
@@ -234,6 +236,13 @@ async def looked_at(
 
 
 async def _looked_back(answer: bytes, jury: Jury, dialect: Dialect, *, streamed: bool) -> None:
+    try:
+        await _read(answer, jury, dialect, streamed=streamed)
+    finally:
+        jury.done("output")
+
+
+async def _read(answer: bytes, jury: Jury, dialect: Dialect, *, streamed: bool) -> None:
     if not streamed:
         whole = parsed(answer) or {}
         await jury.read(lambda: dialect.places(whole), "output")

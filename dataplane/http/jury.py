@@ -64,6 +64,8 @@ class Jury:
         """Of those who were asked, by the guardrail's identity."""
         self._judged: dict[Direction, int] = {"input": 0, "output": 0}
         """Characters."""
+        self._taken: dict[Direction, float] = {}
+        """Seconds of judging here."""
 
     def enforces(self, said: Direction) -> bool:
         """Can anything be changed or stopped?"""
@@ -87,11 +89,21 @@ class Jury:
         self.found((hit,), said, place)
         return Blocked(hit, f"Guardrail blocked this request: {guardrail.reason or f'{guardrail.name}: {what}'}")
 
-    async def aside(self, size: int, judged: Callable[[], T]) -> T:
+    async def timed(self, said: Direction, size: int, judged: Callable[[], T]) -> T:
         """What it returns; of a `size` that takes long, from a thread."""
-        if size <= _SLICE:
-            return judged()
-        return await self._services.threads.run(judged)
+        now = asyncio.get_running_loop().time
+        begun = now()
+        try:
+            return judged() if size <= _SLICE else await self._services.threads.run(judged)
+        finally:
+            self._taken[said] = self._taken.get(said, 0.0) + now() - begun
+
+    def done(self, said: Direction) -> None:
+        """All of a request, or of its answer, was judged: tell how long that took here."""
+        seconds = self._taken.pop(said, None)
+        if seconds is not None and self.judges[said].local:
+            with self._services.guard:
+                self._services.meter.guardrails_judged(self._about.route, self._about.backend, said, seconds)
 
     def beside(self, rules: Iterable[Guardrail], work: Coroutine[None, None, None]) -> None:
         """Have something done that changes nothing, and that nobody waits for. Where too much of that is under way, it
@@ -112,6 +124,13 @@ class Jury:
         if self.enforces(said):
             raise self.unreadable(said, f"it is over {MOST} characters, the most that is judged", place, TOO_LARGE)
         return False
+
+    async def asked(self, places: Places) -> bool:
+        """Judge a request, all of it; the same as `read`."""
+        try:
+            return await self.read(places, "input")
+        finally:
+            self.done("input")
 
     async def read(self, places: Places, said: Direction) -> bool:
         """Judge a message, most of which was `said` so; masks are put where they belong. Was anything? Raises
@@ -148,7 +167,7 @@ class Jury:
         judge = self.judges[place.said]
         if not judge.local or not self.weigh(place.said, place.text, place.name):
             return place.text
-        verdict = await self.aside(len(place.text), partial(judge.whole, place.text))
+        verdict = await self.timed(place.said, len(place.text), partial(judge.whole, place.text))
         self.found(verdict.hits, place.said, place.name)
         if verdict.blocked is not None:
             raise Blocked(verdict.blocked)

@@ -89,7 +89,7 @@ async def _judged(request: Request, judges: Jury | None, asked: Json) -> None:
     """Raises Refusal guardrail_blocked, ClientGone."""
     if judges is not None:
         with http.while_connected(request):
-            await judges.read(lambda: responses_request(asked), "input")
+            await judges.asked(lambda: responses_request(asked))
 
 
 def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | None = None) -> Ask:

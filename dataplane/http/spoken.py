@@ -33,7 +33,7 @@ class Text:
         self._pieces.append(piece)
         if self._json:
             return ""
-        return self._showing(await self._jury.aside(len(piece), partial(self._window.add, piece)))
+        return self._showing(await self._jury.timed(self._said, len(piece), partial(self._window.add, piece)))
 
     async def end(self) -> str:
         """The rest of it. Raises Blocked."""
@@ -42,7 +42,7 @@ class Text:
         self._pieces.clear()
         if self._json:
             return await self._whole(text)
-        rest = self._showing(await self._jury.aside(len(text), self._window.end))
+        rest = self._showing(await self._jury.timed(self._said, len(text), self._window.end))
         shown = "".join(self._shown)
         self._jury.know(self._said, text, shown)
         if not self._judge.remote:
