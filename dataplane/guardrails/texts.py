@@ -33,7 +33,7 @@ _RESPONSES = ("instructions", "input", "prompt")
 """Fields of requests whose shape is known."""
 _SAID = ("output", "output_text")
 """Those of a response."""
-_AUDIO = ("response.output_audio.delta", "response.audio.delta")
+AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
 
 
@@ -108,7 +108,7 @@ def _event(event: Json, within_response: Callable[[Json], Iterator[Place]]) -> I
                 yield _below("response", place)
         elif field != "delta" or not isinstance(value, str):
             yield from _at(event, field, _named(field), said)
-        elif kind not in _AUDIO:
+        elif kind not in AUDIO:
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
 
 

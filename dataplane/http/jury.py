@@ -56,6 +56,10 @@ class Jury:
             "input": next((rule for rule in enforcing if rule.input), None),
             "output": next((rule for rule in enforcing if rule.output), None),
         }
+        hearing = [rule for rule in enforcing if rule.output and rule.audio != "pass"]
+        self.audio_waits = bool(hearing)
+        """Is nothing heard before what it says was judged?"""
+        self._hearing = hearing
         self._services, self._snapshot = services, exchange.snapshot
         self._about = About(exchange.id, exchange.route.name, exchange.backend.name, exchange.caller, model)
         self._shown: dict[tuple[Direction, str], str] = {}
@@ -85,6 +89,9 @@ class Jury:
         """Something cannot be judged, and something enforces."""
         guardrail = self._enforcing[said]
         assert guardrail is not None, "only what enforces blocks what cannot be judged"
+        return self._unreadable(guardrail, said, what, place, rule)
+
+    def _unreadable(self, guardrail: Guardrail, said: Direction, what: str, place: str, rule: str) -> Blocked:
         hit = Hit(guardrail, rule, "block", shadow=False)
         self.found((hit,), said, place)
         return Blocked(hit, f"Guardrail blocked this request: {guardrail.reason or f'{guardrail.name}: {what}'}")
@@ -111,6 +118,15 @@ class Jury:
         if not self._services.beside.do(work):
             for rule in rules:
                 self._services.judges.failed(rule, "busy", "too many texts are judged beside the traffic already")
+
+    def check_unheard(self) -> None:
+        """Something is said aloud, and nobody wrote it down: so nobody judged it. Raises Blocked, unless all who would
+        have fail open."""
+        for rule in self._hearing:
+            if not rule.open:
+                raise self._unreadable(rule, "output", "nobody transcribed what is said aloud", "audio", "unreadable")
+        for rule in self._hearing:
+            self._services.judges.failed(rule, "not_transcribed", "what the model said aloud has no transcript")
 
     def know(self, said: Direction, text: str, shown: str) -> None:
         """A text was judged elsewhere, and that is left of it."""
