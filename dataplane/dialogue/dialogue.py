@@ -22,7 +22,7 @@ from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import responses
 from dataplane.http.jury import Blocked
-from dataplane.http.responding import keys_of, placed
+from dataplane.http.responding import check_continued, keys_of, placed
 from dataplane.limits.spending import Model
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Status
@@ -288,6 +288,7 @@ class Dialogue:
         if link is not None:
             await self._guarding.ask(asked, self._asked_of.public_model)
         written, signed = messages.steered(asked, keys_of(services, exchange))
+        check_continued(services, signed)
         within = placing.within(exchange.backend, signed, exchange.caller)
         if link is None or link.provider.name not in {each.name for each in within.providers}:
             raise placing.unknown(encrypted=False, param="previous_response_id")
@@ -342,10 +343,10 @@ class Dialogue:
                 for data in [instead] if instead else shown:
                     await self.client.send(data)
         except Blocked as blocked:
+            self._guarding.refuse(event)
             if ends(blocked):
                 self.end(endings.GUARDRAIL, blocked.message)
                 return
-            self._guarding.refuse(event)
             await self.client.send(messages.error(blocked, messages.lane_said(event)))
         self._check_closing()
 

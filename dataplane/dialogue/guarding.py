@@ -25,6 +25,8 @@ class Guarding:
         self._texts: dict[str, Texts] = {}
         """Of the response that is under way, by lane."""
         self._dialects: dict[str, Responses] = {}
+        self._ids: dict[str, str] = {}
+        """The provider's, of the last response of each lane."""
         self._refused: set[str] = set()
         """Lanes of whose response nothing more is shown."""
         judges = self._jury("")
@@ -44,6 +46,9 @@ class Guarding:
         event = None if message.binary else guarded.parsed(message.data)
         if event is None and self.enforces:
             raise self._jury("").unreadable("output", "the provider sent what is not a JSON object", "")
+        about = event.get("response") if event else None
+        if event and isinstance(about, dict):
+            self._ids[messages.lane_said(event)] = str(about.get("id", ""))
         return event or {}
 
     async def say(self, event: Json, model: str) -> list[bytes]:
@@ -62,7 +67,8 @@ class Guarding:
                 self._leave(lane)
 
     def refuse(self, event: Json) -> None:
-        """Show nothing more of the response that an event is of."""
+        """Show nothing more of the response that an event is of, and let nobody go on from it."""
+        self._services.refused.add(self._ids.get(messages.lane_said(event), ""))
         if event.get("type") not in OVER:
             self._refused.add(messages.lane_said(event))
 

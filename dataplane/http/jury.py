@@ -22,6 +22,8 @@ from dataplane.routing import leads_around
 from dataplane.services import Services
 from dataplane.table import Guardrail
 
+BLOCKED: Final = "guardrail_blocked"
+"""The code of what a guardrail refuses."""
 MOST: Final = 4 * 1024 * 1024
 """Characters that are judged of a request, and of its answer; one with more is too large for what enforces."""
 _TEXTS: Final = 1000
@@ -41,7 +43,7 @@ class Blocked(Refusal):
     """What a guardrail does not let pass."""
 
     def __init__(self, hit: Hit, message: str = "") -> None:
-        super().__init__("guardrail_blocked", message or why(hit))
+        super().__init__(BLOCKED, message or why(hit))
         self.hit = hit
 
 
