@@ -183,20 +183,20 @@ def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]
 
 
 def _request(body: Json, known: Collection[str]) -> Iterator[Place]:
-    for field, value in body.items():
+    yield from _all(body, known, fields.NOT_ASKED, "input")
+    for field, value in body.items():  # at last, so that all texts have been looked at
+        _check_readable(field, value)
         if field not in fields.NOT_ASKED and _is_tokens(value):
             raise Unclear("it is tokens, not text")
-    yield from _all(body, known, fields.NOT_ASKED, "input")
 
 
 def _all(body: Json, known: Collection[str], none: Collection[str], said: Direction) -> Iterator[Place]:
     """What is in the fields of a request or an answer: in the `known` ones as far as it is text there, in all others
     but `none` whatever is a string, and what it is called."""
     for field, value in list(body.items()):
-        _check_readable(field, value)
         if field in known:
             yield from _at(body, field, field, said)
-        elif field not in none and isinstance(value, (str, list, dict)):
+        elif field not in none and field.casefold() not in fields.EMBEDDED and isinstance(value, (str, list, dict)):
             yield from _every(body, field, said)
 
 
@@ -216,7 +216,7 @@ def _is_tokens(value: object) -> bool:
     """Is it, or is in it, what a tokenizer made of text?"""
     prompts = value if isinstance(value, list) else []
     return any(
-        isinstance(prompt, int) or (isinstance(prompt, list) and any(isinstance(token, int) for token in prompt))
+        type(prompt) is int or (isinstance(prompt, list) and any(type(token) is int for token in prompt))
         for prompt in prompts
     )
 
