@@ -18,6 +18,7 @@ from dataplane.dialogue.account import Account
 from dataplane.dialogue.guarding import Guarding, ends
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Closed, Message, WebSocket
+from dataplane.dialogue.strands import Strands
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import responses
@@ -95,6 +96,7 @@ class Dialogue:
         self._link: Link | None = None
         self._relaying: asyncio.Task[None] | None = None
         """What the provider says."""
+        self._strands = Strands(self._pass_in_turn)
         self._closing: tuple[Ending, str] | None = None
         """What ends it as soon as no response is under way."""
         self._asked = False
@@ -142,6 +144,7 @@ class Dialogue:
             end = await self._ended
         finally:
             await _stopped(listening, self._relaying)
+            await self._strands.stop()
             if self._timer is not None:
                 self._timer.cancel()
         return await self._finish(end)
@@ -305,9 +308,24 @@ class Dialogue:
             while True:
                 event = await link.socket.receive()
                 self._heard = asyncio.get_running_loop().time()
-                await self._pass_on(link, event)
+                if self._guarding.waits:
+                    await self._strands.put(self._guarding.lane_of(event), event)
+                else:
+                    await self._pass_on(link, event)
         except Closed as closed:
+            await self._strands.empty()
             self._upstream_gone(link, closed)
+        except Exception:
+            log.exception(_FAULT, session=self._exchange.id)
+            self.end(endings.INTERNAL, FAILED)
+
+    async def _pass_in_turn(self, event: Message) -> None:
+        """In that of its lane."""
+        assert self._link is not None, "it is the provider who said it"
+        try:
+            await self._pass_on(self._link, event)
+        except Closed:
+            return  # whoever ended it has said so
         except Exception:
             log.exception(_FAULT, session=self._exchange.id)
             self.end(endings.INTERNAL, FAILED)

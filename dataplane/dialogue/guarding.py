@@ -34,12 +34,18 @@ class Guarding:
         """Is what is said judged?"""
         self.enforces = judges.enforces("output")
         """Can it be changed or stopped?"""
+        self.waits = judges.judges["output"].waits
+        """Must somebody be asked before it is shown?"""
 
     async def ask(self, asked: Asked, model: str) -> bool:
         """Judge what is asked for; was anything masked? Raises Blocked."""
         if not self._guards:
             return False
         return await self._jury(model).asked(lambda: responses_request(asked.body))
+
+    def lane_of(self, message: Message) -> str:
+        """That which a message of the provider's is of."""
+        return messages.lane_said({} if message.binary else guarded.parsed(message.data) or {})
 
     def read(self, message: Message) -> Json:
         """An event of the provider's; empty where it is none. Raises Blocked where that cannot be judged."""
