@@ -11,6 +11,7 @@ from dataplane.affinity.hints import Keys
 from dataplane.guard import Guard
 from dataplane.http.background import Background
 from dataplane.http.proxies import Proxies
+from dataplane.http.refused import Refused
 from dataplane.judges.about import Judges
 from dataplane.metering.prices import Cost
 from dataplane.metering.records import SessionSummary
@@ -120,6 +121,8 @@ class Meter(Protocol):
 
     def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None: ...
 
+    def guardrails_judged(self, route: str, backend: str, direction: str, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -145,6 +148,8 @@ class Services:
     judges: Judges
     """Who is asked about texts, and is told what was found."""
     background: Background = field(default_factory=Background)
+    refused: Refused = field(default_factory=Refused)
+    """Responses that nobody goes on from."""
     room: Room = field(default_factory=Room)
     """What sessions may hold of unfinished messages."""
     pace: Pace = field(default_factory=Pace)

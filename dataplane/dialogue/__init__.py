@@ -5,7 +5,7 @@
     opening    I/O: the first message decides the provider; what it does not take goes to the next one
     lanes      the responses that are under way, and what was used; account: what is told of that
     dialogue   I/O: one connection, from its 101 on: each request is authorised, each response metered
-    guarding   what guardrails let pass, of what is asked and of what is said
+    guarding   what guardrails let pass, of what is asked and of what is said; strands: lanes do not wait for each other
     service    I/O: all connections of the process: whether there is room for one more, and their end
 
 The client is answered first, since its first message names the model. The connection stays with the provider that took

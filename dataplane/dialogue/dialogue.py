@@ -18,11 +18,12 @@ from dataplane.dialogue.account import Account
 from dataplane.dialogue.guarding import Guarding, ends
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Closed, Message, WebSocket
+from dataplane.dialogue.strands import Strands
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
 from dataplane.http import responses
 from dataplane.http.jury import Blocked
-from dataplane.http.responding import keys_of, placed
+from dataplane.http.responding import check_continued, keys_of, placed
 from dataplane.limits.spending import Model
 from dataplane.metering.records import SessionSummary
 from dataplane.metering.usage import Status
@@ -95,6 +96,7 @@ class Dialogue:
         self._link: Link | None = None
         self._relaying: asyncio.Task[None] | None = None
         """What the provider says."""
+        self._strands = Strands(self._pass_in_turn)
         self._closing: tuple[Ending, str] | None = None
         """What ends it as soon as no response is under way."""
         self._asked = False
@@ -142,6 +144,7 @@ class Dialogue:
             end = await self._ended
         finally:
             await _stopped(listening, self._relaying)
+            await self._strands.stop()
             if self._timer is not None:
                 self._timer.cancel()
         return await self._finish(end)
@@ -288,6 +291,7 @@ class Dialogue:
         if link is not None:
             await self._guarding.ask(asked, self._asked_of.public_model)
         written, signed = messages.steered(asked, keys_of(services, exchange))
+        check_continued(services, signed)
         within = placing.within(exchange.backend, signed, exchange.caller)
         if link is None or link.provider.name not in {each.name for each in within.providers}:
             raise placing.unknown(encrypted=False, param="previous_response_id")
@@ -304,9 +308,24 @@ class Dialogue:
             while True:
                 event = await link.socket.receive()
                 self._heard = asyncio.get_running_loop().time()
-                await self._pass_on(link, event)
+                if self._guarding.waits:
+                    await self._strands.put(self._guarding.lane_of(event), event)
+                else:
+                    await self._pass_on(link, event)
         except Closed as closed:
+            await self._strands.empty()
             self._upstream_gone(link, closed)
+        except Exception:
+            log.exception(_FAULT, session=self._exchange.id)
+            self.end(endings.INTERNAL, FAILED)
+
+    async def _pass_in_turn(self, event: Message) -> None:
+        """In that of its lane."""
+        assert self._link is not None, "it is the provider who said it"
+        try:
+            await self._pass_on(self._link, event)
+        except Closed:
+            return  # whoever ended it has said so
         except Exception:
             log.exception(_FAULT, session=self._exchange.id)
             self.end(endings.INTERNAL, FAILED)
@@ -342,10 +361,10 @@ class Dialogue:
                 for data in [instead] if instead else shown:
                     await self.client.send(data)
         except Blocked as blocked:
+            self._guarding.refuse(event)
             if ends(blocked):
                 self.end(endings.GUARDRAIL, blocked.message)
                 return
-            self._guarding.refuse(event)
             await self.client.send(messages.error(blocked, messages.lane_said(event)))
         self._check_closing()
 

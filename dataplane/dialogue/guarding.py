@@ -25,6 +25,8 @@ class Guarding:
         self._texts: dict[str, Texts] = {}
         """Of the response that is under way, by lane."""
         self._dialects: dict[str, Responses] = {}
+        self._ids: dict[str, str] = {}
+        """The provider's, of the last response of each lane."""
         self._refused: set[str] = set()
         """Lanes of whose response nothing more is shown."""
         judges = self._jury("")
@@ -32,18 +34,27 @@ class Guarding:
         """Is what is said judged?"""
         self.enforces = judges.enforces("output")
         """Can it be changed or stopped?"""
+        self.waits = judges.judges["output"].waits
+        """Must somebody be asked before it is shown?"""
 
     async def ask(self, asked: Asked, model: str) -> bool:
         """Judge what is asked for; was anything masked? Raises Blocked."""
         if not self._guards:
             return False
-        return await self._jury(model).read(lambda: responses_request(asked.body), "input")
+        return await self._jury(model).asked(lambda: responses_request(asked.body))
+
+    def lane_of(self, message: Message) -> str:
+        """That which a message of the provider's is of."""
+        return messages.lane_said({} if message.binary else guarded.parsed(message.data) or {})
 
     def read(self, message: Message) -> Json:
         """An event of the provider's; empty where it is none. Raises Blocked where that cannot be judged."""
         event = None if message.binary else guarded.parsed(message.data)
         if event is None and self.enforces:
             raise self._jury("").unreadable("output", "the provider sent what is not a JSON object", "")
+        about = event.get("response") if event else None
+        if event and isinstance(about, dict):
+            self._ids[messages.lane_said(event)] = str(about.get("id", ""))
         return event or {}
 
     async def say(self, event: Json, model: str) -> list[bytes]:
@@ -62,12 +73,14 @@ class Guarding:
                 self._leave(lane)
 
     def refuse(self, event: Json) -> None:
-        """Show nothing more of the response that an event is of."""
+        """Show nothing more of the response that an event is of, and let nobody go on from it."""
+        self._services.refused.add(self._ids.get(messages.lane_said(event), ""))
         if event.get("type") not in OVER:
             self._refused.add(messages.lane_said(event))
 
     def _leave(self, lane: str) -> None:
-        self._texts.pop(lane, None)
+        if (texts := self._texts.pop(lane, None)) is not None:
+            texts.jury.done("output")
         self._dialects.pop(lane, None)
         self._refused.discard(lane)
 

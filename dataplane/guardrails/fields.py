@@ -45,6 +45,11 @@ _REPEATED = _all_of("instructions prompt text billing input_transformations prom
 NOT_ANSWERED_BY_RESPONSES = (NOT_ANSWERED | NOT_ASKED | _REPEATED) - {"reasoning"}
 """The same; a response repeats what was asked for."""
 
+OF_A_PIECE = _all_of(
+    "type event_id response_id item_id output_index content_index summary_index call_id obfuscation delta"
+)
+"""Fields of an event that is a piece of a text, and of nothing else."""
+
 WORDS = _all_of(
     """
     type id name object string number integer boolean array null enum const properties required items description

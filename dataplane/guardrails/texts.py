@@ -33,15 +33,8 @@ _RESPONSES = ("instructions", "input", "prompt")
 """Fields of requests whose shape is known."""
 _SAID = ("output", "output_text")
 """Those of a response."""
-_PIECE = frozenset(
-    [
-        *["type", "event_id", "response_id", "item_id", "output_index", "content_index", "summary_index"],
-        *["delta", "call_id", "obfuscation"],
-    ]
-)
-"""Fields of an event that is a piece of a text."""
 _SCALAR = frozenset({str, int})
-_AUDIO = ("response.output_audio.delta", "response.audio.delta")
+AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
 
 
@@ -116,16 +109,16 @@ def _event(event: Json, within_response: Callable[[Json], Iterator[Place]]) -> I
                 yield _below("response", place)
         elif field != "delta" or not isinstance(value, str):
             yield from _at(event, field, _named(field), said)
-        elif kind not in _AUDIO:
+        elif kind not in AUDIO:
             yield Place(field, value, _putter(event, field), said, stream_of(event), json="arguments" in kind)
 
 
 def piece(event: Json) -> Place | None:
     """The only text of an event that is nothing but a piece of one, as most are: what `server_event` says, sooner."""
     kind, text = event.get("type"), event.get("delta")
-    if not (isinstance(kind, str) and kind.startswith("response.") and isinstance(text, str)) or kind in _AUDIO:
+    if not (isinstance(kind, str) and kind.startswith("response.") and isinstance(text, str)) or kind in AUDIO:
         return None
-    if not event.keys() <= _PIECE or not {type(value) for value in event.values()} <= _SCALAR:
+    if not event.keys() <= fields.OF_A_PIECE or not {type(value) for value in event.values()} <= _SCALAR:
         return None
     return Place("delta", text, _putter(event, "delta"), "output", stream_of(event), json="arguments" in kind)
 
@@ -201,20 +194,20 @@ def _at(holder: Json, field: str, name: str, said: Direction) -> Iterator[Place]
 
 
 def _request(body: Json, known: Collection[str]) -> Iterator[Place]:
-    for field, value in body.items():
+    yield from _all(body, known, fields.NOT_ASKED, "input")
+    for field, value in body.items():  # at last, so that all texts have been looked at
+        _check_readable(field, value)
         if field not in fields.NOT_ASKED and _is_tokens(value):
             raise Unclear("it is tokens, not text")
-    yield from _all(body, known, fields.NOT_ASKED, "input")
 
 
 def _all(body: Json, known: Collection[str], none: Collection[str], said: Direction) -> Iterator[Place]:
     """What is in the fields of a request or an answer: in the `known` ones as far as it is text there, in all others
     but `none` whatever is a string, and what it is called."""
     for field, value in list(body.items()):
-        _check_readable(field, value)
         if field in known:
             yield from _at(body, field, field, said)
-        elif field not in none and isinstance(value, (str, list, dict)):
+        elif field not in none and field.casefold() not in fields.EMBEDDED and isinstance(value, (str, list, dict)):
             yield from _every(body, field, said)
 
 
@@ -234,7 +227,7 @@ def _is_tokens(value: object) -> bool:
     """Is it, or is in it, what a tokenizer made of text?"""
     prompts = value if isinstance(value, list) else []
     return any(
-        isinstance(prompt, int) or (isinstance(prompt, list) and any(isinstance(token, int) for token in prompt))
+        type(prompt) is int or (isinstance(prompt, list) and any(type(token) is int for token in prompt))
         for prompt in prompts
     )
 

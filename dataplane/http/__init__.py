@@ -18,7 +18,8 @@
     completions  chat completions: body read, model renamed, usage metered (`chat` and `sse` are pure)
     responding   the Responses API (`responses` and `background` are pure); over a WebSocket it is `dataplane.dialogue`
     reading      what is read here is asked for so that it can be read
-    jury         guardrails of a request: who judges its texts; `spoken` those that come in pieces
+    jury         guardrails of a request: who judges its texts; `spoken` those that come in pieces, `speech` what is
+                 said aloud; `refused`: responses that nobody goes on from (pure)
     guarded      answers under guardrails (`chat_guarded`, `responses_guarded`: what they look like)
     turn         the one record that a request leaves that a model worked for; `outcome` is what its answer said (pure)
     models       what a caller may use, from the Backend or from what a provider lists

@@ -9,6 +9,7 @@ from dataplane.dialects.openai_usage import chat_usage
 from dataplane.errors import Refusal
 from dataplane.guardrails.texts import Place, chat_chunk, chat_reply, without_copies
 from dataplane.http.chat import Json, Outcome
+from dataplane.http.speech import Speech
 from dataplane.http.spoken import Texts
 
 _PIECE = re.compile(
@@ -24,6 +25,7 @@ class Chat:
 
     def __init__(self, outcome: Outcome, *, hide: bool) -> None:
         self._outcome, self._hide = outcome, hide
+        self._speech = Speech()
         self._head: Json = {}
         """What chunks have in common."""
 
@@ -45,6 +47,8 @@ class Chat:
             here[place.stream] = place, (shown := await texts.add(place))
             if enforces:
                 place.put(shown)
+        if texts.jury.audio_waits:
+            self._speech.hold(texts.jury, value)
         for index in _finished(value):
             for name, rest in await texts.end(f"choices[{index}]"):
                 if name in here:
@@ -52,6 +56,8 @@ class Chat:
                     place.put(shown + rest)
                 else:
                     yield self._chunk(name, rest)
+            for chunk in self._heard(texts, index):
+                yield chunk
         if enforces:
             without_copies(value)  # of what is withheld
         yield value
@@ -59,6 +65,8 @@ class Chat:
     async def rest(self, texts: Texts) -> AsyncIterator[Json]:
         for name, rest in await texts.end():
             yield self._chunk(name, rest)
+        for chunk in self._heard(texts):
+            yield chunk
 
     def named(self, _value: Json) -> str:
         return ""
@@ -70,6 +78,10 @@ class Chat:
     def broken(self, unmetered: str = "") -> None:
         self._outcome.status = "cancelled"
         self._outcome.unmetered = unmetered or self._outcome.unmetered
+
+    def _heard(self, texts: Texts, index: int | None = None) -> list[Json]:
+        """Audio of a choice that is over, or of all. Raises Blocked."""
+        return [self._chunk(f"choices[{each}].delta.audio.data", data) for each, data in self._speech.end(texts, index)]
 
     def _chunk(self, name: str, text: str) -> Json:
         """One that holds nothing but this text, where its stream's name says."""

@@ -39,7 +39,7 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
         try:
             with http.while_connected(request):
                 if judges is not None:
-                    await judges.read(lambda: chat_request(asked), "input")
+                    await judges.asked(lambda: chat_request(asked))
                 response = await asking.answer(lambda to: _send(services, exchange, turn, asked, to), repeatable=True)
                 try:
                     hide = not chat.asks_usage(asked)

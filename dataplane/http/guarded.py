@@ -17,6 +17,7 @@ from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
 from dataplane.http.jury import Blocked, Jury
 from dataplane.http.message import Request
 from dataplane.http.relay import Tap, relay
+from dataplane.http.speech import Whole
 from dataplane.http.spoken import Texts
 from dataplane.services import Services
 from dataplane.upstreams.choose import Destination
@@ -96,6 +97,8 @@ async def answer(
             raise Refusal("upstream_protocol_error", why) from None
         request.connection.cut()
         raise UpstreamLost(response.status) from None
+    finally:
+        jury.done("output")
 
 
 async def _held(response: Response, limit: int, jury: Jury, dialect: Dialect) -> bytes:
@@ -118,8 +121,10 @@ async def _judged(payload: bytes, jury: Jury, dialect: Dialect) -> bytes:
         dialect.broken("reply_not_json")
         raise jury.unreadable("output", "the answer is not a JSON object", "")
     dialect.reply(value)
+    aloud = Whole(jury, value)
     if await jury.read(lambda: dialect.places(value), "output"):
         without_copies(value)
+    aloud.judged()
     return written(value, jury)
 
 
@@ -234,6 +239,13 @@ async def looked_at(
 
 
 async def _looked_back(answer: bytes, jury: Jury, dialect: Dialect, *, streamed: bool) -> None:
+    try:
+        await _read(answer, jury, dialect, streamed=streamed)
+    finally:
+        jury.done("output")
+
+
+async def _read(answer: bytes, jury: Jury, dialect: Dialect, *, streamed: bool) -> None:
     if not streamed:
         whole = parsed(answer) or {}
         await jury.read(lambda: dialect.places(whole), "output")

@@ -22,6 +22,8 @@ from dataplane.routing import leads_around
 from dataplane.services import Services
 from dataplane.table import Guardrail
 
+BLOCKED: Final = "guardrail_blocked"
+"""The code of what a guardrail refuses."""
 MOST: Final = 4 * 1024 * 1024
 """Characters that are judged of a request, and of its answer; one with more is too large for what enforces."""
 _TEXTS: Final = 1000
@@ -41,7 +43,7 @@ class Blocked(Refusal):
     """What a guardrail does not let pass."""
 
     def __init__(self, hit: Hit, message: str = "") -> None:
-        super().__init__("guardrail_blocked", message or why(hit))
+        super().__init__(BLOCKED, message or why(hit))
         self.hit = hit
 
 
@@ -56,6 +58,10 @@ class Jury:
             "input": next((rule for rule in enforcing if rule.input), None),
             "output": next((rule for rule in enforcing if rule.output), None),
         }
+        hearing = [rule for rule in enforcing if rule.output and rule.audio != "pass"]
+        self.audio_waits = bool(hearing)
+        """Is nothing heard before what it says was judged?"""
+        self._hearing = hearing
         self._services, self._snapshot = services, exchange.snapshot
         self._about = About(exchange.id, exchange.route.name, exchange.backend.name, exchange.caller, model)
         self._shown: dict[tuple[Direction, str], str] = {}
@@ -64,6 +70,8 @@ class Jury:
         """Of those who were asked, by the guardrail's identity."""
         self._judged: dict[Direction, int] = {"input": 0, "output": 0}
         """Characters."""
+        self._taken: dict[Direction, float] = {}
+        """Seconds of judging here."""
 
     def enforces(self, said: Direction) -> bool:
         """Can anything be changed or stopped?"""
@@ -83,15 +91,28 @@ class Jury:
         """Something cannot be judged, and something enforces."""
         guardrail = self._enforcing[said]
         assert guardrail is not None, "only what enforces blocks what cannot be judged"
+        return self._unreadable(guardrail, said, what, place, rule)
+
+    def _unreadable(self, guardrail: Guardrail, said: Direction, what: str, place: str, rule: str) -> Blocked:
         hit = Hit(guardrail, rule, "block", shadow=False)
         self.found((hit,), said, place)
         return Blocked(hit, f"Guardrail blocked this request: {guardrail.reason or f'{guardrail.name}: {what}'}")
 
-    async def aside(self, size: int, judged: Callable[[], T]) -> T:
+    async def timed(self, said: Direction, size: int, judged: Callable[[], T]) -> T:
         """What it returns; of a `size` that takes long, from a thread."""
-        if size <= _SLICE:
-            return judged()
-        return await self._services.threads.run(judged)
+        now = asyncio.get_running_loop().time
+        begun = now()
+        try:
+            return judged() if size <= _SLICE else await self._services.threads.run(judged)
+        finally:
+            self._taken[said] = self._taken.get(said, 0.0) + now() - begun
+
+    def done(self, said: Direction) -> None:
+        """All of a request, or of its answer, was judged: tell how long that took here."""
+        seconds = self._taken.pop(said, None)
+        if seconds is not None and self.judges[said].local:
+            with self._services.guard:
+                self._services.meter.guardrails_judged(self._about.route, self._about.backend, said, seconds)
 
     def beside(self, rules: Iterable[Guardrail], work: Coroutine[None, None, None]) -> None:
         """Have something done that changes nothing, and that nobody waits for. Where too much of that is under way, it
@@ -99,6 +120,15 @@ class Jury:
         if not self._services.beside.do(work):
             for rule in rules:
                 self._services.judges.failed(rule, "busy", "too many texts are judged beside the traffic already")
+
+    def check_unheard(self) -> None:
+        """Something is said aloud, and nobody wrote it down: so nobody judged it. Raises Blocked, unless all who would
+        have fail open."""
+        for rule in self._hearing:
+            if not rule.open:
+                raise self._unreadable(rule, "output", "nobody transcribed what is said aloud", "audio", "unreadable")
+        for rule in self._hearing:
+            self._services.judges.failed(rule, "not_transcribed", "what the model said aloud has no transcript")
 
     def know(self, said: Direction, text: str, shown: str) -> None:
         """A text was judged elsewhere, and that is left of it."""
@@ -112,6 +142,13 @@ class Jury:
         if self.enforces(said):
             raise self.unreadable(said, f"it is over {MOST} characters, the most that is judged", place, TOO_LARGE)
         return False
+
+    async def asked(self, places: Places) -> bool:
+        """Judge a request, all of it; the same as `read`."""
+        try:
+            return await self.read(places, "input")
+        finally:
+            self.done("input")
 
     async def read(self, places: Places, said: Direction) -> bool:
         """Judge a message, most of which was `said` so; masks are put where they belong. Was anything? Raises
@@ -148,7 +185,7 @@ class Jury:
         judge = self.judges[place.said]
         if not judge.local or not self.weigh(place.said, place.text, place.name):
             return place.text
-        verdict = await self.aside(len(place.text), partial(judge.whole, place.text))
+        verdict = await self.timed(place.said, len(place.text), partial(judge.whole, place.text))
         self.found(verdict.hits, place.said, place.name)
         if verdict.blocked is not None:
             raise Blocked(verdict.blocked)

@@ -5,17 +5,18 @@ hints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from dataplane.affinity import bodies, placing
 from dataplane.affinity.bodies import Foreign, Json
-from dataplane.affinity.hints import Keys, Signer, Unsigned
+from dataplane.affinity.hints import Keys, Signed, Signer, Unsigned
 from dataplane.exchange import Exchange
 from dataplane.guardrails.texts import responses_request
 from dataplane.http import chat, guarded, paths, reading, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
-from dataplane.http.jury import Jury, jury
+from dataplane.http.jury import BLOCKED, Blocked, Jury, jury
 from dataplane.http.message import Request
 from dataplane.http.relay import PassAll, Tap, relay
 from dataplane.http.responses import Call, Outcome
@@ -89,7 +90,7 @@ async def _judged(request: Request, judges: Jury | None, asked: Json) -> None:
     """Raises Refusal guardrail_blocked, ClientGone."""
     if judges is not None:
         with http.while_connected(request):
-            await judges.read(lambda: responses_request(asked), "input")
+            await judges.asked(lambda: responses_request(asked))
 
 
 def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | None = None) -> Ask:
@@ -176,7 +177,16 @@ async def _relay(
     signer = placing.signer(keys_of(services, exchange), exchange.backend, destination.provider, exchange.caller)
     if judges is not None and judges.enforces("output"):
         dialect, sizes = Responses(outcome, signer), {"reply": services.limits.reply, "event": services.limits.reply}
-        return await guarded.answer(services, request, exchange, destination, response, judges, dialect, **sizes)
+        try:
+            answer = await guarded.answer(services, request, exchange, destination, response, judges, dialect, **sizes)
+        except Blocked:
+            services.refused.add(outcome.id)
+            raise
+        if answer.code == BLOCKED:
+            services.refused.add(outcome.id)
+        elif outcome.ended and outcome.status == "completed":
+            services.refused.passed(outcome.id)
+        return answer
     tap = _tap(services, signer, response, outcome)
     if judges is not None and judges.watches("output"):
         dialect = Responses(Outcome(), None)
@@ -210,6 +220,7 @@ def placed(
         signed = bodies.unwrap(asked, keys_of(services, exchange))
     except Foreign as error:
         raise placing.unknown(encrypted=error.encrypted, param=error.field) from None
+    check_continued(services, signed)
     if not signed and (place := bodies.references(asked)) and not placing.one_domain(backend):
         raise placing.unplaced(place)
     model = exchange.deployment or chat.model_of(asked)
@@ -219,6 +230,12 @@ def placed(
     else:
         within = placing.only(backend, within, provider, model)
     return services.pools.named(exchange, model, allow, session=session, within=within)
+
+
+def check_continued(services: Services, signed: Sequence[Signed]) -> None:
+    """Raises Refusal response_not_found for what would go on from a response that was blocked."""
+    if any(not each.encrypted and each.original in services.refused for each in signed):
+        raise placing.unknown(encrypted=False, param=bodies.PREVIOUS)
 
 
 def _path_to(path: str, call: Call, original: str) -> str:

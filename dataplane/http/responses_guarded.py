@@ -8,7 +8,7 @@ from dataplane.affinity import bodies
 from dataplane.affinity.bodies import Json
 from dataplane.affinity.hints import Signer
 from dataplane.errors import Refusal
-from dataplane.guardrails.texts import Place, responses_event, responses_reply, stream_of, without_copies
+from dataplane.guardrails.texts import AUDIO, Place, responses_event, responses_reply, stream_of, without_copies
 from dataplane.http.responses import Outcome
 from dataplane.http.spoken import Texts
 
@@ -47,6 +47,8 @@ class Responses:
     async def judged(self, texts: Texts, value: Json) -> AsyncIterator[Json]:
         """The same, for who has read and signed it."""
         enforces = texts.jury.enforces("output")
+        if value.get("type") in AUDIO and texts.jury.audio_waits:  # no provider speaks here yet
+            texts.jury.check_unheard()
         piece = next((place for place in responses_event(value) if place.stream), None)
         if piece is None:
             for rest in await self._ended(texts, value):

@@ -18,6 +18,8 @@ class Text:
 
     def __init__(self, jury: Jury, said: Direction, name: str, *, json: bool) -> None:
         self.ended = False
+        self.changed: bool | None = None
+        """Is another text shown than came? Known once it has ended, and None if nothing came."""
         self._jury, self._said, self._name, self._json = jury, said, name, json
         self._window = Window(jury.judges[said])
         self._judge = jury.judges[said]
@@ -33,7 +35,7 @@ class Text:
         self._pieces.append(piece)
         if self._json:
             return ""
-        return self._showing(await self._jury.aside(len(piece), partial(self._window.add, piece)))
+        return self._showing(await self._jury.timed(self._said, len(piece), partial(self._window.add, piece)))
 
     async def end(self) -> str:
         """The rest of it. Raises Blocked."""
@@ -42,13 +44,17 @@ class Text:
         self._pieces.clear()
         if self._json:
             return await self._whole(text)
-        rest = self._showing(await self._jury.aside(len(text), self._window.end))
+        rest = self._showing(await self._jury.timed(self._said, len(text), self._window.end))
         shown = "".join(self._shown)
         self._jury.know(self._said, text, shown)
+        self.changed = shown != text if text.strip() else None
         if not self._judge.remote:
             return rest
         whole = await self._whole(shown)
-        return whole if self._judge.waits else rest
+        if not self._judge.waits:
+            return rest
+        self.changed = whole != text if text.strip() else None
+        return whole
 
     def _showing(self, out: Out) -> str:
         self._jury.found(out.verdict.hits, self._said, self._name)
@@ -85,6 +91,11 @@ class Texts:
         if text is None:
             text = self._open[place.stream] = Text(self.jury, place.said, place.name, json=place.json)
         return await text.add(place.text)
+
+    def changed(self, name: str) -> bool | None:
+        """Is another text shown there than came? None: none came."""
+        text = self._open.get(name)
+        return None if text is None else text.changed
 
     async def end(self, beginning: str = "", *, whole: bool = False) -> list[tuple[str, str]]:
         """End those whose names begin so, or the one of this name: the name of each that has a rest, and that. Raises

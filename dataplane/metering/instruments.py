@@ -40,6 +40,7 @@ FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 STORE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 JUDGED_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+JUDGING_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 SESSION_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 5400.0, 7200.0, 10_800.0)
 """Up to the default of `session.duration`; providers end theirs after 60 and 120 minutes."""
 
@@ -368,6 +369,15 @@ class Instruments:
             (*which, "kind"),
             "Seconds that a webhook or a moderation (kind) took to say something of a text, or until it was given up.",
             JUDGED_BUCKETS,
+        )
+        self.guardrail_judging = _histogram(
+            f"{name}.judging.duration",
+            "s",
+            (*ROUTE, "direction"),
+            "Seconds for which guardrails that the gateway judges by itself (keywords, regex, pii) held up a message "
+            "over HTTP: all of them together, once for a request (input) and once for its answer (output), however "
+            "many pieces that came in. Not of realtime sessions.",
+            JUDGING_BUCKETS,
         )
 
     def _declare_records(self) -> None:

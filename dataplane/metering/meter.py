@@ -220,6 +220,11 @@ class Meter:
         with self._instruments.lock:
             self._instruments.guardrail_duration.observe((policy, guardrail, kind), seconds)
 
+    def guardrails_judged(self, route: str, backend: str, direction: str, seconds: float) -> None:
+        """Count a message that was judged here, by the seconds that this took."""
+        with self._instruments.lock:
+            self._instruments.guardrail_judging.observe((route, backend, direction), seconds)
+
     def limit_store(self, seconds: float | None) -> None:
         """Count a request to the store of limits, by the seconds that it took; None: it failed."""
         i = self._instruments

@@ -109,6 +109,8 @@ class Remembering:
     """The reason of each."""
     findings: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     """By guardrail, direction, action and mode."""
+    judged: list[tuple[str, str, float]] = field(default_factory=list)
+    """Route, direction and seconds."""
     unjudged: list[tuple[str, str, str]] = field(default_factory=list)
     """Guardrail, reason and outcome of each text that nobody judged."""
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -195,6 +197,9 @@ class Remembering:
 
     def guardrail_asked(self, policy: str, guardrail: str, kind: str, seconds: float) -> None:
         self.asked.append((guardrail, kind))
+
+    def guardrails_judged(self, route: str, backend: str, direction: str, seconds: float) -> None:
+        self.judged.append((route, direction, seconds))
 
 
 @dataclass

@@ -127,6 +127,27 @@ async def test_the_rest_of_a_refused_answer_is_withheld(upstream: Simulator) -> 
     assert [turn.status for turn in rig.meter.turns] == ["completed", "completed"]
 
 
+@pytest.mark.parametrize("ends", [False, True])
+async def test_nobody_goes_on_from_a_refused_answer(upstream: Simulator, ends: bool) -> None:
+    """Its id was shown before its text was judged."""
+    async with standing(upstream.url, guardrail(refuse_turn=not ends, **OUT)) as (rig, _, talk):
+        before = await talk.asks(**ASK, input="hello")
+        await talk.say(**ASK, input="say swordfish please")
+        refused = (await all_of(talk))[0]["response"]["id"]
+        sent = len(told(upstream))
+        async with talking(rig) as again:
+            going = again if ends else talk
+            error = await going.asks(**ASK, input="go on", previous_response_id=refused)
+            assert error["code"] == "response_not_found"
+            if not ends:
+                steer = {"type": "response.steer", "previous_response_id": refused, "input": "go on"}
+                await talk.socket.send(orjson.dumps(steer).decode())
+                assert (await talk.event())["error"]["code"] == "response_not_found"
+            assert len(told(upstream)) == sent
+            answer = await going.asks(**ASK, input="go on", previous_response_id=before["id"])
+            assert answer["status"] == "completed"
+
+
 async def test_what_only_looks_on_changes_nothing(upstream: Simulator) -> None:
     async with standing(upstream.url, guardrail("flag"), asked("flag"), says=lambda _: Answer(rule="fish")) as (
         _,

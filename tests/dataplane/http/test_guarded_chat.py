@@ -375,6 +375,24 @@ async def test_what_only_a_lenient_reader_takes_for_data_is_left_out() -> None:
     assert shown.endswith("data: [DONE]\n\n")
 
 
+async def test_whatever_is_judged_here_is_timed_once_for_each_message(upstream: Simulator) -> None:
+    async with standing(upstream.url, guardrail()) as (rig, _, sdk):
+        await streamed(sdk, "hello")
+        await rig.settled()
+        with pytest.raises(openai.BadRequestError):
+            await sdk.chat.completions.create(model="gpt-5", messages=said("swordfish"))
+    assert [(route, direction) for route, direction, _ in rig.meter.judged] == [
+        ("ai/voice", "input"),
+        ("ai/voice", "output"),
+        ("ai/voice", "input"),
+    ]
+    assert all(0 < seconds < 60 for *_, seconds in rig.meter.judged)
+    async with standing(upstream.url, guardrail("flag", **OUT), asked("flag")) as (rig, _, sdk):
+        await sdk.chat.completions.create(model="gpt-5", messages=said("hello"))
+        await until(lambda: rig.meter.judged, "what only looks on is timed too")
+    assert [direction for _, direction, _ in rig.meter.judged] == ["output"]
+
+
 WHOLE = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{"choices": "sword'
 
 

@@ -171,6 +171,44 @@ async def test_what_is_stored_is_judged_when_it_is_asked_for(upstream: Simulator
             await sdk.responses.input_items.list(hidden.id)
 
 
+async def test_nobody_goes_on_from_a_blocked_response_nor_reads_it(upstream: Simulator) -> None:
+    """The provider has stored it, and its id was shown before its text was judged."""
+    async with standing(upstream.url, guardrail(**OUT)) as (_, _, sdk):
+        before = await sdk.responses.create(model="gpt-5", input="hello")
+        ids: list[str] = []
+        with pytest.raises(openai.APIError, match="Guardrail blocked"):  # noqa: PT012
+            async for event in await sdk.responses.create(model="gpt-5", input="say swordfish", stream=True):
+                ids += [event.response.id] if event.type == "response.created" else []
+        [blocked] = ids
+        sent = len(upstream.requests)
+        with pytest.raises(openai.NotFoundError):
+            await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=blocked)
+        assert len(upstream.requests) == sent
+        await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=before.id)
+        with pytest.raises(openai.BadRequestError, match="Guardrail blocked"):
+            await sdk.responses.retrieve(blocked)
+        with pytest.raises(openai.APIError, match="Guardrail blocked"):  # noqa: PT012
+            async for event in await sdk.responses.retrieve(blocked, stream=True):
+                assert "swordfish" not in event.model_dump_json()
+        with pytest.raises(openai.BadRequestError, match="Guardrail blocked"):
+            await sdk.responses.input_items.list(blocked)
+
+
+async def test_a_response_that_nobody_could_judge_goes_on_once_somebody_did(upstream: Simulator) -> None:
+    says = [Answer(failed="timeout"), Answer()]
+    async with standing(upstream.url, asked(**OUT), says=lambda _: says.pop(0) if says else Answer()) as (_, _, sdk):
+        with pytest.raises(openai.APIError, match="not_judged") as refused:  # noqa: PT012
+            stream = await sdk.responses.create(model="gpt-5", input="hello", stream=True)
+            blocked = (await anext(aiter(stream))).response.id  # type: ignore[union-attr]
+            async for _ in stream:
+                pass
+        assert refused.value.code == "guardrail_blocked"
+        with pytest.raises(openai.NotFoundError):
+            await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=blocked)
+        await sdk.responses.retrieve(blocked)
+        await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=blocked)
+
+
 def sse(*events: Any) -> bytes:
     text = b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in events)
     head = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {len(text)}\r\n\r\n"

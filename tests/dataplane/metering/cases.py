@@ -123,6 +123,7 @@ def take_everything(meter: Meter, instruments: Instruments) -> None:
     meter.guardrail_found("ai/guards", "no-cards", "input", "block", "enforce", 2)
     meter.guardrail_failed("ai/guards", "ours", "timeout", "closed")
     meter.guardrail_asked("ai/guards", "ours", "webhook", 0.05)
+    meter.guardrails_judged(*where, "output", 0.0003)
     meter.limit_store(None)
     meter.limit_store(0.0003)
     instruments.usage_records.add(("log", "delivered", ""), 10)

@@ -377,9 +377,11 @@ def test_what_guardrails_do() -> None:
     meter.guardrail_found("ai/p", "no-cards", "input", "mask", "enforce", 1)
     meter.guardrail_failed("ai/p", "ours", "timeout", "open")
     meter.guardrail_asked("ai/p", "ours", "webhook", 0.3)
+    meter.guardrails_judged("r", "b", "input", 0.002)
     assert i.guardrail_findings.values == {("ai/p", "no-cards", "input", "mask", "enforce"): 3}
     assert i.guardrail_failures.values == {("ai/p", "ours", "timeout", "open"): 1}
     assert i.guardrail_duration.series[("ai/p", "ours", "webhook")].sum == 0.3
+    assert i.guardrail_judging.series[("r", "b", "input")].sum == 0.002
 
 
 def test_requests_and_what_could_not_be_metered() -> None:

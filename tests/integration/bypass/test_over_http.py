@@ -18,7 +18,7 @@ from dataplane.guardrails.texts import chat_request, responses_request
 from dataplane.table import Guardrail, PathType, RouteType
 from tests.dataplane.http.guarding import guarded, held
 from tests.dataplane.rig import BEARER, backend, provider, table
-from tests.dataplane.upstream import upstream_of
+from tests.dataplane.upstream import says, upstream_of
 from tests.integration.bypass.disguises import WORD
 from tests.integration.bypass.sessions import ACTIONS, BAD, GOOD, Action, guardrail
 
@@ -124,6 +124,18 @@ async def test_what_only_the_model_can_read_is_refused(fields: Json) -> None:
     found = await crossed(CHAT, ask, ANSWERS[CHAT], guardrail("block", output=False))
     assert (found.status, found.asked) == (400, [])
     assert (await crossed(CHAT, ask, ANSWERS[CHAT], guardrail("flag", output=False))).status == 200
+
+
+async def test_what_cannot_be_read_hides_nothing_from_who_looks_on() -> None:
+    flags = guardrail("flag", output=False)
+    async with (
+        upstream_of(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")) as url,
+        guarded(table(backend(provider(url), paths=PATHS), held(flags))) as (rig, bench),
+        aiohttp.ClientSession() as client,
+    ):
+        ask = {"numbers": [1], "model": "m", "messages": [{"role": "user", "content": BAD}]}
+        await client.post(rig.url + CHAT, json=ask, headers=BEARER)
+    assert bench.hits == [("no-travel", "words[0]", "input")]
 
 
 OUTPUT: dict[str, tuple[str, Json]] = {

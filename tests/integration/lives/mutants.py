@@ -32,11 +32,12 @@ ELSEWHERE = frozenset({"usage_records", "usage_retries", "usage_queue", "spans",
     "failovers",
     "guardrail_failures",
     "guardrail_duration",
+    "guardrail_judging",
 }
 """Of what does not happen here: nothing is sent to a receiver (tests/dataplane/metering/test_sink.py, telemetry/), no
 WebSocket is passed through (http/test_tunnels.py), no issuer publishes keys (callers/), there is no store of limits
 (limits/), no controller sends tables (sources/), no provider bills time (integration/test_time_is_billed.py) or is left
-out (integration/test_pools.py), and nobody judges what is said (judges/)."""
+out (integration/test_pools.py), and nobody judges what is said (judges/, http/)."""
 
 PROVIDERS = frozenset({"upstream_healthy", "ejected", "rate_limited", "failed_over"})
 """What is told of providers: nothing here compares that (tests/integration/test_pools.py does)."""
