@@ -19,8 +19,8 @@ Place = tuple[Identity, Target]
 
 _KEYS = "spec.authentication.keys"
 _SPEECH = (
-    "In realtime sessions, what users say aloud is judged by its transcript: what a provider does not transcribe is "
-    "not seen."
+    "In realtime sessions, what users say aloud is judged by its transcript: where there is none, Block refuses the "
+    "turn unless onFailure is Open, and Mask, Flag and Shadow see nothing."
 )
 _NO_SESSIONS = "and no Backend here has a path of type Realtime: declare one in its spec.routes, or remove the block"
 _OF_SESSIONS = {

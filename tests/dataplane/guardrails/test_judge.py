@@ -160,3 +160,21 @@ def test_who_does_not_judge_lets_pass_what_is_declared_and_nothing_for_its_size(
         (shadow, TOO_LARGE, True),
     ):
         assert (answered(guardrail, Answer(failed=failed)).blocked is None) is passes
+
+
+def test_what_nobody_judged_is_found_where_it_stops_the_text() -> None:
+    """So that a line in the log has the request, and whoever asks why it was refused is answered."""
+    guardrail = remote(action="block").rule
+    for failed, rule in ("timeout", "not_judged"), (TOO_LARGE, TOO_LARGE):
+        verdict = answered(guardrail, Answer(failed=failed))
+        assert [(hit.rule, hit.action) for hit in verdict.hits] == [(rule, "block")]
+        assert verdict.blocked == verdict.hits[0]
+    assert answered(guardrail.model_copy(update={"open": True}), Answer(failed="timeout")).hits == ()
+
+
+def test_a_webhook_that_blocks_what_it_was_to_mask() -> None:
+    guardrail = remote(action="mask").rule
+    verdict = answered(guardrail, Answer(rule="found"))
+    assert [(hit.rule, hit.action) for hit in verdict.hits] == [("found", "block")]
+    assert verdict.blocked == verdict.hits[0]
+    assert [hit.action for hit in answered(guardrail, Answer(rule="found", text="[it]")).hits] == ["mask"]
