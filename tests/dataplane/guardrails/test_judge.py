@@ -62,6 +62,8 @@ def test_somebody_else_is_asked() -> None:
     [
         ("card", "Card, CARD; discard cards card_ card1 _card", "[k], [k]; discard cards card_ card1 _card"),
         ("foo bar", "foo barn, foo bar", "foo barn, [k]"),
+        ("foo bar", "foo  bar foo\nbar foo\r\n  bar foo\u00a0bar foo\u2003 bar", "[k] [k] [k] [k] [k]"),
+        ("foo\tbar", "foo bar foobar foo\n\n\n\n\nbar", "[k] foobar foo\n\n\n\n\nbar"),
         ("c++", "c++ c++x xc++", "[k] [k]x xc++"),
         ("@home", "x@home @homes", "x[k] @homes"),
         ("straße", "STRASSE Straße straßen", "[k] [k] straßen"),
