@@ -332,7 +332,9 @@ def guard(
 
     For each text a line says what becomes of it (passes, masked, blocked), and one below it what each guardrail found.
     All guardrails of all Policies in the files are tried, whatever they are attached to, with those that are optional
-    and those for some callers only. Webhooks and moderations are asked, with the credentials of Secrets in the files.
+    and those for some callers only. Webhooks and moderations are asked, with the credentials of Secrets in the files,
+    in which a variable that is not set is empty; who cannot be asked is named, and not tried. Texts that begin with a
+    dash come behind `--`.
 
     Example: `tidegate guard -f examples/guardrails.yaml "my card is 4111 1111 1111 1111"`
     """

@@ -86,10 +86,9 @@ class Client:
         """What a function returned."""
         await self.send(_item({"type": "function_call_output", "call_id": call_id, "output": output}))
 
-    async def respond(self, event_id: str = "", **response: object) -> None:
-        """Ask for an answer; `response` overrides what the session says, and an error names `event_id`."""
-        named = {"event_id": event_id} if event_id else {}
-        await self.send({"type": "response.create", **named, **({"response": response} if response else {})})
+    async def respond(self, **response: object) -> None:
+        """Ask for an answer; `response` overrides what the session says."""
+        await self.send({"type": "response.create", **({"response": response} if response else {})})
 
 
 def _item(item: Event) -> Event:

@@ -26,6 +26,14 @@ _SEVERAL = re.compile(rf"; (?={_FIELD}: )")
 _ONE = re.compile(rf"({_FIELD}): (.*)", re.DOTALL)
 
 
+def located(message: str, documents: Iterable[Document]) -> Iterator[str]:
+    """What is said of an object, be it several things, each with its place in what was written."""
+    for each in _SEVERAL.split(message) if _ONE.fullmatch(message) else [message]:
+        found = _ONE.fullmatch(each)
+        path, rest = (found[1], found[2]) if found else ("", each)
+        yield from (document.located(path, rest) for document in documents)
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """One object: where it is written, and what is said about it."""
@@ -37,13 +45,10 @@ class Object:
         """What a condition that does not hold says, each with its place."""
         text = condition.message.strip()
         # What does not begin with a field speaks of another object, whose fields are not in these documents.
-        for message in _SEVERAL.split(text) if _ONE.fullmatch(text) else [text]:
-            found = _ONE.fullmatch(message)
-            path, rest = (found[1], found[2]) if found else ("", message)
-            if not found and condition.type != "Accepted":
-                yield message
-            else:
-                yield from (document.located(path, rest) for document in self.documents)
+        if condition.type != "Accepted" and not _ONE.fullmatch(text):
+            yield text
+        else:
+            yield from located(text, self.documents)
 
 
 @dataclass(frozen=True, slots=True)

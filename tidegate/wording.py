@@ -87,6 +87,8 @@ def guardrail_words(guardrail: Guardrail) -> str:
     if judge:
         goes_on = guardrail.open or guardrail.shadow or guardrail.action == "flag"
         doing.append(f"{'Open' if goes_on else 'Closed'} on failure, within {duration(judge.timeout)}")
+    if guardrail.output and guardrail.audio != "cancel":
+        doing.append(f"audio {guardrail.audio.capitalize()}")
     if guardrail.optional:
         doing.append(f"only where it is asked for, by ?guardrails={guardrail.name}")
     return f"{guardrail.name}: {_looked_for(guardrail)} in {' and '.join(where)}; {'; '.join(doing)}"

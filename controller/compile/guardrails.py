@@ -19,6 +19,9 @@ _AUDIO: Final[dict[str, Literal["cancel", "hold", "pass"]]] = {
     "Pass": "pass",
 }
 _PII: Final[dict[str, table.PiiKind]] = {kind.capitalize(): kind for kind in get_args(table.PiiKind)}
+_UNKNOWN: Final = ("invalid perl operator", "invalid escape sequence")
+"""How RE2 begins to speak of what others would take."""
+_LACKING: Final = "; RE2 has neither look-around nor back-references"
 
 
 def guardrails(
@@ -48,7 +51,8 @@ def _faults(written: crds.guardrails.Guardrail, at: str) -> Iterator[FieldError]
             if table.matcher(each.pattern)(""):
                 yield FieldError(field, "is found in a text of nothing, and so in every one; have it match something")
         except ValueError as error:
-            yield FieldError(field, f"RE2 does not take this regular expression: {error}")
+            lacking = _LACKING if str(error).startswith(_UNKNOWN) else ""
+            yield FieldError(field, f"RE2 does not take this regular expression: {error}{lacking}")
 
 
 def _unusable(guardrail: table.Guardrail, at: str) -> Iterator[FieldError]:

@@ -19,8 +19,8 @@ Place = tuple[Identity, Target]
 
 _KEYS = "spec.authentication.keys"
 _SPEECH = (
-    "In realtime sessions, what users say aloud is judged by its transcript: what a provider does not transcribe is "
-    "not seen."
+    "In realtime sessions, what users say aloud is judged by its transcript: where there is none, Block refuses the "
+    "turn unless onFailure is Open, and Mask, Flag and Shadow see nothing."
 )
 _NO_SESSIONS = "and no Backend here has a path of type Realtime: declare one in its spec.routes, or remove the block"
 _OF_SESSIONS = {
@@ -142,16 +142,16 @@ def _enforced(attached: Attached, objects: Objects, attachments: Attachments, re
     if written and written.fleet and not record.has_store:
         problems.append(("StoreMissing", limits.store_missing(written)))
     weak = _weak(attachments.weak_keys.get(place[0], []))
-    of_guardrails = [*(judged.notes if judged else ()), *([_SPEECH] if place in record.heard else [])]
     notes = {
         "spec.limits": limits.bound(written, has_store=record.has_store) if written else "",
-        "spec.guardrails": " ".join(of_guardrails),
+        "spec.guardrails": " ".join(judged.notes if judged else ()),
         _KEYS: weak,
     }
     if problems:
         told = [message for _, message in problems] + [f"{field}: {note}" for field, note in notes.items() if note]
         return false("Enforced", problems[0][0], "; ".join(told))
-    told = ["Enforced wherever it is in force.", *filter(None, notes.values())]
+    speech = _SPEECH if place in record.heard else ""
+    told = ["Enforced wherever it is in force.", *filter(None, [*notes.values(), speech])]
     return true("Enforced", " ".join(told), "WeakKeys" if weak else "")
 
 

@@ -287,6 +287,7 @@ def _unseen(backend: Compiled, attached: Attached, combined: Combined) -> Iterat
                 message = (
                     f"spec.guardrails: what users say aloud in sessions of Backend {backend.entry.name} is judged by "
                     f"its transcript, and Policy {allow.policy} allows no model that is known to transcribe, so that "
-                    "nothing of it is seen: add one to its spec.models.allow, such as gpt-4o-mini-transcribe"
+                    "Block refuses all of it, and others see nothing of it: add one to its spec.models.allow, such as "
+                    "gpt-4o-mini-transcribe"
                 )
                 yield Unenforced(attached, "NotTranscribed", message)

@@ -81,12 +81,14 @@ def passes(guardrail: Guardrail, failed: str) -> bool:
 def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
     """The verdict that an answer amounts to."""
     if answer.failed:
-        failed = Hit(guardrail, FAILED, "block", shadow=False)
-        return Verdict() if passes(guardrail, answer.failed) else Verdict(None, failed, ())
+        failed = Hit(guardrail, TOO_LARGE if answer.failed == TOO_LARGE else FAILED, "block", shadow=False)
+        return Verdict() if passes(guardrail, answer.failed) else Verdict(None, failed, (failed,))
     if not answer.rule:
         return Verdict()
-    hit = Hit(guardrail, answer.rule, guardrail.action, guardrail.shadow)
-    if guardrail.enforces and guardrail.action == "mask" and answer.text is not None:
+    masks = guardrail.action == "mask" and answer.text is not None
+    action = "block" if guardrail.action == "mask" and not masks else guardrail.action
+    hit = Hit(guardrail, answer.rule, action, guardrail.shadow)
+    if guardrail.enforces and masks:
         return Verdict(answer.text, None, (hit,))
     return Verdict(None, hit if guardrail.enforces else None, (hit,))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -21,6 +22,11 @@ _MEMORY = 8 * 1024 * 1024
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _OUTSIDE = rf"(?:[^\pL\pN_]|{_SPACELESS})"
 _NOTHING = r"[^\x00-\x{10FFFF}]"
+_WIDEST = 4
+"""Characters of space between the words of a phrase: lines are broken, and indented."""
+_GAP = rf"\s{{1,{_WIDEST}}}"
+_gaps = re.compile("[\t\n\f\r ]+")
+"""What `\\s` is in RE2; other spaces are such ones as they are read."""
 _outside = compiled(_OUTSIDE)
 
 
@@ -70,7 +76,7 @@ def _scan(keywords: Keywords, rules: dict[str, str]) -> Scan:
     except re2.error:
         raise ValueError("a keyword is too long") from None
     known = {_key(seen, keywords): rule for seen, rule in reversed(rules.items())}
-    return Scan(plain, by_pattern(searched, _accept(known, keywords)), longest=max(map(len, rules)), sign=searched)
+    return Scan(plain, by_pattern(searched, _accept(known, keywords)), longest=_longest(rules), sign=searched)
 
 
 def _pattern(words: list[str], *, whole: bool) -> str:
@@ -81,7 +87,11 @@ def _pattern(words: list[str], *, whole: bool) -> str:
 
 
 def _any(words: list[str]) -> str:
-    return "|".join([re2.escape(word) for word in words]) or _NOTHING
+    return "|".join([_GAP.join(map(re2.escape, _gaps.split(word))) for word in words]) or _NOTHING
+
+
+def _longest(words: Iterable[str]) -> int:
+    return max(len(word) + (_WIDEST - 1) * len(_gaps.findall(word)) for word in words)
 
 
 @lru_cache(maxsize=4096)
@@ -109,4 +119,6 @@ def _begins(view: View, begin: int) -> bool:
 
 
 def _key(word: str, keywords: Keywords) -> str:
+    """A phrase is the same, however its words stand apart."""
+    word = _gaps.sub(" ", word)
     return word.casefold() if keywords.ignore_case else word

@@ -15,6 +15,7 @@ Sources: the types of openai-python 3.52; `reasoning_content` as vLLM and DeepSe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 
@@ -36,6 +37,15 @@ _SAID = ("output", "output_text")
 _SCALAR = frozenset({str, int})
 AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _HEARD = "conversation.item.input_audio_transcription."
+_SETTINGS = frozenset(
+    [
+        *["text", "audio", "auto", "disabled", "none", "inf", "minimal", "low", "medium", "high", "xhigh"],
+        *["pcm16", "g711_ulaw", "g711_alaw", "item.input_audio_transcription.logprobs"],
+    ]
+)
+"""Words of the API, of modalities, formats and efforts."""
+_LANGUAGE = re.compile(r"[a-z]{2}(-[A-Z]{2})?")
+_INDEX = re.compile(r"\[\d+\]$")
 
 
 class Unclear(ValueError):
@@ -86,7 +96,20 @@ def responses_reply(body: Json) -> Iterator[Place]:
 def client_event(event: Json) -> Iterator[Place]:
     """Of a realtime session; also `response.create` of the Responses API over a WebSocket."""
     for field in list(event):
-        yield from _at(event, field, _named(field), "input")
+        for place in _at(event, field, _named(field), "input"):
+            if not _is_setting(place):
+                yield place
+
+
+def _is_setting(place: Place) -> bool:
+    """Is it a word of the API, in a field that says how and not what? A Policy against the word `text` refuses no
+    session that is to be one of texts, and no webhook is asked about it."""
+    field = _INDEX.sub("", place.name)
+    if not field.endswith("*") or ".variables." in field or field.startswith("item"):
+        return False
+    return place.text in _SETTINGS or (
+        field.endswith("transcription.*") and _LANGUAGE.fullmatch(place.text) is not None
+    )
 
 
 def server_event(event: Json) -> Iterator[Place]:

@@ -145,7 +145,7 @@ class Panel:
         try:
             return question.read(body)
         except Nonsense as error:
-            raise NotJudged("nonsense", f"in its answer, {error}") from None
+            raise NotJudged("nonsense", f"its answer is no verdict: {error}") from None
 
     async def _posted(self, question: Question, seconds: float, snapshot: Snapshot) -> tuple[int, bytes]:
         """An answer, of the last attempt that may be made. Raises NotJudged, TimeoutError."""

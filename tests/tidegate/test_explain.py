@@ -91,6 +91,7 @@ CASES: list[tuple[str, Request, str]] = [
     ("guardrails", Request("/v1/realtime?model=x"), "all-of-it: pii (card, email, phone, iban, ssn, key) in Input and"),
     ("guardrails", Request("/v1/realtime?model=x"), "Flag in Shadow, so nothing is done (Policy ai/everybody)"),
     ("guardrails", Request("/v1/realtime?model=x"), "no-secrets: regex (project, ticket) in Output; Block of the turn"),
+    ("guardrails", Request("/v1/realtime?model=x"), "in Output; Block of the turn alone; audio Hold (Policy ai/"),
     ("guardrails", Request("/v1/realtime?model=x"), "what http://guard.test:8000/judge says in Input and Output; Mask"),
     ("guardrails", Request("/v1/realtime?model=x"), "what https://guard.test says in Input and Output; Flag; Open on "),
     ("guardrails", Request("/v1/realtime?model=x"), "what https://api.openai.com/v1 says in Input and Output; Block; "),

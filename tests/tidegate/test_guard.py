@@ -102,15 +102,35 @@ async def test_who_does_not_answer(tmp_path: Path, on_failure: str, code: int, f
     done = await guard("-f", given, "hello")
     assert done.out.splitlines() == [first, "  ai/guards ours: not judged: unreachable"]
     assert done.code == code
-    assert "cannot be reached" in done.err
+    assert done.err.startswith("ai/guards ours: 127.0.0.1:")
+    assert done.err.endswith(" cannot be reached: connection refused\n")
 
 
 @pytest.mark.parametrize(("on_failure", "code"), [("Closed", 1), ("Open", 0)])
 async def test_who_cannot_be_asked_from_here(tmp_path: Path, on_failure: str, code: int) -> None:
     service = f"name: ours, webhook: {{service: {{name: judge, port: 80}}}}, action: Block, onFailure: {on_failure}"
     done = await guard("-f", policy(tmp_path, service, "name: mail, pii: {}, action: Flag"), "hello")
-    assert (done.code, done.out) == (code, "passes\n")
-    assert "Policy ai/guards: spec.guardrails[0].webhook.service: a Service exists in a cluster only" in done.err
+    assert (done.code, done.out) == (code, "passes\n  ai/guards ours: not tried\n")
+    assert "policy.yaml #1: spec.guardrails[0].webhook.service: a Service exists in a cluster only" in done.err
+
+
+async def test_secrets_that_nobody_here_needs_may_want_their_variables() -> None:
+    done = await run("guard", "-f", EXAMPLE, "hello")
+    assert (done.code, done.out, done.err) == (0, "passes\n", "")
+
+
+async def test_a_variable_of_who_is_asked_is_named(tmp_path: Path) -> None:
+    judge = "name: ours, webhook: {url: 'http://127.0.0.1:1', auth: {secretRef: {name: judge}}}, action: Block"
+    done = await run("guard", "-f", policy(tmp_path, judge), "hello")
+    assert (done.code, done.out) == (1, "passes\n  ai/guards ours: not tried\n")
+    assert 'entry "Authorization" is empty' in done.err
+    assert done.err.endswith("Not set, and taken for empty: JUDGE_KEY\n")
+
+
+async def test_what_is_written_wrongly_has_its_line(tmp_path: Path) -> None:
+    done = await guard("-f", policy(tmp_path, "name: a, keyword: {words: [b]}, action: Block"), "hello")
+    told = 'policy.yaml #1: spec.guardrails[0].keyword: unknown field "keyword"; did you mean "keywords"? (line 7)'
+    assert told in done.err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 import typer
+from structlog.typing import EventDict, WrappedLogger
 
 from dataplane.guardrails.judge import Answer, Direction
 from dataplane.judges.about import About
@@ -41,8 +42,17 @@ def run(paths: Sequence[Path], texts: Sequence[str], direction: Direction, allow
     found = load(paths)
     for problem in found.problems:
         typer.secho(problem, err=True, dim=True)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        processors=(structlog.processors.format_exc_info, _told),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     return asyncio.run(_try(found, texts, direction, addresses))
+
+
+def _told(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """What the gateway's log says of who could not judge, for somebody at a prompt."""
+    why = event.get("error") or event.get("exception") or event["event"]
+    return f"{event.get('policy', '')} {event.get('guardrail', '')}: {why}".strip()
 
 
 async def _try(found: Found, texts: Sequence[str], direction: Direction, addresses: AddressPolicy) -> Exit:
@@ -60,7 +70,7 @@ async def _try(found: Found, texts: Sequence[str], direction: Direction, address
     try:
         async for text in _said(texts):
             tried = await trial.of(text)
-            typer.echo("\n".join(tried.lines()))
+            typer.echo("\n".join([*tried.lines(), *(f"  {name}: not tried" for name in found.untried)]))
             passed = passed and tried.blocked is None
     finally:
         await pool.close()

@@ -115,7 +115,7 @@ class Talk:
         """Ask for an answer and wait until it is whole."""
         self._answered.clear()
         self._asked += 1
-        await self._client.respond(event_id=self._question)
+        await self._client.send({"type": "response.create", "event_id": self._question})
         while not self._answered.is_set():
             self._heard.clear()
             try:

@@ -62,6 +62,8 @@ def test_somebody_else_is_asked() -> None:
     [
         ("card", "Card, CARD; discard cards card_ card1 _card", "[k], [k]; discard cards card_ card1 _card"),
         ("foo bar", "foo barn, foo bar", "foo barn, [k]"),
+        ("foo bar", "foo  bar foo\nbar foo\r\n  bar foo\u00a0bar foo\u2003 bar", "[k] [k] [k] [k] [k]"),
+        ("foo\tbar", "foo bar foobar foo\n\n\n\n\nbar", "[k] foobar foo\n\n\n\n\nbar"),
         ("c++", "c++ c++x xc++", "[k] [k]x xc++"),
         ("@home", "x@home @homes", "x[k] @homes"),
         ("straße", "STRASSE Straße straßen", "[k] [k] straßen"),
@@ -184,3 +186,21 @@ def test_who_does_not_judge_lets_pass_what_is_declared_and_nothing_for_its_size(
         (shadow, TOO_LARGE, True),
     ):
         assert (answered(guardrail, Answer(failed=failed)).blocked is None) is passes
+
+
+def test_what_nobody_judged_is_found_where_it_stops_the_text() -> None:
+    """So that a line in the log has the request, and whoever asks why it was refused is answered."""
+    guardrail = remote(action="block").rule
+    for failed, rule in ("timeout", "not_judged"), (TOO_LARGE, TOO_LARGE):
+        verdict = answered(guardrail, Answer(failed=failed))
+        assert [(hit.rule, hit.action) for hit in verdict.hits] == [(rule, "block")]
+        assert verdict.blocked == verdict.hits[0]
+    assert answered(guardrail.model_copy(update={"open": True}), Answer(failed="timeout")).hits == ()
+
+
+def test_a_webhook_that_blocks_what_it_was_to_mask() -> None:
+    guardrail = remote(action="mask").rule
+    verdict = answered(guardrail, Answer(rule="found"))
+    assert [(hit.rule, hit.action) for hit in verdict.hits] == [("found", "block")]
+    assert verdict.blocked == verdict.hits[0]
+    assert [hit.action for hit in answered(guardrail, Answer(rule="found", text="[it]")).hits] == ["mask"]

@@ -305,3 +305,29 @@ def test_copies_are_taken_out() -> None:
     said: Json = {"choices": [{"logprobs": {"content": [{"token": "T"}]}, "message": {"content": "T"}}]}
     without_copies(said)
     assert said == {"choices": [{"logprobs": None, "message": {"content": "T"}}]}
+
+
+def test_settings_of_a_session_are_no_text_and_what_is_said_in_their_words_is() -> None:
+    spoken = {"format": {"type": "audio/pcm"}, "turn_detection": {"type": "semantic_vad", "eagerness": "low"}}
+    heard = {"model": "m", "language": "en", "prompt": "low"}
+    session = {
+        "output_modalities": ["text", "audio"],
+        "truncation": "auto",
+        "max_output_tokens": "inf",
+        "reasoning": {"effort": "low"},
+        "input_audio_format": "pcm16",
+        "audio": {"input": {**spoken, "transcription": heard}},
+        "instructions": "text",
+        "prompt": {"variables": {"how": "auto"}},
+        "new": "say low",
+    }
+    places = [(place.name, place.text) for place in client_event({"type": "session.update", "session": session})]
+    assert places == [
+        ("session.audio.input.transcription.prompt", "low"),
+        ("session.instructions", "text"),
+        ("session.prompt.variables.*", "auto"),
+        ("session.*", "say low"),
+    ]
+    item = {"type": "message", "content": [{"type": "input_text", "text": "text", "new": "audio"}]}
+    places = [(place.name, place.text) for place in client_event({"type": "conversation.item.create", "item": item})]
+    assert places == [("item.content[0].text", "text"), ("item.content[0].*", "audio")]
