@@ -11,7 +11,6 @@ from random import Random
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from dataplane import table
 from dataplane.table.guardrails import Guardrail, Keywords, Webhook
 from tests.dataplane import rig
 from tests.integration.talker import KINDS, Event, Talker
@@ -79,8 +78,7 @@ async def talk(it: Stand, names: str, rng: Random) -> tuple[int, int]:
 
 async def test_turns_that_guardrails_interfere_with() -> None:
     rng = Random(20261123)
-    guarded = lambda url: rig.REQUIRED.model_copy(update={"guardrails": guardrails(url)})  # noqa: E731
-    async with stand(rng, guarded) as it:
+    async with stand(rng, lambda url: rig.REQUIRED.model_copy(update={"guardrails": guardrails(url)})) as it:
         single = [each.name for each in guardrails("")]
         names = [*single, "ask,hear", "hold,ask-held", "mute,ask", "refuse,mask", "hear,end"]
         async with asyncio.TaskGroup() as group:
