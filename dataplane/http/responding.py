@@ -13,7 +13,7 @@ from dataplane.affinity.bodies import Foreign, Json
 from dataplane.affinity.hints import Keys, Signed, Signer, Unsigned
 from dataplane.exchange import Exchange
 from dataplane.guardrails.texts import responses_request
-from dataplane.http import chat, guarded, paths, reading, responses
+from dataplane.http import chat, guarded, paths, query, reading, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
 from dataplane.http.jury import BLOCKED, Blocked, Jury, jury
@@ -129,6 +129,7 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
         turn = Turn(services, exchange, asking.destination, outcome)
         there = _path_to(path, call, signed.original)
         repeatable, judges = exchange.method == "GET", jury(services, exchange, "")
+        _check_beginning(judges, exchange)
 
         async def ask(to: Destination) -> Response:
             return await reading.ask(services, exchange, to, there, exchange.query)
@@ -141,6 +142,13 @@ async def _stored(services: Services, request: Request, exchange: Exchange, call
                 if (begun := services.background.ended(outcome.id, otherwise)) is not None:
                     turn.destination = begun
                     turn.end(outcome.status, later=True)
+
+
+def _check_beginning(judges: Jury | None, exchange: Exchange) -> None:
+    """Raises Blocked for a stream from its middle on, where guardrails enforce: it may begin within a finding."""
+    if judges is not None and judges.enforces("output") and "starting_after" in query.names(exchange.query):
+        why = "it could not judge an answer from its middle on; ask without starting_after"
+        raise judges.unreadable("output", why, "query")
 
 
 async def _sent(

@@ -4,7 +4,7 @@ what the provider billed, to the token, per label set, while sessions run and af
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -83,16 +83,19 @@ def _of_a_turn(each: tuple[str, frozenset[tuple[str, str]]]) -> bool:
     return any(name == "gen_ai_operation_name" for name, _ in each[1])
 
 
-def declared(url: str) -> table.Table:
+def declared(url: str, policies: table.PolicySet = rig.REQUIRED) -> table.Table:
     """A table that declares its models: the name of one that no answer confirms is a label all the same."""
     targets = (table.Target(provider="openai"),)
     names = ("gpt-realtime", *CHAT_MODELS, *TRANSCRIBERS)
     models = tuple(table.Model(name=name, targets=targets, price=PRICE) for name in names)
-    return rig.table(rig.backend(rig.provider(url, kind="custom"), models=models))
+    return rig.table(rig.backend(rig.provider(url, kind="custom"), models=models), policies)
 
 
 @asynccontextmanager
-async def stand(rng: Random) -> AsyncIterator[Stand]:
+async def stand(
+    rng: Random, policies: Callable[[str], table.PolicySet] = lambda _: rig.REQUIRED
+) -> AsyncIterator[Stand]:
+    """`policies`: those that hold, where the provider has this address."""
     instruments, written = Instruments(), Written()
     meter = Meter(instruments, PriceBook(), written)
     meter.load(declared("http://any"))
@@ -100,7 +103,7 @@ async def stand(rng: Random) -> AsyncIterator[Stand]:
     telemetry = Telemetry(instruments)
     async with Simulator() as simulator, cutter(simulator.port, rng) as upstream_port:
         await gateway.start("127.0.0.1", 0)
-        gateway.load(declared(f"http://127.0.0.1:{upstream_port}/v1"), rig.SECRETS)
+        gateway.load(declared(f"http://127.0.0.1:{upstream_port}/v1", policies(simulator.url)), rig.SECRETS)
         try:
             async with cutter(gateway.port, rng) as port:
                 yield Stand(simulator, gateway, telemetry, written, port)

@@ -29,7 +29,7 @@ _REMEMBERED = 64
 """Responses that are over."""
 _TEXTLESS = (
     *("session.", "transcription_session.", "conversation.created", "rate_limits.", "input_audio_buffer.", "ping"),
-    *("output_audio_buffer.", "conversation.item.deleted", "conversation.item.truncated"),
+    *("output_audio_buffer.", "conversation.item.deleted"),
 )
 """How the types of events begin that hold nothing that the model says."""
 

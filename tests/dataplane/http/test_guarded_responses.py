@@ -228,6 +228,24 @@ async def shown_of(answer: bytes, *guardrails: Guardrail) -> list[dict[str, Any]
         return [orjson.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
 
 
+@pytest.mark.parametrize("parameter", ["starting_after=4", "starting%5Fafter=4"])
+async def test_a_stream_from_its_middle_on_may_begin_within_a_finding(parameter: str) -> None:
+    piece = {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "content_index": 0}
+    answer = sse({**piece, "delta": "ordfish", "sequence_number": 5})
+    asks = f"?stream=true&{parameter}"
+    async with upstream_of(says(answer)) as url, Simulator(keys=KEYS) as simulator:
+        made = served(one(simulator.url))
+        async with guarded(made, secrets=SECRETS) as (rig, _), client_of(rig) as sdk, aiohttp.ClientSession() as http:
+            stored = await sdk.responses.create(model="gpt-5", input="hello")
+            there = f"{rig.url}{RESPONSES}/{stored.id}"
+            for enforces in (False, True):
+                policies = held(guardrail("block" if enforces else "flag", **OUT))
+                await rig.gateway.replace(served(one(url), policies=policies), rig.gateway._snapshot.secrets)
+                async with http.get(there + asks, headers=BEARER) as response:
+                    assert (response.status == 400) is enforces
+                    assert ("ordfish" in await response.text()) is not enforces
+
+
 async def test_arguments_come_in_one_piece_before_their_end() -> None:
     about = {"item_id": "i", "output_index": 0}
     kind = "response.function_call_arguments"

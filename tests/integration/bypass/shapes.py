@@ -180,6 +180,7 @@ def _alone(*events: Event) -> list[Event]:
 
 
 _TEXT = "output_text"
+_CUT: Event = {"item_id": ITEM, "content_index": 0, "audio_end_ms": 700}
 SERVER: dict[str, Callable[[str], list[Event]]] = {
     "a delta": lambda text: _alone(_about(f"response.{_TEXT}.delta", delta=text)),
     "a delta of a transcript": lambda text: _alone(_about("response.output_audio_transcript.delta", delta=text)),
@@ -197,6 +198,9 @@ SERVER: dict[str, Callable[[str], list[Event]]] = {
     ),
     "an item that was asked for": lambda text: _alone(
         {"type": "conversation.item.retrieved", "event_id": "ev_3", "item": _message({"type": _TEXT, "text": text})}
+    ),
+    "what is left of an item that was cut off": lambda text: _alone(
+        {"type": "conversation.item.truncated", "event_id": "ev_3", **_CUT, "transcript": text}
     ),
     "the end of the response": lambda text: [*begun(), over(text)],
     "the end of a response of which nothing came": lambda text: [over(text)],
