@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.guardrails.detection import Detector
+from dataplane.guardrails.detection import Detector, Finding
 from dataplane.guardrails.judge import Guard
+from dataplane.table.guardrails import PiiKind
 from tests.dataplane.guardrails.guards import judge, patterns, pii, words
 from tests.dataplane.guardrails.test_window import DATA, GUARDS, broken_data, cut_texts, outs, some_guards, texts
 
@@ -34,6 +36,24 @@ def test_whole_texts(text: str) -> None:
 def test_texts_in_pieces(names: list[str], pieces: list[str]) -> None:
     guards = [GUARDS[name] for name in names]
     assert outs(judge(*guards), pieces) == outs(judge(*map(without, guards)), pieces)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("card", "4222222222222"),
+        ("phone", "+12345678"),
+        ("phone", "0012345678"),
+        ("phone", "(212)555-0123"),
+        ("phone", "030 123"),
+        ("phone", "0123/456"),
+        ("phone", "01 23 45 67 89"),
+        ("iban", "NO9386011117947"),
+        ("ssn", "123-45-6789"),
+    ],
+)
+def test_the_shortest_of_each_form(kind: PiiKind, text: str) -> None:
+    assert detector(pii(kind)).find(text) == [Finding(0, len(text), kind)]
 
 
 def test_who_has_one() -> None:
