@@ -80,8 +80,8 @@ def _expression(expression: str, sign: str, opening: str, hint: bytes = b"") -> 
 
 
 def _pattern(pattern: str, opening: str, accept: Callable[[PiiKind], Accept] = as_matched, hint: bytes = b"") -> _Kind:
-    made = compiled(pattern)
-    return _Kind(lambda rule: by_pattern(made, accept(rule)), made, compiled(opening), hint)
+    made, sign = compiled(pattern), compiled(_counts.sub("{6}", pattern))
+    return _Kind(lambda rule: by_pattern(made, accept(rule)), sign, compiled(opening), hint)
 
 
 def _apart(data: bytes, begin: int, end: int, inside: bytes = _DIGIT) -> bool:
@@ -95,6 +95,8 @@ def _each(inside: bytes) -> frozenset[bytes]:
 
 
 _digit = re.compile(rb"[0-9]").search
+_counts = re.compile(r"\{(?:[7-9]|[1-9][0-9])\}")
+"""As signs, shorter ones do: RE2 goes through what is long and looks alike by many states."""
 
 
 def _token(rest: bytes, past: bytes) -> Callable[[PiiKind], Accept]:
