@@ -84,6 +84,10 @@ class Panel:
                     **_told(about),
                 )
 
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
+        """Count a text, or speech, that the guardrail was to judge and never saw, and log why, now and then."""
+        self._failed(guardrail, NotJudged(reason, message))
+
     async def ask(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
     ) -> Answer:
@@ -95,10 +99,6 @@ class Panel:
         except Exception:
             log.exception("a guardrail failed", guardrail=guardrail.name, policy=guardrail.policy)
             return self._failed(guardrail, NotJudged("internal", "the gateway is at fault; see the error before"))
-
-    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
-        """Count a text, or speech, that the guardrail was to judge and never saw, and log why, now and then."""
-        self._failed(guardrail, NotJudged(reason, message))
 
     async def _timed(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot

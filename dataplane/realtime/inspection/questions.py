@@ -12,7 +12,7 @@ from dataplane.table.guardrails import Guardrail
 
 AT_A_TIME = 16
 """Questions of one session that are under way; others wait. All sessions share whoever judges, who is asked about so
-much at once and no more (`judges.room.AT_ONCE`)."""
+much at once and no more (`judges.panel.AT_ONCE`)."""
 CROWD = 256
 """Questions that wait."""
 
