@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -90,7 +90,7 @@ def _any(words: list[str]) -> str:
     return "|".join([_GAP.join(map(re2.escape, _gaps.split(word))) for word in words]) or _NOTHING
 
 
-def _longest(words: Iterable[str]) -> int:
+def _longest(words: dict[str, str]) -> int:
     return max(len(word) + (_WIDEST - 1) * len(_gaps.findall(word)) for word in words)
 
 

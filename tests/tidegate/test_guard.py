@@ -102,8 +102,8 @@ async def test_who_does_not_answer(tmp_path: Path, on_failure: str, code: int, f
     done = await guard("-f", given, "hello")
     assert done.out.splitlines() == [first, "  ai/guards ours: not judged: unreachable"]
     assert done.code == code
-    assert done.err.startswith("ai/guards ours: 127.0.0.1:")
-    assert done.err.endswith(" cannot be reached: connection refused\n")
+    assert done.err.startswith("ai/guards ours could not judge: 127.0.0.1:")
+    assert done.err.endswith("cannot be reached: connection refused\n")
 
 
 @pytest.mark.parametrize(("on_failure", "code"), [("Closed", 1), ("Open", 0)])

@@ -42,17 +42,8 @@ def run(paths: Sequence[Path], texts: Sequence[str], direction: Direction, allow
     found = load(paths)
     for problem in found.problems:
         typer.secho(problem, err=True, dim=True)
-    structlog.configure(
-        processors=(structlog.processors.format_exc_info, _told),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    structlog.configure([_told], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(_try(found, texts, direction, addresses))
-
-
-def _told(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """What the gateway's log says of who could not judge, for somebody at a prompt."""
-    why = event.get("error") or event.get("exception") or event["event"]
-    return f"{event.get('policy', '')} {event.get('guardrail', '')}: {why}".strip()
 
 
 async def _try(found: Found, texts: Sequence[str], direction: Direction, addresses: AddressPolicy) -> Exit:
@@ -89,6 +80,11 @@ async def _said(texts: Sequence[str]) -> AsyncIterator[str]:
         yield line.rstrip("\r")
         prompt("text> ")
     prompt("\n")
+
+
+def _told(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Why somebody did not judge, in a sentence: it is said once of each."""
+    return f"{event.get('policy')} {event.get('guardrail')} could not judge: {event.get('error')}"
 
 
 class Uncounted:
