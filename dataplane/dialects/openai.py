@@ -190,6 +190,8 @@ def refuses_response(code: str, param: str) -> bool | None:
     return False if param or code.startswith(_OTHERS) else None
 
 
+EMPTY_COMMIT = "input_audio_buffer_commit_empty"
+"""Code of an error that says that there was nothing to make an item of."""
 _OTHERS = ("response_cancel_", "input_audio_buffer_", "item_", "cannot_update_", "session_")
 """How codes begin that are about something else."""
 

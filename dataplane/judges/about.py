@@ -29,6 +29,10 @@ class Judges(Protocol):
     def found(self, hits: tuple[Hit, ...], about: About, said: Direction, place: str) -> None:
         """Count and log what was found at a place."""
 
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
+        """Count a text, or speech, that the guardrail was to judge and never saw, and log why, now and then. `reason`:
+        see the metric `tidegate.guardrail.failures`."""
+
     async def ask(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
     ) -> Answer:

@@ -82,6 +82,10 @@ class Panel:
                     **_told(about),
                 )
 
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
+        """Count a text, or speech, that the guardrail was to judge and never saw, and log why, now and then."""
+        self._failed(guardrail, NotJudged(reason, message))
+
     async def ask(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot
     ) -> Answer:

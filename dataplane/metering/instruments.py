@@ -356,10 +356,11 @@ class Instruments:
             f"{name}.failures",
             "{text}",
             (*which, "reason", "outcome"),
-            "Texts that a webhook or a moderation did not judge, by reason: timeout, unreachable, status (it answered "
-            "another than 200), nonsense (it answered something else than it should), too_large (more text than it is "
-            "asked about), busy (too many questions under way), credential (its Secret holds no key), internal. And by "
-            "what became of them: stopped (closed), or not (open).",
+            "Texts that a guardrail did not judge, by reason: not_transcribed (speech that nobody wrote down); and of "
+            "webhooks and moderations timeout, unreachable, status (it answered another than 200), nonsense (it "
+            "answered something else than it should), too_large (more text than it is asked about), busy (too many "
+            "questions under way), credential (its Secret holds no key), internal. And by what became of them: "
+            "stopped (closed), or not (open).",
         )
         self.guardrail_duration = _histogram(
             f"{name}.duration",

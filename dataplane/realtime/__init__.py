@@ -6,6 +6,8 @@
                they are whole; audio: the proof that a message is nothing else; steps: what comes out)
     events     strict JSON of client events: no duplicate keys, no lenient spellings
     session    what becomes of each message of one session, and what follows (terms, effects)
+    listening  which of the upstream's messages are read, and which go on unread
+    noting     what either side's events say of the session, and what it has used by that
     names      the models that are named inside one session: which the client may name, what either side calls them
     turns      which turns are due and under way, and what was seen of each
     admission  turns that may begin only once somebody says so; `turnstile` (I/O) asks the caller's limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Missed, Progress, Released, Unmetered
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.frames import Close
 
@@ -56,6 +56,7 @@ Action = (
     | Admit
     | Released
     | Found
+    | Missed
     | Ask
     | Listen
 )

@@ -149,6 +149,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """A guardrail did not judge what was said."""
+
+    guardrail: Guardrail
+    reason: Literal["not_transcribed", "busy"]
+    """Speech has no text; or more texts are to be judged at a time than may be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Ask a webhook or a moderation about a text. The answer names the ticket."""
 
@@ -161,12 +170,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Answer the ticket, as one that came too late, after so many seconds."""
+    """Answer the ticket, as one that came too late, after so many seconds; None: not any more, since it has come."""
 
     ticket: int
-    seconds: float
+    seconds: float | None
 
 
 Passed = Tell | Forward | Show | Withheld
 """Messages, and how many bytes of them wait."""
-Effect = Metered | Unmetered | Logged | Progress | Passed | Finish | Admit | Released | Found | Ask | Listen
+Effect = Metered | Unmetered | Logged | Progress | Passed | Finish | Admit | Released | Found | Missed | Ask | Listen

@@ -92,21 +92,22 @@ class Entry:
         """The session begins; its time is billed, if the provider does so."""
         session = self.live.session
         if session.terms.bills_time:
-            self.stopwatch = Stopwatch(now, manual=session.manual)
+            self.stopwatch = Stopwatch(now, manual=session.noted.manual)
 
     def switch_time(self, now: float) -> None:
         """Its time is billed in the other way from now on."""
         if self.stopwatch is not None:
-            self.stopwatch.switch(now, self.live.session.audio_seconds, manual=self.live.session.manual)
+            noted = self.live.session.noted
+            self.stopwatch.switch(now, noted.audio_seconds, manual=noted.manual)
 
     def time(self, now: float, *, over: bool = False) -> Usage | None:
         """The record of the time that has passed since the last one, if it is time for one, or the session is over."""
         if self.stopwatch is None:
             return None
-        session = self.live.session
+        noted = self.live.session.noted
         take = self.stopwatch.rest if over else self.stopwatch.part
-        used = take(now, session.audio_seconds, session.items)
-        return None if used is None else session.time(used)
+        used = take(now, noted.audio_seconds, noted.billed)
+        return None if used is None else noted.time(used)
 
     def tell_traffic(self, meter: Meter) -> None:
         """Count what the session has carried since the last time."""
@@ -126,13 +127,13 @@ class Entry:
 
     def summary(self, effect: Ended) -> SessionSummary:
         """For the record of the session."""
-        session, terms = self.live.session, self.live.session.terms
+        noted, terms = self.live.session.noted, self.live.session.terms
         return SessionSummary(
             id=terms.id,
             route=terms.route,
             backend=terms.backend,
             provider=terms.provider,
-            model=session.model or terms.upstream_model,
+            model=noted.model or terms.upstream_model,
             seconds=self.live.age,
             close_code=effect.close.code,
             reason=effect.ending.label,
@@ -140,28 +141,28 @@ class Entry:
             caller=terms.caller,
             by_key=terms.by_key,
             client=self.client,
-            turns=session.turns,
-            tokens=session.tokens,
-            estimated=session.estimated,
+            turns=noted.over,
+            tokens=noted.tokens,
+            estimated=noted.estimated,
             cost=self.cost,
             estimated_cost=self.estimated_cost,
         )
 
     def shown(self) -> dict[str, object]:
         """For whoever runs the gateway: neither content nor keys."""
-        session, terms, ending = self.live.session, self.live.session.terms, self.live.relay.ending
+        noted, terms, ending = self.live.session.noted, self.live.session.terms, self.live.relay.ending
         return {
             "id": terms.id,
             "route": terms.route,
             "backend": terms.backend,
             "provider": terms.provider,
-            "model": session.model or terms.upstream_model,
+            "model": noted.model or terms.upstream_model,
             "caller": {"namespace": terms.caller.namespace, "key": terms.caller.key, "team": terms.caller.team},
             "client_address": self.client,
             "seconds": round(self.live.age, 3),
-            "turns": session.turns,
-            "tokens": session.tokens.nonzero(),
-            "estimated_tokens": session.estimated.nonzero(),
+            "turns": noted.over,
+            "tokens": noted.tokens.nonzero(),
+            "estimated_tokens": noted.estimated.nonzero(),
             "cost_usd": usd(self.cost),
             "estimated_cost_usd": usd(self.estimated_cost),
             "bytes": {side: {"received": leg.received, "sent": leg.sent} for side, leg in self._legs().items()},

@@ -29,8 +29,8 @@ from dataplane.http.head import Head, wants_websocket
 from dataplane.http.message import Request
 from dataplane.providers import KINDS
 from dataplane.realtime.legs import Leg
+from dataplane.realtime.listening import Refused
 from dataplane.realtime.live import LiveSession
-from dataplane.realtime.session import Refused
 from dataplane.realtime.terms import Terms
 from dataplane.services import Services
 from dataplane.table import Timeouts
@@ -374,13 +374,13 @@ async def first_event(live: LiveSession, exchange: Exchange, destination: Destin
         async with asyncio.timeout(seconds):
             refused = await asyncio.shield(live.opened)
     except TimeoutError:
-        opened = live.session.opened
+        opened = live.session.listening.opened
         refused = opened if isinstance(opened, Refused) else None
     if live.failed:
         raise Refusal("internal_error", f"The gateway failed. Its log has the details under {live.session.terms.id}.")
     if refused is not None:
         raise _unwelcome(refused, exchange, destination)
-    return live.session.opened is not None
+    return live.session.listening.opened is not None
 
 
 def _unwelcome(refused: Refused, exchange: Exchange, destination: Destination) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from dataplane.realtime.actions import Ended
-from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Progress, Released, Unmetered
+from dataplane.realtime.effects import Admit, Ask, Found, Listen, Logged, Metered, Missed, Progress, Released, Unmetered
 
 if TYPE_CHECKING:
     from dataplane.realtime.live import LiveSession
@@ -27,7 +27,8 @@ class Hooks(Protocol):
 
     def released(self, live: LiveSession, effect: Released) -> None: ...
 
-    def found(self, live: LiveSession, effect: Found) -> None: ...
+    def found(self, live: LiveSession, effect: Found | Missed) -> None:
+        """Guardrails have found something, or one did not judge."""
 
     def judge(self, live: LiveSession, effect: Ask | Listen) -> None:
         """Somebody else is to judge a text, or has so much time to say it: `live` waits for the answer."""
@@ -38,7 +39,7 @@ class Hooks(Protocol):
     def ended(self, live: LiveSession, effect: Ended) -> None: ...
 
 
-Told = Metered | Unmetered | Logged | Progress | Admit | Released | Found | Ask | Listen
+Told = Metered | Unmetered | Logged | Progress | Admit | Released | Found | Missed | Ask | Listen
 
 
 def report(hooks: Hooks, live: LiveSession, effect: Told) -> None:
@@ -54,7 +55,7 @@ def report(hooks: Hooks, live: LiveSession, effect: Told) -> None:
             hooks.asked(live, effect)
         case Released():
             hooks.released(live, effect)
-        case Found():
+        case Found() | Missed():
             hooks.found(live, effect)
         case Ask() | Listen():
             hooks.judge(live, effect)

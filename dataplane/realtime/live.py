@@ -26,8 +26,9 @@ from dataplane.realtime.fair_timer import FairTimer
 from dataplane.realtime.frames import Close
 from dataplane.realtime.hooks import Hooks, report
 from dataplane.realtime.legs import Fate, Leg
+from dataplane.realtime.listening import Refused
 from dataplane.realtime.relay import Relay
-from dataplane.realtime.session import Refused, Session
+from dataplane.realtime.session import Session
 from dataplane.services import Limits
 from dataplane.table import SessionLimits
 
@@ -272,7 +273,7 @@ class LiveSession:
         """Tell whoever waits for the upstream's first word."""
         if self.opened.done():
             return
-        opened, ending = self.session.opened, self.relay.ending
+        opened, ending = self.session.listening.opened, self.relay.ending
         if isinstance(opened, Refused):
             if opened.code or ending is not None:  # an error without a code is explained by the Close behind it
                 self.opened.set_result(replace(opened, close_reason=self.relay.close.reason))

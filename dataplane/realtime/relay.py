@@ -3,7 +3,8 @@
 How a session ends, in order: the side that still listens is told (an error event where the dialect has one, then
 Close); what the client left running is cancelled upstream and its usage awaited, for SETTLE seconds; then the
 upstream gets its Close, and LINGER seconds to answer it, since many never do. An upstream that is in the middle of a
-client's frame cannot be told anything: its usage is awaited all the same, then it is dropped. Whoever carries out the
+client's frame cannot be told anything: its usage is awaited all the same, then it is dropped. Where the upstream ends
+the session, the client is told once what that said last was judged, or after LAST seconds. Whoever carries out the
 actions keeps one timer, which the newest `Wait` sets anew, and calls `expired` when it fires.
 """
 
@@ -27,6 +28,8 @@ SETTLE = 2.0
 """Seconds that outstanding usage is waited for once the session ends."""
 LINGER = 2.0
 """Seconds that a peer has to answer Close."""
+LAST = 5.0
+"""Seconds that whoever is asked has to judge what the upstream said last."""
 
 
 class Relay:
@@ -64,10 +67,10 @@ class Relay:
             masked=False,
             max_message=max_message,
             max_fragments=max_fragments,
-            flows=session.flows,
-            wants=session.wants,
-            passes=session.passes,
-            opaque=session.opaque,
+            flows=session.listening.flows,
+            wants=session.listening.wants,
+            passes=session.listening.passes,
+            opaque=session.listening.opaque,
             hold=hold,
         )
         if session.may_end:
@@ -83,6 +86,8 @@ class Relay:
         self._upstream_gone = False
         self._goodbye: Close | None = None
         """Close for the upstream, once its usage has settled."""
+        self._farewell: tuple[Close, bytes | None] | None = None
+        """What the client is told of the end, once what the upstream said last was judged."""
         self._client_said_close = False
         self._pending: tuple[Ending, str] | None = None
         """What ends the session as soon as it is between turns, unless something else ends it before."""
@@ -192,7 +197,7 @@ class Relay:
         self.decided = actions
         self._for_upstream.hears, self._upstream_gone = False, True
         self._goodbye = None
-        self._tell_end(ending, ending.meaning, actions)
+        self._tell_end(ending, ending.meaning, actions, last=True)
         return self._settled(actions)
 
     def ping_client(self) -> list[Action]:
@@ -257,6 +262,8 @@ class Relay:
         self.decided = actions
         if self._goodbye is not None:
             self._close_upstream(self._goodbye, actions)
+        elif self._farewell is not None:
+            self.session.close()
         else:
             self._drop_client(actions)
             self._drop_upstream(actions)
@@ -289,20 +296,20 @@ class Relay:
             except frames.BadClose as error:
                 self._upstream_broke(error.code, str(error), actions)
                 return
-            self._begin_end(endings.UPSTREAM_CLOSED, close)
+            self._begin_end(endings.UPSTREAM_CLOSED, close, last=True)
             self._close_upstream(close, actions)
             self._drop_upstream(actions)
-            self._close_client(close, actions)
+            self._part(close, None, actions)
 
     # -- the end -----------------------------------------------------------------------------------------------
 
-    def _begin_end(self, ending: Ending, close: Close) -> bool:
+    def _begin_end(self, ending: Ending, close: Close, *, last: bool = False) -> bool:
         """Remember why the session ends, and read no more of what the client says; False where it was ending
-        already."""
+        already. `last`: what the upstream has said may be shown yet."""
         if self.ending is not None:
             return False
         self.ending, self.close = ending, close
-        self.session.close()
+        self.session.close(last=last)
         self._client_gate.mute()
         self._upstream_gate.step()
         return True
@@ -318,15 +325,26 @@ class Relay:
         self._drop_upstream(actions)
         self._tell_end(endings.UPSTREAM_INVALID, f"The upstream sent what cannot be relayed: {message}.", actions)
 
-    def _tell_end(self, ending: Ending, message: str, actions: list[Action]) -> None:
-        """Tell the client why: the ending's event, then Close."""
+    def _tell_end(self, ending: Ending, message: str, actions: list[Action], *, last: bool = False) -> None:
+        """Tell the client why: the ending's event, then Close. `last`: see `_begin_end`."""
         close = Close(ending.code, message)
-        if not self._begin_end(ending, close):
+        if not self._begin_end(ending, close, last=last):
             return
+        event = None
         if ending.event is not None:
             kind, code = ending.event
-            event = openai.error(f"event_gw_{self.session.terms.id}_end", code, message, kind=kind)
-            self._for_client.put(frames.TEXT, events.dump(event), actions)
+            event = events.dump(openai.error(f"event_gw_{self.session.terms.id}_end", code, message, kind=kind))
+        self._part(close, event, actions)
+
+    def _part(self, close: Close, event: bytes | None, actions: list[Action]) -> None:
+        """Tell the client that it is over, once what the upstream said last was judged."""
+        if self.session.judging:
+            self._farewell = close, event
+            actions.append(Wait(LAST))
+            return
+        self._farewell = None
+        if event is not None:
+            self._for_client.put(frames.TEXT, event, actions)
         self._close_client(close, actions)
 
     def _close_client(self, close: Close, actions: list[Action]) -> None:
@@ -383,6 +401,9 @@ class Relay:
         if self.ending is None and self._pending is None:
             return actions
         self._go_on(actions)
+        if self._farewell is not None and not self.session.judging:
+            self.session.close()
+            self._part(*self._farewell, actions)
         if self._upstream_gone:
             self.session.abandon()
             self._apply_effects(actions)

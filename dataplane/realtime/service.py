@@ -29,6 +29,7 @@ from dataplane.realtime.effects import (
     Listen,
     Logged,
     Metered,
+    Missed,
     Progress,
     Prompted,
     Released,
@@ -39,9 +40,10 @@ from dataplane.realtime.effects import (
 from dataplane.realtime.endings import Ending
 from dataplane.realtime.entry import Entry
 from dataplane.realtime.jury import Jury
+from dataplane.realtime.listening import Refused
 from dataplane.realtime.live import LiveSession
 from dataplane.realtime.relay import LINGER, SETTLE
-from dataplane.realtime.session import Refused, Session
+from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
 from dataplane.realtime.timing import Course
 from dataplane.realtime.turnstile import Turnstile
@@ -311,8 +313,8 @@ class Realtime:
 
     def _progressed(self, live: LiveSession, effect: Progress) -> None:
         session, meter, now = live.session, self._services.meter, loop_time()
-        terms, timings, confirmed = session.terms, self._of(live).timings, bool(session.model)
-        where = terms.route, terms.backend, session.model or terms.upstream_model
+        terms, timings, confirmed = session.terms, self._of(live).timings, bool(session.noted.model)
+        where = terms.route, terms.backend, session.noted.model or terms.upstream_model
         match effect:
             case Prompted(trigger=trigger):
                 timings.prompted(now, trigger)
@@ -338,7 +340,7 @@ class Realtime:
         assert turnstile is not None, "nothing was set aside for sessions without limits"
         turnstile.release(effect.count)
 
-    def found(self, live: LiveSession, effect: Found) -> None:
+    def found(self, live: LiveSession, effect: Found | Missed) -> None:
         jury = self._of(live).jury
         assert jury is not None, "nothing is judged in sessions without guardrails"
         with self._services.guard:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from dataplane.realtime.account import SEEN
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.withholding import Withholding
 
@@ -55,8 +56,10 @@ class Hearing:
     # -- what is said ------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """The client makes an item of what it has sent."""
-        self._commits.append(self._questions.listen(PATIENCE, self.uncommitted))
+        """The client makes an item of what it has sent. What comes of more commits than are waited for is withheld, if
+        it is answered before it was judged, as all is that is (`begun`)."""
+        if len(self._commits) < SEEN:
+            self._commits.append(self._questions.listen(PATIENCE, self.uncommitted))
 
     def uncommitted(self) -> None:
         """Nothing comes of that."""
@@ -72,6 +75,8 @@ class Hearing:
         self._answered_commit()
         if item not in self._items:
             self._items[item] = self._questions.listen(PATIENCE, lambda: self._unheard(item))
+        if len(self._items) > SEEN:
+            self._unheard(next(iter(self._items)))
 
     def waits(self, item: str) -> bool:
         """Is it to be judged?"""

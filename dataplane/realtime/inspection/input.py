@@ -7,7 +7,6 @@ too. A turn whose question was refused is not begun: the model would answer some
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +25,6 @@ LARGEST = 128 * 1024
 where somebody writes it for that."""
 MOST_TEXTS = 1000
 """Of one event that somebody else is asked about."""
-AT_ONCE = 16
-"""Questions that are waited for and under way: of an event that is blocked, the others need not be asked."""
 _NESTED = "{}"
 _EVENT = "event"
 
@@ -73,10 +70,6 @@ class Input:
         self._heard = heard
         self._stands = stands
         self._line = Line()
-        self._unasked: deque[tuple[Waiting, _Told]] = deque()
-        """Who waits to be asked about; of what is in line, so it is bounded as that is."""
-        self._asking = 0
-        """Questions under way that are waited for."""
         self._void: Hit | None = None
         """Why the question was refused to which the next turn would be the answer."""
 
@@ -93,7 +86,6 @@ class Input:
     def close(self) -> None:
         """The session ends: what waits never goes on."""
         self._line.clear()
-        self._unasked.clear()
 
     # -- one event ---------------------------------------------------------------------------------------------
 
@@ -107,7 +99,7 @@ class Input:
         if hit is None:
             self._ask(waiting, told)
         audio = event.get("type") == openai.AUDIO_TYPE and not waiting.asked and hit is None
-        if audio or (not self._line and not waiting.asked and self._ready(waiting)):
+        if audio or (not self._line and self._ready(waiting)):
             return event if self._passes(waiting) else None
         self._line.append(waiting)
         return None
@@ -147,25 +139,15 @@ class Input:
 
     def _ask(self, waiting: Waiting, told: Sequence[_Told]) -> None:
         """Have the others judge its texts, too."""
+        waiting.asked = len(told) if self._waited else 0
         for each in told:
-            if self._aside and not self._questions.crowded:
-                self._questions.ask(self._aside, each.asked, "input", each.place.name, _ignore)
-        if self._waited:
-            waiting.asked = len(told)
-            self._unasked.extend((waiting, each) for each in told)
-            self._ask_on()
-
-    def _ask_on(self) -> None:
-        while self._unasked and self._asking < AT_ONCE:
-            waiting, told = self._unasked.popleft()
-            if waiting.blocked is None:
-                self._asking += 1
-                then = partial(self._said, waiting, told)
-                self._questions.ask(self._waited, told.asked, "input", told.place.name, then)
+            self._questions.ask_aside(self._aside, each.asked, "input", each.place.name)
+            if self._waited and waiting.blocked is None:
+                then, wanted = partial(self._said, waiting, each), partial(_open, waiting)
+                self._questions.ask(self._waited, each.asked, "input", each.place.name, then, wanted=wanted)
 
     def _said(self, waiting: Waiting, told: _Told, verdict: Verdict) -> None:
         """The others have judged one of its texts."""
-        self._asking -= 1
         waiting.asked -= 1
         if verdict.blocked is not None:
             waiting.blocked = waiting.blocked or verdict.blocked
@@ -173,7 +155,6 @@ class Input:
             waiting.blocked = waiting.blocked or verdict.hits[0]
         elif verdict.text is not None:
             told.place.put(verdict.text)
-        self._ask_on()
         self.release()
 
     # -- what becomes of it ------------------------------------------------------------------------------------
@@ -225,5 +206,6 @@ def _brings_own(event: Event) -> bool:
     return isinstance(openai.part(event, "response", "input"), list)
 
 
-def _ignore(_verdict: Verdict) -> None:
-    """Nobody waited for it."""
+def _open(waiting: Waiting) -> bool:
+    """May it still go on? Else nobody need be asked about it."""
+    return waiting.blocked is None

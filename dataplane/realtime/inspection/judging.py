@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
@@ -11,10 +11,9 @@ from dataplane.guardrails.folding import joined
 from dataplane.guardrails.judge import TOO_LARGE, Guard, Hit, Judge, Verdict
 from dataplane.guardrails.window import Window
 from dataplane.realtime import events
-from dataplane.realtime.effects import Effect, Found
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import UNREADABLE, strictest
+from dataplane.realtime.inspection.telling import UNREADABLE, Telling, strictest
 from dataplane.realtime.inspection.withheld import Outlet, Question, Response, Stream, Work
 
 MAX_TEXT = 1024 * 1024
@@ -22,8 +21,6 @@ MAX_TEXT = 1024 * 1024
 SENTENCE, OFTEN = 24, 200
 """Characters of a growing transcript, after which somebody else is asked about it: at the end of a sentence, and
 anyway."""
-BESIDE = 64
-"""Questions under way for whose answers nothing waits; more are not asked."""
 _TOLD = 512
 """Texts of a response that are remembered."""
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\n")
@@ -43,19 +40,12 @@ class Judging:
     def __init__(
         self,
         guards: Sequence[Guard],
-        effects: deque[Effect],
+        telling: Telling,
         questions: Questions,
         outlet: Outlet,
-        own_id: Callable[[], str],
         stop: Callable[[Response, Stop], None],
     ) -> None:
-        self._effects, self._questions, self._outlet, self._own_id, self._stop = (
-            effects,
-            questions,
-            outlet,
-            own_id,
-            stop,
-        )
+        self._telling, self._questions, self._outlet, self._stop = telling, questions, outlet, stop
         judge = Judge(guards, "output")
         enforcing = [guard.rule for guard in guards if guard.rule.output and guard.enforces]
         self._local = Judge(judge.local, "output")
@@ -66,10 +56,8 @@ class Judging:
         """Who is asked about speech while it is spoken."""
         self._strict = strictest(enforcing)
         """Whose rule it is that what cannot be read does not go on."""
-        self._listening = strictest([rule for rule in enforcing if rule.audio != "pass" and not rule.open])
-        """The same of speech that nobody writes down."""
-        self._aside = 0
-        """Questions under way for whose answers nothing waits."""
+        self._listening = [rule for rule in enforcing if rule.audio != "pass"]
+        """Who judges what is heard."""
 
     @property
     def enforces(self) -> bool:
@@ -107,7 +95,7 @@ class Judging:
         if not isinstance(event.get("delta", ""), str):
             raise texts.Unclear("a piece of text is none")
         changed = False
-        for place in texts.server_event(event):
+        for place in _places(event):
             if place.stream:
                 shown = self._piece(response, event, place)
             else:
@@ -129,7 +117,7 @@ class Judging:
             if stream is not None:
                 rest = yield from self._rest(response, stream)
                 if rest:
-                    late = {**stream.last, "event_id": self._own_id(), "delta": rest}
+                    late = {**stream.last, "event_id": self._telling.own_id(), "delta": rest}
                     texts.without_copies(late)
                     self._outlet.emit(response, events.dump(late))
 
@@ -206,7 +194,8 @@ class Judging:
             response.told.clear()
         response.told[text] = shown
         response.transcribed = response.transcribed or (spoken and bool(text.strip()))
-        self._ask_beside(shown, place)
+        if shown.strip():
+            self._questions.ask_aside(self._beside, shown, "output", place)
 
     def _took(
         self,
@@ -220,8 +209,8 @@ class Judging:
         told: bool = False,
     ) -> str:
         """What is shown under a verdict. Raises Stop. `told`: what was found is known already."""
-        if verdict.hits and not told:
-            self._effects.append(Found(verdict.hits, "output", place))
+        if not told:
+            self._telling.found(verdict.hits, "output", place)
         enforced = [hit for hit in verdict.hits if not hit.shadow]
         blocked = [verdict.blocked] if verdict.blocked is not None else []
         blocked += [hit for hit in enforced if hit.action == "block"]
@@ -249,30 +238,18 @@ class Judging:
 
         def then(verdict: Verdict) -> None:
             stream.asking = False
-            if response.refused:
-                return
             try:
                 self._took(response, verdict, stream.place, "", spoken=True, told=True)
             except Stop as stop:
                 self._stop(response, stop)
 
-        self._questions.ask(self._early, "".join(stream.clear), "output", stream.place, then)
-
-    def _ask_beside(self, text: str, place: str) -> None:
-        """Ask those whose answers change nothing."""
-        if not self._beside or self._aside >= BESIDE or not text.strip():
-            return
-
-        def then(_verdict: Verdict) -> None:
-            self._aside -= 1
-
-        self._aside += 1
-        self._questions.ask(self._beside, text, "output", place, then)
+        said = "".join(stream.clear)
+        self._questions.ask(self._early, said, "output", stream.place, then, wanted=lambda: not response.refused)
 
     def watch(self, response: Response, event: Event) -> None:
         """Note what is found, where nothing is changed."""
         try:
-            for place in texts.server_event(event):
+            for place in _places(event):
                 if not place.stream and place.text.strip() and place.text not in response.told:
                     verdict = self._local.whole(place.text)
                     self._took(response, verdict, place.name, "", spoken=False)
@@ -284,10 +261,23 @@ class Judging:
 
     def _check_heard(self, response: Response, event: Event) -> None:
         """Was what was spoken written down? Raises Stop."""
-        if response.spoken and not response.transcribed and self._listening is not None:
-            if openai.text(event, "response", "status") == "completed":
-                raise Stop(Hit(self._listening, UNREADABLE, "block", shadow=False))
-            response.mute = True
+        if not response.spoken or response.transcribed:
+            return
+        strict = strictest([rule for rule in self._listening if not rule.open])
+        if openai.text(event, "response", "status") == "completed":
+            self._telling.unheard(self._listening)
+            if strict is not None:
+                raise Stop(Hit(strict, UNREADABLE, "block", shadow=False))
+        response.mute = response.mute or strict is not None
+
+
+def _places(event: Event) -> Iterator[texts.Place]:
+    """Where text is in an event. Errors may quote what was said, so their messages are text, too: one that is blocked
+    is not shown, and the session ends or goes on without it, as `onBlock` has it. Raises Unclear."""
+    yield from texts.server_event(event)
+    for error in (event.get("error"), openai.part(event, "response", "status_details", "error")):
+        if isinstance(error, dict) and (message := openai.text(error, "message")):
+            yield texts.Place("error.message", message, partial(error.__setitem__, "message"), "output")
 
 
 def part_of(event: Event) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Sequence
 
 from dataplane.dialects import openai
 from dataplane.guardrails import texts
-from dataplane.guardrails.judge import TOO_LARGE, Guard, Verdict, why
-from dataplane.realtime import endings, events
+from dataplane.guardrails.judge import TOO_LARGE, Guard, Verdict
+from dataplane.realtime import events
 from dataplane.realtime.account import SEEN
-from dataplane.realtime.effects import Direction, Effect, Finish, Found, Show, Tell
+from dataplane.realtime.effects import Effect, Show
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.judging import Judging, Stop, part_of
 from dataplane.realtime.inspection.questions import Questions
-from dataplane.realtime.inspection.telling import UNREADABLE
+from dataplane.realtime.inspection.telling import UNREADABLE, Telling
 from dataplane.realtime.inspection.withheld import Late, Outlet, Question, Response, TooMuch, Work
 from dataplane.realtime.steps import Verdict as Step
 from dataplane.realtime.turns import Turns
@@ -45,8 +45,7 @@ READ = _Unread()
 
 
 class Output:
-    """Puts among `effects` what is shown late, what is found, and who is asked. `own_id` makes ids of ours; `flow` is
-    told whether audio may go on unread."""
+    """Puts among `effects` what is shown late. `flow` is told whether audio may go on unread."""
 
     def __init__(
         self,
@@ -54,19 +53,17 @@ class Output:
         effects: deque[Effect],
         turns: Turns,
         questions: Questions,
-        own_id: Callable[[], str],
+        telling: Telling,
         flow: Callable[[bool], None],
     ) -> None:
-        self._effects, self._turns, self._questions, self._own_id = effects, turns, questions, own_id
+        self._effects, self._turns, self._questions, self._telling = effects, turns, questions, telling
         holds = any(guard.rule.output and guard.enforces and guard.rule.audio == "hold" for guard in guards)
         self._outlet = Outlet(effects, flow, holds=holds)
-        self._judging = Judging(guards, effects, questions, self._outlet, own_id, self._stop)
+        self._judging = Judging(guards, telling, questions, self._outlet, self._stop)
         self._responses = self._outlet.responses
         self._newest: Response | None = None
         self._of_item: dict[str, str] = {}
-        self._own: dict[str, None] = {}
-        """Ids of what was sent to the upstream, whose errors are nobody else's."""
-        self._over = False
+        self._closed = False
         self._spurned = False
         """Is the answer refused that the server owes to what the user said?"""
 
@@ -99,7 +96,7 @@ class Output:
 
     def close(self) -> None:
         """The session ends: nothing that waits is shown."""
-        self._over = True
+        self._closed = True
         for response in self._responses.values():
             self._outlet.drop(response)
         self._outlet.account()
@@ -108,7 +105,7 @@ class Output:
 
     def hears(self, head: bytes) -> bool:
         """A piece of audio comes that begins so: must it be read?"""
-        if self._over:
+        if self._closed:
             return False
         name = openai.response_id(head)
         response = self._responses.get(name) if name else self._newest
@@ -120,7 +117,7 @@ class Output:
 
     def reads_binary(self, *, audio: bool) -> bool:
         """Must a binary message be read that is no event? `audio`: it may be audio."""
-        if self._over:
+        if self._closed:
             return False
         if not audio:
             return self._judging.enforces
@@ -130,7 +127,7 @@ class Output:
 
     def opaque(self, payload: bytes, *, binary: bool, audio: bool) -> Step | None:
         """The verdict on what is no event; None: it goes on."""
-        if self._over:
+        if self._closed:
             return ()
         if binary and audio:
             return None if self._newest is None else self._sound(self._newest, Late(payload, audio=True, binary=True))
@@ -145,14 +142,11 @@ class Output:
 
     def read(self, event: Event) -> Step | None:
         """The verdict on an event, as the client is to see it; None: it goes on so."""
-        if self._over:
+        if self._closed:
             return ()
         kind = openai.text(event, "type")
         if not kind:
             return self._unread()
-        if kind == "error":
-            about = openai.name(event, "error", "event_id")
-            return () if about in self._own else None
         if kind.startswith(_TEXTLESS) or texts.said_by(event) == "input":
             return None  # what the user said is for whoever judges that
         response = self._about(kind, event)
@@ -203,7 +197,10 @@ class Output:
     # -- which response ----------------------------------------------------------------------------------------
 
     def _about(self, kind: str, event: Event) -> Response:
-        """Whose event it is. One of an item that belongs to no response that is known stands for itself."""
+        """Whose event it is. One of an item that belongs to no response that is known stands for itself, and so does an
+        error."""
+        if kind == "error":
+            return self._lonely(openai.name(event, "event_id"))
         item = openai.name(event, "item_id") or openai.name(event, "item", "id")
         name = openai.name(event, "response_id") or openai.name(event, "response", "id") or self._of_item.get(item, "")
         if not name and kind.startswith("response.") and self._newest is not None:
@@ -253,7 +250,7 @@ class Output:
     def _go_on(self, response: Response, verdict: Verdict | None = None) -> None:
         """Judge the events that wait, until somebody must be asked."""
         try:
-            while not self._over and not response.refused:
+            while not self._closed and not response.refused:
                 if response.work is None:
                     if not response.todo:
                         break
@@ -274,11 +271,14 @@ class Output:
         self._outlet.account()
 
     def _ask(self, response: Response, work: Work, question: Question) -> None:
-        def then(verdict: Verdict) -> None:
-            if response.work is work:
-                self._go_on(response, verdict)
-
-        self._questions.ask(self._judging.asked, question.text, "output", question.place, then)
+        self._questions.ask(
+            self._judging.asked,
+            question.text,
+            "output",
+            question.place,
+            lambda verdict: self._go_on(response, verdict),
+            wanted=lambda: response.work is work,
+        )
 
     # -- stopping ----------------------------------------------------------------------------------------------
 
@@ -295,28 +295,27 @@ class Output:
             return
         self._note(stop)
         self._outlet.flush()
-        error = openai.error(self._own_id(), "guardrail_blocked", why(stop.hit), kind="guardrail_error")
-        self._tell("client", error)
+        self._telling.refuse(stop.hit)
         self._refuse(response)
 
     def _end(self, stop: Stop) -> None:
         self._note(stop)
         self._outlet.flush()
         self.close()
-        self._effects.append(Finish(endings.GUARDRAIL, why(stop.hit)))
+        self._telling.end(stop.hit)
 
     def _note(self, stop: Stop) -> None:
         if stop.hit.rule in (UNREADABLE, TOO_LARGE):
-            self._effects.append(Found((stop.hit,), "output", "*"))
+            self._telling.found((stop.hit,), "output", "*")
 
     def _refuse(self, response: Response) -> None:
-        if response.refused or self._over:
+        if response.refused or self._closed:
             return
         self._outlet.flush()
         self._outlet.drop(response)
         response.refused = True
         if own := self._turns.cancel(response.id):
-            self._owns(own)
+            self._telling.remember(own)
         if response.end is not None or response.over:
             self._conclude(response)
         self._outlet.open_or_shut()
@@ -328,21 +327,11 @@ class Output:
             self._effects.append(Show(events.dump(_without_output(response.end))))
         response.over, response.end = True, None
         for item in response.items:
-            own = self._own_id()
-            self._owns(own)
-            self._tell("upstream", {"type": "conversation.item.delete", "event_id": own, "item_id": item})
+            self._telling.delete(item)
         response.items.clear()
         if response.id == "item ":  # whatever names nothing is not refused for ever
             del self._responses[response.id]
         self._outlet.open_or_shut()
-
-    def _owns(self, own_id: str) -> None:
-        self._own[own_id] = None
-        if len(self._own) > SEEN:
-            del self._own[next(iter(self._own))]
-
-    def _tell(self, to: Direction, event: Event) -> None:
-        self._effects.append(Tell(to, event))
 
 
 _OUTPUT: Collection[str] = ("output", "output_text")

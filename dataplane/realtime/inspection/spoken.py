@@ -5,12 +5,10 @@ The audio itself goes on as it comes. What may not be said is deleted from the c
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from dataplane.dialects import openai
 from dataplane.guardrails.judge import Guard, Hit
-from dataplane.realtime.effects import Effect, Tell
 from dataplane.realtime.events import Event
 from dataplane.realtime.inspection.ears import Ears
 from dataplane.realtime.inspection.hearing import Hearing
@@ -18,9 +16,6 @@ from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.telling import Telling, unheard
 from dataplane.realtime.inspection.transcripts import HEARD, Transcripts
 from dataplane.realtime.inspection.withholding import Withholding
-
-_OWN = 64
-"""Deletions of ours of which errors are remembered to be about them."""
 
 
 class Spoken:
@@ -32,7 +27,6 @@ class Spoken:
         guards: Sequence[Guard],
         questions: Questions,
         telling: Telling,
-        effects: deque[Effect],
         *,
         ears: Ears | None,
         withholding: Withholding,
@@ -42,7 +36,6 @@ class Spoken:
     ) -> None:
         self._blocking = [guard for guard in guards if guard.enforces and guard.rule.action == "block"]
         self._telling = telling
-        self._effects = effects
         self._ears = ears
         self._settled = settled
         self._refused = refused
@@ -51,8 +44,6 @@ class Spoken:
         self._hearing = (
             Hearing(questions, withholding, settled=self._settle, unheard=self.unheard) if ears is not None else None
         )
-        self._deleted: deque[str] = deque(maxlen=_OWN)
-        """Event ids of our deletions."""
 
     @property
     def clear(self) -> bool:
@@ -87,10 +78,6 @@ class Spoken:
         if self._hearing is not None:
             self._hearing.begun(response_id)
 
-    def swallows(self, kind: str, event: Event) -> bool:
-        """Is this the answer to something of the gateway's own?"""
-        return kind == "error" and openai.name(event, "error", "event_id") in self._deleted
-
     def read(self, kind: str, event: Event) -> Sequence[Event]:
         """What the client sees, now, of an event of the upstream's."""
         if self._telling.over:
@@ -114,6 +101,7 @@ class Spoken:
         """It is not transcribed."""
         if self._hearing is None or not self._hearing.waits(item):
             return
+        self._telling.unheard([guard.rule for guard in self._blocking])
         hit = unheard(self._blocking)
         if hit is not None:
             self._telling.found((hit,), "input", "audio")
@@ -123,11 +111,7 @@ class Spoken:
         if hit is not None:
             if not self._telling.block(hit):
                 return
-            own = self._telling.own_id()
-            self._deleted.append(own)
-            self._effects.append(
-                Tell("upstream", {"type": "conversation.item.delete", "event_id": own, "item_id": item})
-            )
+            self._telling.delete(item)
             self._refused(hit)
         if self._hearing is not None:
             (self._hearing.passed if hit is None else self._hearing.refused)(item)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataplane.dialects import openai
 from dataplane.guardrails.judge import Direction, Guard, Hit, why
 from dataplane.realtime import endings
+from dataplane.realtime.account import SEEN
 from dataplane.realtime.audio import MAX_EVENT_ID
-from dataplane.realtime.effects import Effect, Finish, Found, Tell
+from dataplane.realtime.effects import Effect, Finish, Found, Missed, Tell
 from dataplane.table.guardrails import Guardrail
 
 UNREADABLE = "unreadable"
@@ -18,30 +19,63 @@ _CODE = "guardrail_blocked"
 
 
 class Telling:
-    """Puts among `effects` what guardrails found, and what the client is told. `own_id` makes ids of ours."""
+    """Puts among `effects` what guardrails found, what the client is told, and what the upstream is to forget. `own_id`
+    makes ids of ours."""
 
     def __init__(self, effects: deque[Effect], own_id: Callable[[], str]) -> None:
         self.over = False
         """Does the session end by a block?"""
-        self._effects = effects
         self.own_id = own_id
+        self._effects = effects
+        self._own: dict[str, None] = {}
+        """Ids of what was sent to the upstream, whose errors are nobody else's."""
 
     def found(self, hits: tuple[Hit, ...], said: Direction, place: str) -> None:
         if hits:
             self._effects.append(Found(hits, said, place))
+
+    def unheard(self, guardrails: Iterable[Guardrail]) -> None:
+        """These did not judge what was said aloud, since nobody has written it down."""
+        self._effects.extend([Missed(each, "not_transcribed") for each in guardrails])
 
     def block(self, hit: Hit, event_id: object = None) -> bool:
         """What was said does not go on: the client is told, or the session ends; does it go on?"""
         if self.over:
             return False
         if hit.guardrail.refuse_turn:
-            name = event_id if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID else None
-            refusal = openai.error(self.own_id(), _CODE, why(hit), kind="guardrail_error", event_id=name)
-            self._effects.append(Tell("client", refusal))
-            return True
+            self.refuse(hit, event_id)
+        else:
+            self.end(hit)
+        return not self.over
+
+    def refuse(self, hit: Hit, event_id: object = None) -> None:
+        """The client is told that what was said does not go on; the session does."""
+        name = event_id if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID else None
+        refusal = openai.error(self.own_id(), _CODE, why(hit), kind="guardrail_error", event_id=name)
+        self._effects.append(Tell("client", refusal))
+
+    def end(self, hit: Hit) -> None:
+        """The session ends."""
         self.over = True
         self._effects.append(Finish(endings.GUARDRAIL, why(hit)))
-        return False
+
+    # -- what the upstream is told -----------------------------------------------------------------------------
+
+    def delete(self, item: str) -> None:
+        """The conversation goes on without this item."""
+        own = self.own_id()
+        self.remember(own)
+        self._effects.append(Tell("upstream", {"type": "conversation.item.delete", "event_id": own, "item_id": item}))
+
+    def remember(self, own_id: str) -> None:
+        """An event of ours with this id was sent to the upstream."""
+        self._own[own_id] = None
+        if len(self._own) > SEEN:
+            del self._own[next(iter(self._own))]
+
+    def owns(self, event_id: str) -> bool:
+        """Is this the id of one of those?"""
+        return event_id in self._own
 
 
 def unread(guards: Iterable[Guard], rule: str) -> Hit | None:

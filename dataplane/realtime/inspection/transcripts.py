@@ -91,11 +91,18 @@ class Transcripts:
             return []
         if verdict.text is not None:
             event, text = self._masked(event, verdict.text), verdict.text
-        if self._aside and not self._questions.crowded:
-            self._questions.ask(self._aside, text, "input", _PLACE, lambda _: None)
+        if text.strip():
+            self._questions.ask_aside(self._aside, text, "input", _PLACE)
         if self._waited and text.strip():
             _keep(self._known, item, "")
-            self._questions.ask(self._waited, text, "input", _PLACE, lambda said: self._said(event, said))
+            self._questions.ask(
+                self._waited,
+                text,
+                "input",
+                _PLACE,
+                lambda said: self._said(event, said),
+                wanted=lambda: item not in self._refused,
+            )
             return []
         rest = window.end().shown if window is not None else ""
         self._judged(item, None)

@@ -50,11 +50,16 @@ class Bench:
     texts: list[str] = field(default_factory=list)
     """That were asked about."""
     abouts: list[About] = field(default_factory=list)
+    missed: list[tuple[str, str]] = field(default_factory=list)
+    """Guardrail and reason of each text that it never saw."""
 
     def found(self, hits: tuple[Hit, ...], about: About, said: Direction, place: str) -> None:
         self.hits += [(hit.guardrail.name, hit.rule, said) for hit in hits]
         self.places.append(place)
         self.abouts.append(about)
+
+    def failed(self, guardrail: Guardrail, reason: str, message: str) -> None:
+        self.missed.append((guardrail.name, reason))
 
     async def ask(
         self, guardrail: Guardrail, text: str, about: About, said: Direction, place: str, snapshot: Snapshot

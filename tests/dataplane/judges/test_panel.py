@@ -258,6 +258,22 @@ async def test_failures_are_in_the_log_seldom_and_without_the_text() -> None:
         assert "sk-one" not in str(logs)
 
 
+async def test_what_nobody_could_be_asked_about_is_a_failure_too() -> None:
+    async with asking() as rig:
+        with capture_logs() as logs:
+            for guardrail in (asks_webhook(), asks_webhook(open=True), asks_moderation(action="flag")):
+                rig.panel.failed(guardrail, "not_transcribed", "there is no text of what was said")
+        assert rig.meter.unjudged == [
+            ("ours", "not_transcribed", "closed"),
+            ("ours", "not_transcribed", "open"),
+            ("clean", "not_transcribed", "open"),
+        ]
+        assert [(line["guardrail"], line["error"]) for line in logs] == [
+            ("ours", "there is no text of what was said"),
+            ("clean", "there is no text of what was said"),
+        ]
+
+
 async def test_what_is_found_is_counted_and_logged() -> None:
     flags = asks_webhook(action="flag")
     shadow = asks_moderation(shadow=True)

@@ -368,10 +368,10 @@ class Book:
     def balanced(self, session: Session) -> None:
         """Is all counted that began, and is the session's sum that of its records?"""
         assert self._turns().keys() >= self._begun, "a turn was not counted"
-        assert session.turns == len(self._turns())
+        assert session.noted.over == len(self._turns())
         assert self.released == self.admitted, "not all that was admitted was let go"
-        assert session.tokens == self._sum(estimated=False)
-        assert session.estimated == self._sum(estimated=True)
+        assert session.noted.tokens == self._sum(estimated=False)
+        assert session.noted.estimated == self._sum(estimated=True)
         for name in self._interrupted:
             assert self._turns()[name].status == "cancelled"
 
@@ -559,7 +559,7 @@ def fuzz_session(data: bytes) -> None:
             verdict = session.read_client(payload, binary=binary)
             _valid(verdict)
             _allowed(session.terms, payload, verdict)
-        elif binary or session.wants(payload[:SNIFF], len(payload)):
+        elif binary or session.listening.wants(payload[:SNIFF], len(payload)):
             _valid(session.read_upstream(payload, binary=binary))
         if op >> 3 == 31:
             session.leave()

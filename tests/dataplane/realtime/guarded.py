@@ -9,7 +9,7 @@ from typing import Self
 from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import relay
 from dataplane.realtime.actions import Action
-from dataplane.realtime.effects import Ask, Found
+from dataplane.realtime.effects import Ask, Found, Missed
 from dataplane.realtime.session import Session
 from tests.dataplane.guardrails.guards import remote, words
 from tests.dataplane.realtime.play import FRAGMENTS, KEY, MAX, TERMS, Dialogue, client, upstream
@@ -36,11 +36,13 @@ USAGE = {"output_tokens": 1}
 class Guarded(Dialogue):
     asked: list[Ask] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    missed: list[Missed] = field(default_factory=list)
 
     def take(self, actions: Iterable[Action]) -> Self:
         acts = list(actions)
         self.asked += [each for each in acts if isinstance(each, Ask)]
         self.found += [each for each in acts if isinstance(each, Found)]
+        self.missed += [each for each in acts if isinstance(each, Missed)]
         return super().take(acts)
 
     def answer(self, said: Answer, at: int = 0) -> Self:

@@ -9,7 +9,7 @@ from typing import Self
 
 from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime.actions import Action
-from dataplane.realtime.effects import Ask, Found, Listen
+from dataplane.realtime.effects import Ask, Found, Listen, Missed
 from dataplane.realtime.relay import Relay
 from dataplane.realtime.session import Session
 from dataplane.realtime.terms import Terms
@@ -47,6 +47,8 @@ class Dialogue(play.Dialogue):
 
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """What guardrails found: guardrail, rule and place."""
+    missed: list[tuple[str, str]] = field(default_factory=list)
+    """What was not judged: guardrail and reason."""
     asked: deque[Asked] = field(default_factory=deque)
     listens: deque[int] = field(default_factory=deque)
     """Tickets of what is listened for."""
@@ -77,8 +79,12 @@ class Dialogue(play.Dialogue):
             match action:
                 case Found():
                     self.found += [(hit.guardrail.name, hit.rule, action.place) for hit in action.hits]
+                case Missed():
+                    self.missed.append((action.guardrail.name, action.reason))
                 case Ask():
                     self.asked.append(Asked(action.ticket, action.text, action.guardrail.name))
+                case Listen(seconds=None):
+                    self.listens.remove(action.ticket)
                 case Listen():
                     self.listens.append(action.ticket)
         return super().take(acts)

@@ -31,8 +31,8 @@ class Line:
     def passes(self, kind: str, **fields: object) -> None:
         """An event that nobody has to read, in compact JSON as the vendor writes it."""
         payload = json.dumps({"type": kind, **fields}, separators=(",", ":")).encode()
-        if not self.session.flows(b".." + payload, 2, 2 + len(payload)):
-            assert not self.session.wants(payload[:SNIFF], len(payload))
+        if not self.session.listening.flows(b".." + payload, 2, 2 + len(payload)):
+            assert not self.session.listening.wants(payload[:SNIFF], len(payload))
         self.effects += self.session.effects()
 
     def said(self, payload: bytes, *, binary: bool = False) -> Verdict:

@@ -407,7 +407,7 @@ class Provider:
 
     def listen(self, _: int) -> None:
         """The user falls silent."""
-        asked, waits = len(self.tickets), self.dialogue.relay.session._turns.waits
+        asked, waits = len(self.tickets), self.dialogue.relay.session.noted.turns.waits
         self.dialogue >> upstream(*STOPPED)
         self.look()
         assert len(self.tickets) - asked == (self.wish and not waits), "the client asks for its turns, or the gateway"

@@ -60,7 +60,10 @@ def lost(line: Line) -> tuple[Tokens | None, bool]:
 def test_a_lost_turn_has_what_was_heard_of_it() -> None:
     line = said(opened().begun("r1"), "r1")
     assert lost(line) == (Tokens(output_audio=20, output_text=1), True)
-    assert (line.session.tokens, line.session.estimated) == (Tokens(), Tokens(output_audio=20, output_text=1))
+    assert (line.session.noted.tokens, line.session.noted.estimated) == (
+        Tokens(),
+        Tokens(output_audio=20, output_text=1),
+    )
 
 
 @pytest.mark.parametrize("usage", HOLLOW)
@@ -76,7 +79,7 @@ def test_a_turn_that_was_reported_is_never_estimated(usage: object) -> None:
     [usage_] = line.metered
     assert not usage_.estimated
     assert usage_.tokens == (TOKENS if usage is USAGE else Tokens())
-    assert (line.session.tokens, line.session.estimated) == (usage_.tokens, Tokens())
+    assert (line.session.noted.tokens, line.session.noted.estimated) == (usage_.tokens, Tokens())
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,7 @@ def test_a_transcription_that_never_came_is_lost_at_its_own_model(model: str, to
     assert lost(line) == (tokens, True)
     last = line.metered[-1]
     assert (last.operation, last.response_id, last.request_model) == ("transcription", "i1", model)
-    assert (line.session.turns, line.session.estimated) == (0, tokens)
+    assert (line.session.noted.over, line.session.noted.estimated) == (0, tokens)
 
 
 @pytest.mark.parametrize("read", [False, True])

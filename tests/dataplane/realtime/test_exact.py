@@ -113,8 +113,8 @@ def test_a_session_that_we_end_in_the_middle_of_a_clients_frame_waits_for_usage_
 def test_an_upstream_dies_in_two_turns() -> None:
     dialogue = speaking() >> upstream(begun("r2"), Gone())
     dialogue << Turn("r1", "lost", SPOKEN, estimated=True) << Turn("r2", "lost")
-    assert dialogue.relay.session.estimated == SPOKEN
-    assert dialogue.relay.session.tokens == Tokens()
+    assert dialogue.relay.session.noted.estimated == SPOKEN
+    assert dialogue.relay.session.noted.tokens == Tokens()
 
 
 def test_an_upstream_says_close_in_a_turn() -> None:
@@ -194,8 +194,8 @@ def test_a_transcription_counts_before_and_after_its_turn(late: bool) -> None:
         dialogue >> upstream(event)
         dialogue << (TRANSCRIPT if event is TRANSCRIBED else Turn("r1", tokens=ONE))
     assert not dialogue.heard["ledger"]
-    assert dialogue.relay.session.turns == 1
-    assert dialogue.relay.session.tokens == ONE + Tokens(seconds=1.5)
+    assert dialogue.relay.session.noted.over == 1
+    assert dialogue.relay.session.noted.tokens == ONE + Tokens(seconds=1.5)
 
 
 @pytest.mark.parametrize("expired", [False, True])
@@ -227,7 +227,7 @@ def test_turns_that_overlap_count_once_each_whatever_ends_them() -> None:
     dialogue >> upstream(done("third", "cancelled"), done("third"), done("unheralded"), done("unheralded"))
     dialogue << Turn("third", "cancelled", ONE) << Turn("unheralded", tokens=ONE)
     assert not dialogue.heard["ledger"]
-    assert dialogue.relay.session.turns == 4
+    assert dialogue.relay.session.noted.over == 4
 
 
 # -- drained -------------------------------------------------------------------------------------------------------
@@ -436,5 +436,5 @@ def test_whatever_happens_each_turn_counts_once_as_it_was_first_said(
         assert (usage.status == "lost") == (usage.response_id not in booked.said)
         assert usage.estimated == (reported is None and usage.tokens is not None)
         assert reported is None or usage.tokens == Tokens(output_unknown=reported)
-    assert booked.session.turns == len(usages)
-    assert booked.session.tokens == Tokens(output_unknown=sum(tokens or 0 for tokens in booked.said.values()))
+    assert booked.session.noted.over == len(usages)
+    assert booked.session.noted.tokens == Tokens(output_unknown=sum(tokens or 0 for tokens in booked.said.values()))

@@ -11,9 +11,9 @@ from dataplane.realtime import endings
 from dataplane.realtime.actions import ToUpstream
 from dataplane.realtime.effects import Admit
 from dataplane.realtime.events import Event
-from dataplane.realtime.inspection.input import AT_ONCE, LARGEST, MOST_TEXTS
+from dataplane.realtime.inspection.input import LARGEST, MOST_TEXTS
 from dataplane.realtime.inspection.line import MOST, MOST_BYTES
-from dataplane.realtime.inspection.questions import AT_A_TIME, CROWD
+from dataplane.realtime.inspection.questions import AT_A_TIME, EACH, ROOM_ASIDE
 from tests.dataplane.realtime.heeded import (
     ASK,
     ASK_FLAG,
@@ -197,18 +197,27 @@ def test_one_session_asks_about_so_much_at_a_time() -> None:
     (dialogue << upstream(many)).over()
 
 
-def test_who_looks_on_is_not_asked_for_ever() -> None:
-    count = AT_A_TIME + CROWD + 1
-    dialogue = opened(ASK_FLAG)
-    for number in range(count):
-        dialogue = dialogue >> client(item(f"no {number}")) << upstream(item(f"no {number}"))
-        if number < AT_A_TIME:
-            dialogue = dialogue << Asked(number + 1, f"no {number}")
-    for answered in range(1, count):
-        dialogue = dialogue >> Judged(answered)
-        if answered + AT_A_TIME < count:
-            dialogue = dialogue << Asked(answered + AT_A_TIME, f"no {answered + AT_A_TIME - 1}")
+def test_who_looks_on_is_not_asked_for_ever_and_what_they_miss_is_counted() -> None:
+    dialogue, count = opened(ASK_FLAG), 0
+    while not dialogue.missed:
+        dialogue = dialogue >> client(item(f"no {count}")) << upstream(item(f"no {count}"))
+        count += 1
+    assert dialogue.missed == [("moderated", "busy")]
+    assert ROOM_ASIDE // (EACH + 8) < count - AT_A_TIME < ROOM_ASIDE // EACH
+    for number in range(count - 1):
+        dialogue = dialogue << Asked(number + 1, f"no {number}") >> Judged(number + 1)
+    dialogue = dialogue >> client(item("more")) << upstream(item("more")) << Asked(count, "more")
     dialogue.over()
+
+
+def test_who_looks_on_delays_nobody_who_is_waited_for() -> None:
+    dialogue = opened(ASK_FLAG, changed(ASK, name="waited"))
+    for number in range(AT_A_TIME):
+        dialogue = dialogue >> client(item(f"no {number}")) << Asked(2 * number + 1, f"no {number}")
+        dialogue = dialogue << Asked(2 * number + 2, f"no {number}", "waited") >> Judged(2 * number + 2)
+    dialogue.heard["upstream"].clear()
+    dialogue = dialogue >> client(item("one")) << Asked(2 * AT_A_TIME + 1, "one", "waited")
+    (dialogue >> Judged(2 * AT_A_TIME + 1) << upstream(item("one"))).over()
 
 
 def test_what_others_find_blocks_or_refuses() -> None:
@@ -272,20 +281,37 @@ def of_parts(*parts: str) -> Event:
 
 
 def test_one_client_has_so_many_questions_under_way_and_no_more() -> None:
-    event = of_parts(*[f"part {number}" for number in range(AT_ONCE + 2)])
+    event = of_parts(*[f"part {number}" for number in range(AT_A_TIME + 2)])
     dialogue = opened(ASK) >> client(event, item("one"))
-    assert len(dialogue.asked) == AT_ONCE
-    for ticket in range(1, AT_ONCE + 4):
-        dialogue = dialogue << Asked(ticket, f"part {ticket - 1}" if ticket <= AT_ONCE + 2 else "one") >> Judged(ticket)
+    assert len(dialogue.asked) == AT_A_TIME
+    for ticket in range(1, AT_A_TIME + 4):
+        text = f"part {ticket - 1}" if ticket <= AT_A_TIME + 2 else "one"
+        dialogue = dialogue << Asked(ticket, text) >> Judged(ticket)
     (dialogue << upstream(event, item("one"))).over()
 
 
 def test_what_was_blocked_is_not_asked_about_any_further() -> None:
     dialogue = opened(ASK_REFUSE) >> client(of_parts(*"abcdefghijklmnopqrstuvwxyz"), item("one"))
-    for ticket in range(1, AT_ONCE + 1):
+    for ticket in range(1, AT_A_TIME + 1):
         dialogue = dialogue << Asked(ticket, "abcdefghijklmnopqrstuvwxyz"[ticket - 1])
-    dialogue = dialogue >> Judged(1, FOUND) << Asked(AT_ONCE + 1, "one") << client(error(message=MODERATED))
-    (dialogue >> Judged(AT_ONCE + 1) << upstream(item("one"))).over()
+    dialogue = dialogue >> Judged(1, FOUND) << Asked(AT_A_TIME + 1, "one") << client(error(message=MODERATED))
+    (dialogue >> Judged(AT_A_TIME + 1) << upstream(item("one"))).over()
+
+
+def test_an_event_of_as_many_texts_as_may_be_is_blocked_and_none_of_them_is_asked_about_any_more() -> None:
+    dialogue = opened(ASK_REFUSE) >> client(of_parts(*["a"] * MOST_TEXTS), item("one"))
+    dialogue.asked.clear()
+    dialogue = dialogue >> Judged(1, FOUND) << client(error(message=MODERATED)) << Asked(AT_A_TIME + 1, "one")
+    dialogue.over()
+
+
+def test_as_much_as_may_wait_is_asked_about() -> None:
+    """However a client writes it: what fails open would pass else."""
+    asks, aside = changed(ASK, open=True), changed(ASK_FLAG, name="aside")
+    short: Event = {"type": "conversation.item.create", "item": {"role": "user", "content": ["a"] * MOST_TEXTS}}
+    dialogue = opened(asks, aside) >> client(*[short] * MOST * 3)
+    assert dialogue.relay.client_waits
+    assert set(dialogue.missed) == {("aside", "busy")}
 
 
 def test_more_texts_than_anybody_is_asked_about_are_too_many() -> None:

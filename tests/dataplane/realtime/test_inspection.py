@@ -77,7 +77,6 @@ def spoken(ears: Ears | None, *guards: Guard) -> tuple[Spoken, Questions, deque[
         guards,
         questions,
         Telling(effects, lambda: "own"),
-        effects,
         ears=ears,
         withholding=Nobody(),
         settled=lambda _: None,

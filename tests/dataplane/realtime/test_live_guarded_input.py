@@ -93,6 +93,20 @@ async def test_what_must_wait_behind_it_is_read_again_then(slow: Slow) -> None:
         client.close(1000)
 
 
+async def test_what_the_provider_says_last_is_shown_once_it_was_judged(slow: Slow) -> None:
+    said = {"type": "response.output_text.done", "response_id": "r1", "item_id": "i1", "text": "hello"}
+    judged = REQUIRED.model_copy(update={"guardrails": (ASKED.model_copy(update={"input": False, "output": True}),)})
+    async with pair(policies=judged) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(json.dumps(said).encode())
+        far.close(1000, "Bye")
+        await until(lambda: slow.asked == ["hello"], "the other is asked")
+        assert await far.closed() == (1000, "Bye")
+        slow.may.set()
+        assert await client.event() == said
+        assert await client.closed() == (1000, "Bye")
+
+
 async def test_a_session_that_ends_while_somebody_is_asked_leaves_nothing(slow: Slow) -> None:
     async with pair(policies=GUARDED) as it, calm(it.rig):
         client, _ = await it.session()
@@ -126,6 +140,19 @@ async def test_a_transcript_that_never_comes_is_waited_for_so_long(monkeypatch: 
         assert await kinds(client, 2) == ["input_audio_buffer.committed", "error"]
         assert await kinds(far, 1) == ["conversation.item.delete"]
         client.close(1000)
+
+
+@pytest.mark.parametrize(("open_", "outcome"), [(True, "open"), (False, "closed")])
+async def test_speech_that_nobody_transcribes_is_counted(open_: bool, outcome: str) -> None:
+    failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "i1"}
+    policies = REQUIRED.model_copy(update={"guardrails": (WORDS.model_copy(update={"open": open_}),)})
+    async with pair(policies=policies) as it, calm(it.rig):
+        client, far = await it.session()
+        far.send(json.dumps(COMMITTED).encode())
+        far.send(json.dumps(failed).encode())
+        await until(lambda: it.rig.meter.unjudged, "it is counted")
+        client.close(1000)
+    assert it.rig.meter.unjudged == [("asked", "not_transcribed", outcome)]
 
 
 async def test_what_is_found_in_a_session_is_counted_and_logged_without_its_text() -> None:

@@ -231,9 +231,9 @@ def test_what_is_remembered_is_bounded() -> None:
     line = Line(replace(TERMS, models=(any_name,)))
     for number in range(3 * _GIVEN):
         line.client(event("session.update", GA, {"model": f"x-{number}"}))
-    assert len(line.session._names._given) <= _GIVEN
+    assert len(line.session.noted.names._given) <= _GIVEN
     line.client(event("session.update", GA, {"model": "x-" + "0" * 100_000}))
-    assert sum(map(len, line.session._names._given.values())) < 10_000
+    assert sum(map(len, line.session.noted.names._given.values())) < 10_000
 
 
 def test_what_is_told_of_a_name_is_bounded() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.guardrails.judge import Guard
+from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
 from tests.dataplane.guardrails.guards import patterns, words
 from tests.dataplane.realtime.guarded import (
@@ -106,6 +107,35 @@ def test_errors_about_what_the_gateway_did_are_its_own() -> None:
     assert not dialogue.heard["client"]
     other: Event = {"type": "error", "error": {"code": "x", "event_id": "mine"}}
     dialogue >> upstream(other) << client(other)
+
+
+def quoting(text: str) -> Event:
+    return {"type": "error", "event_id": "e1", "error": {"code": "x", "message": f"Not allowed: {text}"}}
+
+
+def failing(text: str) -> Event:
+    """A response that failed."""
+    error = {"type": "server_error", "message": f"Not allowed: {text}"}
+    details = {"type": "failed", "error": error}
+    return {"type": "response.done", "response": {"id": "r1", "status": "failed", "status_details": details}}
+
+
+@pytest.mark.parametrize("told", [quoting, failing])
+def test_errors_that_quote_what_is_blocked_or_masked_do_not_show_it(told: Callable[[str], Event]) -> None:
+    guarded(masking()) >> upstream(told("bomb")) << client(told("[no-words]"))
+    dialogue = guarded(blocking(refuse_turn=True)) >> upstream(told("bomb"))
+    assert dialogue.shown[0]["error"] == REFUSED["error"]
+    dialogue = dialogue >> upstream({"type": "rate_limits.updated"}) << client({"type": "rate_limits.updated"})
+    dialogue = guarded(blocking()) >> upstream(told("bomb")) << client(REFUSED, Close(1011, WHY))
+    assert dialogue.relay.ending is endings.GUARDRAIL
+    dialogue = guarded(blocking(action="flag")) >> upstream(told("bomb")) << client(told("bomb"))
+    assert [each.place for each in dialogue.found] == ["error.message"]
+
+
+def test_errors_wait_until_others_have_judged_them_and_nothing_waits_for_that() -> None:
+    dialogue = guarded(asking()) >> upstream(quoting("bomb"), AUDIO) << client(AUDIO)
+    assert [each.text for each in dialogue.asked] == ["Not allowed: bomb"]
+    (dialogue.answer(Answer()) << client(quoting("bomb"))).over()
 
 
 def test_arguments_of_tools_are_judged_whole() -> None:
@@ -244,7 +274,7 @@ def test_what_is_remembered_is_bounded() -> None:
             {"type": "response.of_tomorrow", "response_id": "r1", "text": f"fine {number}"},
         )
     assert len(dialogue.shown) == 5500
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     assert len(output._responses) < 200
     assert len(output._of_item) < 1100

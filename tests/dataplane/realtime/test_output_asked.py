@@ -26,7 +26,8 @@ from tests.dataplane.realtime.guarded import (
     text_of,
     whole,
 )
-from tests.dataplane.realtime.play import Admitted, Close, Raw, client, upstream, wire
+from tests.dataplane.realtime.play import Admitted, Close, Gone, Over, Raw, Timer, Turn, client, upstream, wire
+from tests.dataplane.realtime.sayings import ONE
 
 FINE, BAD = Answer(), Answer(rule="violence")
 KEPT = Answer(rule="name", text="I am [NAME].")
@@ -39,6 +40,49 @@ def test_text_waits_until_it_was_judged() -> None:
     dialogue.answer(FINE) << client(piece("I am Ann."), whole("I am Ann."), over("I am Ann."))
     assert not dialogue.asked
     assert dialogue.relay.session.between_turns
+
+
+ENDS: dict[str, tuple[object, tuple[object, ...]]] = {
+    "says so": (Close(1000, "Bye"), (Close(1000, "Bye"),)),
+    "is gone": (Gone(), ({"type": "error"}, Close(1011, endings.UPSTREAM_LOST.meaning))),
+}
+"""How an upstream ends the session, and what the client is told of that."""
+
+
+@pytest.mark.parametrize(("ends", "told"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("answer", [FINE, BAD])
+def test_what_is_said_last_is_judged_before_the_client_is_told_of_the_end(
+    answer: Answer, ends: object, told: tuple[object, ...]
+) -> None:
+    dialogue = guarded(asking()) >> upstream(piece("I am Ann."), whole("I am Ann."), over("I am Ann."), ends)
+    assert not dialogue.heard["client"]
+    shown = [] if answer is BAD else [piece("I am Ann."), whole("I am Ann."), over("I am Ann.")]
+    dialogue.answer(answer) << client(*shown, *told)
+    assert not dialogue.heard["client"]
+    assert dialogue.relay.ending in (endings.UPSTREAM_CLOSED, endings.UPSTREAM_LOST)
+
+
+@pytest.mark.parametrize(("ends", "told"), ENDS.values(), ids=ENDS)
+def test_it_is_not_waited_for_long(ends: object, told: tuple[object, ...]) -> None:
+    dialogue = guarded(asking()) >> upstream(piece("I am Ann."), whole("I am Ann."), ends)
+    assert not dialogue.heard["client"]
+    dialogue = dialogue >> Timer() << client(*told)
+    dialogue.answer(FINE)
+    assert not dialogue.heard["client"]
+
+
+def test_a_client_that_goes_meanwhile_waits_for_nothing() -> None:
+    ended = guarded(asking()) >> upstream(piece("I am Ann."), whole("I am Ann."), over(), Close(1000))
+    ended >> client(Gone()) << upstream(Close(1000), Gone()) << Turn("r1", "completed", ONE)
+    ended << Over(endings.UPSTREAM_CLOSED, 1000)
+    assert not ended.heard["client"]
+
+
+def test_what_nobody_is_asked_about_is_not_waited_for() -> None:
+    half = guarded(asking()) >> upstream(piece("I am"), Close(1000)) << client(Close(1000))
+    assert not half.asked
+    held = guarded(blocking(audio="hold")) >> upstream(AUDIO, said("hello"), Close(1000)) << client(Close(1000))
+    assert not held.heard["client"]
 
 
 def test_a_mask_is_put_everywhere() -> None:

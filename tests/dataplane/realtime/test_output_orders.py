@@ -117,4 +117,4 @@ def test_nothing_else_is_lost_nor_in_another_order(
             assert text_of(pieces[0]) == text_of(pieces[1])
         sounds = [[each["type"] for each in part].count(AUDIO["type"]) for part in (came, went)]
         assert sounds[0] == sounds[1]
-    assert not dialogue.relay.session._output.pending  # type: ignore[union-attr]
+    assert not dialogue.relay.session.listening.output.pending  # type: ignore[union-attr]

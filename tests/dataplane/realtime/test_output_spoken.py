@@ -134,6 +134,16 @@ def test_speech_that_nobody_writes_down_is_not_heard(fields: dict[str, object]) 
     assert dialogue.relay.ending is endings.GUARDRAIL
 
 
+def test_speech_that_nobody_writes_down_is_counted_where_it_was_to_be_judged() -> None:
+    open_ = guarded(blocking(open=True)) >> upstream(AUDIO, over("", kind="audio"))
+    assert [(each.guardrail.name, each.reason) for each in open_.missed] == [("no-words", "not_transcribed")]
+    assert open_.relay.ending is None
+    closed = guarded(blocking()) >> upstream(AUDIO, over("", kind="audio"))
+    assert [each.reason for each in closed.missed] == ["not_transcribed"]
+    for fields in (PASSED, {"action": "flag"}):
+        assert not (guarded(blocking(**fields)) >> upstream(AUDIO, over("", kind="audio"))).missed
+
+
 def test_speech_that_was_cut_off_is_not_heard_unless_it_was_judged() -> None:
     end = over("", "cancelled", "audio")
     held = guarded(blocking(**HELD)) >> upstream(AUDIO, end) << client(end)
@@ -184,7 +194,7 @@ def test_what_is_held_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_others_hold() -> None:
     """Whoever judges what was asked holds the answer meanwhile."""
     dialogue = guarded(blocking())
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, said("a boat"), said_all("a boat"), over("a boat", kind="audio"))
@@ -199,7 +209,7 @@ def test_what_others_hold() -> None:
 def test_what_others_refuse() -> None:
     for early in (True, False):
         dialogue = guarded(blocking())
-        output = dialogue.relay.session._output
+        output = dialogue.relay.session.listening.output
         assert output is not None
         output.hold("r1")
         dialogue >> upstream(AUDIO, said("a boat"))
@@ -234,7 +244,7 @@ def test_the_session_ends() -> None:
 
 def test_who_only_looks_on_has_nothing_held_but_what_others_hold() -> None:
     dialogue = guarded(words("bomb", action="flag"))
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, said("a bomb"), said_all("a bomb"), over("a bomb", kind="audio"))
@@ -249,7 +259,7 @@ def test_who_only_looks_on_has_nothing_held_but_what_others_hold() -> None:
 def test_too_much_is_not_held_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataplane.realtime.inspection.withheld.MAX_HELD", 1000)
     dialogue = guarded(words("bomb", action="flag"))
-    output = dialogue.relay.session._output
+    output = dialogue.relay.session.listening.output
     assert output is not None
     output.hold("r1")
     dialogue >> upstream(AUDIO, AUDIO, AUDIO) << upstream(CANCEL)

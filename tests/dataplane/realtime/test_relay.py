@@ -383,7 +383,7 @@ def test_what_else_an_upstream_sends_in_binary_goes_on_unread_and_is_said_once(s
 
 def test_a_session_may_begin_with_a_binary_message() -> None:
     for first in (json.dumps(CREATED).encode(), b"\x00\x01"):
-        assert (play() >> upstream(first)).relay.session.opened is True
+        assert (play() >> upstream(first)).relay.session.listening.opened is True
 
 
 def test_an_upstream_that_answers_nothing_is_waited_for_twice_and_no_longer() -> None:

@@ -17,7 +17,8 @@ from dataplane.realtime import endings
 from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Finish, Logged, Metered, Tell, Unmetered
 from dataplane.realtime.gate import SNIFF
-from dataplane.realtime.session import Refused, Session
+from dataplane.realtime.listening import Refused
+from dataplane.realtime.session import Session
 from dataplane.realtime.steps import KEEP, Verdict
 from tests.dataplane.realtime.line import TOKENS, USAGE, WHISPER, Line
 from tests.dataplane.realtime.play import TERMS
@@ -42,7 +43,7 @@ def test_an_unknown_status_counts_as_completed(status: object) -> None:
 def test_a_turn_without_usage_is_counted_all_the_same(usage: object) -> None:
     line = Line().begun("r1").done("r1", "failed", usage)
     assert line.turns == [("r1", "failed", None)]
-    assert (line.session.turns, line.session.tokens) == (1, Tokens())
+    assert (line.session.noted.over, line.session.noted.tokens) == (1, Tokens())
 
 
 @pytest.mark.parametrize("usage", [{"total_tokens": 77}, {"input_tokens": "12"}, "77", [5]])
@@ -71,7 +72,7 @@ def test_concurrent_and_repeated_turns_are_counted_once_each() -> None:
         .done("r1")
     )
     assert line.turns == [("out of band", "completed", TOKENS), ("r1", "cancelled", TOKENS)]
-    assert (line.session.turns, line.session.tokens) == (2, TOKENS + TOKENS)
+    assert (line.session.noted.over, line.session.noted.tokens) == (2, TOKENS + TOKENS)
     assert not line.session.unsettled
 
 
@@ -143,7 +144,7 @@ def test_the_model_is_the_one_that_was_said_last() -> None:
     line = Line()
     for said in ({"model": "a"}, {}, {"model": 7}, None, {"model": "b" * 1000}):
         line.upstream("session.updated", session=said)
-    assert line.session.model == "b" * MAX_ID
+    assert line.session.noted.model == "b" * MAX_ID
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_transcription_is_counted_once_per_part_at_its_own_model() -> None:
     assert {(usage.operation, usage.request_model, usage.public_model) for usage in line.metered} == {
         ("transcription", "whisper-1", "whisper-1")
     }
-    assert (line.session.turns, line.session.unsettled) == (0, False)
+    assert (line.session.noted.over, line.session.unsettled) == (0, False)
 
 
 def test_transcription_without_item_ids_is_counted_by_its_events() -> None:
@@ -274,12 +275,12 @@ def test_names_are_kept_short() -> None:
 )
 def test_the_upstreams_first_word_opens_the_session_or_not(payload: bytes, opened: object) -> None:
     line = Line()
-    assert line.session.opened is None
-    assert line.session.wants(b'{"type":"who.knows"}', 20)
+    assert line.session.listening.opened is None
+    assert line.session.listening.wants(b'{"type":"who.knows"}', 20)
     assert line.said(payload) is KEEP
-    assert line.session.opened == opened
+    assert line.session.listening.opened == opened
     line.upstream("error")
-    assert line.session.opened == opened
+    assert line.session.listening.opened == opened
 
 
 @pytest.mark.parametrize("payload", [b"nonsense", b"[]", b"\xff", b""])
@@ -293,7 +294,7 @@ def test_binary_messages_that_are_no_events_are_said_once() -> None:
     line = Line()
     for payload in (b"{", b"", b'{"type":"who.knows"}', b"[]"):
         assert line.said(payload, binary=True) is KEEP
-    line.session.opaque(1)
+    line.session.listening.opaque(1)
     assert [*line.effects, *line.session.effects()] == [Unmetered("binary")]
 
 
@@ -335,7 +336,7 @@ def test_a_transcript_that_was_cut_in_the_middle_of_a_character_costs_no_usage()
 def test_only_what_has_to_be_read_is(head: bytes, wanted: bool) -> None:
     line = Line()
     line.upstream("session.created")
-    assert line.session.wants(head[:SNIFF], len(head)) is wanted
+    assert line.session.listening.wants(head[:SNIFF], len(head)) is wanted
 
 
 @pytest.mark.parametrize("kind", sorted(openai.AUDIO_DELTAS | openai.TEXT_DELTAS))
@@ -346,10 +347,10 @@ def test_what_flows_is_noted_as_what_goes_on_unread(kind: str) -> None:
     for line in (quick, thorough):
         line.upstream("session.created")
         line.upstream("response.created", response={"id": "r1"})
-        assert not line.session.wants(piece[:SNIFF], len(piece))
-        assert not line.session.wants(piece[:SNIFF], len(piece))
-    assert quick.session.flows(piece, 0, len(piece))
-    assert not thorough.session.wants(piece[:SNIFF], len(piece))
+        assert not line.session.listening.wants(piece[:SNIFF], len(piece))
+        assert not line.session.listening.wants(piece[:SNIFF], len(piece))
+    assert quick.session.listening.flows(piece, 0, len(piece))
+    assert not thorough.session.listening.wants(piece[:SNIFF], len(piece))
     for line in (quick, thorough):
         line.session.abandon()
         line.effects += line.session.effects()
@@ -369,8 +370,8 @@ def test_nothing_flows_unless_it_is_plain_whose_it_is(begun: list[str]) -> None:
         line.upstream("response.created", response={"id": name})
     for kind in openai.AUDIO_DELTAS | openai.TEXT_DELTAS:
         piece = b'{"type":"%b","response_id":"r1"}' % kind.encode()
-        line.session.wants(piece, len(piece))
-        assert not line.session.flows(piece, 0, len(piece))
+        line.session.listening.wants(piece, len(piece))
+        assert not line.session.listening.flows(piece, 0, len(piece))
 
 
 def test_what_is_logged_or_renamed_is_read_too() -> None:
@@ -383,8 +384,8 @@ def test_what_is_logged_or_renamed_is_read_too() -> None:
         line = Line(terms)
         line.upstream("session.created")
         line.upstream("response.created", response={"id": "r1"})
-        assert line.session.wants(delta, 1000)
-        assert not line.session.flows(delta, 0, len(delta))
+        assert line.session.listening.wants(delta, 1000)
+        assert not line.session.listening.flows(delta, 0, len(delta))
 
 
 def test_audio_goes_unread_unless_it_is_logged() -> None:
@@ -540,11 +541,11 @@ def test_half_a_surrogate_pair_in_a_name_goes_no_further() -> None:
     line = Line()
     line.upstream("session.created", session={"model": "half-\ud83d"})
     line.begun("r-\ude00").done("r-\ude00")
-    assert line.session.model == "half-?"
+    assert line.session.noted.model == "half-?"
     assert [usage.response_id for usage in line.metered] == ["r-?"]
     refused = Line()
     refused.upstream("error", error={"code": "\ud83d", "message": "no \ud83d\ude00 \ud83d"})
-    assert refused.session.opened == Refused("?", "no \N{GRINNING FACE} ?")
+    assert refused.session.listening.opened == Refused("?", "no \N{GRINNING FACE} ?")
 
 
 # -- what is billed by time ----------------------------------------------------------------------------------------
@@ -557,8 +558,8 @@ def test_binary_audio_is_measured_both_ways_and_goes_on_unread() -> None:
     session.read_upstream(b'{"type":"session.created","session":{"model":"grok-voice"}}', binary=False)
     second = int(openai.PCM_RATE)
     assert session.read_client(b"\x00" * (2 * second), binary=True) is KEEP
-    session.opaque(3 * second)
-    assert session.audio_seconds == pytest.approx(5.0, abs=0.01)
+    session.listening.opaque(3 * second)
+    assert session.noted.audio_seconds == pytest.approx(5.0, abs=0.01)
     assert not [effect for effect in session.queue if isinstance(effect, Unmetered)]
 
 
@@ -570,17 +571,17 @@ def test_items_are_billed_by_the_piece_but_for_spoken_ones_and_results() -> None
         {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]},
     ):
         line.client({"type": "conversation.item.create", "item": item})
-    assert line.session.items == 1
+    assert line.session.noted.billed == 1
 
 
 def test_time_has_a_record_of_its_own() -> None:
     used = Tokens(session_seconds=60.0)
-    record = Session(TIMED).time(used)
+    record = Session(TIMED).noted.time(used)
     assert (record.operation, record.tokens) == ("realtime_session_time", used)
 
 
 def test_whose_turns_the_client_ends_is_told() -> None:
     line = Line(TIMED)
-    assert not line.session.manual
+    assert not line.session.noted.manual
     line.upstream("session.updated", session={"turn_detection": {"type": None}})
-    assert line.session.manual
+    assert line.session.noted.manual

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from dataplane.guardrails.judge import Answer, Guard
 from dataplane.realtime import endings
+from dataplane.realtime.account import SEEN
 from dataplane.realtime.effects import Admit, Released
 from dataplane.realtime.inspection.ears import transcribers
+from dataplane.realtime.inspection.questions import AT_A_TIME
 from dataplane.table import ModelAllow
 from tests.dataplane.realtime.heeded import (
     ASK,
@@ -166,6 +168,24 @@ def test_others_are_asked_before_it_is_answered() -> None:
     (dialogue << client(error(message="Guardrail blocked this request: moderated: hate"))).over()
 
 
+def test_more_transcripts_than_can_wait_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.realtime.inspection.questions.ROOM", 1)
+    for guard in (ASK_REFUSE, changed(ASK_REFUSE, open=True)):
+        dialogue = voiced(guard)
+        for number in range(AT_A_TIME + 2):
+            dialogue = dialogue >> upstream(*said(f"i{number}"), transcript(f"i{number}", "hello"))
+        assert dialogue.missed == [("moderated", "busy")]
+        assert bool(dialogue.heard["upstream"]) is not guard.rule.open, "one is deleted"
+        shown = [each for each in dialogue.heard["client"] if isinstance(each, dict)]
+        assert [each["type"] for each in shown].count("error") == (not guard.rule.open)
+
+
+def test_a_transcript_that_was_refused_by_another_telling_is_not_shown() -> None:
+    dialogue = voiced(ASK_REFUSE, REFUSE) >> upstream(*said("i1"), HELLO, CANDY) << client(*said("i1"), error())
+    dialogue = dialogue << Asked(2, "hello") << upstream(deleted("i1")) >> Judged(2)
+    dialogue.over()
+
+
 # -- turns that the client asks for --------------------------------------------------------------------------------
 
 
@@ -189,6 +209,26 @@ def test_where_nothing_was_committed_there_is_nothing_to_judge() -> None:
     (dialogue << client(refusal) << upstream(CREATE)).over()
 
 
+def test_a_client_that_commits_again_and_again_is_listened_for_so_often() -> None:
+    dialogue = opened(BLOCK)
+    for _ in range(SEEN + 10):
+        dialogue = dialogue >> client(COMMIT)
+    assert len(dialogue.listens) == SEEN
+    dialogue = dialogue >> upstream(committed("i1")) << client(committed("i1"))
+    assert len(dialogue.listens) == SEEN, "one that was answered less, and one item more"
+    dialogue = dialogue >> upstream(HELLO) << client(HELLO)
+    assert len(dialogue.listens) == SEEN - 1
+
+
+def test_of_more_items_than_can_be_waited_for_the_oldest_is_not_transcribed() -> None:
+    dialogue = opened(REFUSE)
+    for number in range(SEEN + 1):
+        dialogue = dialogue >> upstream(committed(f"i{number}")) << client(committed(f"i{number}"))
+    dialogue = dialogue << client(error(message=UNREADABLE)) << upstream(deleted("i0"))
+    dialogue.over()
+    assert len(dialogue.listens) == SEEN
+
+
 # -- nobody transcribes --------------------------------------------------------------------------------------------
 
 
@@ -198,6 +238,20 @@ def test_what_nobody_transcribes_in_time_is_refused_unless_it_may_pass() -> None
     dialogue = voiced(changed(BLOCK, open=True)) >> upstream(*said("i1")) << client(*said("i1")) >> Late()
     (dialogue << upstream(OWN_CREATE)).over()
     ended(voiced(BLOCK) >> upstream(*said("i1")) << client(*said("i1")) >> Late(), UNREADABLE)
+
+
+def test_what_nobody_transcribes_is_counted_for_each_that_would_have_judged_it() -> None:
+    open_, closed = changed(BLOCK, open=True), changed(REFUSE, name="other")
+    for guards in ((open_,), (closed,), (open_, closed)):
+        dialogue = voiced(*guards, MASK, FLAG) >> upstream(*said("i1")) >> Late()
+        assert dialogue.missed == [(guard.rule.name, "not_transcribed") for guard in guards]
+        assert [rule for _, rule, _ in dialogue.found] == ["unreadable"] * (closed in guards)
+
+
+def test_what_is_transcribed_is_not_counted() -> None:
+    dialogue = voiced(BLOCK) >> upstream(*said("i1"), HELLO) << client(*said("i1"), HELLO) << upstream(OWN_CREATE)
+    dialogue.over()
+    assert dialogue.missed == []
 
 
 def test_a_transcription_that_fails_is_like_none() -> None:

@@ -163,7 +163,7 @@ def test_an_error_about_another_event_refuses_nothing() -> None:
     found = asked(asked(line(), "mine"), "yours")
     found.upstream("error", error={"code": "x", "event_id": "theirs"})
     found.upstream("error", error={"code": "x", "event_id": "yours"})
-    assert found.session.asked == 1
+    assert found.session.noted.turns.asked == 1
 
 
 def test_a_turn_that_was_refused_behind_a_voice_turn_leaves_its_place() -> None:
@@ -195,7 +195,7 @@ FOREIGN = [
 def test_an_error_that_nothing_explains_refuses_the_oldest_turn_that_was_asked_for(error: object) -> None:
     found = asked(asked(line(), "one"), "two")
     found.upstream("error", error=error)
-    assert found.session.asked == 1
+    assert found.session.noted.turns.asked == 1
     found.upstream("error", error=error)
     assert between(found)
     found.upstream("error", error=error)
@@ -207,7 +207,7 @@ def test_an_error_that_nothing_explains_refuses_the_oldest_turn_that_was_asked_f
 def test_in_a_turn_an_error_that_nothing_explains_refuses_no_other(error: object) -> None:
     found = asked(line().begun("r1"))
     found.upstream("error", error=error)
-    assert found.session.asked == 1
+    assert found.session.noted.turns.asked == 1
 
 
 @pytest.mark.parametrize("error", FOREIGN)
@@ -238,7 +238,7 @@ def test_a_client_cannot_fill_the_memory() -> None:
         asked(found)
         found.client({"type": f"{BUFFER}.commit"})
         found.effects.clear()
-    assert found.session.asked == SEEN
+    assert found.session.noted.turns.asked == SEEN
     for at in range(SEEN):
         found.begun(f"r{at}").done(f"r{at}")
         found.upstream(f"{BUFFER}.committed", item_id=f"i{at}")
