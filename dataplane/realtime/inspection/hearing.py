@@ -111,13 +111,13 @@ class Hearing:
         self._settled()
 
     def refused(self, item: str) -> None:
-        """It was judged, and may not be answered."""
-        if not self._take(item):
-            return
-        for name in [name for name, waits in self._began.items() if item in waits]:
-            del self._began[name]
-            self._withholding.refuse(name)
-        self._settled()
+        """It was judged, and may not be answered, not even by an answer that begins from now on."""
+        if self._take(item):
+            for name in [name for name, waits in self._began.items() if item in waits]:
+                del self._began[name]
+                self._withholding.refuse(name)
+            self._settled()
+        self._withholding.spurn()
 
     def _take(self, item: str) -> bool:
         ticket = self._items.pop(item, None)

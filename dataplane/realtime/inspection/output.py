@@ -64,6 +64,8 @@ class Output:
         self._newest: Response | None = None
         self._of_item: dict[str, str] = {}
         self._closed = False
+        self._spurned = False
+        """Is the answer refused that the server owes to what the user said?"""
 
     @property
     def pending(self) -> bool:
@@ -87,6 +89,10 @@ class Output:
         """Cancel it; nothing more of it is shown, and it is deleted from the conversation. What the client is told of
         that is the caller's."""
         self._refuse(self._named(response_id))
+
+    def spurn(self) -> None:
+        """Refuse what the server is about to begin by itself."""
+        self._spurned = self._turns.due and not self._turns.waits
 
     def close(self) -> None:
         """The session ends: nothing that waits is shown."""
@@ -144,6 +150,9 @@ class Output:
         if kind.startswith(_TEXTLESS) or texts.said_by(event) == "input":
             return None  # what the user said is for whoever judges that
         response = self._about(kind, event)
+        if kind == "response.created" and self._spurned and not self._turns.due:  # this is it
+            self._spurned = False
+            self._refuse(response)
         if kind == "response.done":
             response.end = event
         if response.refused:

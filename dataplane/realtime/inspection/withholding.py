@@ -16,3 +16,6 @@ class Withholding(Protocol):
 
     def refuse(self, response_id: str) -> None:
         """Cancel it, and show nothing of it."""
+
+    def spurn(self) -> None:
+        """Refuse the answer that the server owes to what the user said, if it begins all the same."""

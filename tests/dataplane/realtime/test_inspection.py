@@ -67,6 +67,8 @@ class Nobody:
 
     def refuse(self, response_id: str) -> None: ...
 
+    def spurn(self) -> None: ...
+
 
 def spoken(ears: Ears | None, *guards: Guard) -> tuple[Spoken, Questions, deque[Effect], list[object]]:
     effects: deque[Effect] = deque()

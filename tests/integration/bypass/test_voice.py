@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dataplane.realtime import frames
@@ -20,7 +22,7 @@ from tests.integration.bypass.sessions import (
     guardrail,
     heard,
 )
-from tests.integration.bypass.shapes import Event, spoken
+from tests.integration.bypass.shapes import CLIENT, Event, spoken
 
 SPOKE = "item_user"
 
@@ -74,6 +76,15 @@ def transcript(text: str) -> list[Event]:
             "usage": {"type": "duration", "seconds": 1},
         },
     ]
+
+
+def next_turn() -> list[Event]:
+    """What is said next, and answered."""
+    written = json.dumps([*utterance(), transcript(GOOD)[-1], *spoken("Fine.", whole)])
+    for name in ("resp_1", "item_9", SPOKE):
+        written = written.replace(name, f"{name}_next")
+    events: list[Event] = json.loads(written)
+    return events
 
 
 FAILED: Event = {
@@ -172,6 +183,32 @@ async def test_a_server_that_answers_all_the_same(text: str) -> None:
         else:
             assert len(client.of("response.output_audio.delta")) == 1
             assert len(client.of("response.done")) == 1
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_answer_that_begins_once_its_question_was_refused(times: int) -> None:
+    """The transcript was faster than the server that answers all the same; some say it twice, and more of it then."""
+    async with guarded(guardrail("block", refuse_turn=True, output=False)) as it, begun(it) as session:
+        await happens(session, listens())  # and it does not do as it is told
+        said = [transcript(text)[-1] for text in (GOOD, BAD)[-times:]]
+        client, _ = await happens(session, *utterance(), *said, *spoken("Lovely.", whole))
+        assert [event["type"] for event in client.events if "response" in str(event["type"])] == ["response.done"]
+        assert "Lovely" not in client.text
+        client, _ = await happens(session, *next_turn())
+        assert len(client.of("response.output_audio.delta")) == 1, "the next one is heard"
+
+
+async def test_behind_a_refused_question_another_may_be_asked() -> None:
+    async with guarded(guardrail("block", refuse_turn=True)) as it, begun(it) as session:
+        await silenced(session, listens())
+        await happens(session, *utterance(), *transcript(BAD))
+        create: Event = {"type": "response.create", "event_id": "k2"}
+        ask = CLIENT["a user's words"](GOOD)
+        session.client.write(b"".join(frames.frame(frames.TEXT, compact(event), MASK) for event in (ask, create)))
+        _, told = await happens(session)
+        assert len(told.of("response.create")) == 1
+        client, _ = await happens(session, *spoken("Fine.", whole))
+        assert len(client.of("response.output_audio.delta")) == 1
 
 
 @pytest.mark.parametrize("at", range(1, 12))
