@@ -77,21 +77,22 @@ class Texts:
     """All of one answer, by the name of the stream that each is."""
 
     jury: Jury
-    _open: dict[str, Text] = field(default_factory=dict)
+    _all: dict[str, Text] = field(default_factory=dict)
+    _going_on: dict[str, Text] = field(default_factory=dict)
+    """Those that have not ended."""
 
     async def add(self, place: Place) -> str:
         """What may be shown of a piece now. Raises Blocked."""
-        text = self._open.get(place.stream)
+        text = self._all.get(place.stream)
         if text is None:
-            text = self._open[place.stream] = Text(self.jury, place.said, place.name, json=place.json)
+            text = Text(self.jury, place.said, place.name, json=place.json)
+            self._all[place.stream] = self._going_on[place.stream] = text
         return await text.add(place.text)
 
     async def end(self, beginning: str = "", *, whole: bool = False) -> list[tuple[str, str]]:
         """End those whose names begin so, or the one of this name: the name of each that has a rest, and that. Raises
         Blocked."""
-        rests = []
-        for name, text in self._open.items():
-            ends = name == beginning if whole else name.startswith(beginning)
-            if ends and not text.ended and (rest := await text.end()):
-                rests.append((name, rest))
-        return rests
+        going = self._going_on
+        ending = [beginning] if whole else [name for name in going if name.startswith(beginning)]
+        texts = [(name, going.pop(name)) for name in ending if name in going]
+        return [(name, rest) for name, text in texts if (rest := await text.end())]

@@ -57,7 +57,7 @@ async def test_lines_of_stdin() -> None:
     done = await guard("-f", EXAMPLE, "--direction", "output", stdin="hello\nBluebird ships in May\n")
     assert (done.code, done.out.splitlines()[1:]) == (
         1,
-        ["blocked  Guardrail blocked this request: secrets: words[0]", "  ai/guards secrets: words[0]: block"],
+        ["blocked  Guardrail blocked this request: secrets: keywords", "  ai/guards secrets: words[0]: block"],
     )
 
 
