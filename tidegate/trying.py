@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,18 @@ from pydantic import SecretStr
 
 from controller.compile.judges import Place, judged
 from controller.compile.objects import read
-from dataplane.guardrails.judge import Answer, Direction, Guard, Hit, Judge, answered, ready, why
+from dataplane.guardrails import texts
+from dataplane.guardrails.judge import Answer, Direction, Guard, Hit, Judge, Verdict, answered, ready, why
+from dataplane.guardrails.texts import Unclear
 from dataplane.table import Guardrail
 from tidegate.documents import Documents
 from tidegate.exits import Exit, Stop
 
 Ask = Callable[[Guardrail, str], Awaitable[Answer]]
 """Asks a webhook or a moderation about a whole text."""
+TEXT = "text"
+"""What the place is called."""
+UNREADABLE = "unreadable"
 
 
 @dataclass(slots=True)
@@ -83,7 +89,10 @@ class Trial:
 
     def __init__(self, guards: Sequence[Guard], direction: Direction, ask: Ask) -> None:
         self._judge = Judge(guards, direction)
+        self._direction = direction
         self._ask = ask
+        held = [*[guard.rule for guard in self._judge.local], *self._judge.remote]
+        self._enforcing = next((rule for rule in held if rule.enforces), None)
 
     @property
     def empty(self) -> bool:
@@ -91,19 +100,62 @@ class Trial:
         return not self._judge.local and not self._judge.remote
 
     async def of(self, text: str) -> Tried:
-        """As in a gateway, somebody else is asked about what masks have left; but all are, whoever blocks."""
-        verdict = self._judge.whole(text)
-        shown, blocked, hits = verdict.text, verdict.blocked, list(verdict.hits)
-        unjudged: dict[str, str] = {}
-        for guardrail in self._judge.remote:
-            answer = await self._ask(guardrail, text if shown is None else shown)
-            verdict = answered(guardrail, answer)
-            shown = shown if verdict.text is None else verdict.text
-            blocked = blocked or verdict.blocked
-            hits += verdict.hits
-            if answer.failed:
-                unjudged[_named(guardrail)] = answer.failed
-        return Tried(shown, blocked, hits, unjudged)
+        """As in a gateway, what is in JSON is judged too, and somebody else is asked about what masks have left; but
+        all are, whoever blocks."""
+        trying = _Trying(text, self._direction)
+        try:
+            for place in trying.places():
+                trying.note(place, self._judge.whole(place.text))
+            for guardrail in self._judge.remote:
+                await self._elsewhere(guardrail, trying)
+        except Unclear as error:
+            trying.unjudged["all"] = str(error)
+            if self._enforcing is not None:
+                trying.blocked = Hit(self._enforcing, UNREADABLE, "block", shadow=False)
+        return trying.done()
+
+    async def _elsewhere(self, guardrail: Guardrail, trying: _Trying) -> None:
+        for place in trying.places():
+            if place.text.strip():
+                answer = await self._ask(guardrail, place.text)
+                trying.note(place, answered(guardrail, answer))
+                if answer.failed:
+                    trying.unjudged[_named(guardrail)] = answer.failed
+
+
+class _Trying:
+    """One text, and what is said of it so far."""
+
+    def __init__(self, text: str, direction: Direction) -> None:
+        self._text = self._shown = text
+        self._direction = direction
+        self.blocked: Hit | None = None
+        self.unjudged: dict[str, str] = {}
+        self._hits: dict[tuple[str, str], Hit] = {}
+        self._inside: Counter[tuple[str, str]] = Counter()
+        """Findings in JSON, which may be seen in the text once more."""
+
+    def places(self) -> Iterator[texts.Place]:
+        """What is in it, if it is JSON, and then the text itself."""
+
+        def put(text: str) -> None:
+            self._shown = text
+
+        return texts.within(self._shown, TEXT, put, self._direction)
+
+    def note(self, place: texts.Place, verdict: Verdict) -> None:
+        self.blocked = self.blocked or verdict.blocked
+        for hit in verdict.hits:
+            key = _named(hit.guardrail), hit.rule
+            if place.name != TEXT:
+                self._inside[key] += hit.findings
+            self._hits[key] = hit._replace(findings=max(hit.findings, self._inside[key]))
+        if verdict.text is not None:
+            place.put(verdict.text)
+
+    def done(self) -> Tried:
+        shown = None if self._shown == self._text else self._shown
+        return Tried(shown, self.blocked, list(self._hits.values()), self.unjudged)
 
 
 def _named(guardrail: Guardrail) -> str:

@@ -61,6 +61,35 @@ async def test_lines_of_stdin() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            '["sal\\u0061ry", "pay"]',
+            ["blocked  Guardrail blocked this request: pay: keywords", "  ai/guards pay: words[0]: block"],
+        ),
+        ('{"to": "ada\\u0040example.com"}', ['masked   {"to":"[EMAIL]"}', "  ai/guards mail: email: mask"]),
+        ('["ada@example.com", "bob@example.com"]', [
+            'masked   ["[EMAIL]","[EMAIL]"]', "  ai/guards mail: email (2 times): mask",
+        ]),
+        ('["ABC", "ABC"]', ["passes", "  ai/guards tickets: t (2 times): flag"]),
+        ('{"a": 1, "a": 2}', [
+            "blocked  Guardrail blocked this request: pay: unreadable",
+            "  all: not judged: a key appears twice in one object",
+        ]),
+    ],
+)  # fmt: skip
+async def test_what_is_in_json_is_judged_as_in_a_gateway(tmp_path: Path, text: str, lines: list[str]) -> None:
+    given = policy(
+        tmp_path,
+        "name: pay, keywords: {words: [salary]}, action: Block",
+        "name: mail, pii: {kinds: [Email]}, action: Mask",
+        "name: tickets, regex: {patterns: [{name: t, pattern: ABC}]}, action: Flag",
+    )
+    done = await guard("-f", given, text)
+    assert done.out.splitlines() == lines
+
+
 async def test_a_webhook_is_asked_about_what_masks_have_left(tmp_path: Path) -> None:
     async with Asked({"action": "mask", "text": "[EMAIL] and [it]", "rule": "birds"}) as server:
         given = policy(
