@@ -59,8 +59,7 @@ class Tried:
             yield "passes"
         for hit in self.hits:
             times = f" ({hit.findings} times)" if hit.findings > 1 else ""
-            shadow = ", in the shadow" if hit.shadow else ""
-            yield f"  {_named(hit.guardrail)}: {hit.rule}{times}: {hit.action}{shadow}"
+            yield f"  {_named(hit.guardrail)}: {hit.rule}{times}: {hit.action}{_when(hit)}"
         yield from (f"  {name}: not judged: {reason}" for name, reason in self.unjudged.items())
 
 
@@ -156,6 +155,13 @@ class _Trying:
     def done(self) -> Tried:
         shown = None if self._shown == self._text else self._shown
         return Tried(shown, self.blocked, list(self._hits.values()), self.unjudged)
+
+
+def _when(hit: Hit) -> str:
+    """Not always, and not for everybody."""
+    shadow = ", in the shadow" if hit.shadow else ""
+    some = ", for some callers" if hit.guardrail.subjects else ""
+    return f"{shadow}{some}{', if asked for' if hit.guardrail.optional else ''}"
 
 
 def _named(guardrail: Guardrail) -> str:

@@ -51,13 +51,24 @@ async def test_what_becomes_of_each_text_and_what_was_found() -> None:
     assert done.code == 1
 
 
+async def test_what_holds_for_some_is_said_so(tmp_path: Path) -> None:
+    given = policy(tmp_path, "name: pay, keywords: {words: [salary]}, action: Block, optional: true")
+    path = Path(given)
+    path.write_text(path.read_text().replace("  guardrails:", "  subjects: [{team: interns}]\n  guardrails:"))
+    done = await guard("-f", given, "salary")
+    assert done.out.splitlines()[1] == "  ai/guards pay: words[0]: block, for some callers, if asked for"
+
+
 async def test_lines_of_stdin() -> None:
     done = await guard("-f", EXAMPLE, "--direction", "output", stdin="hello\r\n\nada@example.com")
     assert (done.code, done.out) == (0, "passes\n" * 3)
     done = await guard("-f", EXAMPLE, "--direction", "output", stdin="hello\nBluebird ships in May\n")
     assert (done.code, done.out.splitlines()[1:]) == (
         1,
-        ["blocked  Guardrail blocked this request: secrets: keywords", "  ai/guards secrets: words[0]: block"],
+        [
+            "blocked  Guardrail blocked this request: secrets: keywords",
+            "  ai/guards secrets: words[0]: block, if asked for",
+        ],
     )
 
 
@@ -131,7 +142,8 @@ async def test_who_does_not_answer(tmp_path: Path, on_failure: str, code: int, f
     done = await guard("-f", given, "hello")
     assert done.out.splitlines() == [first, "  ai/guards ours: not judged: unreachable"]
     assert done.code == code
-    assert "cannot be reached" in done.err
+    assert done.err.startswith("ai/guards ours could not judge: 127.0.0.1:")
+    assert done.err.endswith("cannot be reached: connection refused\n")
 
 
 @pytest.mark.parametrize(("on_failure", "code"), [("Closed", 1), ("Open", 0)])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 import typer
+from structlog.typing import EventDict, WrappedLogger
 
 from dataplane.guardrails.judge import Answer, Direction
 from dataplane.judges.about import About
@@ -40,7 +41,7 @@ def run(paths: Sequence[Path], texts: Sequence[str], direction: Direction, allow
     found = load(paths)
     for problem in found.problems:
         typer.secho(problem, err=True, dim=True)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure([_told], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(_try(found, texts, direction, addresses))
 
 
@@ -78,6 +79,11 @@ async def _said(texts: Sequence[str]) -> AsyncIterator[str]:
         yield line.rstrip("\r")
         prompt("text> ")
     prompt("\n")
+
+
+def _told(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Why somebody did not judge, in a sentence: it is said once of each."""
+    return f"{event.get('policy')} {event.get('guardrail')} could not judge: {event.get('error')}"
 
 
 class Uncounted:
