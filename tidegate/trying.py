@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,9 @@ from pydantic import SecretStr
 
 from controller.compile.judges import Judged, Place, judged
 from controller.compile.objects import Identity, read
-from dataplane.guardrails.judge import Answer, Direction, Guard, Hit, Judge, answered, ready, why
+from dataplane.guardrails import texts
+from dataplane.guardrails.judge import Answer, Direction, Guard, Hit, Judge, Verdict, answered, ready, why
+from dataplane.guardrails.texts import Unclear
 from dataplane.table import Guardrail
 from tidegate.documents import Document, Documents
 from tidegate.exits import Exit, Stop
@@ -20,6 +22,9 @@ from tidegate.validate import located
 
 Ask = Callable[[Guardrail, str], Awaitable[Answer]]
 """Asks a webhook or a moderation about a whole text."""
+TEXT = "text"
+"""What the place is called."""
+UNREADABLE = "unreadable"
 
 
 @dataclass(slots=True)
@@ -69,8 +74,7 @@ class Tried:
             if _named(hit.guardrail) in self.unjudged:
                 continue
             times = f" ({hit.findings} times)" if hit.findings > 1 else ""
-            shadow = ", in the shadow" if hit.shadow else ""
-            yield f"  {_named(hit.guardrail)}: {hit.rule}{times}: {hit.action}{shadow}"
+            yield f"  {_named(hit.guardrail)}: {hit.rule}{times}: {hit.action}{_when(hit)}"
         yield from (f"  {name}: not judged: {reason}" for name, reason in self.unjudged.items())
 
 
@@ -117,7 +121,10 @@ class Trial:
 
     def __init__(self, guards: Sequence[Guard], direction: Direction, ask: Ask) -> None:
         self._judge = Judge(guards, direction)
+        self._direction = direction
         self._ask = ask
+        held = [*[guard.rule for guard in self._judge.local], *self._judge.remote]
+        self._enforcing = next((rule for rule in held if rule.enforces), None)
 
     @property
     def empty(self) -> bool:
@@ -125,19 +132,69 @@ class Trial:
         return not self._judge.local and not self._judge.remote
 
     async def of(self, text: str) -> Tried:
-        """As in a gateway, somebody else is asked about what masks have left; but all are, whoever blocks."""
-        verdict = self._judge.whole(text)
-        shown, blocked, hits = verdict.text, verdict.blocked, list(verdict.hits)
-        unjudged: dict[str, str] = {}
-        for guardrail in self._judge.remote:
-            answer = await self._ask(guardrail, text if shown is None else shown)
-            verdict = answered(guardrail, answer)
-            shown = shown if verdict.text is None else verdict.text
-            blocked = blocked or verdict.blocked
-            hits += verdict.hits
-            if answer.failed:
-                unjudged[_named(guardrail)] = answer.failed
-        return Tried(shown, blocked, hits, unjudged)
+        """As in a gateway, what is in JSON is judged too, and somebody else is asked about what masks have left; but
+        all are, whoever blocks."""
+        trying = _Trying(text, self._direction)
+        try:
+            for place in trying.places():
+                trying.note(place, self._judge.whole(place.text))
+            for guardrail in self._judge.remote:
+                await self._elsewhere(guardrail, trying)
+        except Unclear as error:
+            trying.unjudged["all"] = str(error)
+            if self._enforcing is not None:
+                trying.blocked = Hit(self._enforcing, UNREADABLE, "block", shadow=False)
+        return trying.done()
+
+    async def _elsewhere(self, guardrail: Guardrail, trying: _Trying) -> None:
+        for place in trying.places():
+            if place.text.strip():
+                answer = await self._ask(guardrail, place.text)
+                trying.note(place, answered(guardrail, answer))
+                if answer.failed:
+                    trying.unjudged[_named(guardrail)] = answer.failed
+
+
+class _Trying:
+    """One text, and what is said of it so far."""
+
+    def __init__(self, text: str, direction: Direction) -> None:
+        self._text = self._shown = text
+        self._direction = direction
+        self.blocked: Hit | None = None
+        self.unjudged: dict[str, str] = {}
+        self._hits: dict[tuple[str, str], Hit] = {}
+        self._inside: Counter[tuple[str, str]] = Counter()
+        """Findings in JSON, which may be seen in the text once more."""
+
+    def places(self) -> Iterator[texts.Place]:
+        """What is in it, if it is JSON, and then the text itself."""
+
+        def put(text: str) -> None:
+            self._shown = text
+
+        return texts.within(self._shown, TEXT, put, self._direction)
+
+    def note(self, place: texts.Place, verdict: Verdict) -> None:
+        self.blocked = self.blocked or verdict.blocked
+        for hit in verdict.hits:
+            key = _named(hit.guardrail), hit.rule
+            if place.name != TEXT:
+                self._inside[key] += hit.findings
+            self._hits[key] = hit._replace(findings=max(hit.findings, self._inside[key]))
+        if verdict.text is not None:
+            place.put(verdict.text)
+
+    def done(self) -> Tried:
+        shown = None if self._shown == self._text else self._shown
+        return Tried(shown, self.blocked, list(self._hits.values()), self.unjudged)
+
+
+def _when(hit: Hit) -> str:
+    """Not always, and not for everybody."""
+    shadow = ", in the shadow" if hit.shadow else ""
+    some = ", for some callers" if hit.guardrail.subjects else ""
+    return f"{shadow}{some}{', if asked for' if hit.guardrail.optional else ''}"
 
 
 def _named(guardrail: Guardrail) -> str:

@@ -1,7 +1,8 @@
 """How text is searched: from left to right, each finding behind the one before.
 
 Text also comes in pieces. So that it makes no difference how it is cut, a finding depends on nothing but its own
-characters and the one on either side, and a scan can tell up to where what is still to come changes nothing.
+characters and the one on either side (or a few more, where `opening` matches them too), and a scan can tell up to where
+what is still to come changes nothing.
 """
 
 from __future__ import annotations

@@ -94,9 +94,13 @@ def answered(guardrail: Guardrail, answer: Answer) -> Verdict:
 
 
 def why(hit: Hit) -> str:
-    """What a client is told of a block."""
-    said = hit.guardrail.reason or f"{hit.guardrail.name}: {hit.rule}"
-    return f"Guardrail blocked this request: {said}"
+    """What a client is told of a block. Which of the keywords it was tells nothing to who does not have the Policy."""
+    rule = "keywords" if _is_word(hit) else hit.rule
+    return f"Guardrail blocked this request: {hit.guardrail.reason or f'{hit.guardrail.name}: {rule}'}"
+
+
+def _is_word(hit: Hit) -> bool:
+    return hit.guardrail.keywords is not None and hit.rule.startswith(keywords.RULE)
 
 
 def ready(guardrail: Guardrail) -> Guard:

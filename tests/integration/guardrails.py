@@ -110,7 +110,7 @@ ROWS = [
     Row("pii of all kinds", guarded(pii={"kinds": ["Card"]}), guarded(pii={}), status, OK, BLOCKED, CHAT, CALL),
     Row(f"{FIELD}.name", guarded(), guarded(name="two"), lambda seen: seen.message.split(": ")[1],
         "one", "two", CHAT, CALL),
-    Row(f"{FIELD}.reason", guarded(), guarded(reason="not here"), message, "words[0]", "not here", CHAT, CALL),
+    Row(f"{FIELD}.reason", guarded(), guarded(reason="not here"), message, "keywords", "not here", CHAT, CALL),
     Row(f"{FIELD}.directions[]", guarded(directions=("Input",), keywords={"words": ["simulated"]}),
         guarded(directions=("Output",), keywords={"words": ["simulated"]}), status, OK, BLOCKED, CHAT,
         Call(said="Ask me?")),

@@ -51,14 +51,54 @@ async def test_what_becomes_of_each_text_and_what_was_found() -> None:
     assert done.code == 1
 
 
+async def test_what_holds_for_some_is_said_so(tmp_path: Path) -> None:
+    given = policy(tmp_path, "name: pay, keywords: {words: [salary]}, action: Block, optional: true")
+    path = Path(given)
+    path.write_text(path.read_text().replace("  guardrails:", "  subjects: [{team: interns}]\n  guardrails:"))
+    done = await guard("-f", given, "salary")
+    assert done.out.splitlines()[1] == "  ai/guards pay: words[0]: block, for some callers, if asked for"
+
+
 async def test_lines_of_stdin() -> None:
     done = await guard("-f", EXAMPLE, "--direction", "output", stdin="hello\r\n\nada@example.com")
     assert (done.code, done.out) == (0, "passes\n" * 3)
     done = await guard("-f", EXAMPLE, "--direction", "output", stdin="hello\nBluebird ships in May\n")
     assert (done.code, done.out.splitlines()[1:]) == (
         1,
-        ["blocked  Guardrail blocked this request: secrets: words[0]", "  ai/guards secrets: words[0]: block"],
+        [
+            "blocked  Guardrail blocked this request: secrets: keywords",
+            "  ai/guards secrets: words[0]: block, if asked for",
+        ],
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            '["sal\\u0061ry", "pay"]',
+            ["blocked  Guardrail blocked this request: pay: keywords", "  ai/guards pay: words[0]: block"],
+        ),
+        ('{"to": "ada\\u0040example.com"}', ['masked   {"to":"[EMAIL]"}', "  ai/guards mail: email: mask"]),
+        ('["ada@example.com", "bob@example.com"]', [
+            'masked   ["[EMAIL]","[EMAIL]"]', "  ai/guards mail: email (2 times): mask",
+        ]),
+        ('["ABC", "ABC"]', ["passes", "  ai/guards tickets: t (2 times): flag"]),
+        ('{"a": 1, "a": 2}', [
+            "blocked  Guardrail blocked this request: pay: unreadable",
+            "  all: not judged: a key appears twice in one object",
+        ]),
+    ],
+)  # fmt: skip
+async def test_what_is_in_json_is_judged_as_in_a_gateway(tmp_path: Path, text: str, lines: list[str]) -> None:
+    given = policy(
+        tmp_path,
+        "name: pay, keywords: {words: [salary]}, action: Block",
+        "name: mail, pii: {kinds: [Email]}, action: Mask",
+        "name: tickets, regex: {patterns: [{name: t, pattern: ABC}]}, action: Flag",
+    )
+    done = await guard("-f", given, text)
+    assert done.out.splitlines() == lines
 
 
 async def test_a_webhook_is_asked_about_what_masks_have_left(tmp_path: Path) -> None:

@@ -29,11 +29,10 @@ from dataplane.upstreams.pool import Pool
 from tidegate import serving
 from tidegate.exits import Exit, Stop
 from tidegate.terminal import Lines, prompt
-from tidegate.trying import Found, Trial, load
+from tidegate.trying import TEXT, Found, Trial, load
 
 ABOUT = About(id="guard", route="", backend="", caller=ANONYMOUS, model="")
 """What whoever is asked is told: there is no request."""
-PLACE = "text"
 
 
 def run(paths: Sequence[Path], texts: Sequence[str], direction: Direction, allow: Sequence[str]) -> Exit:
@@ -52,7 +51,7 @@ async def _try(found: Found, texts: Sequence[str], direction: Direction, address
     panel = Panel(pool, Uncounted(), lambda: snapshot, asyncio.get_running_loop().time)
 
     async def ask(guardrail: Guardrail, text: str) -> Answer:
-        return await panel.ask(guardrail, text, ABOUT, direction, PLACE, snapshot)
+        return await panel.ask(guardrail, text, ABOUT, direction, TEXT, snapshot)
 
     trial = Trial(found.guards, direction, ask)
     if trial.empty and not found.closed:

@@ -22,7 +22,7 @@ from tests.dataplane.rig import Rig
 IN: dict[str, Any] = {"output": False}
 OUT: dict[str, Any] = {"input": False}
 ASK: dict[str, Any] = {"model": "gpt-5"}
-WHY = "Guardrail blocked this request: no-secrets: words[0]"
+WHY = "Guardrail blocked this request: no-secrets: keywords"
 
 
 @pytest.fixture

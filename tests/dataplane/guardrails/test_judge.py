@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.guardrails.judge import TOO_LARGE, Answer, Judge, Verdict, answered, making, ready
+from dataplane.guardrails.judge import TOO_LARGE, Answer, Guard, Judge, Verdict, answered, making, ready, why
 from dataplane.table.guardrails import Guardrail, Keywords, Pattern, Regex
 from tests.dataplane.guardrails.guards import judge, patterns, pii, remote, words
 
@@ -19,6 +19,22 @@ def test_the_block_that_begins_first_is_told() -> None:
     assert (verdict.blocked.guardrail.name, verdict.blocked.rule) == ("a", "words[0]")
     assert verdict.text is None
     assert len(verdict.hits) == 2
+
+
+@pytest.mark.parametrize(
+    ("guard", "told"),
+    [
+        (words("two"), "no-words: keywords"),
+        (patterns("t.o"), "no-pattern: p0"),
+        (words("two")._replace(rule=words("two").rule.model_copy(update={"reason": "not here"})), "not here"),
+    ],
+)
+def test_a_client_is_told_what_it_can_understand(guard: Guard, told: str) -> None:
+    """Not which of the words in a Policy it was."""
+    rule = guard.rule.model_copy(update={"action": "block"})
+    blocked = judge(guard._replace(rule=rule)).whole("one two").blocked
+    assert blocked is not None
+    assert why(blocked) == f"Guardrail blocked this request: {told}"
 
 
 def test_masks_are_of_every_guardrail_and_judge_no_labels() -> None:

@@ -181,7 +181,7 @@ async def test_what_cannot_be_read_surely_is_refused(upstream: Simulator) -> Non
 
 async def test_long_requests_are_judged_up_to_a_limit(upstream: Simulator) -> None:
     async with standing(upstream.url, guardrail(**IN)) as (_, _, sdk):
-        with pytest.raises(openai.BadRequestError, match="no-secrets: words"):
+        with pytest.raises(openai.BadRequestError, match="no-secrets: keywords"):
             await sdk.chat.completions.create(model="gpt-5", messages=said("a " * 10_000 + "swordfish"))
         with pytest.raises(openai.BadRequestError, match="characters, the most"):
             await sdk.chat.completions.create(model="gpt-5", messages=said("a " * 3_000_000))

@@ -121,7 +121,7 @@ REFUSED: Event = {
     "error": {
         "type": "guardrail_error",
         "code": "guardrail_blocked",
-        "message": "Guardrail blocked this request: no-words: words[0]",
+        "message": "Guardrail blocked this request: no-words: keywords",
         "param": None,
         "event_id": None,
     },

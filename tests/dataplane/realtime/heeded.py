@@ -104,7 +104,7 @@ def listening(transcription: object = EARS, detection: object = None, kind: str 
 
 
 CREATED = listening()
-BLOCKED = "Guardrail blocked this request: no-words: words[0]"
+BLOCKED = "Guardrail blocked this request: no-words: keywords"
 
 
 def changed(guard: Guard, **changes: object) -> Guard:

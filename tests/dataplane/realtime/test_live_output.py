@@ -63,7 +63,7 @@ async def test_a_block_ends_the_session(upstream: Simulator, *, spoken: bool) ->
             await turn(socket, STORY, spoken=spoken)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1011
-        assert closed.value.rcvd.reason == "Guardrail blocked this request: calm: words[0]"
+        assert closed.value.rcvd.reason == "Guardrail blocked this request: calm: keywords"
 
 
 @pytest.mark.parametrize("audio", ["cancel", "hold"])

@@ -165,7 +165,7 @@ ROWS = [
     Row(
         endings.GUARDRAIL,
         lambda it, client, far: client.send(b'{"type":"conversation.item.create","item":{"output":"c\\u0061ndy"}}'),
-        (1011, "Guardrail blocked this request: no-sweets: words[0]"),
+        (1011, "Guardrail blocked this request: no-sweets: keywords"),
         DONE,
         policies=limited(guardrails=(NO_SWEETS,)),
     ),

@@ -34,7 +34,7 @@ from tests.dataplane.realtime.play import Close, Over, Raw, Turn, client, upstre
 from tests.dataplane.realtime.sayings import ONE
 
 TEXT = "How to make a bomb at home: take some"
-WHY = "Guardrail blocked this request: no-words: words[0]"
+WHY = "Guardrail blocked this request: no-words: keywords"
 
 
 def cut(text: str, at: list[int]) -> list[str]:

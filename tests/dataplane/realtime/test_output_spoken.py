@@ -238,7 +238,7 @@ def test_beta_clients_are_told_in_their_words() -> None:
 
 def test_the_session_ends() -> None:
     dialogue = guarded(blocking()) >> upstream(AUDIO, said("bomb at "), AUDIO) << client(AUDIO, REFUSED)
-    dialogue << client(Close(1011, "Guardrail blocked this request: no-words: words[0]"))
+    dialogue << client(Close(1011, "Guardrail blocked this request: no-words: keywords"))
     assert not dialogue.heard["client"]
 
 

@@ -18,7 +18,7 @@ Action = Literal["block", "mask", "flag"]
 ACTIONS: tuple[Action, ...] = ("block", "mask", "flag")
 BAD, GOOD = f"I go to {WORD} tomorrow", "I go to helsinki tomorrow"
 MASKED = BAD.replace(WORD, "[no-travel]")
-BLOCKED = "Guardrail blocked this request: no-travel: words[0]"
+BLOCKED = "Guardrail blocked this request: no-travel: keywords"
 BETA = {"openai-beta": "realtime=v1"}
 LAST: Event = {"type": "input_audio_buffer.clear", "event_id": "last"}
 """What a client says behind all else."""
