@@ -7,7 +7,7 @@ from dataplane.dialogue import messages
 from dataplane.dialogue.messages import Asked
 from dataplane.dialogue.socket import Message
 from dataplane.exchange import Exchange
-from dataplane.guardrails.texts import responses_request
+from dataplane.guardrails.texts import responses_request, speaks
 from dataplane.http import guarded
 from dataplane.http.jury import Blocked, Jury
 from dataplane.http.responses import Outcome
@@ -41,7 +41,7 @@ class Guarding:
         """Judge what is asked for; was anything masked? Raises Blocked."""
         if not self._guards:
             return False
-        return await self._jury(model).asked(lambda: responses_request(asked.body))
+        return await self._jury(model).asked(lambda: responses_request(asked.body), speaks=speaks(asked.body))
 
     def lane_of(self, message: Message) -> str:
         """That which a message of the provider's is of."""

@@ -36,6 +36,8 @@ _SAID = ("output", "output_text")
 """Those of a response."""
 _SCALAR = frozenset({str, int})
 AUDIO = ("response.output_audio.delta", "response.audio.delta")
+_SPEECH = frozenset({"input_audio", "audio_url"})
+"""Fields that hold it: OpenAI's, vLLM's."""
 _HEARD = "conversation.item.input_audio_transcription."
 _SETTINGS = frozenset(
     [
@@ -179,6 +181,11 @@ def within(text: str, name: str, put: Callable[[str], None], said: Direction) ->
 
     yield from _inside(text, name, keep, said, 0)
     yield Place(name, current[0], keep, said)
+
+
+def speaks(value: object) -> bool:
+    """Is there speech in a request, which nobody has written down?"""
+    return any(isinstance(each, dict) and not _SPEECH.isdisjoint(each) for each in _values(value))
 
 
 def without_copies(value: object) -> None:

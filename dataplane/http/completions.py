@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from dataplane.errors import Refusal
 from dataplane.exchange import Exchange
-from dataplane.guardrails.texts import chat_request
+from dataplane.guardrails.texts import chat_request, speaks
 from dataplane.http import chat, guarded, reading
 from dataplane.http import client as http
 from dataplane.http.chat_guarded import Chat
@@ -39,7 +39,7 @@ async def serve(services: Services, request: Request, exchange: Exchange) -> htt
         try:
             with http.while_connected(request):
                 if judges is not None:
-                    await judges.asked(lambda: chat_request(asked))
+                    await judges.asked(lambda: chat_request(asked), speaks=speaks(asked))
                 response = await asking.answer(lambda to: _send(services, exchange, turn, asked, to), repeatable=True)
                 try:
                     hide = not chat.asks_usage(asked)

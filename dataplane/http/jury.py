@@ -58,10 +58,13 @@ class Jury:
             "input": next((rule for rule in enforcing if rule.input), None),
             "output": next((rule for rule in enforcing if rule.output), None),
         }
-        hearing = [rule for rule in enforcing if rule.output and rule.audio != "pass"]
-        self.audio_waits = bool(hearing)
+        self._hearing: dict[Direction, list[Guardrail]] = {
+            "input": [rule for rule in enforcing if rule.input and rule.action == "block"],
+            "output": [rule for rule in enforcing if rule.output and rule.audio != "pass"],
+        }
+        """Whom speech concerns that nobody wrote down."""
+        self.audio_waits = bool(self._hearing["output"])
         """Is nothing heard before what it says was judged?"""
-        self._hearing = hearing
         self._services, self._snapshot = services, exchange.snapshot
         self._about = About(exchange.id, exchange.route.name, exchange.backend.name, exchange.caller, model)
         self._shown: dict[tuple[Direction, str], str] = {}
@@ -121,14 +124,14 @@ class Jury:
             for rule in rules:
                 self._services.judges.failed(rule, "busy", "too many texts are judged beside the traffic already")
 
-    def check_unheard(self) -> None:
+    def check_unheard(self, said: Direction) -> None:
         """Something is said aloud, and nobody wrote it down: so nobody judged it. Raises Blocked, unless all who would
         have fail open."""
-        for rule in self._hearing:
+        for rule in self._hearing[said]:
             if not rule.open:
-                raise self._unreadable(rule, "output", "nobody transcribed what is said aloud", "audio", "unreadable")
-        for rule in self._hearing:
-            self._services.judges.failed(rule, "not_transcribed", "what the model said aloud has no transcript")
+                raise self._unreadable(rule, said, "nobody transcribed what is said aloud", "audio", "unreadable")
+        for rule in self._hearing[said]:
+            self._services.judges.failed(rule, "not_transcribed", "what was said aloud has no transcript")
 
     def know(self, said: Direction, text: str, shown: str) -> None:
         """A text was judged elsewhere, and that is left of it."""
@@ -143,9 +146,11 @@ class Jury:
             raise self.unreadable(said, f"it is over {MOST} characters, the most that is judged", place, TOO_LARGE)
         return False
 
-    async def asked(self, places: Places) -> bool:
-        """Judge a request, all of it; the same as `read`."""
+    async def asked(self, places: Places, *, speaks: bool) -> bool:
+        """Judge a request, all of it; the same as `read`. `speaks`: is there speech in it?"""
         try:
+            if speaks:
+                self.check_unheard("input")
             return await self.read(places, "input")
         finally:
             self.done("input")

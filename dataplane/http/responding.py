@@ -12,7 +12,7 @@ from dataplane.affinity import bodies, placing
 from dataplane.affinity.bodies import Foreign, Json
 from dataplane.affinity.hints import Keys, Signed, Signer, Unsigned
 from dataplane.exchange import Exchange
-from dataplane.guardrails.texts import responses_request
+from dataplane.guardrails.texts import responses_request, speaks
 from dataplane.http import chat, guarded, paths, query, reading, responses
 from dataplane.http import client as http
 from dataplane.http.failover import Ask, Asking
@@ -90,7 +90,7 @@ async def _judged(request: Request, judges: Jury | None, asked: Json) -> None:
     """Raises Refusal guardrail_blocked, ClientGone."""
     if judges is not None:
         with http.while_connected(request):
-            await judges.asked(lambda: responses_request(asked))
+            await judges.asked(lambda: responses_request(asked), speaks=speaks(asked))
 
 
 def _made_of(services: Services, exchange: Exchange, asked: Json, turn: Turn | None = None) -> Ask:

@@ -48,7 +48,7 @@ class Responses:
         """The same, for who has read and signed it."""
         enforces = texts.jury.enforces("output")
         if value.get("type") in AUDIO and texts.jury.audio_waits:  # no provider speaks here yet
-            texts.jury.check_unheard()
+            texts.jury.check_unheard("output")
         piece = next((place for place in responses_event(value) if place.stream), None)
         if piece is None:
             for rest in await self._ended(texts, value):

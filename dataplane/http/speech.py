@@ -43,7 +43,7 @@ class Speech:
                 continue
             transcript = texts.changed(f"choices[{each}].delta.audio.transcript")
             if transcript is None:
-                texts.jury.check_unheard()
+                texts.jury.check_unheard("output")
             if not transcript:
                 heard += [(each, piece) for piece in pieces]
         return heard
@@ -60,7 +60,7 @@ class Whole:
         """Its texts have their masks. Raises Blocked."""
         for audio, transcript in self._audios:
             if not isinstance(transcript, str) or not transcript.strip():
-                self._jury.check_unheard()
+                self._jury.check_unheard("output")
             elif audio.get("transcript") != transcript:
                 audio["data"] = ""
 

@@ -20,9 +20,9 @@ from dataplane.realtime.inspection.line import Line, Waiting
 from dataplane.realtime.inspection.questions import Questions
 from dataplane.realtime.inspection.telling import UNREADABLE, Telling, unread
 
-LARGEST = 48 * 1024
+LARGEST = 64 * 1024
 """Bytes of the texts in one event that are judged, JSON within them once more. All other sessions wait for it: some 2
-ms, or 50 where somebody writes it for that."""
+ms, or 60 where somebody writes it for that."""
 LEAST = 32
 """Bytes that each text counts beside its own: many short ones take their time, too."""
 MOST_FINDINGS = 1000

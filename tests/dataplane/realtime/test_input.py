@@ -271,7 +271,7 @@ def test_what_waits_is_bounded() -> None:
     assert dialogue.relay.client_waits
     long = item("a" * (LARGEST - 100))
     dialogue = opened(ASK) >> client(*[long] * (MOST_BYTES // LARGEST + 3))
-    assert len(dialogue.asked) == MOST_BYTES // LARGEST + 1
+    assert len(dialogue.asked) == -(-MOST_BYTES // LARGEST)
     assert dialogue.relay.client_waits
 
 

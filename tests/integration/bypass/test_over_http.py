@@ -126,6 +126,24 @@ async def test_what_only_the_model_can_read_is_refused(fields: Json) -> None:
     assert (await crossed(CHAT, ask, ANSWERS[CHAT], guardrail("flag", output=False))).status == 200
 
 
+SPOKEN = {"input_audio": {"data": "AAAA", "format": "wav"}}
+SPEECH = [
+    (CHAT, "messages", [{"role": "user", "content": [{"type": "input_audio", **SPOKEN}]}]),
+    (CHAT, "messages", [{"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": "data:,"}}]}]),
+    (RESPONSES, "input", [{"type": "message", "role": "user", "content": [{"type": "input_audio", **SPOKEN}]}]),
+]
+
+
+@pytest.mark.parametrize(("path", "field", "said"), SPEECH)
+async def test_speech_that_nobody_transcribes_is_refused(path: str, field: str, said: list[Json]) -> None:
+    ask = {**ASKS[path], field: said}
+    found = await crossed(path, ask, ANSWERS[path], guardrail("block", output=False))
+    assert (found.status, found.asked) == (400, [])
+    assert "nobody transcribed" in found.shown
+    for other in (guardrail("block", output=False, open=True), guardrail("mask"), guardrail("block", input=False)):
+        assert (await crossed(path, ask, ANSWERS[path], other)).status == 200
+
+
 async def test_what_cannot_be_read_hides_nothing_from_who_looks_on() -> None:
     flags = guardrail("flag", output=False)
     async with (
