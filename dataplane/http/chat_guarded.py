@@ -37,7 +37,7 @@ class Chat:
 
     async def event(self, texts: Texts, value: Json) -> AsyncIterator[Json]:
         """A chunk; before it, what else is left of texts that it ends."""
-        self._outcome.take(value, chat_usage)
+        self.note(value)
         if self._hide and value.get("choices") == [] and isinstance(value.get("usage"), dict):
             return
         enforces, here = texts.jury.enforces("output"), dict[str, tuple[Place, str]]()
@@ -67,6 +67,13 @@ class Chat:
             yield self._chunk(name, rest)
         for chunk in self._heard(texts):
             yield chunk
+
+    def note(self, value: Json) -> None:
+        self._outcome.take(value, chat_usage)
+
+    @property
+    def metered(self) -> bool:
+        return self._outcome.tokens is not None
 
     def named(self, _value: Json) -> str:
         return ""

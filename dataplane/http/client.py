@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -65,6 +66,17 @@ class while_connected:  # noqa: N801  (it is used as a function)
     def _leave(self) -> None:
         self._gone = True
         self._task.cancel()
+
+
+@contextmanager
+def connected_or_not(request: Request) -> Iterator[None]:
+    """What is inside `while_connected` and in this goes on when the client leaves."""
+    connection = request.connection
+    leave, connection.on_lost = connection.on_lost, None
+    try:
+        yield
+    finally:
+        connection.on_lost = leave
 
 
 def check_expectation(request: Request) -> None:

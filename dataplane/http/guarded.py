@@ -3,7 +3,10 @@ piece. Where guardrails only look on, answers are relayed as ever, and judged af
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 import orjson
@@ -13,7 +16,7 @@ from dataplane.exchange import Exchange
 from dataplane.guardrails.judge import TOO_LARGE
 from dataplane.guardrails.texts import Place, without_copies
 from dataplane.http import sse
-from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer
+from dataplane.http.client import REQUEST_ID, Answer, UpstreamLost, Writer, connected_or_not
 from dataplane.http.jury import Blocked, Jury
 from dataplane.http.message import Request
 from dataplane.http.relay import Tap, relay
@@ -28,6 +31,8 @@ from dataplane.upstreams.response import Response
 Json = dict[str, object]
 _FIELDS = (b"event:", b"id:", b"retry:")
 STREAM = "text/event-stream"
+_LINGERS_S = 0.25
+"""For usage, of an answer that was blocked. The provider goes on generating meanwhile."""
 
 
 class Dialect(Protocol):
@@ -47,6 +52,15 @@ class Dialect(Protocol):
 
     def rest(self, texts: Texts) -> AsyncIterator[Json]:
         """Of what was withheld, at the end. Raises Blocked."""
+        ...
+
+    def note(self, value: Json) -> None:
+        """Take what an event says of its answer."""
+        ...
+
+    @property
+    def metered(self) -> bool:
+        """Is it known what was used?"""
         ...
 
     def named(self, value: Json) -> str:
@@ -140,10 +154,12 @@ async def _streamed(response: Response, request: Request, writer: Writer, stream
         async for piece in stream.end():
             await writer.write(piece)
     except Blocked as blocked:
+        ended = await writer.end(stream.written(dialect.refused(blocked))) if request.begun else None
+        with connected_or_not(request):
+            await stream.read_on(response)
         dialect.broken()
-        if not request.begun:
+        if ended is None:
             raise
-        ended = await writer.end(stream.written(dialect.refused(blocked)))
         ended.code = blocked.code
         return ended
     return await writer.end()
@@ -158,25 +174,47 @@ class Stream:
         self._jury, self._dialect = jury, dialect
         self._texts = Texts(jury)
         self._scanner = sse.Scanner(limit)
+        self._events: deque[bytes] = deque()
+        """That came, and are not judged yet."""
 
     async def feed(self, chunk: bytes) -> AsyncIterator[bytes]:
         """What is shown of it. Raises Blocked."""
-        for event in self._scanner.feed(chunk):
-            async for shown in self._event(event):
-                yield shown
+        self._events += self._scanner.feed(chunk)
+        async for shown in self._judged():
+            yield shown
 
     async def end(self) -> AsyncIterator[bytes]:
         """The rest. Raises Blocked."""
-        for event in self._scanner.end():
-            async for shown in self._event(event):
-                yield shown
+        self._events += self._scanner.end()
+        async for shown in self._judged():
+            yield shown
         async for value in self._dialect.rest(self._texts):
             yield self.written(value)
+
+    async def read_on(self, response: Response) -> None:
+        """Of an answer that was blocked, what was used: a provider that has said all says that next."""
+        with suppress(TimeoutError, Lost):
+            async with asyncio.timeout(_LINGERS_S):
+                self._note()
+                while not self._dialect.metered and (chunk := await anext(response, b"")):
+                    self._events += self._scanner.feed(chunk)
+                    self._note()
+
+    def _note(self) -> None:
+        """Take what events say that nobody judges any more."""
+        while self._events:
+            if (value := parsed(sse.data(self._events.popleft()))) is not None:
+                self._dialect.note(value)
 
     def written(self, value: Json) -> bytes:
         """An event of ours."""
         name = self._dialect.named(value)
         return (b"event: %b\n" % name.encode() if name else b"") + _data(written(value, self._jury))
+
+    async def _judged(self) -> AsyncIterator[bytes]:
+        while self._events:
+            async for shown in self._event(self._events.popleft()):
+                yield shown
 
     async def _event(self, event: bytes) -> AsyncIterator[bytes]:
         data = sse.data(event)

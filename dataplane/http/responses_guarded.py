@@ -38,7 +38,7 @@ class Responses:
     async def event(self, texts: Texts, value: Json) -> AsyncIterator[Json]:
         """An event, unless it is a piece of which nothing may be shown yet; before it, what else is left of texts that
         it ends."""
-        self._outcome.read_event(value)
+        self.note(value)
         if self._signer is not None:
             bodies.wrap_event(value, self._signer)
         async for shown in self.judged(texts, value):
@@ -71,6 +71,13 @@ class Responses:
         if not self._outcome.ended:
             self.broken("reply_not_json")
             self._outcome.status = "failed"
+
+    def note(self, value: Json) -> None:
+        self._outcome.read_event(value)
+
+    @property
+    def metered(self) -> bool:
+        return self._outcome.tokens is not None
 
     def named(self, value: Json) -> str:
         return str(value.get("type"))

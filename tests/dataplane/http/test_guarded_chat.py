@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -261,9 +262,42 @@ async def test_a_stream_that_others_block_shows_nothing_of_the_text(upstream: Si
         ) as response,
     ):
         shown = await response.text()
+        await rig.settled()
     assert "swordfish" not in shown
     assert "guardrail_blocked" in shown
     assert "[DONE]" not in shown
+    [turn] = rig.meter.turns
+    assert (turn.status, turn.tokens and turn.tokens.output) == ("cancelled", upstream.ledger.totals["output_tokens"])
+
+
+async def test_usage_right_behind_a_block_is_metered_although_the_client_left_at_it() -> None:
+    left = asyncio.Event()
+    usage = {"id": "c1", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}}
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        blocked, rest = sse(piece("Hello "), piece("swordfish, "), usage).split(b'data: {"id":"c1","choices":[],')
+        writer.write(blocked)
+        await left.wait()
+        writer.write(b'data: {"id":"c1","choices":[],' + rest)
+        await writer.drain()
+
+    async with upstream_of(script) as url, standing(url, guardrail(**OUT)) as (rig, _, _):
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(
+                rig.url + CHAT, json={"model": "m", "messages": said("x"), "stream": True}, headers=BEARER
+            ) as response,
+        ):
+            async for line in response.content:
+                if b"guardrail_blocked" in line:
+                    break
+            response.close()
+        left.set()
+        await rig.settled()
+    [turn] = rig.meter.turns
+    assert turn.tokens is not None
+    assert (turn.status, turn.tokens.input, turn.tokens.output) == ("cancelled", 7, 9)
 
 
 def sse(*chunks: Any, more: bytes = b"") -> bytes:
