@@ -180,7 +180,7 @@ class Guardrail(ApiModel):
     name: Label = Field(
         description=(
             "Name of the guardrail, unique in this Policy. Clients ask for optional ones by it, metrics and logs have "
-            "it. Where two Policies on one target name different ones alike, the older's holds."
+            "it. Those of several Policies may be named alike: all of them hold."
         )
     )
     directions: Annotated[tuple[Direction, ...], Unique()] = Field(

@@ -1,8 +1,7 @@
 """How Policies combine on the way from a GatewayClass by Gateway, listener, HTTPRoute and rule to a Backend; design
 rules, and nothing subtler:
 
-- guardrails, allowed models and limits add up: all must hold. But clients ask for guardrails, and metrics tell them
-  apart, by their names: where two Policies on one target name different ones alike, the older's holds;
+- guardrails, allowed models and limits add up: all must hold;
 - transformations apply from broad to narrow, the narrowest last; on one target the oldest last;
 - of authentication, session and telemetry the narrowest wins whole, unless a broader Policy says
   `precedence: Override`: then the broadest that says so wins. On one target the oldest wins, ties by name.
@@ -19,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from controller.compile.objects import Identity
 from controller.compile.policies import Attached, Attachments
 from controller.compile.statuses import Target
 from dataplane import table
@@ -30,7 +28,6 @@ class Loss(NamedTuple):
 
     loser: Attached
     block: str
-    """Or one guardrail of it."""
     winner: Attached
 
     @property
@@ -69,13 +66,13 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
     telemetry, telemetry_lost = contest(levels, "telemetry", owner)
     changing = [each for level in levels for each in reversed(level) if each.has("transformation")]
     allowing = [each for level in levels for each in level if each.has("models")]
-    guarding, guardrails, guardrails_lost = _guarding(levels)
+    guarding = [each for level in levels for each in level if each.has("guardrails")]
     limiting = [each for level in levels for each in level if each.has("limits")]
     policies = table.PolicySet(
         authentication=authentication[0].authentication if authentication else None,
         transformations=tuple(each.blocks.transformation for each in changing if each.blocks.transformation),
         models=tuple(each.blocks.models for each in allowing if each.blocks.models),
-        guardrails=guardrails,
+        guardrails=_guardrails(guarding),
         limits=_once(limiting),
         session=tuple(each.blocks.session for each in session if each.blocks.session),
         telemetry=tuple(each.blocks.telemetry for each in telemetry if each.blocks.telemetry),
@@ -93,7 +90,7 @@ def combine(chain: Sequence[Target], attachments: Attachments) -> Combined:
         )
         for each in standing
     ]
-    losses = (*authentication_lost, *guardrails_lost, *session_lost, *telemetry_lost)
+    losses = (*authentication_lost, *session_lost, *telemetry_lost)
     return Combined(policies, authentication[0] if authentication else None, tuple(held), losses)
 
 
@@ -103,33 +100,10 @@ def _once(limiting: Sequence[Attached]) -> tuple[table.CallerLimits, ...]:
     return tuple(filter(None, by_policy.values()))
 
 
-def _guarding(
-    levels: Sequence[Sequence[Attached]],
-) -> tuple[list[Attached], tuple[table.Guardrail, ...], list[Loss]]:
-    """Policies with guardrails that hold, these guardrails, and those that are another's by name. One of a Policy that
-    is attached at several places of the chain counts once."""
-    standing: list[Attached] = []
-    held: dict[tuple[Identity, str], table.Guardrail] = {}
-    losses: list[Loss] = []
-    for level in levels:
-        named: dict[str, tuple[Attached, table.Guardrail]] = {}
-        for each in (each for each in level if each.has("guardrails")):
-            lost = []
-            for guardrail in each.guardrails:
-                winner, other = named.setdefault(guardrail.name, (each, guardrail))
-                if _alike(guardrail, other):
-                    held.setdefault((each.policy, guardrail.name), guardrail)
-                else:
-                    lost.append(Loss(each, f"guardrail {guardrail.name}", winner))
-            losses += lost
-            if not lost or len(lost) < len(each.guardrails):
-                standing.append(each)
-    return standing, tuple(held.values()), losses
-
-
-def _alike(one: table.Guardrail, other: table.Guardrail) -> bool:
-    """Whether they differ in nothing but in who says so, and for whom."""
-    return one == other.model_copy(update={"policy": one.policy, "subjects": one.subjects})
+def _guardrails(guarding: Sequence[Attached]) -> tuple[table.Guardrail, ...]:
+    """Those of a Policy that is attached at several places of the chain count once."""
+    held = {(each.policy, guardrail.name): guardrail for each in guarding for guardrail in each.guardrails}
+    return tuple(held.values())
 
 
 def contest(levels: Sequence[Sequence[Attached]], block: str, owner: str) -> tuple[list[Attached], list[Loss]]:

@@ -99,7 +99,7 @@ CASES: list[tuple[str, Request, str]] = [
     ("guardrails", Request("/v1/realtime?model=x&guardrails=words", caller="ci-bot"), "/v1/realtime?model=x, as x"),
     ("guardrails", Request("/v1/realtime?guardrails=wods"), "400 unknown_guardrail: There is no guardrail wods for yo"),
     ("guardrails-unseen", Request("/ai/rest/v1/x"), "Block (Policy ai/on-rest), which sees nothing here, since the p"),
-    ("guardrails-conflicts", Request("/v1/realtime?model=x"), "guardrail a of Policy ai/younger by Policy ai/oldest ("),
+    ("guardrails-alike", Request("/v1/realtime?model=x"), "Block (Policy ai/youngest)"),
 ]  # fmt: skip
 
 
