@@ -439,6 +439,15 @@ def test_a_transcript_that_is_blocked_is_in_no_item_that_is_shown() -> None:
     (dialogue >> upstream(retrieved("candy", "i9")) << client(retrieved(None, "i9"))).over()
 
 
+def test_of_transcripts_that_never_end_so_many_are_remembered() -> None:
+    dialogue = opened(REFUSE) >> upstream(committed("i1"), piece("i1", "can"))
+    for number in range(SEEN):
+        dialogue = dialogue >> upstream(piece(f"other{number}", "hel"))
+    dialogue.heard["client"].clear()
+    dialogue = dialogue >> upstream(piece("i1", "dy!"), CANDY) << client(error()) << upstream(deleted("i1"))
+    (dialogue >> upstream(retrieved(None), retrieved("buy candy")) << client(retrieved(None), retrieved(None))).over()
+
+
 def test_a_commit_that_is_never_answered_is_not_waited_for_for_ever() -> None:
     (opened(BLOCK) >> client(COMMIT, CREATE) << upstream(COMMIT) >> Late() << upstream(CREATE)).over()
 
