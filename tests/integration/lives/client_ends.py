@@ -117,6 +117,7 @@ async def stall(life: Life) -> None:
     await life.ask("deltas:160,delta-bytes:48000,freeze:8000,at-done")
     await life.event("response.output_audio.delta")
     life.line.stop_reading()
+    life.host.narrow(life.story.session)  # else a slow machine fills the kernel so late that it is taken for silent
     await life.host.forgotten(life.story.session)
     life.line.read_on()
     await life.line.gone()

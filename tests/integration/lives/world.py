@@ -47,7 +47,7 @@ from tests.integration.lives.tape import Tape, Written
 from tests.integration.lives.verdict import CAPACITY, RESERVE
 from tests.integration.talker import CHAT_MODELS, TRANSCRIBERS
 
-PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 4.5, 1.2, 2.6, 2.5
+PING, SILENCE, STALL, LINGER, SETTLE = 0.8, 3.0, 1.2, 2.6, 2.5
 """Seconds, short enough to be waited for and long enough for a busy machine. A client that takes nothing is there for
 longer than usage is waited for."""
 CLOSE = 10.0
